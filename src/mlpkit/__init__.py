@@ -1,0 +1,9 @@
+"""mlpkit: multilayer perceptrons on PyTorch."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+__all__ = ["__version__"]
+
+__version__ = version("mlpkit")

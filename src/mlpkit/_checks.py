@@ -1,0 +1,112 @@
+"""Argument checks: one sentence that names the argument, the rule, the value and the cure."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+import operator
+from collections.abc import Sequence
+from typing import SupportsIndex, TypeVar
+
+_Name = TypeVar("_Name", bound=str)
+
+
+def sentence(argument: str, rule: str, value: object, cure: str | None = None) -> str:
+    """Return ``<argument> must be <rule>, got <value>; <what to do>``."""
+    text = f"{argument} must be {rule}, got {_shown(value)}"
+    return text if cure is None else f"{text}; {cure}"
+
+
+def _shown(value: object) -> str:
+    """Return a value as the reader of an error should see it: its repr, cut to one line."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def nearest(value: str, names: Sequence[str]) -> str | None:
+    """Return the name that a misspelled one most probably meant, or None."""
+    found = difflib.get_close_matches(value.lower(), [name.lower() for name in names], n=1)
+    if not found:
+        return None
+    return next(name for name in names if name.lower() == found[0])
+
+
+def integer(argument: str, value: object, *, minimum: int, cure: str | None = None) -> int:
+    """Return ``value`` as an int of at least ``minimum``; a bool is not an integer."""
+    rule = {0: "a non-negative integer", 1: "a positive integer"}.get(
+        minimum, f"an integer of at least {minimum}"
+    )
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise TypeError(sentence(argument, rule, value, cure))
+    try:
+        number = operator.index(value)
+    except TypeError:  # for instance a tensor with several elements
+        raise TypeError(sentence(argument, rule, value, cure)) from None
+    if number < minimum:
+        raise ValueError(sentence(argument, rule, value, cure))
+    return number
+
+
+def number(
+    argument: str,
+    value: object,
+    *,
+    above: float | None = None,
+    minimum: float | None = None,
+    below: float | None = None,
+    maximum: float | None = None,
+    cure: str | None = None,
+) -> float:
+    """Return ``value`` as a finite float within the bounds given; a bool is not a number."""
+    bounds = [
+        f"{word} {bound:g}"
+        for word, bound in (
+            ("greater than", above),
+            ("at least", minimum),
+            ("less than", below),
+            ("at most", maximum),
+        )
+        if bound is not None
+    ]
+    rule = "a finite number" + (" " + " and ".join(bounds) if bounds else "")
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(sentence(argument, rule, value, cure))
+    real = float(value)
+    inside = (
+        math.isfinite(real)
+        and (above is None or real > above)
+        and (minimum is None or real >= minimum)
+        and (below is None or real < below)
+        and (maximum is None or real <= maximum)
+    )
+    if not inside:
+        raise ValueError(sentence(argument, rule, value, cure))
+    return real
+
+
+def probability(argument: str, value: object, *, cure: str | None = None) -> float:
+    """Return ``value`` as a float in [0, 1)."""
+    return number(argument, value, minimum=0.0, below=1.0, cure=cure)
+
+
+def boolean(argument: str, value: object) -> bool:
+    """Return ``value`` if it is a bool, and nothing that merely counts as one."""
+    if not isinstance(value, bool):
+        raise TypeError(sentence(argument, "True or False", value))
+    return value
+
+
+def one_of(argument: str, value: object, names: Sequence[_Name]) -> _Name:
+    """Return ``value`` if it is one of ``names``, else suggest the nearest."""
+    listed = ", ".join(repr(name) for name in sorted(names))
+    rule = f"one of {listed}"
+    if not isinstance(value, str):
+        raise TypeError(sentence(argument, rule, value))
+    for name in names:
+        if name == value:
+            return name
+    meant = nearest(value, names)
+    raise ValueError(
+        sentence(argument, rule, value, None if meant is None else f"did you mean {meant!r}?")
+    )

@@ -1,0 +1,27 @@
+"""What several test files need: reproducible randomness and the real MNIST files."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> Iterator[None]:
+    """Start every test from the same global random state, whichever tests ran before it."""
+    torch.manual_seed(0)
+    yield
+    assert torch.get_default_dtype() is torch.float32, "a test left another default dtype behind"
+
+
+@pytest.fixture(scope="session")
+def mnist_root() -> Path:
+    """The folder of the four real MNIST files, named by MLPKIT_DATA."""
+    folder = os.environ.get("MLPKIT_DATA")
+    if folder is None:
+        pytest.skip("MLPKIT_DATA does not name a folder with the four MNIST files")
+    return Path(folder)
