@@ -1,0 +1,116 @@
+#!/usr/bin/env -S uv run --script
+# /// script
+# dependencies = ["nox>=2025.10.16", "uv"]
+# ///
+"""Everything that is checked before a change lands: ``nox`` runs it all, ``nox -l`` lists it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.10.16"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_existing_virtualenvs = True
+# An interpreter that is not here is skipped by name in the summary, not fetched from elsewhere.
+nox.options.download_python = "never"
+nox.options.error_on_missing_interpreters = False
+
+PROJECT = nox.project.load_toml("pyproject.toml")
+PYTHONS = nox.project.python_versions(PROJECT)
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of one dependency group of pyproject.toml."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style and formatting with ruff."""
+    session.install(*group("lint"))
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def typing(session: nox.Session) -> None:
+    """Check every type with mypy in strict mode: package, tests, benchmarks and this file."""
+    session.install("-e", ".[all]", *group("typing"))
+    session.run("mypy", "src", "tests", "benchmarks", "noxfile.py")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Run the tests, the docstring examples and the README's script against an installed wheel."""
+    session.install(".[plot]", *group("test"))
+    session.run("pytest", *session.posargs)
+    if not session.posargs:
+        session.run("pytest", "--doctest-modules", "--pyargs", "mlpkit")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation; a warning or a reference that leads nowhere is an error."""
+    session.install(".[plot]", *group("docs"))
+    session.run("sphinx-build", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build")
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build and check the wheel, install it into an empty environment and train from it."""
+    session.install(*group("release"))
+    folder = Path(session.create_tmp()).resolve()
+    dist = folder / "dist"
+    for old in dist.glob("*"):
+        old.unlink()
+    session.run("python", "-m", "build", "--installer", "uv", "--outdir", str(dist))
+    session.run("twine", "check", "--strict", *(str(path) for path in sorted(dist.iterdir())))
+    (wheel,) = dist.glob("*.whl")
+    compare_with_sources(session, wheel)
+
+    clean = folder / "clean"
+    session.run("uv", "venv", "--clear", "--python", sys.executable, str(clean))
+    python = str(clean / "bin" / "python")
+    session.run("uv", "pip", "install", "--python", python, str(wheel))
+    with session.chdir(folder):
+        session.run(str(clean / "bin" / "mlpkit"), "train", "digits", external=True)
+
+
+def compare_with_sources(session: nox.Session, wheel: Path) -> None:
+    """Stop unless the wheel holds exactly the package's tracked files, and its licence."""
+    listed = subprocess.run(
+        ["git", "ls-files", "src/mlpkit"], check=True, capture_output=True, text=True
+    ).stdout.split()
+    sources = {path.removeprefix("src/") for path in listed}
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    packed = {name for name in names if ".dist-info/" not in name}
+    if packed != sources:
+        session.error(f"the wheel differs from the sources in {sorted(packed ^ sources)}")
+    if not any(name.endswith(".dist-info/licenses/LICENSE") for name in names):
+        session.error("the wheel holds no LICENSE")
+
+
+@nox.session
+def minimums(session: nox.Session) -> None:
+    """Run the tests against the lowest version of each direct dependency."""
+    session.install(
+        "--resolution=lowest-direct", "--only-binary=:all:", "-e", ".[plot]", *group("test")
+    )
+    session.run("pytest", *session.posargs)
+
+
+@nox.session(default=False)
+def long(session: nox.Session) -> None:
+    """Run the long tests: kill storms by the hundred, soaks, exhaustive sweeps."""
+    session.install(".[plot]", *group("test"))
+    session.run("pytest", "-m", "long", "--timeout=3600", *session.posargs)
+
+
+if __name__ == "__main__":
+    nox.main()

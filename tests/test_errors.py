@@ -1,0 +1,57 @@
+"""The exception tree: complete, and each type also the built-in that a reader expects."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from mlpkit import errors
+
+
+def test_every_exception_is_in_the_tree_and_in_its_picture() -> None:
+    """What the module defines derives from MlpkitError, is public, and is drawn."""
+    defined = {
+        name: kind
+        for name, kind in vars(errors).items()
+        if inspect.isclass(kind) and kind.__module__ == errors.__name__
+    }
+    assert sorted(defined) == errors.__all__
+    for name, kind in defined.items():
+        assert issubclass(kind, errors.MlpkitError)
+        assert name in (errors.__doc__ or "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        (errors.ConfigError, ValueError),
+        (errors.DataError, ValueError),
+        (errors.DownloadError, OSError),
+        (errors.DownloadError, errors.DataError),
+        (errors.ArtefactError, ValueError),
+        (errors.MissingDependencyError, ImportError),
+        (errors.NonFiniteError, ArithmeticError),
+        (errors.CheckpointWriteError, OSError),
+        (errors.CheckpointCorruptError, errors.CheckpointError),
+        (errors.CheckpointVersionError, errors.CheckpointError),
+        (errors.ResumeMismatchError, ValueError),
+    ],
+)
+def test_builtin_parents(kind: type[Exception], builtin: type[Exception]) -> None:
+    """`except ValueError` and its like work as people write them."""
+    assert issubclass(kind, builtin)
+
+
+def test_messages_name_what_matters() -> None:
+    """The composed messages carry step, loss, file and each differing field."""
+    nonfinite = errors.NonFiniteError(
+        step=7, epoch=1, loss=float("nan"), lr=0.5, grad_norm=None, checkpoint=Path("last.pt")
+    )
+    assert "loss nan" in str(nonfinite)
+    assert "step 7 (epoch 1, lr 0.5)" in str(nonfinite)
+    assert str(nonfinite).endswith("Last good checkpoint: last.pt")
+    mismatch = errors.ResumeMismatchError(Path("a.pt"), {"epochs": ("3", "5"), "lr": ("1", "2")})
+    assert "epochs: saved 3, now 5; lr: saved 1, now 2" in str(mismatch)
+    assert str(errors.TrainingInterrupted(15, None)).endswith("no checkpoint was asked for")

@@ -1,0 +1,105 @@
+"""Atomic writing: the old file or the new one, and nothing left lying about."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import stat
+import time
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from mlpkit._files import TEMPORARY_SUFFIX, sweep_temporary, write_atomically
+
+
+def _write(content: bytes, file: BinaryIO, chunks: int = 1) -> None:
+    """Write the content in several pieces, so that a kill can fall between them."""
+    length = len(content) // chunks
+    for start in range(0, len(content), length):
+        file.write(content[start : start + length])
+
+
+def test_writes_and_replaces(tmp_path: Path) -> None:
+    """A second write replaces the first, and no temporary stays."""
+    path = tmp_path / "file.bin"
+    for content in (b"first", b"second"):
+        assert write_atomically(path, partial(_write, content)) == path
+        assert path.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
+    """Whatever the writer raises, the old content stays and the temporary goes."""
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+
+    def fail(file: BinaryIO) -> None:
+        file.write(b"half of the new")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, fail)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
+    """The link stays a link, its target gets the content."""
+    target = tmp_path / "target"
+    link = tmp_path / "link"
+    link.symlink_to(target)
+    write_atomically(link, lambda file: file.write(b"x"))
+    assert link.is_symlink()
+    assert target.read_bytes() == b"x"
+
+
+def test_permissions_follow_the_umask(tmp_path: Path) -> None:
+    """A file written so is as readable as one that `open` makes."""
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    path = write_atomically(tmp_path / "atomic", lambda file: file.write(b""))
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+
+
+def test_kills_never_leave_a_part(tmp_path: Path) -> None:
+    """40 writers killed at growing moments: the path always holds one whole version."""
+    path = tmp_path / "file.bin"
+    size = 2_000_000
+    write_atomically(path, lambda file: file.write(bytes([0]) * size))
+    for kill in range(40):
+        pid = os.fork()
+        if pid == 0:  # pragma: no cover - the child is killed
+            value = 0
+            while True:
+                value = (value + 1) % 256
+                write_atomically(path, partial(_write, bytes([value]) * size, chunks=20))
+        time.sleep(0.002 + 0.001 * kill)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        content = path.read_bytes()
+        assert len(content) == size
+        assert len(set(content)) == 1, "a mixture of two versions"
+    sweep_temporary(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_sweeping_spares_the_living_and_the_foreign(tmp_path: Path) -> None:
+    """Only temporaries of dead processes of this machine go."""
+    host = socket.gethostname()
+    pid = os.fork()
+    if pid == 0:  # pragma: no cover - gives its number to a file that nobody writes any more
+        os._exit(0)
+    os.waitpid(pid, 0)
+    dead = tmp_path / f".model.pt.{host}.{pid}.abcd{TEMPORARY_SUFFIX}"
+    alive = tmp_path / f".model.pt.{host}.{os.getpid()}.abcd{TEMPORARY_SUFFIX}"
+    foreign = tmp_path / f".model.pt.elsewhere-{host}.{pid}.abcd{TEMPORARY_SUFFIX}"
+    other = tmp_path / ".hidden"
+    odd = tmp_path / f".x{TEMPORARY_SUFFIX}"
+    for path in (dead, alive, foreign, other, odd):
+        path.write_bytes(b"")
+    assert sweep_temporary(tmp_path) == [dead]
+    assert sorted(tmp_path.iterdir()) == sorted([alive, foreign, other, odd])
