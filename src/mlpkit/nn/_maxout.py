@@ -1,0 +1,73 @@
+"""Maxout: the largest of several linear pieces for each unit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from mlpkit._checks import integer, sentence
+
+__all__ = ["Maxout"]
+
+
+class Maxout(nn.Module):
+    r"""Maxout: each unit is the largest of ``num_pieces`` linear pieces.
+
+    .. math:: h_u = \max_{0 \le j < k} z_{uk + j}
+
+    The groups are contiguous: unit u owns the features ``[u * k, (u + 1) * k)`` of the last axis,
+    so the linear layer before it has k outputs for each unit (``expansion`` says so). Where pieces
+    tie for the largest, each of them gets an equal share of the gradient.
+
+    Args:
+        num_pieces: The number k of pieces for each unit, at least 1; 1 is the identity.
+
+    Shape:
+        - Input: :math:`(*, m k)`.
+        - Output: :math:`(*, m)`.
+
+    Raises:
+        TypeError: If ``num_pieces`` is no integer.
+        ValueError: If ``num_pieces`` is less than 1; in ``forward``, if the last axis is not a
+            multiple of it.
+
+    Example:
+        >>> import torch
+        >>> from mlpkit.nn import Maxout
+        >>> Maxout(num_pieces=3)(torch.tensor([1.0, 5.0, 2.0, -3.0, -1.0, -2.0])).tolist()
+        [5.0, -1.0]
+
+    References:
+        Goodfellow, Warde-Farley, Mirza, Courville, Bengio (2013), Maxout Networks,
+        arXiv:1302.4389, section 3.
+    """
+
+    num_pieces: int
+
+    def __init__(self, num_pieces: int = 2) -> None:
+        super().__init__()
+        self.num_pieces = integer("num_pieces", num_pieces, minimum=1)
+
+    @property
+    def expansion(self) -> int:
+        """Features that come in for each unit that goes out: ``num_pieces``."""
+        return self.num_pieces
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's word
+        """Return the largest piece of every unit."""
+        if input.dim() == 0 or input.shape[-1] % self.num_pieces != 0:
+            rule = f"a tensor whose last axis is a multiple of num_pieces={self.num_pieces}"
+            cure = "the linear layer before Maxout has num_pieces outputs for each unit"
+            raise ValueError(sentence("input", rule, tuple(input.shape), cure))
+        # amax splits the gradient of a tie evenly; max(dim) would give it to one piece.
+        units = input.shape[-1] // self.num_pieces
+        return input.reshape(*input.shape[:-1], units, self.num_pieces).amax(-1)
+
+    def extra_repr(self) -> str:
+        """Return what stands between the brackets of ``repr``."""
+        return f"num_pieces={self.num_pieces}"
+
+    if TYPE_CHECKING:
+
+        def __call__(self, input: Tensor) -> Tensor: ...  # noqa: A002
