@@ -30,12 +30,15 @@ class Outer:
     maybe: Inner | None = None
     many: tuple[float | None, ...] = ()
     rate: float = 0.1
+    several: str | Inner | tuple[str | Inner, ...] = "none"
 
 
 CONFIGS = [
     Outer(sizes=(), out=None),
     Outer(sizes=(3, 4), out=10, inner=Inner(kind="step", steps=7), maybe=Inner(steps=1)),
     Outer(sizes=(1,), out=2, many=(0.1, 1e-300, 3.0), rate=1 / 3),
+    Outer(sizes=(1,), out=2, several=Inner(steps=2)),
+    Outer(sizes=(1,), out=2, several=("step", Inner(), Inner(steps=2))),
 ]
 
 

@@ -80,13 +80,16 @@ def from_plain(cls: type[_Config], values: Mapping[str, object], *, source: str 
 
 def _typed(hint: object, value: object, source: str) -> object:
     """Turn a table into the dataclass that the field wants, and a list into a tuple."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    candidates = typing.get_args(hint) if union else (hint,)
     if isinstance(value, Mapping):
-        union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-        for candidate in typing.get_args(hint) if union else (hint,):
+        for candidate in candidates:
             if isinstance(candidate, type) and dataclasses.is_dataclass(candidate):
                 return from_plain(candidate, value, source=source)
     if isinstance(value, list):
-        return tuple(_typed(None, item, source) for item in value)
+        tuples = [found for found in candidates if typing.get_origin(found) is tuple]
+        item_hint = typing.get_args(tuples[0])[0] if tuples else None  # tuple[item, ...]
+        return tuple(_typed(item_hint, item, source) for item in value)
     return value
 
 
@@ -112,11 +115,15 @@ def to_toml(config: DataclassInstance) -> str:
 
 
 def _without_none(values: Mapping[str, Plain]) -> dict[str, Plain]:
-    return {
-        key: _without_none(value) if isinstance(value, dict) else value
-        for key, value in values.items()
-        if value is not None
-    }
+    return {key: _pruned(value) for key, value in values.items() if value is not None}
+
+
+def _pruned(value: Plain) -> Plain:
+    if isinstance(value, dict):
+        return _without_none(value)
+    if isinstance(value, list):
+        return [_pruned(item) for item in value]
+    return value
 
 
 def from_toml(cls: type[_Config], text: str, *, source: str = "") -> _Config:
