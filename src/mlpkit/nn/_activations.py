@@ -188,10 +188,12 @@ class ActivationConfig:
                     raise ValueError(sentence(argument, f"None for {self.name!r}", given, cure))
                 continue
             chosen = options[field.name] if given is None else given
+            if chosen is None:
+                raise TypeError(sentence(argument, f"given for {self.name!r}", None))
             object.__setattr__(self, field.name, _CHECKS[field.name](argument, chosen))
         for low, high in (("lower", "upper"), ("min_val", "max_val")):
-            if low in options and not getattr(self, low) < getattr(self, high):
-                rule = f"less than {high}={getattr(self, high):g}"
+            if low in options and getattr(self, low) > getattr(self, high):
+                rule = f"at most {high}={getattr(self, high):g}"
                 raise ValueError(sentence(f"ActivationConfig.{low}", rule, getattr(self, low)))
 
 
@@ -333,6 +335,11 @@ def _from_factory(factory: Callable[[int], nn.Module], width: int, argument: str
     )
 
 
+def is_known(module: nn.Module) -> bool:
+    """Return whether there is a name for the class of ``module``, torch's own of it included."""
+    return _replaced_class(type(module)) in _NAME_OF
+
+
 def _replaced_class(cls: type) -> type:
     """Return mlpkit's own class where torch's of the same name acts on another axis."""
     return {nn.PReLU: PReLU, nn.GLU: GLU}.get(cls, cls)
@@ -353,7 +360,7 @@ def _checked_module(module: nn.Module, width: int, argument: str) -> nn.Module:
         raise ValueError(
             sentence(f"num_parameters of {argument}", rule, module.num_parameters, cure)
         )
-    if type(module) not in _NAME_OF:
+    if not is_known(module):
         _probe(module, width, argument)
     return module
 

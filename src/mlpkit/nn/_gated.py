@@ -12,8 +12,8 @@ from mlpkit._checks import sentence
 __all__ = ["GEGLU", "GLU", "ReGLU", "SwiGLU"]
 
 
-class _Gated(nn.Module):
-    """What the gated units share: two halves of the last axis, a product of the two."""
+class Gated(nn.Module):
+    """What the gated units share: the product of one half of the last axis and a gate."""
 
     expansion: ClassVar[int] = 2
 
@@ -24,9 +24,10 @@ class _Gated(nn.Module):
             rule = "a tensor whose last axis is even"
             raise ValueError(sentence("input", rule, tuple(input.shape), cure))
         value, gate = input.chunk(2, dim=-1)
-        return value * self._gate(gate)
+        return value * self.gate(gate)
 
-    def _gate(self, gate: Tensor) -> Tensor:
+    def gate(self, gate: Tensor) -> Tensor:
+        """Return what the value is multiplied by."""
         raise NotImplementedError
 
     if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class _Gated(nn.Module):
         def __call__(self, input: Tensor) -> Tensor: ...  # noqa: A002
 
 
-class GLU(_Gated):
+class GLU(Gated):
     r"""Gated linear unit with a sigmoid gate.
 
     .. math:: \mathrm{GLU}(v, g) = v \odot \sigma(g)
@@ -60,11 +61,12 @@ class GLU(_Gated):
         arXiv:1612.08083, equation 1.
     """
 
-    def _gate(self, gate: Tensor) -> Tensor:
+    def gate(self, gate: Tensor) -> Tensor:
+        """Return the sigmoid of the gate half."""
         return gate.sigmoid()
 
 
-class ReGLU(_Gated):
+class ReGLU(Gated):
     r"""Gated linear unit with a ReLU gate.
 
     .. math:: \mathrm{ReGLU}(v, g) = v \odot \max(0, g)
@@ -88,11 +90,12 @@ class ReGLU(_Gated):
         Shazeer (2020), GLU Variants Improve Transformer, arXiv:2002.05202, equation 5.
     """
 
-    def _gate(self, gate: Tensor) -> Tensor:
+    def gate(self, gate: Tensor) -> Tensor:
+        """Return the ReLU of the gate half."""
         return gate.relu()
 
 
-class GEGLU(_Gated):
+class GEGLU(Gated):
     r"""Gated linear unit with a GELU gate.
 
     .. math:: \mathrm{GEGLU}(v, g) = v \odot g \, \Phi(g)
@@ -117,11 +120,12 @@ class GEGLU(_Gated):
         Shazeer (2020), GLU Variants Improve Transformer, arXiv:2002.05202, equation 5.
     """
 
-    def _gate(self, gate: Tensor) -> Tensor:
+    def gate(self, gate: Tensor) -> Tensor:
+        """Return the GELU of the gate half."""
         return F.gelu(gate)
 
 
-class SwiGLU(_Gated):
+class SwiGLU(Gated):
     r"""Gated linear unit with a SiLU (Swish) gate.
 
     .. math:: \mathrm{SwiGLU}(v, g) = v \odot g \, \sigma(g)
@@ -145,5 +149,6 @@ class SwiGLU(_Gated):
         Shazeer (2020), GLU Variants Improve Transformer, arXiv:2002.05202, equation 5.
     """
 
-    def _gate(self, gate: Tensor) -> Tensor:
+    def gate(self, gate: Tensor) -> Tensor:
+        """Return the SiLU of the gate half."""
         return F.silu(gate)
