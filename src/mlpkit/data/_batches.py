@@ -1,0 +1,230 @@
+"""The order in which examples are trained on: a pure function of the seed and the epoch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mlpkit._checks import boolean, integer, sentence
+from mlpkit.data._augment import Augmentation
+from mlpkit.data._counter_random import derive, permutation, random_bits
+from mlpkit.data._labeled import LabeledTensors
+
+_ORDER_STREAM = 0x08DE8
+_BALANCE_STREAM = 0xBA1A
+_ROUND_STREAM = 0x80D
+
+
+class Batch(NamedTuple):
+    """One batch, on the device of the data.
+
+    Attributes:
+        inputs: Shape (n, ...).
+        targets: Shape (n,) or (n, ...).
+        weights: Shape (n,); None where the data have none.
+        indices: Position of each example in the data, int64, shape (n,).
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    weights: Tensor | None
+    indices: Tensor
+
+
+class Batches:
+    r"""The batches of any epoch, each a pure function of (seed, epoch, number of the batch).
+
+    Nothing is carried from batch to batch, so that a run continues exactly at any batch of any
+    epoch, and several ranks agree on the order without a word: batch b is the same set of
+    examples for every ``world_size``, and rank r takes a contiguous slice of it.
+
+    The order is that of a 64-bit hash of (seed, epoch, index): the same on every device.
+
+    Args:
+        data: The examples.
+        batch_size: Examples in a batch, over all ranks together.
+        shuffle: Whether each epoch has an order of its own; if False, the order of the data.
+        seed: Seed of the order and of ``augment``.
+        drop_last: Whether a last batch that is not full is left out.
+        balanced: Whether every class is drawn equally often. An epoch is still N examples: N / C
+            of each of the C classes, rounded down or up. Common classes leave examples out, others
+            in each epoch; rare ones repeat theirs, each equally often up to one. Any C successive
+            examples that start at a multiple of C are of C different classes.
+        augment: Applied to the inputs of each batch; None leaves them as they are.
+        rank: Number of this process among those that train together.
+        world_size: How many processes train together. If a batch does not divide evenly, the
+            slices of the ranks differ by one example; the last batch may leave a rank without.
+
+    Raises:
+        TypeError: If an argument is of another type.
+        ValueError: If a number is out of range, ``data`` are empty or their targets cannot be
+            balanced.
+
+    Example:
+        >>> import torch
+        >>> from mlpkit.data import Batches, LabeledTensors
+        >>> data = LabeledTensors(torch.arange(5.0).unsqueeze(1), torch.tensor([0, 1, 0, 1, 0]))
+        >>> batches = Batches(data, 2, seed=1)
+        >>> len(batches)
+        3
+        >>> first = [batch.indices.tolist() for batch in batches.epoch(0)]
+        >>> resumed = [batch.indices.tolist() for batch in batches.epoch(0, start=1)]
+        >>> first[1:] == resumed
+        True
+    """
+
+    def __init__(
+        self,
+        data: LabeledTensors,
+        batch_size: int,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        drop_last: bool = False,
+        balanced: bool = False,
+        augment: Augmentation | None = None,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
+        self.data = data
+        self.batch_size = integer("batch_size", batch_size, minimum=1)
+        self.shuffle = boolean("shuffle", shuffle)
+        self.seed = integer("seed", seed, minimum=0)
+        self.drop_last = boolean("drop_last", drop_last)
+        self.balanced = boolean("balanced", balanced)
+        self.augment = augment
+        self.world_size = integer("world_size", world_size, minimum=1)
+        self.rank = integer("rank", rank, minimum=0)
+        self._check()
+        self._by_class = _members(data) if balanced else None
+
+    def _check(self) -> None:
+        if not len(self.data):
+            raise ValueError(sentence("data", "one example or more", self.data))
+        if self.rank >= self.world_size:
+            rule = f"less than world_size ({self.world_size})"
+            raise ValueError(sentence("rank", rule, self.rank))
+        if self.batch_size < self.world_size:
+            rule = f"at least world_size ({self.world_size})"
+            cure = "a batch is shared among all ranks"
+            raise ValueError(sentence("batch_size", rule, self.batch_size, cure))
+        if self.drop_last and self.batch_size > len(self.data):
+            rule = f"at most the {len(self.data)} examples where drop_last is True"
+            raise ValueError(sentence("batch_size", rule, self.batch_size))
+        if self.balanced and not self.shuffle:
+            raise ValueError(sentence("shuffle", "True where balanced is True", self.shuffle))
+
+    @property
+    def num_examples(self) -> int:
+        """Examples in one epoch, over all ranks."""
+        total = len(self.data)
+        return total - total % self.batch_size if self.drop_last else total
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the data and of all that decides the batches, ranks excepted."""
+        order = (self.batch_size, self.shuffle, self.seed, self.drop_last, self.balanced)
+        described = repr((self.data.fingerprint, order, _identity(self.augment)))
+        return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
+
+    def __len__(self) -> int:
+        return -(-self.num_examples // self.batch_size)
+
+    def __repr__(self) -> str:
+        return f"Batches({len(self)} of {self.batch_size} examples from {self.data!r})"
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
+        """Return the batches of an epoch, or what is left of them from ``start`` on.
+
+        Args:
+            epoch: Number of the epoch, counted from 0.
+            start: Number of the first batch to give, counted from 0.
+
+        Raises:
+            ValueError: If ``epoch`` is negative or ``start`` lies beyond the last batch.
+        """
+        number = integer("epoch", epoch, minimum=0)
+        first = integer("start", start, minimum=0)
+        if first > len(self):
+            rule = f"at most the number of batches ({len(self)})"
+            raise ValueError(sentence("start", rule, start))
+        return self._epoch(number, first)
+
+    def _epoch(self, epoch: int, start: int) -> Iterator[Batch]:
+        order = self._order(epoch)
+        for batch in range(start, len(self)):
+            low = batch * self.batch_size
+            size = min(self.batch_size, self.num_examples - low)
+            mine = slice(
+                low + size * self.rank // self.world_size,
+                low + size * (self.rank + 1) // self.world_size,
+            )
+            yield self._gathered(order[mine], None if self.shuffle else mine, epoch)
+
+    def _gathered(self, indices: Tensor, rows: slice | None, epoch: int) -> Batch:
+        """Gather shuffled rows, one operation for a tensor, or take a slice without copying."""
+        data = self.data
+        weights = data.weights
+        if rows is None:
+            inputs = data.inputs.index_select(0, indices)
+            targets = data.targets.index_select(0, indices)
+            weights = None if weights is None else weights.index_select(0, indices)
+        else:
+            inputs, targets = data.inputs[rows], data.targets[rows]
+            weights = None if weights is None else weights[rows]
+        if self.augment is not None:
+            inputs = self.augment(inputs, seed=self.seed, epoch=epoch, indices=indices)
+        return Batch(inputs, targets, weights, indices)
+
+    def _order(self, epoch: int) -> Tensor:
+        count, device = len(self.data), self.data.device
+        if self._by_class is not None:
+            return self._balanced_order(self._by_class, epoch)
+        if not self.shuffle:
+            return torch.arange(count, device=device)
+        return permutation(derive(self.seed, _ORDER_STREAM, epoch), count, device)
+
+    def _balanced_order(self, by_class: list[Tensor], epoch: int) -> Tensor:
+        """Return rounds of one example of each class, each round in an order of its own."""
+        rounds = -(-len(self.data) // len(by_class))
+        columns = []
+        for label, members in enumerate(by_class):
+            repeats = -(-rounds // len(members))
+            state = derive(self.seed, _BALANCE_STREAM, epoch, label)
+            counters = torch.arange(repeats * len(members), device=members.device)
+            passes = random_bits(state, counters).view(repeats, -1).argsort(dim=1)
+            columns.append(members[passes.flatten()[:rounds]])
+        table = torch.stack(columns, dim=1)
+        counters = torch.arange(table.numel(), device=table.device).view_as(table)
+        state = derive(self.seed, _ROUND_STREAM, epoch)
+        shuffled = table.gather(1, random_bits(state, counters).argsort(dim=1))
+        return shuffled.flatten()[: len(self.data)]
+
+
+def _members(data: LabeledTensors) -> list[Tensor]:
+    """Return the positions of the examples of each class."""
+    if data.targets.is_floating_point():
+        rule = "class indices where balanced is True"
+        raise ValueError(sentence("targets", rule, data.targets.dtype))
+    counts = data.class_counts
+    if not counts.all():
+        empty = int((counts == 0).nonzero()[0])
+        rule = "data with an example of every class where balanced is True"
+        raise ValueError(sentence("data", rule, f"none of class {empty}"))
+    by_class = torch.argsort(data.targets, stable=True)
+    return list(torch.split(by_class, counts.tolist()))
+
+
+def _identity(augment: Augmentation | None) -> str:
+    """Return what tells one augmentation from another: the settings, where repr shows them."""
+    if augment is None:
+        return "None"
+    described = repr(augment)
+    if " at 0x" not in described:
+        return described
+    kind = augment if hasattr(augment, "__qualname__") else type(augment)
+    return f"{kind.__module__}.{kind.__qualname__}"
