@@ -1,1 +1,57 @@
-"""mlpkit.nn."""
+"""Multilayer perceptrons, their activations, and what shows how they work."""
+
+from __future__ import annotations
+
+from mlpkit.nn._activations import (
+    Activation,
+    ActivationConfig,
+    ActivationName,
+    activation_config,
+    build_activation,
+    expansion,
+)
+from mlpkit.nn._config import InitName, MLPConfig, NormName
+from mlpkit.nn._gated import GEGLU, GLU, ReGLU, SwiGLU
+from mlpkit.nn._hidden import HiddenLayer, HiddenLayers
+from mlpkit.nn._init import (
+    LayerScale,
+    layer_scale,
+    reset_linear_,
+    second_moment,
+    second_moment_gain,
+)
+from mlpkit.nn._maxout import Maxout
+from mlpkit.nn._mlp import MLP, ParamGroup
+from mlpkit.nn._norms import BatchNorm
+from mlpkit.nn._prelu import PReLU
+from mlpkit.nn._summary import Summary, SummaryRow
+
+__all__ = [
+    "GEGLU",
+    "GLU",
+    "MLP",
+    "Activation",
+    "ActivationConfig",
+    "ActivationName",
+    "BatchNorm",
+    "HiddenLayer",
+    "HiddenLayers",
+    "InitName",
+    "LayerScale",
+    "MLPConfig",
+    "Maxout",
+    "NormName",
+    "PReLU",
+    "ParamGroup",
+    "ReGLU",
+    "Summary",
+    "SummaryRow",
+    "SwiGLU",
+    "activation_config",
+    "build_activation",
+    "expansion",
+    "layer_scale",
+    "reset_linear_",
+    "second_moment",
+    "second_moment_gain",
+]

@@ -1,0 +1,103 @@
+"""How the weights of an MLP start, and that no two layers share anything."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mlpkit._checks import sentence
+from mlpkit.nn._config import InitName
+from mlpkit.nn._hidden import HiddenLayer
+from mlpkit.nn._init import layer_scale, reset_linear_, second_moment
+
+__all__ = ["refuse_sharing", "reset_linears", "reset_module"]
+
+
+def reset_linears(
+    layers: Sequence[HiddenLayer],
+    head: nn.Linear | None,
+    *,
+    init: InitName,
+    generator: torch.Generator | None,
+) -> None:
+    """Draw the weights of all linear layers, and scale the branches that have a skip."""
+    if init == "torch":
+        for linear in (*(layer.linear for layer in layers), *([] if head is None else [head])):
+            _reset_as_torch(linear, generator)
+        return
+    # See docs/decisions/0003-residual.md: a sum of n branches of this scale stays bounded.
+    branch = 1 / max(1, sum(layer.skip for layer in layers))
+    moment = 1.0  # the second moment of what enters the next layer
+    for layer in layers:
+        shrink = branch if layer.skip else 1.0
+        width = layer.out_features
+        if layer.linear.weight.is_meta:
+            continue
+        if layer.norm is None:
+            scale = layer_scale(layer.activation, width=width)
+            variance, after = scale.preactivation_variance * shrink**2, scale.second_moment
+        else:
+            variance, after = 1.0, second_moment(layer.activation, width=width)
+        reset_linear_(
+            layer.linear,
+            preactivation_variance=variance,
+            input_second_moment=moment,
+            generator=generator,
+        )
+        # The norm undoes the scale of the weights before it, so its own weight carries it.
+        if layer.norm is not None and layer.skip:
+            with torch.no_grad():
+                weight = layer.norm.get_parameter("weight")
+                weight.fill_(shrink)
+        if not layer.skip:
+            moment = after
+    if head is not None:
+        reset_linear_(head, input_second_moment=moment, generator=generator)
+
+
+def _reset_as_torch(linear: nn.Linear, generator: torch.Generator | None) -> None:
+    """Draw weights and bias uniformly within 1 / sqrt(fan_in), as :class:`torch.nn.Linear`."""
+    bound = 1 / math.sqrt(linear.in_features)
+    for parameter in (linear.weight, linear.bias):
+        if parameter is not None and not parameter.is_meta:
+            _uniform_(parameter, bound, generator)
+
+
+def _uniform_(parameter: Tensor, bound: float, generator: torch.Generator | None) -> None:
+    with torch.no_grad():
+        if generator is None or generator.device == parameter.device:
+            parameter.uniform_(-bound, bound, generator=generator)
+        else:
+            drawn = torch.empty_like(parameter, device=generator.device)
+            parameter.copy_(drawn.uniform_(-bound, bound, generator=generator))
+
+
+def reset_module(name: str, module: nn.Module) -> None:
+    """Reset a norm or an activation with all its parts, or raise where one cannot be reset."""
+    for path, part in module.named_modules(prefix=name):
+        reset = getattr(part, "reset_parameters", None)
+        if callable(reset):
+            reset()
+        elif [*part.parameters(recurse=False), *part.buffers(recurse=False)]:
+            rule = "a module with a method reset_parameters() to be reset"
+            raise TypeError(sentence(path, rule, part, "add the method, or build the MLP anew"))
+
+
+def refuse_sharing(activations: Mapping[str, nn.Module]) -> None:
+    """Raise if two activations share a module, a parameter or a buffer.
+
+    Instances are copied, so only a factory that keeps what it returned can do that.
+    """
+    owners: dict[int, str] = {}
+    for name, activation in activations.items():
+        parts = (*activation.modules(), *activation.parameters(), *activation.buffers())
+        for part in {id(part): part for part in parts}.values():
+            other = owners.setdefault(id(part), name)
+            if other != name:
+                what = "module" if isinstance(part, nn.Module) else "tensor"
+                cure = f"{other} and {name} share a {what}; build a new one in each call"
+                rule = "a factory that returns a fresh module for each layer"
+                raise ValueError(sentence("activation", rule, part, cure))

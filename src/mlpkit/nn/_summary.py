@@ -1,0 +1,100 @@
+"""A readable table of the layers of an MLP."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+if TYPE_CHECKING:
+    from mlpkit.nn._mlp import MLP
+
+__all__ = ["Summary", "SummaryRow", "summarise", "table"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class SummaryRow:
+    """One layer of a network.
+
+    Attributes:
+        name: Where it stands in the network, as in the keys of ``state_dict``.
+        operations: What it does to its input, in order.
+        output_features: Features that leave it.
+        num_parameters: Its learnable parameters.
+    """
+
+    name: str
+    operations: str
+    output_features: int
+    num_parameters: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """The layers of a network, one row for each; ``str`` makes a table of it.
+
+    Attributes:
+        rows: The layers in order.
+    """
+
+    rows: tuple[SummaryRow, ...]
+
+    @property
+    def num_parameters(self) -> int:
+        """Learnable parameters of all rows."""
+        return sum(row.num_parameters for row in self.rows)
+
+    def __str__(self) -> str:
+        lines = [("layer", "operations", "output", "parameters")]
+        lines += [
+            (row.name, row.operations, f"{row.output_features:,}", f"{row.num_parameters:,}")
+            for row in self.rows
+        ]
+        lines.append(("total", "", "", f"{self.num_parameters:,}"))
+        return table(lines, left=2)
+
+
+def table(lines: list[tuple[str, ...]], *, left: int) -> str:
+    """Return the lines in columns: the first ``left`` flush left, the others flush right."""
+    sizes = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(
+            cell.ljust(size) if column < left else cell.rjust(size)
+            for column, (cell, size) in enumerate(zip(line, sizes, strict=True))
+        ).rstrip()
+        for line in lines
+    )
+
+
+def summarise(model: MLP) -> Summary:
+    """Return the summary of an MLP."""
+    rows = [
+        SummaryRow(
+            name=f"layers.{index}",
+            operations=repr(layer),
+            output_features=layer.out_features,
+            num_parameters=_count(layer),
+        )
+        for index, layer in enumerate(model.layers)
+    ]
+    if model.head is not None and model.out_features is not None:
+        last = [] if model.output_activation is None else [model.output_activation]
+        steps = [f"Dropout({model.head_dropout.p:g})"] if model.head_dropout.p > 0 else []
+        head = model.head
+        bias = "" if head.bias is not None else ", bias=False"
+        steps.append(f"Linear({head.in_features}, {head.out_features}{bias})")
+        steps += [" ".join(repr(module).split()) for module in last]
+        rows.append(
+            SummaryRow(
+                name="head",
+                operations=" -> ".join(steps),
+                output_features=model.out_features,
+                num_parameters=_count(head) + sum(map(_count, last)),
+            )
+        )
+    return Summary(rows=tuple(rows))
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
