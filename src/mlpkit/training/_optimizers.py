@@ -1,0 +1,366 @@
+"""Optimisers by name, each one object with one state dict, driven by a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol, TypeAlias, TypedDict, overload, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from mlpkit._checks import boolean, integer, number, one_of, sentence
+from mlpkit.training._options import Default, settle, settled
+
+__all__ = [
+    "HasParamGroups",
+    "MuonWithAdamW",
+    "OptimizerConfig",
+    "OptimizerName",
+    "ParamGroup",
+    "build_optimizer",
+    "remember_lr",
+    "set_lr",
+    "set_momentum",
+]
+
+OptimizerName: TypeAlias = Literal["adamw", "muon", "sgd"]
+
+
+class ParamGroup(TypedDict):
+    """Parameters that share a weight decay."""
+
+    params: list[nn.Parameter]
+    weight_decay: float
+
+
+@runtime_checkable
+class HasParamGroups(Protocol):
+    """A model that says which of its parameters decay."""
+
+    def param_groups(self, weight_decay: float) -> list[ParamGroup]:
+        """Return every parameter once, in groups, each with its weight decay."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerConfig:
+    r"""An optimiser by name, with its settings.
+
+    ``adamw`` and ``sgd`` are torch's. ``muon`` orthogonalises the update of every weight matrix
+    but the last (that of the output layer), and leaves the last and all vectors to AdamW:
+
+    .. math::
+        W \leftarrow W - \eta \lambda W - 0.2\, \eta \sqrt{\max(m, n)}\, \operatorname{NS}(M)
+
+    where the factor lets one learning rate serve both halves.
+
+    Args:
+        name: The algorithm.
+        lr: Base learning rate, at least 0; the schedule multiplies it.
+        weight_decay: Decay of the parameters that decay, at least 0. For adamw and muon it is
+            decoupled from the gradient; for sgd it is added to the gradient (L2). Which parameters
+            decay the model says, if it has a method ``param_groups(weight_decay)``, as
+            :class:`mlpkit.nn.MLP` has; else all do, as in torch.
+        momentum: For sgd in [0, 1), for muon in [0, 1); None means 0.9 for sgd, 0.95 for muon.
+        nesterov: For sgd and muon; None means False for sgd or a momentum of 0, True for muon.
+        betas: For adamw and muon's AdamW half, each in [0, 1); None means (0.9, 0.999).
+        eps: For adamw and muon's AdamW half, at least 0; None means 1e-8.
+        ns_steps: For muon, the number of Newton-Schulz iterations, 1 to 99; None means 5.
+        adamw_lr: For muon, the base learning rate of the AdamW half; None means ``lr``.
+        fused: Use torch's fused kernels for adamw and sgd. They differ from the plain ones in the
+            last bits, so the choice is a setting, never a guess: a resumed run makes the same
+            one. Set it to False on a device without them.
+
+    Raises:
+        ValueError: If a value is out of range, or a setting is given that ``name`` has no use for.
+
+    Example:
+        >>> from mlpkit.training import OptimizerConfig
+        >>> OptimizerConfig(name="sgd", lr=0.1, nesterov=True).momentum
+        0.9
+
+    References:
+        Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2.
+        Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks".
+        Liu et al. 2025, "Muon is Scalable for LLM Training", equation 4 (the factor).
+    """
+
+    name: OptimizerName = "adamw"
+    lr: float = 1e-3
+    weight_decay: float = 0.0
+    momentum: float | None = None
+    nesterov: bool | None = None
+    betas: tuple[float, float] | None = None
+    eps: float | None = None
+    ns_steps: int | None = None
+    adamw_lr: float | None = None
+    fused: bool = True
+
+    def __post_init__(self) -> None:
+        one_of("name", self.name, tuple(OPTIMIZERS))
+        number("lr", self.lr, minimum=0.0)
+        number("weight_decay", self.weight_decay, minimum=0.0)
+        boolean("fused", self.fused)
+        settle(self, self.name, OPTIMIZERS[self.name].options)
+        if self.adamw_lr is not None:
+            number("adamw_lr", self.adamw_lr, minimum=0.0)
+        if self.momentum is not None:
+            number("momentum", self.momentum, minimum=0.0, below=1.0)
+        if self.nesterov is not None:
+            boolean("nesterov", self.nesterov)
+            if self.nesterov and self.momentum == 0.0:
+                cure = "set nesterov=False or give a momentum"
+                raise ValueError(sentence("momentum", "above 0 for nesterov", 0.0, cure))
+        if self.betas is not None:
+            betas: Sequence[object] = self.betas
+            if len(betas) != 2:
+                raise ValueError(sentence("betas", "a pair of numbers in [0, 1)", betas))
+            for index, beta in enumerate(betas):
+                number(f"betas[{index}]", beta, minimum=0.0, below=1.0)
+        if self.eps is not None:
+            number("eps", self.eps, minimum=0.0)
+        if self.ns_steps is not None and integer("ns_steps", self.ns_steps, minimum=1) > 99:
+            raise ValueError(sentence("ns_steps", "at most 99", self.ns_steps))
+
+
+def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
+    """Build the optimiser that a configuration names, for the parameters of a model.
+
+    Parameters that do not require a gradient are left out. Every group remembers its base
+    learning rate as ``initial_lr``, which :func:`set_lr` reads.
+
+    Args:
+        model: The model, on the device where it will be trained.
+        config: The settings.
+
+    Raises:
+        ValueError: If nothing can be trained, the model's ``param_groups`` does not give every
+            parameter exactly once, muon has no hidden matrix, or the device has no fused kernels.
+
+    Example:
+        >>> from torch import nn
+        >>> from mlpkit.training import OptimizerConfig, build_optimizer
+        >>> optimizer = build_optimizer(nn.Linear(2, 3), OptimizerConfig(name="sgd", lr=0.1))
+        >>> optimizer.param_groups[0]["initial_lr"]
+        0.1
+    """
+    optimizer = OPTIMIZERS[config.name].build(_groups(model, config.weight_decay), config, model)
+    remember_lr(optimizer)
+    return optimizer
+
+
+def remember_lr(optimizer: Optimizer) -> None:
+    """Keep the present learning rate of every group as its base rate, unless it has one.
+
+    ``initial_lr`` is torch's own word for it, and part of the state dict.
+    """
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", float(group["lr"]))
+
+
+def set_lr(optimizer: Optimizer, ratio: float) -> None:
+    """Set the learning rate of every group to its base rate times ``ratio``.
+
+    A rate that is a tensor, as a captured CUDA graph needs it, is filled in place.
+
+    Raises:
+        KeyError: If a group has no ``initial_lr``; :func:`remember_lr` gives it one.
+    """
+    for group in optimizer.param_groups:
+        lr = group["initial_lr"] * ratio
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr
+
+
+def set_momentum(optimizer: Optimizer, momentum: float) -> None:
+    """Set the momentum of every group: ``momentum`` where it has one, else the first beta.
+
+    Raises:
+        ValueError: If a group has neither.
+    """
+    for group in optimizer.param_groups:
+        if "momentum" in group:
+            group["momentum"] = momentum
+        elif "betas" in group:
+            group["betas"] = (momentum, *group["betas"][1:])
+        else:
+            rule = "one with momentum or betas for a momentum schedule"
+            raise ValueError(sentence("optimizer", rule, type(optimizer).__name__))
+
+
+def _groups(model: nn.Module, weight_decay: float) -> list[ParamGroup]:
+    """Return the trainable parameters in groups, each parameter exactly once."""
+    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not trainable:
+        rule = "a model with at least one parameter that requires a gradient"
+        raise ValueError(sentence("model", rule, type(model).__name__))
+    if not isinstance(model, HasParamGroups):
+        return [ParamGroup(params=trainable, weight_decay=weight_decay)]
+    wanted = {id(parameter) for parameter in trainable}
+    groups = []
+    seen: list[int] = []
+    for group in model.param_groups(weight_decay):
+        kept = [parameter for parameter in group["params"] if id(parameter) in wanted]
+        seen.extend(map(id, kept))
+        if kept:
+            groups.append(ParamGroup(params=kept, weight_decay=group["weight_decay"]))
+    if len(seen) != len(wanted) or set(seen) != wanted:
+        rule = f"to give each of the {len(wanted)} trainable parameters once"
+        raise ValueError(sentence("model.param_groups", rule, len(seen)))
+    return groups
+
+
+def _check_fused(groups: Sequence[ParamGroup]) -> None:
+    """Refuse fused kernels where torch has none, before torch does it in other words."""
+    for group in groups:
+        for parameter in group["params"]:
+            known = parameter.device.type in _FUSED_DEVICES and parameter.is_floating_point()
+            if not known:
+                got = f"a {parameter.dtype} parameter on {parameter.device}"
+                rule = "False where torch has no fused kernels"
+                raise ValueError(sentence("fused", rule, got, "set fused=False"))
+
+
+_FUSED_DEVICES: Final = ("cpu", "cuda", "hpu", "mps", "mtia", "xpu")
+
+
+def _adamw(groups: list[ParamGroup], config: OptimizerConfig, _model: nn.Module) -> Optimizer:
+    return _plain_adamw(groups, config, config.lr)
+
+
+def _plain_adamw(groups: list[ParamGroup], config: OptimizerConfig, lr: float) -> AdamW:
+    if config.fused:
+        _check_fused(groups)
+    return AdamW(
+        [dict(group) for group in groups],
+        lr=lr,
+        betas=settled(config.betas),
+        eps=settled(config.eps),
+        weight_decay=config.weight_decay,
+        fused=True if config.fused else None,
+    )
+
+
+def _sgd(groups: list[ParamGroup], config: OptimizerConfig, _model: nn.Module) -> Optimizer:
+    if config.fused:
+        _check_fused(groups)
+    return SGD(
+        [dict(group) for group in groups],
+        lr=config.lr,
+        momentum=settled(config.momentum),
+        nesterov=settled(config.nesterov),
+        weight_decay=config.weight_decay,
+        fused=True if config.fused else None,
+    )
+
+
+class MuonWithAdamW(Optimizer):
+    """Muon for some groups and AdamW for the others, as one optimiser.
+
+    Both share this object's groups and state, so that a schedule, a gradient scaler and
+    ``state_dict`` see one optimiser.
+
+    Args:
+        muon: Drives the first groups.
+        adamw: Drives the groups after them.
+
+    References:
+        Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks".
+    """
+
+    def __init__(self, muon: Optimizer, adamw: Optimizer) -> None:
+        self._muon = muon
+        self._adamw = adamw
+        self._num_muon_groups = len(muon.param_groups)
+        super().__init__([*muon.param_groups, *adamw.param_groups], {})
+        self._share()
+
+    def _share(self) -> None:
+        """Let both halves work on this object's own groups and state."""
+        self._muon.param_groups = self.param_groups[: self._num_muon_groups]
+        self._adamw.param_groups = self.param_groups[self._num_muon_groups :]
+        self._muon.state = self.state
+        self._adamw.state = self.state
+
+    def load_state_dict(self, state_dict: dict[str, object]) -> None:
+        """Load a state dict of the same groups."""
+        super().load_state_dict(state_dict)
+        self._share()
+
+    @overload
+    def step(self, closure: None = None) -> None: ...
+
+    @overload
+    def step(self, closure: Callable[[], float]) -> float: ...
+
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:
+        """Make one step with both halves."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        self._muon.step()
+        self._adamw.step()
+        return loss
+
+
+def _muon(groups: list[ParamGroup], config: OptimizerConfig, model: nn.Module) -> Optimizer:
+    if not hasattr(torch.optim, "Muon"):
+        cure = "upgrade torch, or use optimiser 'adamw'"
+        raise ValueError(
+            sentence("torch", "a version with torch.optim.Muon", torch.__version__, cure)
+        )
+    matrices = [p for p in model.parameters() if p.ndim == 2 and p.requires_grad]
+    hidden = {id(matrix) for matrix in matrices[:-1]}
+    if not hidden:
+        rule = "a model with at least one hidden weight matrix for optimiser 'muon'"
+        raise ValueError(sentence("model", rule, type(model).__name__, "use 'adamw' or 'sgd'"))
+    muon = torch.optim.Muon(
+        [dict(group) for group in _only(groups, hidden, inside=True)],
+        lr=config.lr,
+        weight_decay=config.weight_decay,
+        momentum=settled(config.momentum),
+        nesterov=settled(config.nesterov),
+        ns_steps=settled(config.ns_steps),
+        adjust_lr_fn="match_rms_adamw",
+    )
+    lr = config.lr if config.adamw_lr is None else config.adamw_lr
+    return MuonWithAdamW(muon, _plain_adamw(_only(groups, hidden, inside=False), config, lr))
+
+
+def _only(groups: list[ParamGroup], wanted: set[int], *, inside: bool) -> list[ParamGroup]:
+    kept = (
+        ParamGroup(
+            params=[p for p in group["params"] if (id(p) in wanted) is inside],
+            weight_decay=group["weight_decay"],
+        )
+        for group in groups
+    )
+    return [group for group in kept if group["params"]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    build: Callable[[list[ParamGroup], OptimizerConfig, nn.Module], Optimizer]
+    options: Mapping[str, Default]
+
+
+OPTIMIZERS: Final[dict[OptimizerName, _Kind]] = {
+    "adamw": _Kind(_adamw, {"betas": (0.9, 0.999), "eps": 1e-8}),
+    "muon": _Kind(
+        _muon,
+        {
+            "momentum": 0.95,
+            "nesterov": True,
+            "betas": (0.9, 0.999),
+            "eps": 1e-8,
+            "ns_steps": 5,
+            "adamw_lr": None,
+        },
+    ),
+    "sgd": _Kind(_sgd, {"momentum": 0.9, "nesterov": False}),
+}
