@@ -191,10 +191,10 @@ class ActivationConfig:
             if chosen is None:
                 raise TypeError(sentence(argument, f"given for {self.name!r}", None))
             object.__setattr__(self, field.name, _CHECKS[field.name](argument, chosen))
-        for low, high in (("lower", "upper"), ("min_val", "max_val")):
-            if low in options and getattr(self, low) > getattr(self, high):
-                rule = f"at most {high}={getattr(self, high):g}"
-                raise ValueError(sentence(f"ActivationConfig.{low}", rule, getattr(self, low)))
+        if "lower" in options:
+            number("ActivationConfig.lower", self.lower, maximum=self.upper)
+        if "min_val" in options:
+            number("ActivationConfig.min_val", self.min_val, below=self.max_val)
 
 
 _CHECKS: dict[str, Callable[[str, object], _Option]] = {

@@ -24,9 +24,16 @@ from mlpkit.nn._gated import Gated
 from mlpkit.nn._maxout import Maxout
 from mlpkit.nn._prelu import PReLU
 
-__all__ = ["LayerScale", "layer_scale", "reset_linear_", "second_moment", "second_moment_gain"]
+__all__ = [
+    "ActivationFunction",
+    "LayerScale",
+    "layer_scale",
+    "reset_linear_",
+    "second_moment",
+    "second_moment_gain",
+]
 
-ScalarActivation: TypeAlias = (
+ActivationFunction: TypeAlias = (
     ActivationName | ActivationConfig | nn.Module | Callable[[Tensor], Tensor]
 )
 
@@ -54,7 +61,7 @@ class LayerScale(NamedTuple):
 
 
 def second_moment(
-    activation: ScalarActivation, preactivation_variance: float = 1.0, *, width: int = 1
+    activation: ActivationFunction, preactivation_variance: float = 1.0, *, width: int = 1
 ) -> float:
     r"""Return the second moment that an activation gives normal pre-activations.
 
@@ -82,7 +89,7 @@ def second_moment(
     return _checked(activation, _moment(activation, width)(variance))
 
 
-def second_moment_gain(activation: ScalarActivation, *, width: int = 1) -> float:
+def second_moment_gain(activation: ActivationFunction, *, width: int = 1) -> float:
     r"""Return the gain that undoes what an activation does to the second moment.
 
     .. math:: \mathrm{gain} = 1 / \sqrt{\mathrm{E} f(Z)^2}, \qquad Z \sim \mathcal N(0, 1)
@@ -109,7 +116,7 @@ def second_moment_gain(activation: ScalarActivation, *, width: int = 1) -> float
     return 1 / math.sqrt(second_moment(activation, width=width))
 
 
-def layer_scale(activation: ScalarActivation, *, width: int = 1) -> LayerScale:
+def layer_scale(activation: ActivationFunction, *, width: int = 1) -> LayerScale:
     r"""Return the pre-activation variance that makes the hidden second moment 1, if one does.
 
     With independent weights of variance :math:`t / (n q)`, for n inputs of second moment q, the
@@ -151,7 +158,7 @@ def _named_scale(config: ActivationConfig) -> LayerScale:
     return _solve(config, _moment(config, 1))
 
 
-def _solve(activation: ScalarActivation, moment: _Moment) -> LayerScale:
+def _solve(activation: ActivationFunction, moment: _Moment) -> LayerScale:
     """Solve moment(t) = 1 by bisection of log t, between the powers of 2 nearest to t = 1."""
     at_one = _checked(activation, moment(1.0))
     if math.isclose(at_one, 1.0, abs_tol=1e-9):
@@ -172,7 +179,7 @@ def _solve(activation: ScalarActivation, moment: _Moment) -> LayerScale:
     return LayerScale(1.0, at_one)
 
 
-def _checked(activation: ScalarActivation, moment: float) -> float:
+def _checked(activation: ActivationFunction, moment: float) -> float:
     if not 0.0 < moment < math.inf:
         rule = "of a positive and finite second moment for normal inputs"
         cure = f"its second moment is {moment:g}; pass init='torch'"
@@ -180,7 +187,7 @@ def _checked(activation: ScalarActivation, moment: float) -> float:
     return moment
 
 
-def _moment(activation: ScalarActivation, width: int) -> _Moment:
+def _moment(activation: ActivationFunction, width: int) -> _Moment:
     """Return the map from the pre-activation variance to the second moment after it."""
     width = integer("width", width, minimum=1)
     if isinstance(activation, str):
