@@ -1,14 +1,20 @@
-"""What an augmentation is, and several of them one after the other."""
+"""What an augmentation is, and the checks that all of them share."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+import torch
 from torch import Tensor
+
+from mlpkit._checks import sentence
 
 
 class Augmentation(Protocol):
-    """Changes a batch of images at random, each by a draw of its own."""
+    """Changes a batch of images at random, each by a draw of its own.
+
+    Any callable of this form will do; :class:`Batches` calls it once for each batch.
+    """
 
     def __call__(self, images: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
         """Return the changed images, in the shape and type of ``images``.
@@ -17,7 +23,44 @@ class Augmentation(Protocol):
             images: Shape (n, ...), one image for each index.
             seed: Seed of the run.
             epoch: Epoch, counted from 0.
-            indices: Position of each image in its data set, int64, shape (n,). The draw for an
-                image depends on seed, epoch and its index alone.
+            indices: Position of each image in its data set, int64, shape (n,). What happens to an
+                image should depend on seed, epoch and its index alone.
         """
         ...
+
+
+def image_planes(images: Tensor) -> Tensor:
+    """Return a view of shape (n, channels, H, W) after a check of type and shape."""
+    if not (images.dtype is torch.uint8 or images.is_floating_point()):
+        cure = "convert them to uint8 or to floating point"
+        rule = "uint8 or floating-point"
+        raise TypeError(sentence("images", rule, images.dtype, cure))
+    if images.ndim not in (3, 4):
+        cure = "give flat images their height and width back by reshape"
+        rule = "of shape (n, H, W) or (n, channels, H, W)"
+        raise ValueError(sentence("images", rule, tuple(images.shape), cure))
+    return images.unsqueeze(1) if images.ndim == 3 else images
+
+
+def image_indices(images: Tensor, indices: Tensor | None) -> Tensor:
+    """Return the positions given, or 0 .. n - 1, on the device of the images."""
+    if indices is None:
+        return torch.arange(len(images), device=images.device)
+    if indices.dtype is not torch.int64:
+        raise TypeError(sentence("indices", "an int64 tensor", indices.dtype))
+    if indices.shape != images.shape[:1]:
+        rule = f"of shape ({len(images)},), one for each image"
+        raise ValueError(sentence("indices", rule, tuple(indices.shape)))
+    return indices.to(images.device)
+
+
+def working_dtype(images: Tensor) -> torch.dtype:
+    """Return the type to compute in: float64 for float64 images, else float32."""
+    return torch.float64 if images.dtype is torch.float64 else torch.float32
+
+
+def as_dtype(images: Tensor, dtype: torch.dtype) -> Tensor:
+    """Return computed images in their first type; uint8 is rounded to the nearest grey."""
+    if dtype is torch.uint8:
+        return images.round().to(torch.uint8)
+    return images.to(dtype)
