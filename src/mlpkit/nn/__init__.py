@@ -10,7 +10,18 @@ from mlpkit.nn._activations import (
     build_activation,
     expansion,
 )
+from mlpkit.nn._affine import (
+    HomogeneousLayer,
+    HomogeneousNetwork,
+    homogeneous,
+    merge_affine,
+)
 from mlpkit.nn._config import InitName, MLPConfig, NormName
+from mlpkit.nn._diagnostics import (
+    ActivationStatistics,
+    LayerStatistics,
+    activation_statistics,
+)
 from mlpkit.nn._gated import GEGLU, GLU, ReGLU, SwiGLU
 from mlpkit.nn._hidden import HiddenLayer, HiddenLayers
 from mlpkit.nn._init import (
@@ -33,11 +44,15 @@ __all__ = [
     "Activation",
     "ActivationConfig",
     "ActivationName",
+    "ActivationStatistics",
     "BatchNorm",
     "HiddenLayer",
     "HiddenLayers",
+    "HomogeneousLayer",
+    "HomogeneousNetwork",
     "InitName",
     "LayerScale",
+    "LayerStatistics",
     "MLPConfig",
     "Maxout",
     "NormName",
@@ -48,9 +63,12 @@ __all__ = [
     "SummaryRow",
     "SwiGLU",
     "activation_config",
+    "activation_statistics",
     "build_activation",
     "expansion",
+    "homogeneous",
     "layer_scale",
+    "merge_affine",
     "reset_linear_",
     "second_moment",
     "second_moment_gain",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal, Self, TypeAlias, TypeVar, get_args
+from typing import Literal, Self, TypeAlias, get_args
 
 from mlpkit import _plain
 from mlpkit._checks import boolean, integer, number, one_of, probability, sentence
@@ -16,8 +16,6 @@ NormName = Literal["batch", "layer", "rms"]
 InitName = Literal["auto", "torch"]
 
 NamedActivation: TypeAlias = ActivationName | ActivationConfig
-
-_Item = TypeVar("_Item")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,9 +83,7 @@ class MLPConfig:
             "bias": boolean("bias", self.bias),
             "residual": _residual(self.residual, hidden),
             "init": one_of("init", self.init, get_args(InitName)),
-            "max_norm": None
-            if self.max_norm is None
-            else number("max_norm", self.max_norm, above=0.0, cure="None for no limit"),
+            "max_norm": _max_norm(self.max_norm),
             "flatten": boolean("flatten", self.flatten),
         }
         for name, value in checked.items():
@@ -132,8 +128,8 @@ class MLPConfig:
         return _plain.from_toml(cls, text, source=source)
 
 
-def widths(argument: str, value: Sequence[int]) -> tuple[int, ...]:
-    """Return the widths as a tuple of ints of the caller's own list."""
+def widths(argument: str, value: object) -> tuple[int, ...]:
+    """Return the widths as a tuple of ints, whatever sequence the caller has them in."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         cure = f"write ({value},) for one hidden layer" if type(value) is int else None
         rule = "a sequence of positive integers"
@@ -143,39 +139,28 @@ def widths(argument: str, value: Sequence[int]) -> tuple[int, ...]:
     )
 
 
-def each_layer(argument: str, value: _Item | Sequence[_Item], depth: int) -> tuple[_Item, ...]:
-    """Return one item for each hidden layer, whether ``value`` is one for all or one for each."""
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return (value,) * depth  # type: ignore[return-value]  # a str is an item, not a sequence
-    if len(value) != depth:
+def check_length(argument: str, items: Sequence[object], depth: int) -> None:
+    """Raise unless there is one item for each of ``depth`` hidden layers."""
+    if len(items) != depth:
         layers = "1 hidden layer" if depth == 1 else f"{depth} hidden layers"
-        raise ValueError(
-            sentence(argument, f"one value, or one for each of the {layers}", list(value))
-        )
-    return tuple(value)
+        rule = f"one value, or one for each of the {layers}"
+        raise ValueError(sentence(argument, rule, list(items)))
 
 
-def dropout_of_each(value: float | tuple[float, ...], depth: int) -> tuple[float, ...]:
-    """Return the dropout on what leaves each hidden layer."""
-    return value if isinstance(value, tuple) else (value,) * depth
-
-
-def _out_features(value: int | None) -> int | None:
+def _out_features(value: object) -> int | None:
     if value is None:
         return None
     return integer("out_features", value, minimum=1, cure="None for a backbone without head")
 
 
-def _activations(
-    value: NamedActivation | tuple[NamedActivation, ...], depth: int
-) -> NamedActivation | tuple[NamedActivation, ...]:
+def _activations(value: object, depth: int) -> NamedActivation | tuple[NamedActivation, ...]:
     if isinstance(value, Sequence) and not isinstance(value, str):
-        items = each_layer("activation", value, depth)
-        return tuple(_named(f"activation[{index}]", item) for index, item in enumerate(items))
+        check_length("activation", value, depth)
+        return tuple(_named(f"activation[{index}]", item) for index, item in enumerate(value))
     return _named("activation", value)
 
 
-def _named(argument: str, value: NamedActivation) -> NamedActivation:
+def _named(argument: str, value: object) -> NamedActivation:
     if isinstance(value, ActivationConfig):
         return value
     if isinstance(value, str):
@@ -185,34 +170,35 @@ def _named(argument: str, value: NamedActivation) -> NamedActivation:
     raise TypeError(sentence(argument, rule, value, cure))
 
 
-def _output_activation(
-    value: NamedActivation | None, out_features: int | None
-) -> NamedActivation | None:
+def _output_activation(value: object, out_features: int | None) -> NamedActivation | None:
     if value is None:
         return None
     if out_features is None:
         cure = "a backbone has no output layer; give the last hidden layer its own activation"
-        raise ValueError(
-            sentence("output_activation", "None where out_features is None", value, cure)
-        )
+        rule = "None where out_features is None"
+        raise ValueError(sentence("output_activation", rule, value, cure))
     if isinstance(value, str) and value.lower().replace("_", "") in ("softmax", "logsoftmax"):
         cure = "the softmax is inside the loss, so the network returns logits"
         raise ValueError(sentence("output_activation", "None for a classifier", value, cure))
     return _named("output_activation", value)
 
 
-def _probability(argument: str, value: float) -> float:
+def _max_norm(value: object) -> float | None:
+    if value is None:
+        return None
+    return number("max_norm", value, above=0.0, cure="None for no limit")
+
+
+def _probability(argument: str, value: object) -> float:
     cure = "it is the probability of zeroing, and at 1 nothing would be left"
     return probability(argument, value, cure=cure if value == 1 else None)
 
 
-def _dropout(
-    value: float | tuple[float, ...], depth: int, *, has_head: bool
-) -> float | tuple[float, ...]:
+def _dropout(value: object, depth: int, *, has_head: bool) -> float | tuple[float, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         return _probability("dropout", value)
-    items = each_layer("dropout", value, depth)
-    checked = tuple(_probability(f"dropout[{index}]", item) for index, item in enumerate(items))
+    check_length("dropout", value, depth)
+    checked = tuple(_probability(f"dropout[{index}]", item) for index, item in enumerate(value))
     if checked and checked[-1] != 0.0 and not has_head:
         rule = "0 where out_features is None"
         cure = "dropout never follows the output; put it on the input of what comes next"
@@ -220,11 +206,10 @@ def _dropout(
     return checked
 
 
-def _residual(value: bool, hidden: tuple[int, ...]) -> bool:  # noqa: FBT001 - a checked field
+def _residual(value: object, hidden: tuple[int, ...]) -> bool:
     residual = boolean("residual", value)
     if residual and len(set(hidden)) > 1:
+        rule = "of equal widths where residual is True"
         cure = "make them equal, or pass residual=False"
-        raise ValueError(
-            sentence("hidden_features", "of equal widths where residual is True", hidden, cure)
-        )
+        raise ValueError(sentence("hidden_features", rule, hidden, cure))
     return residual

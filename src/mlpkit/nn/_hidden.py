@@ -80,8 +80,7 @@ class HiddenLayer(nn.Module):
 
     def __repr__(self) -> str:
         steps = [f"Dropout({self.dropout.p:g})"] if self.dropout.p > 0 else []
-        bias = "" if self.linear.bias is not None else ", bias=False"
-        steps.append(f"Linear({self.linear.in_features}, {self.linear.out_features}{bias})")
+        steps.append(linear_repr(self.linear))
         if self.norm is not None:
             steps.append(type(self.norm).__name__)
         steps.append(" ".join(repr(self.activation).split()))
@@ -104,3 +103,12 @@ class HiddenLayers(nn.ModuleList):
 
         @overload
         def __getitem__(self, idx: int) -> HiddenLayer: ...
+
+        def __getitem__(self, idx: int | slice) -> HiddenLayer | HiddenLayers: ...
+
+
+def linear_repr(linear: nn.Linear) -> str:
+    """Return a linear layer in short: its widths, and that it has no bias."""
+    has_bias = any(name == "bias" for name, _ in linear.named_parameters())
+    sizes = f"{linear.in_features}, {linear.out_features}"
+    return f"Linear({sizes})" if has_bias else f"Linear({sizes}, bias=False)"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import number, sentence
+from mlpkit._checks import number, probability, sentence
 from mlpkit.nn._activations import (
     Activation,
     ActivationConfig,
@@ -23,8 +23,7 @@ from mlpkit.nn._config import (
     MLPConfig,
     NamedActivation,
     NormName,
-    dropout_of_each,
-    each_layer,
+    check_length,
     widths,
 )
 from mlpkit.nn._hidden import HiddenLayer, HiddenLayers
@@ -157,7 +156,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         hidden = widths("hidden_features", hidden_features)
-        activations = each_layer("activation", activation, len(hidden))
+        activations = _each(activation, len(hidden))
         config = MLPConfig(
             in_features=in_features,
             hidden_features=hidden,
@@ -165,7 +164,7 @@ class MLP(nn.Module):
             activation=_named(activation),
             output_activation=None if output_activation is None else _name(output_activation),
             norm=norm,
-            dropout=tuple(dropout) if isinstance(dropout, Sequence) else dropout,
+            dropout=_stored(dropout),
             input_dropout=input_dropout,
             bias=bias,
             residual=residual,
@@ -176,8 +175,7 @@ class MLP(nn.Module):
         _check_making(dtype, generator)
         self._config = config
         self._is_named = all(
-            isinstance(chosen, str | ActivationConfig | None)
-            for chosen in (*activations, output_activation)
+            chosen is None or _is_named(chosen) for chosen in (*activations, output_activation)
         )
         self.in_features = config.in_features
         self.hidden_features = config.hidden_features
@@ -186,40 +184,24 @@ class MLP(nn.Module):
         self.init = config.init
         self.max_norm = config.max_norm
         self.flatten = config.flatten
-        dropouts = (config.input_dropout, *dropout_of_each(config.dropout, len(hidden)))
-        self.layers = HiddenLayers()
-        features = config.in_features
-        for index, (width, chosen) in enumerate(zip(hidden, activations, strict=True)):
-            argument = "activation" if activation is chosen else f"activation[{index}]"
-            module = build_activation(chosen, width, argument=argument, device=device, dtype=dtype)
-            outputs = width * expansion(module)
-            norms = None if config.norm is None else (config.norm, outputs)
-            self.layers.append(
-                HiddenLayer(
-                    dropout=nn.Dropout(dropouts[index]),
-                    linear=_linear(features, outputs, config.bias, device, dtype),
-                    norm=None if norms is None else build_norm(*norms, device=device, dtype=dtype),
-                    activation=module,
-                    skip=config.residual and index > 0,
-                )
-            )
-            features = width
+        self.layers = HiddenLayers(_build_layers(config, activations, device, dtype))
+        self.head_dropout = nn.Dropout(_dropouts(config)[-1] if out_features is not None else 0.0)
         self.register_module("head", None)
         self.register_module("output_activation", None)
-        self.head_dropout = nn.Dropout(0.0 if config.out_features is None else dropouts[-1])
         if config.out_features is not None:
             outputs = config.out_features
             if output_activation is not None:
                 self.output_activation = build_activation(
                     output_activation,
-                    config.out_features,
+                    outputs,
                     argument="output_activation",
                     device=device,
                     dtype=dtype,
                 )
                 outputs *= expansion(self.output_activation)
-            self.head = _linear(features, outputs, config.bias, device, dtype)
-        refuse_sharing(self._activations())
+            features = (config.in_features, *hidden)[-1]
+            self.head = _build_linear(features, outputs, config.bias, device, dtype)
+        refuse_sharing(dict(self.named_activations()))
         reset_linears(self.layers, self.head, init=self.init, generator=generator)
 
     @classmethod
@@ -298,7 +280,7 @@ class MLP(nn.Module):
             TypeError: If ``x`` is no floating tensor.
             ValueError: If its last axis does not have ``in_features`` features.
         """
-        h = self._checked_input(x)
+        h = self.checked_input(x)
         for layer in self.layers:
             h = layer(h)
         return h
@@ -347,9 +329,9 @@ class MLP(nn.Module):
             [3, 5]
         """
         decay = number("weight_decay", weight_decay, minimum=0.0)
-        weights = [linear.weight for linear in self._linears()]
-        decayed = {id(weight) for weight in weights}
-        others = [found for found in self.parameters() if id(found) not in decayed]
+        roles = {id(linear.weight) for linear in self._linears()}
+        weights = [found for found in self.parameters() if id(found) in roles]
+        others = [found for found in self.parameters() if id(found) not in roles]
         groups: list[ParamGroup] = [{"params": weights, "weight_decay": decay}]
         if others:
             groups.append({"params": others, "weight_decay": 0.0})
@@ -378,7 +360,7 @@ class MLP(nn.Module):
             TypeError: If an activation has parameters or buffers and no ``reset_parameters``.
         """
         _check_generator(generator)
-        for name, activation in self._activations().items():
+        for name, activation in self.named_activations():
             reset_module(name, activation)
         for index, layer in enumerate(self.layers):
             if layer.norm is not None:
@@ -400,17 +382,23 @@ class MLP(nn.Module):
         head = [] if self.head is None else [self.head]
         return [*(layer.linear for layer in self.layers), *head]
 
-    def _activations(self) -> dict[str, nn.Module]:
-        named = {
-            f"layers.{index}.activation": layer.activation
-            for index, layer in enumerate(self.layers)
-        }
+    def named_activations(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the name and the module of every activation, the output's as the last."""
+        for index, layer in enumerate(self.layers):
+            yield f"layers.{index}.activation", layer.activation
         if self.output_activation is not None:
-            named["output_activation"] = self.output_activation
-        return named
+            yield "output_activation", self.output_activation
 
-    def _checked_input(self, x: Tensor) -> Tensor:
-        """Return the input with its features in the last axis, or say what is wrong with it."""
+    def checked_input(self, x: object) -> Tensor:
+        """Return the input with its features in the last axis.
+
+        Args:
+            x: What shall enter the network.
+
+        Raises:
+            TypeError: If ``x`` is no floating tensor.
+            ValueError: If its last axis does not have ``in_features`` features.
+        """
         if not isinstance(x, Tensor):
             rule = "a floating tensor"
             cure = "torch.as_tensor(x, dtype=torch.float32) makes one"
@@ -427,8 +415,9 @@ class MLP(nn.Module):
             last = "all its axes but the first" if self.flatten else "its last axis"
             rule = f"a tensor with {self.in_features} features in {last}"
             fits = len(shape) > 1 and math.prod(shape[1:]) == self.in_features
-            cure = "pass flatten=True to MLP" if fits and not self.flatten else None
-            raise ValueError(sentence("x", rule, shape, cure))
+            if fits and not self.flatten:
+                raise ValueError(sentence("x", rule, shape, "pass flatten=True to MLP"))
+            raise ValueError(sentence("x", rule, shape))
         return x
 
     if TYPE_CHECKING:
@@ -436,7 +425,40 @@ class MLP(nn.Module):
         def __call__(self, x: Tensor) -> Tensor: ...
 
 
-def _linear(
+def _dropouts(config: MLPConfig) -> tuple[float, ...]:
+    """Return the dropout on the input of each linear layer, with the head as the last."""
+    each = config.dropout
+    depth = len(config.hidden_features)
+    return (config.input_dropout, *(each if isinstance(each, tuple) else (each,) * depth))
+
+
+def _build_layers(
+    config: MLPConfig,
+    activations: Sequence[Activation],
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+) -> Iterator[HiddenLayer]:
+    """Build the hidden layers; their linear layers have no weights yet."""
+    features = config.in_features
+    each = zip(config.hidden_features, activations, _dropouts(config)[:-1], strict=True)
+    for index, (width, chosen, dropout) in enumerate(each):
+        argument = "activation" if len(set(map(id, activations))) == 1 else f"activation[{index}]"
+        module = build_activation(chosen, width, argument=argument, device=device, dtype=dtype)
+        outputs = width * expansion(module)
+        norm = None
+        if config.norm is not None:
+            norm = build_norm(config.norm, outputs, device=device, dtype=dtype)
+        yield HiddenLayer(
+            dropout=nn.Dropout(dropout),
+            linear=_build_linear(features, outputs, config.bias, device, dtype),
+            norm=norm,
+            activation=module,
+            skip=config.residual and index > 0,
+        )
+        features = width
+
+
+def _build_linear(
     in_features: int,
     out_features: int,
     bias: bool,  # noqa: FBT001 - as torch.nn.Linear has it
@@ -446,6 +468,29 @@ def _linear(
     """Return a linear layer with unset weights: no number is drawn that is not used."""
     empty = nn.Linear(in_features, out_features, bias=bias, device="meta", dtype=dtype)
     return empty.to_empty(device=torch.get_default_device() if device is None else device)
+
+
+def _stored(dropout: float | Sequence[float]) -> float | tuple[float, ...]:
+    """Return a copy of the caller's own sequence, so that nobody changes it later."""
+    given: object = dropout
+    if isinstance(given, str):  # a sequence too
+        return probability("dropout", given)
+    return tuple(dropout) if isinstance(dropout, Sequence) else dropout
+
+
+def _each(activation: Activation | Sequence[Activation], depth: int) -> tuple[Activation, ...]:
+    """Return the activation of each hidden layer, whether given once or one by one."""
+    if isinstance(activation, Sequence) and not isinstance(activation, str):
+        check_length("activation", activation, depth)
+        return tuple(activation)
+    given: object = activation
+    if depth == 0 and (isinstance(given, type) or not (callable(given) or _is_named(given))):
+        build_activation(activation, 1)  # no layer will ask for it, so its mistake is told now
+    return (activation,) * depth
+
+
+def _is_named(activation: object) -> bool:
+    return isinstance(activation, str | ActivationConfig)
 
 
 def _name(activation: Activation) -> NamedActivation:
@@ -461,13 +506,13 @@ def _named(
     return _name(activation)
 
 
-def _check_making(dtype: torch.dtype | None, generator: torch.Generator | None) -> None:
+def _check_making(dtype: object, generator: object) -> None:
     if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
         raise TypeError(sentence("dtype", "a floating torch.dtype or None", dtype))
     _check_generator(generator)
 
 
-def _check_generator(generator: torch.Generator | None) -> None:
+def _check_generator(generator: object) -> None:
     if generator is not None and not isinstance(generator, torch.Generator):
         cure = "torch.Generator().manual_seed(0) makes one"
         raise TypeError(sentence("generator", "a torch.Generator or None", generator, cure))

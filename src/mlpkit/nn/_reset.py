@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -17,13 +17,14 @@ __all__ = ["refuse_sharing", "reset_linears", "reset_module"]
 
 
 def reset_linears(
-    layers: Sequence[HiddenLayer],
+    layers: Iterable[HiddenLayer],
     head: nn.Linear | None,
     *,
     init: InitName,
     generator: torch.Generator | None,
 ) -> None:
     """Draw the weights of all linear layers, and scale the branches that have a skip."""
+    layers = tuple(layers)
     if init == "torch":
         for linear in (*(layer.linear for layer in layers), *([] if head is None else [head])):
             _reset_as_torch(linear, generator)
@@ -54,15 +55,15 @@ def reset_linears(
                 weight.fill_(shrink)
         if not layer.skip:
             moment = after
-    if head is not None:
+    if head is not None and not head.weight.is_meta:
         reset_linear_(head, input_second_moment=moment, generator=generator)
 
 
 def _reset_as_torch(linear: nn.Linear, generator: torch.Generator | None) -> None:
     """Draw weights and bias uniformly within 1 / sqrt(fan_in), as :class:`torch.nn.Linear`."""
     bound = 1 / math.sqrt(linear.in_features)
-    for parameter in (linear.weight, linear.bias):
-        if parameter is not None and not parameter.is_meta:
+    for parameter in linear.parameters():  # the weight, then the bias if there is one
+        if not parameter.is_meta:
             _uniform_(parameter, bound, generator)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import nn
+
+from mlpkit.nn._hidden import linear_repr
 
 if TYPE_CHECKING:
     from mlpkit.nn._mlp import MLP
@@ -46,16 +49,15 @@ class Summary:
         return sum(row.num_parameters for row in self.rows)
 
     def __str__(self) -> str:
-        lines = [("layer", "operations", "output", "parameters")]
-        lines += [
+        rows = [
             (row.name, row.operations, f"{row.output_features:,}", f"{row.num_parameters:,}")
             for row in self.rows
         ]
-        lines.append(("total", "", "", f"{self.num_parameters:,}"))
-        return table(lines, left=2)
+        head = ("layer", "operations", "output", "parameters")
+        return table([head, *rows, ("total", "", "", f"{self.num_parameters:,}")], left=2)
 
 
-def table(lines: list[tuple[str, ...]], *, left: int) -> str:
+def table(lines: Sequence[tuple[str, ...]], *, left: int) -> str:
     """Return the lines in columns: the first ``left`` flush left, the others flush right."""
     sizes = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -81,16 +83,14 @@ def summarise(model: MLP) -> Summary:
     if model.head is not None and model.out_features is not None:
         last = [] if model.output_activation is None else [model.output_activation]
         steps = [f"Dropout({model.head_dropout.p:g})"] if model.head_dropout.p > 0 else []
-        head = model.head
-        bias = "" if head.bias is not None else ", bias=False"
-        steps.append(f"Linear({head.in_features}, {head.out_features}{bias})")
+        steps.append(linear_repr(model.head))
         steps += [" ".join(repr(module).split()) for module in last]
         rows.append(
             SummaryRow(
                 name="head",
                 operations=" -> ".join(steps),
                 output_features=model.out_features,
-                num_parameters=_count(head) + sum(map(_count, last)),
+                num_parameters=_count(model.head) + sum(map(_count, last)),
             )
         )
     return Summary(rows=tuple(rows))
