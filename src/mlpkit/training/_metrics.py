@@ -282,7 +282,7 @@ def _check_rows(name: str, values: Tensor | None, num_rows: int) -> None:
         raise ValueError(sentence(name, f"of shape ({num_rows},)", tuple(values.shape)))
 
 
-def _wide(device: torch.device) -> torch.dtype:
+def accumulator_dtype(device: torch.device) -> torch.dtype:
     """Return the widest floating-point type of a device: MPS has no float64."""
     return torch.float32 if device.type == "mps" else torch.float64
 
@@ -291,7 +291,7 @@ class _LossSums:
     """The sum of the weighted losses and of the weights."""
 
     def __init__(self, device: torch.device) -> None:
-        self.loss = torch.zeros((), dtype=_wide(device), device=device)
+        self.loss = torch.zeros((), dtype=accumulator_dtype(device), device=device)
         self.weight = torch.zeros_like(self.loss)
 
     def add(self, losses: Tensor, weights: Tensor | None) -> Tensor | None:
