@@ -103,7 +103,7 @@ def from_json(cls: type[_Config], text: str, *, source: str = "") -> _Config:
     try:
         values = json.loads(text)
     except json.JSONDecodeError as error:
-        raise ConfigError(_unreadable(cls, "JSON", source, error)) from error
+        raise ConfigError(_unreadable("JSON", source or cls.__name__, error)) from error
     if not isinstance(values, dict):
         raise ConfigError(sentence(f"{cls.__name__} as JSON", "an object", values))
     return from_plain(cls, values, source=source)
@@ -111,7 +111,12 @@ def from_json(cls: type[_Config], text: str, *, source: str = "") -> _Config:
 
 def to_toml(config: DataclassInstance) -> str:
     """Return the configuration as TOML, leaving out what is None."""
-    return tomli_w.dumps(_without_none(to_plain(config)))
+    return plain_to_toml(to_plain(config))
+
+
+def plain_to_toml(values: Mapping[str, Plain]) -> str:
+    """Return plain values as TOML, leaving out what is None."""
+    return tomli_w.dumps(_without_none(values))
 
 
 def _without_none(values: Mapping[str, Plain]) -> dict[str, Plain]:
@@ -128,12 +133,16 @@ def _pruned(value: Plain) -> Plain:
 
 def from_toml(cls: type[_Config], text: str, *, source: str = "") -> _Config:
     """Build a configuration from TOML text; see :func:`from_plain`."""
+    return from_plain(cls, parse_toml(text, source=source or cls.__name__), source=source)
+
+
+def parse_toml(text: str, *, source: str) -> dict[str, object]:
+    """Return the table that a TOML text spells; a syntax error names ``source``."""
     try:
-        values = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(_unreadable(cls, "TOML", source, error)) from error
-    return from_plain(cls, values, source=source)
+        raise ConfigError(_unreadable("TOML", source, error)) from error
 
 
-def _unreadable(cls: type, language: str, source: str, error: Exception) -> str:
-    return f"{source or cls.__name__} must be valid {language}, got an error: {error}"
+def _unreadable(language: str, source: str, error: Exception) -> str:
+    return f"{source} must be valid {language}, got an error: {error}"

@@ -1,0 +1,347 @@
+"""SoftmaxClassifier: preprocessing, probabilities, calibration, and an artefact to trust."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import struct
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mlpkit import SoftmaxClassifier
+from mlpkit.data import LabeledTensors
+from mlpkit.errors import ArtefactError, ConfigError
+from mlpkit.nn import MLP, ActivationName
+
+
+def make_model(
+    activation: ActivationName = "relu", *, mean: float | Tensor = 33.0, std: float | Tensor = 78.0
+) -> SoftmaxClassifier:
+    """Return a small classifier of 4 x 3 pictures, with random weights."""
+    network = MLP(12, (8, 6), 3, activation=activation, generator=torch.Generator().manual_seed(1))
+    return SoftmaxClassifier(
+        network, classes=("a", "b", "c"), mean=mean, std=std, input_shape=(4, 3)
+    ).eval()
+
+
+def pictures(n: int) -> Tensor:
+    """Return random uint8 pictures."""
+    return torch.randint(0, 256, (n, 4, 3), dtype=torch.uint8)
+
+
+@pytest.fixture
+def x() -> Tensor:
+    """Some pictures."""
+    return pictures(5)
+
+
+def test_logits_are_those_of_the_network_on_standardised_inputs(x: Tensor) -> None:
+    """Oracle: the formula of the docstring in NumPy, then the bare network."""
+    model = make_model()
+    standardised = (x.numpy().reshape(5, 12).astype(np.float32) - 33.0) / 78.0
+    expected = model.network(torch.from_numpy(standardised.astype(np.float32)))
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_each_feature_can_have_its_own_mean_and_std(x: Tensor) -> None:
+    """A vector of means acts on its own feature, given flat or in the shape of an example."""
+    mean, std = torch.rand(12) * 100, torch.rand(12) * 50 + 1
+    expected = (x.flatten(1).float() - mean) / std
+    for shape in ((12,), (4, 3)):
+        model = make_model(mean=mean.reshape(shape), std=std.reshape(shape))
+        torch.testing.assert_close(model.standardize(x), expected)
+
+
+def test_every_accepted_shape_gives_the_same_logits(x: Tensor) -> None:
+    """Pictures, pictures with a channel axis, flat vectors, and one example."""
+    model = make_model()
+    expected = model(x)
+    for other in (x[:, None], x.flatten(1), x.float()):
+        torch.testing.assert_close(model(other), expected)
+    torch.testing.assert_close(model(x[2]), expected[2])
+
+
+def test_a_wrong_shape_is_named(x: Tensor) -> None:
+    """The message has the shape wanted and the shape given."""
+    with pytest.raises(ValueError, match=r"^x must be of shape \(N, 4, 3\) .*, got \(5, 3, 4\)$"):
+        make_model()(x.transpose(1, 2))
+
+
+def test_probabilities_are_the_softmax_and_sum_to_one() -> None:
+    """Oracle: NumPy in float64; the sums in float32 differ from one by at most 1e-6."""
+    model = make_model()
+    inputs = pictures(1000)
+    probabilities = model.predict_proba(inputs, batch_size=64)
+    logits = model(inputs).detach().double().numpy()
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    expected = powers / powers.sum(1, keepdims=True)
+    assert probabilities.dtype == torch.float32
+    np.testing.assert_allclose(probabilities.numpy(), expected, atol=1e-6)
+    assert float((probabilities.sum(1) - 1).abs().max()) <= 1e-6
+    assert torch.equal(model.predict(inputs), torch.from_numpy(expected.argmax(1)))
+
+
+def test_predicting_leaves_the_mode_alone_and_uses_no_dropout(x: Tensor) -> None:
+    """Dropout is off while predicting, and the model trains on afterwards."""
+    network = MLP(12, (64,), 3, dropout=0.5)
+    model = SoftmaxClassifier(network, classes=("a", "b", "c"), std=255.0).train()
+    first = model.predict_proba(x.flatten(1))
+    assert torch.equal(first, model.predict_proba(x.flatten(1)))
+    assert model.training
+    assert model.network.training
+
+
+def test_one_example_and_none() -> None:
+    """One example gives one vector; no examples give no rows."""
+    model = make_model()
+    one = pictures(1)[0]
+    torch.testing.assert_close(model.predict_proba(one), model.predict_proba(one[None])[0])
+    assert model.predict(one).shape == ()
+    assert model.predict_proba(pictures(0)).shape == (0, 3)
+
+
+def test_for_data_measures_the_training_inputs() -> None:
+    """Mean and std are those of all values, as NumPy computes them in float64."""
+    inputs = pictures(20_000)
+    data = LabeledTensors(inputs, torch.arange(20_000) % 3, ("a", "b", "c"))
+    model = SoftmaxClassifier.for_data(data, (7,), activation="tanh")
+    assert float(model.mean) == pytest.approx(inputs.numpy().astype(np.float64).mean(), rel=1e-6)
+    assert float(model.std) == pytest.approx(inputs.numpy().astype(np.float64).std(), rel=1e-6)
+    assert model.network.config.hidden_features == (7,)
+    assert model.network.config.activation == "tanh"
+    assert model.classes == ("a", "b", "c")
+    assert model.input_shape == (4, 3)
+
+
+def test_for_data_survives_constant_inputs() -> None:
+    """A constant data set has std 0, which must not divide anything."""
+    data = LabeledTensors(
+        torch.full((4, 2), 7, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ("a", "b")
+    )
+    assert bool(SoftmaxClassifier.for_data(data, ())(data.inputs).isfinite().all())
+
+
+def test_calibration_finds_the_temperature_that_made_the_labels() -> None:
+    """Labels drawn from softmax(logits / 2.5) give back 2.5, and a slow search agrees."""
+    model = make_model()
+    inputs = pictures(20_000)
+    logits = model(inputs).detach().double() * 8
+    head = model.network.head
+    assert head is not None
+    head.weight.data.mul_(8)
+    head.bias.data.mul_(8)
+    targets = torch.multinomial(torch.softmax(logits / 2.5, 1), 1).squeeze(1)
+    before = model.predict(inputs)
+    found = model.calibrate(LabeledTensors(inputs, targets, ("a", "b", "c")))
+    grid = torch.linspace(1.0, 5.0, 4001, dtype=torch.float64)
+    losses = [torch.nn.functional.cross_entropy(logits / t, targets) for t in grid[::20]]
+    best = float(grid[::20][int(torch.stack(losses).argmin())])
+    assert found == pytest.approx(2.5, abs=0.15)
+    assert found == pytest.approx(best, abs=0.03)
+    assert torch.equal(model.predict(inputs), before)
+    expected = torch.softmax(model(inputs) / found, 1)
+    torch.testing.assert_close(model.predict_proba(inputs), expected)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ("a", "b")}, r"^classes must be as many names as the network has outputs"),
+        ({"classes": "abc"}, r"^classes must be a sequence of names, got 'abc'"),
+        ({"input_shape": (5, 3)}, r"^input_shape must be a shape of 12 features, got \(5, 3\)"),
+        ({"mean": torch.zeros(5)}, r"^mean must be one number or one for each of 12 features"),
+        ({"std": 0.0}, r"^std must be positive, got 0.0"),
+        ({"mean": float("nan")}, r"^mean must be finite, got nan"),
+    ],
+)
+def test_bad_arguments(change: dict[str, object], message: str) -> None:
+    """Each argument that does not fit the network is named with its value."""
+    arguments = {"classes": ("a", "b", "c"), **change}
+    with pytest.raises((TypeError, ValueError), match=message):
+        SoftmaxClassifier(MLP(12, (), 3), **arguments)  # type: ignore[arg-type]  # bad on purpose
+
+
+# The artefact
+
+
+@pytest.mark.parametrize("activation", ["relu", "prelu", "maxout", "swiglu", "tanh"])
+def test_save_and_load(tmp_path: Path, activation: ActivationName, x: Tensor) -> None:
+    """What is loaded computes the same bits, in eval mode, with all its names."""
+    model = make_model(activation, mean=torch.rand(12))
+    model.temperature.fill_(1.7)
+    assert model.save(tmp_path / "model") == tmp_path / "model"
+    for path in (tmp_path / "model", tmp_path / "model" / "model.safetensors"):
+        loaded = SoftmaxClassifier.load(path)
+        assert torch.equal(loaded.predict_proba(x), model.predict_proba(x))
+        assert loaded.classes == model.classes
+        assert loaded.input_shape == model.input_shape
+        assert not loaded.training
+        assert loaded.network.config == model.network.config
+    assert sorted(file.name for file in (tmp_path / "model").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+    ]
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    assert config["network"]["hidden_features"] == [8, 6]
+
+
+def test_a_loaded_model_can_be_trained(tmp_path: Path, x: Tensor) -> None:
+    """Loading leaves ordinary parameters behind that take a gradient."""
+    make_model().save(tmp_path)
+    model = SoftmaxClassifier.load(tmp_path)
+    torch.autograd.backward(model(x).sum())
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_every_flipped_byte_is_noticed(tmp_path: Path) -> None:
+    """No byte of the weights file can change without an ArtefactError.
+
+    Every byte of the header, and every seventh of the weights.
+    """
+    make_model().save(tmp_path)
+    path = tmp_path / "model.safetensors"
+    content = path.read_bytes()
+    header = 8 + int.from_bytes(content[:8], "little")
+    for position in [*range(header), *range(header, len(content), 7)]:
+        damaged = bytearray(content)
+        damaged[position] ^= 0x01
+        path.write_bytes(damaged)
+        with pytest.raises(ArtefactError, match=r"model\.safetensors|config\.json"):
+            SoftmaxClassifier.load(tmp_path)
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 8, 100, -1])
+def test_truncation_is_noticed(tmp_path: Path, length: int) -> None:
+    """A file cut anywhere is one clear error that names it."""
+    make_model().save(tmp_path)
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(ArtefactError, match=r"model\.safetensors must be a whole safetensors file"):
+        SoftmaxClassifier.load(tmp_path)
+
+
+def test_two_models_mixed_up(tmp_path: Path) -> None:
+    """The configuration of one model beside the weights of another is refused."""
+    make_model("relu").save(tmp_path / "one")
+    make_model("tanh").save(tmp_path / "two")
+    (tmp_path / "one" / "config.json").replace(tmp_path / "two" / "config.json")
+    with pytest.raises(ArtefactError, match=r"config\.json must be the file saved with model"):
+        SoftmaxClassifier.load(tmp_path / "two")
+
+
+def test_missing_and_foreign_files(tmp_path: Path) -> None:
+    """No folder, an empty folder, a stranger's safetensors: one sentence each."""
+    for path in (tmp_path / "nowhere", tmp_path):
+        with pytest.raises(ArtefactError, match=r"must be a file that .*save wrote, got none"):
+            SoftmaxClassifier.load(path)
+    save_file({"a": torch.zeros(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(ArtefactError, match=r"got another safetensors file"):
+        SoftmaxClassifier.load(tmp_path)
+
+
+def rewrite(path: Path, change: dict[str, object], drop: str | None = None) -> None:
+    """Change the description inside a weights file, leaving its tensors as they are."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        metadata = json.loads(file.read(length))["__metadata__"]
+    description = {**json.loads(metadata["config"]), **change}
+    metadata["config"] = json.dumps(description)
+    tensors = load_file(path)
+    if drop is not None:
+        del tensors[drop]
+    save_file(tensors, path, metadata)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": 2}, r"must have format version 1, got 2; load it with the mlpkit that wrote"),
+        ({"format": "other"}, r"got another safetensors file"),
+        ({"classes": ["a"]}, r"describes a model that cannot be built: classes must be as many"),
+        ({"network": {"in_features": 12}}, r"cannot be built: MLPConfig\.hidden_features must be"),
+        ({"network": {"in_featurs": 12}}, r"did you mean 'in_features'"),
+        ({"network": 3}, r"must describe a network, its classes and its input shape"),
+    ],
+)
+def test_a_description_that_does_not_fit(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    """Unknown versions and impossible configurations are refused."""
+    make_model().save(tmp_path)
+    (tmp_path / "config.json").unlink()
+    rewrite(tmp_path / "model.safetensors", change)
+    with pytest.raises(ArtefactError, match=message):
+        SoftmaxClassifier.load(tmp_path)
+
+
+def test_a_huge_width_in_the_description_costs_no_memory(tmp_path: Path) -> None:
+    """Shapes are compared before anything of the described size is made."""
+    make_model().save(tmp_path)
+    (tmp_path / "config.json").unlink()
+    config = {"in_features": 12, "hidden_features": [2**40], "out_features": 3}
+    rewrite(tmp_path / "model.safetensors", {"network": config})
+    with pytest.raises(ArtefactError, match=r"got a difference in network\.head\.weight"):
+        SoftmaxClassifier.load(tmp_path)
+
+
+def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
+    """The message lists the tensors that are not as described."""
+    make_model().save(tmp_path)
+    (tmp_path / "config.json").unlink()
+    rewrite(tmp_path / "model.safetensors", {}, drop="network.head.bias")
+    with pytest.raises(ArtefactError, match=r"got a difference in network\.head\.bias; save"):
+        SoftmaxClassifier.load(tmp_path)
+
+
+def test_loading_runs_no_code(tmp_path: Path) -> None:
+    """A pickle in the place of the weights is refused, not executed."""
+    marker = tmp_path / "executed"
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(marker),)
+
+    (tmp_path / "model.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(ArtefactError, match="must be a whole safetensors file"):
+        SoftmaxClassifier.load(tmp_path)
+    assert not marker.exists()
+
+
+def test_what_must_not_be_saved(tmp_path: Path) -> None:
+    """NaN weights and activations that only exist as code are refused; nothing is written."""
+    model = make_model()
+    assert model.network.head is not None
+    model.network.head.bias.data[0] = float("nan")
+    with pytest.raises(ArtefactError, match=r"^network\.head\.bias must be finite to be saved"):
+        model.save(tmp_path / "nan")
+    own = MLP(4, (3,), 2, activation=lambda _: torch.nn.Sequential(torch.nn.ReLU()))
+    with pytest.raises(ConfigError, match="activation"):
+        SoftmaxClassifier(own, classes=("a", "b")).save(tmp_path / "own")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_save_leaves_a_whole_model(tmp_path: Path) -> None:
+    """60 kills while two models are saved over each other: one of them always loads."""
+    models = [make_model("relu"), make_model("tanh")]
+    inputs = pictures(3)
+    expected = [model.predict_proba(inputs) for model in models]
+    models[0].save(tmp_path)
+    for kill in range(60):
+        pid = os.fork()
+        if pid == 0:  # pragma: no cover - the child is killed
+            while True:
+                for model in models:
+                    model.save(tmp_path)
+        time.sleep(0.003 + 0.0005 * kill)
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        got = SoftmaxClassifier.load(tmp_path).predict_proba(inputs)
+        assert any(torch.equal(got, one) for one in expected)
