@@ -317,9 +317,10 @@ def reset_linear_(
     std = math.sqrt(variance / (linear.in_features * moment))
     weight = linear.weight
     with torch.no_grad():
-        if generator is None or generator.device == weight.device or weight.is_meta:
-            # A generator means nothing to a weight without memory.
-            weight.normal_(0.0, std, generator=None if weight.is_meta else generator)
+        if weight.is_meta:
+            pass  # nothing to draw; torch would import its decompositions for it, for seconds
+        elif generator is None or generator.device == weight.device:
+            weight.normal_(0.0, std, generator=generator)
         else:
             drawn = torch.empty_like(weight, device=generator.device)
             weight.copy_(drawn.normal_(0.0, std, generator=generator))
