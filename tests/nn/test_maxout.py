@@ -7,9 +7,10 @@ import pickle
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mlpkit.nn import Maxout
+from mlpkit.nn._maxout import contiguous_pieces
 
 PIECES = [1, 2, 3, 4, 5]
 AXES = [(), (3,), (2, 3), (2, 1, 3)]
@@ -124,3 +125,24 @@ def test_compile_and_export_with_a_dynamic_batch(num_pieces: int) -> None:
         assert torch.equal(program.module()(z), module(z))
         assert torch.equal(compiled(z), module(z))
         assert torch.equal(torch.func.functional_call(module, {}, (z,)), module(z))
+
+
+@pytest.mark.parametrize("num_pieces", PIECES)
+def test_a_layer_with_strided_pieces_computes_the_same_when_reordered(num_pieces: int) -> None:
+    units = 4
+    theirs, ours = nn.Linear(6, units * num_pieces), nn.Linear(6, units * num_pieces)
+    ours.load_state_dict(
+        {key: contiguous_pieces(value, num_pieces) for key, value in theirs.state_dict().items()}
+    )
+    x = torch.randn(5, 6)
+    z = theirs(x)
+    strided = [z[:, unit::units].max(dim=1).values for unit in range(units)]
+    torch.testing.assert_close(Maxout(num_pieces)(ours(x)), torch.stack(strided, dim=1))
+
+
+def test_pieces_that_do_not_divide_the_first_axis_are_refused() -> None:
+    rule = (
+        r"parameter must be a tensor whose first axis is a multiple of num_pieces=4, got \(6, 2\)"
+    )
+    with pytest.raises(ValueError, match=rule):
+        contiguous_pieces(torch.ones(6, 2), 4)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from mlpkit._checks import integer, sentence
 
-__all__ = ["Maxout"]
+__all__ = ["Maxout", "contiguous_pieces"]
 
 
 class Maxout(nn.Module):
@@ -71,3 +71,36 @@ class Maxout(nn.Module):
     if TYPE_CHECKING:
 
         def __call__(self, input: Tensor) -> Tensor: ...  # noqa: A002
+
+
+def contiguous_pieces(parameter: Tensor, num_pieces: int) -> Tensor:
+    """Reorder the first axis of a weight or bias from strided pieces to those of :class:`Maxout`.
+
+    TensorFlow Addons and Lua torch give unit u the features u, u + m, u + 2 m, ...; here it owns
+    ``[u * k, (u + 1) * k)``. A network from there computes the same with its parameters reordered.
+
+    Args:
+        parameter: Weight or bias of the linear layer before Maxout.
+        num_pieces: The number k of pieces for each unit, at least 1.
+
+    Shape:
+        - Input: :math:`(k m, *)`.
+        - Output: as the input.
+
+    Raises:
+        TypeError: If ``num_pieces`` is no integer.
+        ValueError: If the first axis is not a multiple of ``num_pieces``.
+
+    Example:
+        >>> import torch
+        >>> from mlpkit.nn import contiguous_pieces
+        >>> contiguous_pieces(torch.tensor([10, 20, 30, 11, 21, 31]), num_pieces=2).tolist()
+        [10, 11, 20, 21, 30, 31]
+    """
+    num_pieces = integer("num_pieces", num_pieces, minimum=1)
+    if parameter.dim() == 0 or parameter.shape[0] % num_pieces != 0:
+        rule = f"a tensor whose first axis is a multiple of num_pieces={num_pieces}"
+        raise ValueError(sentence("parameter", rule, tuple(parameter.shape)))
+    units = parameter.shape[0] // num_pieces
+    rest = parameter.shape[1:]
+    return parameter.reshape(num_pieces, units, *rest).transpose(0, 1).reshape(-1, *rest)
