@@ -119,7 +119,7 @@ class CrossEntropy:
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy of each example, given the logits."""
         check_class_targets(outputs, targets)
-        logits = outputs.float() if outputs.dtype in _HALF else outputs
+        logits = widened(outputs)
         if targets.is_floating_point():
             targets = targets.to(logits.dtype)
         try:
@@ -178,15 +178,14 @@ class MeanSquaredError:
             rule = f"of the shape of the model's output, {tuple(outputs.shape)}"
             cure = "reshape them, for instance with targets[:, None]; nothing is broadcast"
             raise ValueError(sentence("targets", rule, tuple(targets.shape), cure))
-        predictions = outputs.float() if outputs.dtype in _HALF else outputs
-        return (
-            (predictions - targets.to(predictions.dtype)).square().flatten(1).mean(dim=1)
-            if outputs.ndim > 1
-            else (predictions - targets.to(predictions.dtype)).square()
-        )
+        predictions = widened(outputs)
+        squares = (predictions - targets.to(predictions.dtype)).square()
+        return squares if squares.ndim == 1 else squares.flatten(1).mean(dim=1)
 
 
-_HALF = (torch.float16, torch.bfloat16)
+def widened(outputs: Tensor) -> Tensor:
+    """Return outputs of half precision as float32, and others as they are."""
+    return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
 
 
 def check_class_targets(logits: Tensor, targets: Tensor) -> None:
