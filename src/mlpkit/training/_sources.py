@@ -13,7 +13,16 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from mlpkit._checks import sentence
 
-__all__ = ["BatchLike", "BatchSource", "Examples", "LoaderBatches", "TrainingData", "as_batches"]
+__all__ = [
+    "BatchLike",
+    "BatchSource",
+    "Examples",
+    "LoaderBatches",
+    "TrainingData",
+    "as_batches",
+    "on_device",
+    "windows",
+]
 
 
 @runtime_checkable
@@ -85,8 +94,8 @@ class Examples(Protocol):
 TrainingData: TypeAlias = Examples | BatchSource | DataLoader[tuple[Tensor, ...]]
 
 
-class LoaderBatch(NamedTuple):
-    """One batch of a :class:`~torch.utils.data.DataLoader`."""
+class LoadedBatch(NamedTuple):
+    """A batch of a :class:`~torch.utils.data.DataLoader`, or one moved to another device."""
 
     inputs: Tensor
     targets: Tensor
@@ -137,7 +146,7 @@ class LoaderBatches:
             parts += [_digest(tensor) for tensor in dataset.tensors]
         return hashlib.sha256("\0".join([*parts, str(self._seed)]).encode()).hexdigest()
 
-    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[LoaderBatch]:
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[LoadedBatch]:
         """Give the batches of one epoch, from batch number ``start`` on."""
         generator = torch.default_generator
         outside = generator.get_state()
@@ -153,13 +162,34 @@ class LoaderBatches:
         position = start * (self._loader.batch_size or 1)
         for batch in itertools.chain(first, batches):
             inputs, targets, *weights = _checked(batch)
-            yield LoaderBatch(
+            yield LoadedBatch(
                 inputs,
                 targets,
                 weights[0] if weights else None,
                 torch.arange(position, position + len(targets)),
             )
             position += len(targets)
+
+
+def on_device(batch: BatchLike, device: torch.device) -> BatchLike:
+    """Return the batch on ``device``: itself where it is there already."""
+    if batch.inputs.device == device and batch.targets.device == device:
+        return batch
+    weights = batch.weights
+    return LoadedBatch(
+        batch.inputs.to(device, non_blocking=True),
+        batch.targets.to(device, non_blocking=True),
+        None if weights is None else weights.to(device, non_blocking=True),
+        batch.indices.to(device, non_blocking=True),
+    )
+
+
+def windows(
+    batches: Iterator[BatchLike], size: int, device: torch.device
+) -> Iterator[list[BatchLike]]:
+    """Give ``size`` batches at a time, on ``device``; the last time perhaps fewer."""
+    while window := [on_device(batch, device) for batch in itertools.islice(batches, size)]:
+        yield window
 
 
 def _checked(batch: object) -> tuple[Tensor, ...] | list[Tensor]:

@@ -1,0 +1,38 @@
+"""Deterministic algorithms for as long as a training lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import torch
+
+from mlpkit._checks import sentence
+
+__all__ = ["deterministic_algorithms"]
+
+_CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+
+
+@contextlib.contextmanager
+def deterministic_algorithms(device: torch.device, *, active: bool) -> Iterator[None]:
+    """Ask torch for deterministic algorithms, and put its setting back afterwards.
+
+    Raises:
+        ValueError: If cuBLAS was not told in time.
+    """
+    if not active:
+        yield
+        return
+    if device.type == "cuda" and os.environ.get(_CUBLAS) not in (":4096:8", ":16:8"):
+        rule = "':4096:8' or ':16:8' in the environment for deterministic=True on CUDA"
+        cure = "set it before Python starts"
+        raise ValueError(sentence(_CUBLAS, rule, os.environ.get(_CUBLAS), cure))
+    before = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(mode=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before, warn_only=warn_only)

@@ -1,0 +1,198 @@
+"""One optimiser step: forward, loss, backward, guard, clip, update."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.amp import GradScaler
+
+from mlpkit._checks import sentence
+from mlpkit.training._nonfinite import BadStep, FiniteGuard
+from mlpkit.training._objectives import Objective
+from mlpkit.training._sources import BatchLike
+
+__all__ = ["Engine", "MaxNormed", "Precision", "StepResult", "autocast"]
+
+Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
+
+_AUTOCAST: dict[Precision, torch.dtype | None] = {
+    "fp32": None,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+# A loss scale this small means that the gradients overflow whatever it is.
+_SMALLEST_SCALE = 2.0**-24
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Return the context that runs a forward pass in ``precision``."""
+    dtype = _AUTOCAST[precision]
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+@runtime_checkable
+class MaxNormed(Protocol):
+    """A model that keeps the norms of its weights bounded."""
+
+    @property
+    def max_norm(self) -> float | None: ...
+
+    def apply_max_norm_(self) -> None:
+        """Scale every weight vector that is too long back to ``max_norm``."""
+        ...
+
+
+class StepResult(NamedTuple):
+    """What one step tells; the tensors are on the device and nobody waits for them.
+
+    Attributes:
+        loss: Mean loss over the window, weighted.
+        weight: Total weight of the window.
+        grad_norm: Euclidean norm of the gradient before clipping.
+    """
+
+    loss: Tensor
+    weight: float | Tensor
+    grad_norm: Tensor
+
+
+class Engine:
+    r"""Makes optimiser steps, each on a window of batches.
+
+    The loss of a step is one mean over all examples of the window, whatever its number of batches
+    and however short the last one is,
+
+    .. math::
+        L = \frac{\sum_i w_i l_i}{\sum_i w_i},
+
+    so that accumulating over a window gives the gradient of the concatenated batch.
+
+    Args:
+        model: The network, in training mode.
+        objective: Loss of each example.
+        optimizer: Updates the parameters.
+        guard: Looks at each step before the parameters change.
+        class_weights: Factor on the weight of each example by its class, ``(C,)``; None is 1.
+        clip_norm: Largest gradient norm; longer gradients are scaled down. None never clips.
+        precision: Forward pass under autocast, with loss scaling for fp16.
+        device: Where the model is.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        objective: Objective,
+        optimizer: torch.optim.Optimizer,
+        guard: FiniteGuard,
+        *,
+        class_weights: Tensor | None,
+        clip_norm: float | None,
+        precision: Precision,
+        device: torch.device,
+    ) -> None:
+        self._model = model
+        self._objective = objective
+        self._optimizer = optimizer
+        self._guard = guard
+        self._class_weights = class_weights
+        self._clip_norm = clip_norm
+        self._precision: Precision = precision
+        self._device = device
+        self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        self._max_normed = (
+            model if isinstance(model, MaxNormed) and model.max_norm is not None else None
+        )
+        self._autocast = _AUTOCAST[precision] is not None
+        self.scaler = GradScaler(device.type) if precision == "fp16" else None
+        if guard.deferred:
+            optimizer.found_inf = guard.found  # type: ignore[attr-defined]  # read by the fused optimisers, as GradScaler sets it
+
+    def step(self, step: int, window: Sequence[BatchLike]) -> StepResult:
+        """Make step number ``step`` on the batches of a window.
+
+        Raises:
+            BadStep: If loss or gradient is not finite, before any parameter changed.
+        """
+        weights = [self._weights(batch) for batch in window]
+        total = _total(window, weights)
+        parts = []
+        for batch, weight in zip(window, weights, strict=True):
+            part = self._weighted_sum(batch, weight) / total
+            torch.autograd.backward(part if self.scaler is None else self.scaler.scale(part))
+            parts.append(part.detach())
+        loss = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+        grad_norm = self._update(step, loss)
+        if self._max_normed is not None:
+            self._max_normed.apply_max_norm_()
+        return StepResult(loss, total, grad_norm)
+
+    def _update(self, step: int, loss: Tensor) -> Tensor:
+        """Check, clip and apply the gradients, and return their norm."""
+        if self.scaler is not None:
+            self.scaler.unscale_(self._optimizer)
+        grads = [p.grad for p in self._parameters if p.grad is not None]
+        grad_norm = _norm(grads)
+        if self.scaler is None:
+            self._guard.look(step, loss, grad_norm)
+        else:
+            self._guard.look(step, loss, torch.zeros_like(grad_norm))
+            if self.scaler.get_scale() < _SMALLEST_SCALE:
+                raise BadStep(step, loss.item(), grad_norm.item())
+        if self._clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(self._parameters, self._clip_norm, grad_norm)
+        if self.scaler is None:
+            self._optimizer.step()
+        else:
+            self.scaler.step(self._optimizer)  # leaves out a step that overflowed
+            self.scaler.update()
+        for parameter in self._parameters:
+            parameter.grad = None
+        return grad_norm
+
+    def _weighted_sum(self, batch: BatchLike, weights: Tensor | None) -> Tensor:
+        if self._autocast:
+            with autocast(self._precision, self._device):
+                losses = self._objective(self._model, batch)
+        else:
+            losses = self._objective(self._model, batch)
+        if losses.shape != (len(batch.targets),):
+            raise ValueError(
+                sentence(
+                    "objective",
+                    f"a function that returns one loss for each example, ({len(batch.targets)},)",
+                    tuple(losses.shape),
+                    'leave the mean to the trainer, for instance with reduction="none"',
+                )
+            )
+        return losses.sum() if weights is None else (weights * losses).sum()
+
+    def _weights(self, batch: BatchLike) -> Tensor | None:
+        """Return example weight times class weight; for a target distribution the expected one."""
+        if self._class_weights is None:
+            return batch.weights
+        by_class = (
+            batch.targets @ self._class_weights
+            if batch.targets.is_floating_point()
+            else self._class_weights[batch.targets]
+        )
+        return by_class if batch.weights is None else by_class * batch.weights
+
+
+def _total(window: Sequence[BatchLike], weights: Sequence[Tensor | None]) -> float | Tensor:
+    """Return the total weight of a window; a number where every example weighs 1."""
+    total: float | Tensor = 0.0
+    for batch, weight in zip(window, weights, strict=True):
+        total = total + (float(len(batch.targets)) if weight is None else weight.sum())
+    return total
+
+
+def _norm(grads: list[Tensor]) -> Tensor:
+    """Return the Euclidean norm of all gradients together, as ``clip_grad_norm_`` computes it."""
+    norms: tuple[Tensor, ...] = torch._foreach_norm(grads)
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
+    return norm
