@@ -5,7 +5,7 @@ a set is 64 of them, over which the second moment is averaged. With weights that
 normal numbers and drawn afresh in every layer, W x given x is exactly normal with independent
 entries, so the pre-activations are drawn directly; tests/nn/test_init.py multiplies matrices.
 
-Usage: python benchmarks/hidden_second_moment.py [--sets 20] [--width 1024] [--depth 20]
+Usage: python benchmarks/hidden_second_moment.py [--sets 100] [--width 1024] [--depth 20]
 """
 
 from __future__ import annotations
@@ -31,11 +31,19 @@ INITIALISATIONS = 64  # in a set
 
 
 class Measured(NamedTuple):
-    """What happened to an activation, relative to the second moment that it should keep."""
+    """What happened to an activation, relative to the second moment that it should keep.
+
+    Attributes:
+        mean: Mean after the last layer, over all initialisations.
+        spread: Standard deviation of the same.
+        within: Share of the sets whose average stays within 10 % in every layer.
+        layers: Depth up to which that holds for 95 % of the sets.
+    """
 
     mean: float
     spread: float
     within: float
+    layers: int
 
 
 def elasticity(config: ActivationConfig, variance: float) -> float:
@@ -55,6 +63,7 @@ def measure(config: ActivationConfig, *, sets: int, width: int, depth: int) -> M
     moment = torch.ones(runs)  # of what enters the layer
     expected = 1.0
     worst = torch.zeros(sets)
+    within, layers = 1.0, 0
     for _ in range(depth):
         std = (scale.preactivation_variance * moment / expected).sqrt()
         z = torch.randn(runs, width * expansion(module), generator=generator)
@@ -62,9 +71,10 @@ def measure(config: ActivationConfig, *, sets: int, width: int, depth: int) -> M
         expected = scale.second_moment
         means = moment.view(sets, INITIALISATIONS).mean(1) / expected
         worst = worst.maximum((means - 1).abs())
+        within = (worst < 0.1).float().mean().item()
+        layers += within >= 0.95
     relative = moment / expected
-    within = (worst < 0.1).float().mean()
-    return Measured(relative.mean().item(), relative.std().item(), within.item())
+    return Measured(relative.mean().item(), relative.std().item(), within, layers)
 
 
 def by_gain(config: ActivationConfig, depth: int) -> float:
@@ -80,14 +90,25 @@ def by_gain(config: ActivationConfig, depth: int) -> float:
 def main() -> None:
     """Print one line of the table for each activation."""
     parser = argparse.ArgumentParser(description="second moment of hidden values through depth")
-    parser.add_argument("--sets", type=int, default=20)
+    parser.add_argument("--sets", type=int, default=100)
     parser.add_argument("--width", type=int, default=1024)
     parser.add_argument("--depth", type=int, default=20)
     args = parser.parse_args()
     print(f"width {args.width}, depth {args.depth}, {args.sets} sets of {INITIALISATIONS}")
     print(f"torch {torch.__version__}, Python {platform.python_version()}, CPU\n")
-    print("| activation | t | V(t) | elasticity | mean | spread | sets within 10 % | by gain |")
-    print("|---|---|---|---|---|---|---|---|")
+    columns = [
+        "activation",
+        "t",
+        "V(t)",
+        "elasticity",
+        "mean",
+        "spread",
+        "within",
+        "layers",
+        "by gain",
+    ]
+    print(f"| {' | '.join(columns)} |")
+    print("|---" * len(columns) + "|")
     configs = [ActivationConfig(n) for n in get_args(ActivationName) if n != "threshold"]
     configs.append(ActivationConfig("maxout", num_pieces=5))
     for config in sorted(configs, key=lambda config: config.name):
@@ -95,12 +116,17 @@ def main() -> None:
         growth = elasticity(config, scale.preactivation_variance)
         found = measure(config, sets=args.sets, width=args.width, depth=args.depth)
         pieces = "" if config.num_pieces is None else f" ({config.num_pieces})"
-        print(
-            f"| {config.name}{pieces} | {scale.preactivation_variance:.4f} "
-            f"| {scale.second_moment:.3f} | {growth:.3f} | {found.mean:.3g} | {found.spread:.2g} "
-            f"| {found.within:.0%} | {by_gain(config, args.depth):.3g} |",
-            flush=True,
-        )
+        cells = [
+            f"{config.name}{pieces}",
+            f"{scale.preactivation_variance:.4f}",
+            f"{scale.second_moment:.3f}",
+            f"{growth:.3f}",
+            *(f"{value:.2g}" if math.isfinite(value) else "overflow" for value in found[:2]),
+            f"{found.within:.0%}",
+            f"{found.layers}",
+            f"{by_gain(config, args.depth):.3g}",
+        ]
+        print(f"| {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
