@@ -8,9 +8,15 @@ from typing import Final, Literal, Protocol, TypeAlias, TypedDict, overload, run
 
 import torch
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import Optimizer
 
 from mlpkit._checks import boolean, integer, number, one_of, sentence
+from mlpkit.training._eager_optimizers import (
+    EagerAdamW,
+    EagerMuon,
+    EagerOptimizer,
+    EagerSGD,
+)
 from mlpkit.training._options import Default, settle, settled
 
 __all__ = [
@@ -232,10 +238,10 @@ def _adamw(groups: list[ParamGroup], config: OptimizerConfig, _model: nn.Module)
     return _plain_adamw(groups, config, config.lr)
 
 
-def _plain_adamw(groups: list[ParamGroup], config: OptimizerConfig, lr: float) -> AdamW:
+def _plain_adamw(groups: list[ParamGroup], config: OptimizerConfig, lr: float) -> EagerAdamW:
     if config.fused:
         _check_fused(groups)
-    return AdamW(
+    return EagerAdamW(
         [dict(group) for group in groups],
         lr=lr,
         betas=settled(config.betas),
@@ -248,7 +254,7 @@ def _plain_adamw(groups: list[ParamGroup], config: OptimizerConfig, lr: float) -
 def _sgd(groups: list[ParamGroup], config: OptimizerConfig, _model: nn.Module) -> Optimizer:
     if config.fused:
         _check_fused(groups)
-    return SGD(
+    return EagerSGD(
         [dict(group) for group in groups],
         lr=config.lr,
         momentum=settled(config.momentum),
@@ -258,7 +264,7 @@ def _sgd(groups: list[ParamGroup], config: OptimizerConfig, _model: nn.Module) -
     )
 
 
-class MuonWithAdamW(Optimizer):
+class MuonWithAdamW(EagerOptimizer):
     """Muon for some groups and AdamW for the others, as one optimiser.
 
     Both share this object's groups and state, so that a schedule, a gradient scaler and
@@ -309,17 +315,12 @@ class MuonWithAdamW(Optimizer):
 
 
 def _muon(groups: list[ParamGroup], config: OptimizerConfig, model: nn.Module) -> Optimizer:
-    if not hasattr(torch.optim, "Muon"):
-        cure = "upgrade torch, or use optimiser 'adamw'"
-        raise ValueError(
-            sentence("torch", "a version with torch.optim.Muon", torch.__version__, cure)
-        )
     matrices = [p for p in model.parameters() if p.ndim == 2 and p.requires_grad]
     hidden = {id(matrix) for matrix in matrices[:-1]}
     if not hidden:
         rule = "a model with at least one hidden weight matrix for optimiser 'muon'"
         raise ValueError(sentence("model", rule, type(model).__name__, "use 'adamw' or 'sgd'"))
-    muon = torch.optim.Muon(
+    muon = EagerMuon(
         [dict(group) for group in _only(groups, hidden, inside=True)],
         lr=config.lr,
         weight_decay=config.weight_decay,
