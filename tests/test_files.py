@@ -47,6 +47,23 @@ def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_failing_check_leaves_the_old_file(tmp_path: Path) -> None:
+    """The check sees the whole new file, and what it raises keeps the old one."""
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    seen = []
+
+    def refuse(temporary: Path) -> None:
+        seen.append(temporary.read_bytes())
+        raise ValueError("not what was wanted")
+
+    with pytest.raises(ValueError, match="not what was wanted"):
+        write_atomically(path, partial(_write, b"new"), check=refuse)
+    assert seen == [b"new"]
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
     """The link stays a link, its target gets the content."""
     target = tmp_path / "target"

@@ -13,7 +13,12 @@ from typing import BinaryIO
 TEMPORARY_SUFFIX = ".mlpkit-tmp"
 
 
-def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> Path:
+def write_atomically(
+    path: str | os.PathLike[str],
+    write: Callable[[BinaryIO], object],
+    *,
+    check: Callable[[Path], object] | None = None,
+) -> Path:
     """Write a file so that ``path`` never holds a part of it, and return the path.
 
     The bytes go to a temporary file in the same folder, are flushed to the disk, replace the
@@ -22,6 +27,8 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
     Args:
         path: Where the file shall be; a symbolic link is followed, not replaced.
         write: Called once with the open temporary file.
+        check: Called with the path of the temporary file once it is whole; where it raises,
+            nothing is replaced. None: no check.
 
     Raises:
         OSError: If the file cannot be written; the old file is untouched, no temporary stays.
@@ -38,6 +45,8 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        if check is not None:
+            check(temporary)
         temporary.replace(target)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
