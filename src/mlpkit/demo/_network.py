@@ -1,0 +1,133 @@
+"""A classifier as plain values and one run of float32 numbers, for the page's JavaScript."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from mlpkit._checks import sentence
+from mlpkit._plain import Plain, to_plain
+from mlpkit.classifier import SoftmaxClassifier
+from mlpkit.errors import ConfigError
+from mlpkit.nn import HiddenLayer, activation_config
+
+__all__ = ["Weights", "describe_network"]
+
+Description = dict[str, Plain]
+
+_NORMS: dict[type[nn.Module], str] = {
+    nn.BatchNorm1d: "batch",
+    nn.LayerNorm: "layer",
+    nn.RMSNorm: "rms",
+}
+
+
+class Weights:
+    """Tensors laid end to end, as little-endian float32."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self._length = 0
+
+    def add(self, name: str, tensor: Tensor) -> Description:
+        """Append a tensor, and return where it lies, counted in numbers.
+
+        Raises:
+            ValueError: If a value is not finite in float32.
+        """
+        values = tensor.detach().to(device="cpu", dtype=torch.float32).reshape(-1)
+        if not bool(values.isfinite().all()):
+            cure = "train the network again with a lower learning rate"
+            raise ValueError(sentence(name, "finite in float32", "NaN or infinity", cure))
+        place: Description = {"offset": self._length, "length": values.numel()}
+        # NumPy, because torch cannot say in which order its bytes lie
+        self._parts.append(values.numpy().astype(np.dtype("<f4")).tobytes())
+        self._length += values.numel()
+        return place
+
+    def to_bytes(self) -> bytes:
+        """Return all numbers added so far."""
+        return b"".join(self._parts)
+
+
+def describe_network(model: SoftmaxClassifier, weights: Weights) -> Description:
+    """Return what ``forward.js`` runs, and add every tensor that it needs to ``weights``.
+
+    Raises:
+        ValueError: If an activation has no name, or a weight is not finite.
+    """
+    network = model.network
+    if network.head is None:
+        raise ValueError(sentence("model", "a classifier whose network has a head", network))
+    return {
+        "mean": weights.add("mean", model.mean),
+        "std": weights.add("std", model.std),
+        "temperature": float(model.temperature),
+        "layers": [
+            _layer(f"network.layers.{index}", layer, weights)
+            for index, layer in enumerate(network.layers)
+        ],
+        "head": {
+            "linear": _linear("network.head", network.head, weights),
+            "norm": None,
+            "activation": _activation(
+                "network.output_activation", network.output_activation or nn.Identity(), weights
+            ),
+            "skip": False,
+        },
+    }
+
+
+def _layer(name: str, layer: HiddenLayer, weights: Weights) -> Description:
+    return {
+        "linear": _linear(f"{name}.linear", layer.linear, weights),
+        "norm": None if layer.norm is None else _norm(f"{name}.norm", layer.norm, weights),
+        "activation": _activation(f"{name}.activation", layer.activation, weights),
+        "skip": layer.skip,
+    }
+
+
+def _linear(name: str, linear: nn.Linear, weights: Weights) -> Description:
+    return {
+        "inputs": linear.in_features,
+        "outputs": linear.out_features,
+        "weight": weights.add(f"{name}.weight", linear.weight),
+        "bias": _maybe(f"{name}.bias", linear.bias, weights),
+    }
+
+
+def _norm(name: str, norm: nn.Module, weights: Weights) -> Description:
+    kind = next((kind for cls, kind in _NORMS.items() if isinstance(norm, cls)), None)
+    if kind is None:
+        raise ValueError(sentence(name, "batch, layer or RMS normalisation", norm))
+    tensors = {
+        "weight": getattr(norm, "weight", None),
+        "bias": getattr(norm, "bias", None),
+        "mean": getattr(norm, "running_mean", None),
+        "var": getattr(norm, "running_var", None),
+    }
+    eps: float | None = norm.eps if isinstance(norm.eps, float) else None
+    if eps is None:  # RMSNorm's default is the machine epsilon of what comes in
+        like = next(norm.parameters(), torch.empty(0))
+        eps = torch.finfo(like.dtype).eps
+    return {
+        "name": kind,
+        "eps": eps,
+        **{key: _maybe(f"{name}.{key}", tensor, weights) for key, tensor in tensors.items()},
+    }
+
+
+def _activation(name: str, activation: nn.Module, weights: Weights) -> Description:
+    try:
+        config = activation_config(activation)
+    except ConfigError as error:
+        cure = "the page runs the activations that have a name"
+        raise ValueError(sentence(name, "an activation by name", activation, cure)) from error
+    options = {key: value for key, value in to_plain(config).items() if value is not None}
+    slopes = _maybe(f"{name}.weight", getattr(activation, "weight", None), weights)
+    return {"label": type(activation).__name__, **options, "weight": slopes}
+
+
+def _maybe(name: str, tensor: object, weights: Weights) -> Description | None:
+    return weights.add(name, tensor) if isinstance(tensor, Tensor) else None

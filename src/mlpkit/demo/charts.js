@@ -1,0 +1,245 @@
+"use strict";
+
+// What the page shows of numbers: colours, pictures, maps of units, bars. No model in here.
+const mlpkitCharts = (() => {
+  const INK = [245, 247, 251]; // as on the board; what lies below it is the style sheet's
+  const STEPS = 64; // colours on each side of zero
+
+  const mix = (a, b, t) => a.map((value, i) => Math.round(value + (b[i] - value) * t));
+
+  function hexColour(text) {
+    const digits = text.trim().slice(1);
+    return [0, 2, 4].map((i) => parseInt(digits.slice(i, i + 2), 16));
+  }
+
+  // Colours from far below zero over zero to far above: orange and blue, which everybody can tell
+  // apart, taken from the style sheet so that light and dark pages each have their own.
+  function readPalette() {
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name) => hexColour(style.getPropertyValue(name));
+    const zero = colour("--zero");
+    const side = (half, full) =>
+      Array.from({ length: STEPS + 1 }, (_, i) => {
+        const t = i / STEPS;
+        return t < 0.5 ? mix(zero, half, 2 * t) : mix(half, full, 2 * t - 1);
+      });
+    return {
+      below: side(colour("--below"), colour("--far-below")),
+      above: side(colour("--above"), colour("--far-above")),
+    };
+  }
+
+  function signedColour(palette, value, scale) {
+    const t = scale > 0 ? Math.min(Math.abs(value) / scale, 1) : 0;
+    return (value < 0 ? palette.below : palette.above)[Math.round(t * STEPS)];
+  }
+
+  const largest = (values) => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+
+  // 1, 2 or 5 times a power of ten, at least as large as the value: a scale that holds still.
+  function niceScale(value) {
+    if (!(value > 0)) return 1;
+    const power = 10 ** Math.floor(Math.log10(value));
+    return power * [1, 2, 5, 10].find((factor) => value <= factor * power * 1.0001);
+  }
+
+  // Numbers as pixels of a canvas of their own size, which the style sheet enlarges.
+  function paintPixels(canvas, rows, columns, colourOf) {
+    Object.assign(canvas, { width: columns, height: rows });
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(columns, rows);
+    for (let i = 0; i < rows * columns; i += 1) {
+      const [red, green, blue, opacity = 1] = colourOf(i);
+      image.data.set([red, green, blue, 255 * opacity], 4 * i);
+    }
+    context.putImageData(image, 0, 0);
+  }
+
+  function paintPicture(canvas, pixels, { rows, columns, white }) {
+    const share = (value) => Math.min(Math.max(value / white, 0), 1);
+    paintPixels(canvas, rows, columns, (i) => [...INK, share(pixels[i])]);
+  }
+
+  // Signed numbers in a grid of so many columns; the last row may be shorter.
+  function paintSigned(canvas, values, columns, palette) {
+    const scale = largest(values);
+    paintPixels(canvas, Math.ceil(values.length / columns), columns, (i) =>
+      i < values.length ? signedColour(palette, values[i], scale) : [0, 0, 0, 0],
+    );
+  }
+
+  // How many columns make the cells of n units largest in a field; a full last row is worth
+  // somewhat smaller cells.
+  function gridColumns(units, width, height, largestCell) {
+    const cellOf = (columns) =>
+      Math.min(largestCell, width / columns, height / Math.ceil(units / columns));
+    const all = Array.from({ length: units }, (_, i) => i + 1);
+    const best = (candidates) => candidates.reduce((a, b) => (cellOf(b) > cellOf(a) ? b : a));
+    const any = best(all);
+    const full = best(all.filter((columns) => units % columns === 0));
+    return cellOf(full) >= 0.75 * cellOf(any) ? full : any;
+  }
+
+  // The units of one layer as cells, of which one can be chosen by pointer or by keyboard.
+  class UnitMap {
+    constructor(canvas, { name, units, onPoint, onClick, onStep }) {
+      Object.assign(this, { canvas, name, units, onStep });
+      this.values = null;
+      this.chosen = null;
+      canvas.tabIndex = 0;
+      canvas.setAttribute("role", "slider");
+      canvas.setAttribute("aria-label", `${name}: unit`);
+      canvas.setAttribute("aria-valuemin", "1");
+      canvas.setAttribute("aria-valuemax", String(units));
+      this.say();
+      canvas.addEventListener("pointermove", (event) => onPoint(this.unitAt(event)));
+      canvas.addEventListener("pointerleave", () => onPoint(null));
+      canvas.addEventListener("click", (event) => onClick(this.unitAt(event)));
+      canvas.addEventListener("keydown", (event) => this.onKeyDown(event));
+    }
+
+    resize(width, height) {
+      const { canvas, units } = this;
+      this.columns = gridColumns(units, width, height, 30);
+      this.rows = Math.ceil(units / this.columns);
+      const cell = Math.min(30, width / this.columns, height / this.rows);
+      const ratio = window.devicePixelRatio || 1;
+      this.cell = Math.max(1, Math.floor(cell * ratio)); // in device pixels: cells stay sharp
+      this.gap = this.cell >= 5 * ratio ? Math.max(1, Math.round(ratio)) : 0;
+      canvas.width = this.cell * this.columns;
+      canvas.height = this.cell * this.rows;
+      canvas.style.width = `${canvas.width / ratio}px`;
+      canvas.style.height = `${canvas.height / ratio}px`;
+    }
+
+    place(unit) {
+      return [(unit % this.columns) * this.cell, Math.floor(unit / this.columns) * this.cell];
+    }
+
+    draw(values, scale, palette) {
+      Object.assign(this, { values, scale, palette });
+      const context = this.canvas.getContext("2d");
+      const side = this.cell - this.gap;
+      context.clearRect(0, 0, this.canvas.width, this.canvas.height);
+      for (let unit = 0; unit < this.units; unit += 1) {
+        const value = values === null ? 0 : values[unit];
+        context.fillStyle = `rgb(${signedColour(palette, value, scale).join(" ")})`;
+        context.fillRect(...this.place(unit), side, side);
+      }
+      if (this.chosen !== null) this.drawFrame(context);
+      this.say();
+    }
+
+    drawFrame(context) {
+      const style = getComputedStyle(document.documentElement);
+      const [x, y] = this.place(this.chosen);
+      const edge = 2 * (window.devicePixelRatio || 1);
+      context.strokeStyle = style.getPropertyValue("--text");
+      context.lineWidth = edge;
+      const inset = this.cell > 4 * edge ? edge / 2 : -edge / 2;
+      const side = this.cell - this.gap - 2 * inset;
+      context.strokeRect(x + inset, y + inset, side, side);
+    }
+
+    choose(unit) {
+      this.chosen = unit;
+      this.draw(this.values, this.scale, this.palette);
+    }
+
+    say() {
+      const unit = this.chosen ?? 0;
+      const value = this.values === null ? "nothing drawn" : formatNumber(this.values[unit]);
+      this.canvas.setAttribute("aria-valuenow", String(unit + 1));
+      this.canvas.setAttribute("aria-valuetext", `unit ${unit + 1} of ${this.units}: ${value}`);
+    }
+
+    unitAt(event) {
+      const box = this.canvas.getBoundingClientRect();
+      const column = Math.floor(((event.clientX - box.left) / box.width) * this.columns);
+      const row = Math.floor(((event.clientY - box.top) / box.height) * this.rows);
+      const unit = row * this.columns + column;
+      const inside = column >= 0 && column < this.columns && row >= 0 && unit < this.units;
+      return inside ? unit : null;
+    }
+
+    onKeyDown(event) {
+      const { units, columns } = this;
+      const steps = {
+        ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns,
+        Home: -units, End: units,
+      };
+      if (event.key === "Escape") this.onStep(null);
+      if (!Object.hasOwn(steps, event.key)) return;
+      event.preventDefault();
+      const next = this.chosen === null ? 0 : this.chosen + steps[event.key];
+      const isRowStep = event.key === "ArrowUp" || event.key === "ArrowDown";
+      if (isRowStep && (next < 0 || next >= units)) return;
+      this.onStep(Math.min(Math.max(next, 0), units - 1));
+    }
+  }
+
+  // One bar for each class, which can be pointed at or pressed.
+  class Bars {
+    constructor(list, { classes, onPoint, onClick }) {
+      this.rows = classes.map((name, index) => {
+        const button = element("button", { type: "button", className: "bar" }, [
+          element("span", { className: "bar-name", textContent: name }),
+          element("span", { className: "bar-track" }, [element("i", { className: "bar-fill" })]),
+          element("span", { className: "bar-value" }),
+        ]);
+        button.addEventListener("pointerenter", () => onPoint(index));
+        button.addEventListener("pointerleave", () => onPoint(null));
+        button.addEventListener("focus", () => onPoint(index));
+        button.addEventListener("blur", () => onPoint(null));
+        button.addEventListener("click", () => onClick(index));
+        const item = element("li", {}, [button]);
+        list.append(item);
+        return item;
+      });
+      const letters = Math.max(...classes.map((name) => name.length));
+      list.style.setProperty("--name-width", `${Math.min(letters, 14) + 0.5}ch`);
+      list.dataset.size = classes.length <= 12 ? "few" : "many";
+    }
+
+    draw(probabilities, winner) {
+      this.rows.forEach((item, index) => {
+        const p = probabilities === null ? 0 : probabilities[index];
+        item.classList.toggle("wins", index === winner);
+        item.dataset.probability = String(p);
+        item.querySelector(".bar-fill").style.transform = `scaleX(${p})`;
+        item.querySelector(".bar-value").textContent =
+          probabilities === null ? "" : formatPercent(p);
+      });
+    }
+
+    choose(index) {
+      this.rows.forEach((item, i) => {
+        item.firstChild.classList.toggle("chosen", i === index);
+      });
+    }
+  }
+
+  function element(tag, properties, children = []) {
+    const made = Object.assign(document.createElement(tag), properties);
+    made.append(...children);
+    return made;
+  }
+
+  function formatPercent(p) {
+    if (p > 0 && p < 0.0005) return "<0.1\u2009%";
+    if (p < 1 && p >= 0.9995) return ">99.9\u2009%";
+    return `${(100 * p).toFixed(1)}\u2009%`;
+  }
+
+  function formatNumber(value) {
+    const size = Math.abs(value);
+    const digits = size !== 0 && (size < 0.001 || size >= 1e5) ? null : size < 10 ? 2 : 1;
+    const text = digits === null ? size.toExponential(1) : size.toFixed(digits);
+    return value < 0 && Number(text) !== 0 ? `\u2212${text}` : text;
+  }
+
+  return {
+    Bars, UnitMap, element, formatNumber, formatPercent, largest, niceScale,
+    paintPicture, paintSigned, readPalette,
+  };
+})();
