@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
+
+import torch
 
 from mlpkit._checks import one_of
 
@@ -32,13 +34,15 @@ class DataFile:
 
     Attributes:
         name: Name without ``.gz``.
-        shape: Size of each axis; the numbers are uint8.
-        sha256: Digest of the unpacked bytes; None where only that of the archive is published.
-        archive_sha256: Digest of the published archive; None where the unpacked bytes are checked.
+        shape: Size of each axis.
+        dtype: Type of the numbers.
+        sha256: Digest of the unpacked bytes; None where it is not published.
+        archive_sha256: Digest of the published archive, where that is all there is; else None.
     """
 
     name: str
     shape: tuple[int, ...]
+    dtype: torch.dtype = torch.uint8
     sha256: str | None = None
     archive_sha256: str | None = None
 
@@ -52,7 +56,8 @@ class SetInfo:
         title: The name that people know it by.
         description: What is on the images, in a sentence.
         source: ``"embedded"`` in the package, ``"download"``: IDX files that mlpkit fetches and
-            checks, or ``"torchvision"``: fetched by torchvision's data set class.
+            checks, or ``"torchvision"``: IDX files
+            that torchvision's data set class fetches and mlpkit reads.
         image_shape: Height and width in pixels.
         max_value: The value of the brightest pixel; the darkest is 0.
         classes: Name of each class, in the order of the class indices.
@@ -61,9 +66,10 @@ class SetInfo:
         val_size: Number of training examples that are held out for validation by default.
         folder: Name of its folder in torchvision's layout, ``<root>/<folder>/raw``; empty if
             embedded.
-        files: Training images, training labels, test images, test labels; empty unless mlpkit
-            reads them itself.
-        mirrors: Where the files are published, each an address that a file name is added to.
+        files: Training images, training labels, test images, test labels; empty if embedded.
+        mirrors: Where mlpkit fetches the files, each an address that a file name is added to.
+        transposed: Whether the images lie in the files with rows and columns exchanged.
+        first_label: The number that stands for the first class in the files.
         licence: Licence of the data.
         homepage: Where the data set is described.
         citation: What to cite.
@@ -82,6 +88,8 @@ class SetInfo:
     folder: str
     files: tuple[DataFile, ...] = ()
     mirrors: tuple[str, ...] = ()
+    transposed: bool = False
+    first_label: int = 0
     licence: str
     homepage: str
     citation: str
@@ -94,7 +102,7 @@ _MERGED = tuple(letter for letter in _LOWER if letter not in "cijklmopsuvwxyz")
 
 
 def _four_files(
-    digests: tuple[str, str, str, str], *, archived: bool = False
+    digests: Sequence[str | None] = (None,) * 4, *, archived: bool = False
 ) -> tuple[DataFile, ...]:
     """Return the four files that MNIST and its successors are published as."""
     names = (
@@ -220,6 +228,7 @@ _KMNIST = SetInfo(
     num_test=10_000,
     val_size=5_000,
     folder="KMNIST",
+    files=_four_files(),
     licence="CC BY-SA 4.0",
     homepage="https://codh.rois.ac.jp/kmnist/",
     citation=(
@@ -239,6 +248,12 @@ _QMNIST = SetInfo(
     num_test=60_000,
     val_size=5_000,
     folder="QMNIST",
+    files=(
+        DataFile(name="qmnist-train-images-idx3-ubyte", shape=(60_000, 28, 28)),
+        DataFile(name="qmnist-train-labels-idx2-int", shape=(60_000, 8), dtype=torch.int32),
+        DataFile(name="qmnist-test-images-idx3-ubyte", shape=(60_000, 28, 28)),
+        DataFile(name="qmnist-test-labels-idx2-int", shape=(60_000, 8), dtype=torch.int32),
+    ),
     licence="BSD-style, see the homepage",
     homepage="https://github.com/facebookresearch/qmnist",
     citation=(
@@ -270,6 +285,13 @@ def _emnist(
         num_test=sizes[1],
         val_size=5_000,
         folder="EMNIST",
+        files=tuple(
+            DataFile(name=f"emnist-{split}-{part}-{kind}", shape=(size, *axes))
+            for part, size in zip(("train", "test"), sizes, strict=True)
+            for kind, axes in (("images-idx3-ubyte", (28, 28)), ("labels-idx1-ubyte", ()))
+        ),
+        transposed=True,
+        first_label=1 if split == "letters" else 0,
         licence="public domain (NIST Special Database 19); cite the paper",
         homepage="https://www.nist.gov/itl/products-and-services/emnist-dataset",
         citation=(

@@ -1,4 +1,4 @@
-"""The IDX format of the MNIST family: bytes to a tensor and back, nothing taken on trust."""
+"""The IDX format of the MNIST family: bytes to a tensor, nothing taken on trust."""
 
 from __future__ import annotations
 
@@ -12,19 +12,17 @@ import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mlpkit._checks import sentence
-from mlpkit._files import write_atomically
 from mlpkit.errors import DataError
 
 # Type byte of the header -> how the numbers are stored (big-endian) and what they become.
-_STORED: Mapping[int, tuple[str, torch.dtype]] = {
+STORED: Mapping[int, tuple[str, torch.dtype]] = {
     0x08: (">u1", torch.uint8),
     0x09: (">i1", torch.int8),
     0x0B: (">i2", torch.int16),
@@ -32,8 +30,7 @@ _STORED: Mapping[int, tuple[str, torch.dtype]] = {
     0x0D: (">f4", torch.float32),
     0x0E: (">f8", torch.float64),
 }
-_TYPE_BYTES = {dtype: byte for byte, (_, dtype) in _STORED.items()}
-_MAX_AXES = 4
+MAX_AXES = 4
 _CHUNK = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_RATIO = 1032  # deflate stores at best 258 bytes in 2 bits
@@ -42,15 +39,29 @@ _BINARY: int = getattr(os, "O_BINARY", 0)
 _RENEW = "delete it, and copy or download it again"
 
 
-class DigestError(DataError):
+class IdxError(DataError):
+    """A file is not the IDX file that it should be.
+
+    Attributes:
+        problem: The message without the cure.
+    """
+
+    def __init__(self, name: str, rule: str, found: str, cure: str) -> None:
+        self.problem = f"{name} must be {rule}, got {found}"
+        super().__init__(f"{self.problem}; {cure}")
+
+
+class DigestError(IdxError):
     """A file is well formed, but its bytes are not the published ones.
 
     Attributes:
         sha256: SHA-256 of the unpacked bytes that were found, in hexadecimal.
     """
 
-    def __init__(self, message: str, sha256: str) -> None:
-        super().__init__(message)
+    def __init__(self, name: str, wanted: str, found: str, sha256: str) -> None:
+        rule = f"the published file, whose {wanted}"
+        cure = f"a byte was changed: {_RENEW}; pass verify=False only for a file of your own"
+        super().__init__(name, rule, found, cure)
         self.sha256 = sha256
 
 
@@ -98,7 +109,7 @@ def decode_idx(data: bytes, *, name: str = "data") -> Tensor:
         LeCun, Cortes and Burges, "The MNIST database of handwritten digits", section "The IDX
         file format".
     """
-    return _decode(io.BytesIO(data), len(data), 1, name, Expected())
+    return _decode(io.BytesIO(data), len(data), 1, name, Expected())[0]
 
 
 def read_idx(
@@ -140,23 +151,31 @@ def read_idx(
     return read_expected(path, Expected(shape=axes, dtype=dtype, sha256=sha256))
 
 
-def read_expected(path: str | os.PathLike[str], expected: Expected) -> Tensor:
-    """Read an IDX file that must be what is expected; see :func:`read_idx`."""
-    name = os.fspath(path)
+def read_expected(
+    path: str | os.PathLike[str], expected: Expected, *, name: str | None = None
+) -> Tensor:
+    """Read an IDX file that must be what is expected; see :func:`read_idx`.
+
+    Args:
+        path: The file.
+        expected: What is known of it.
+        name: What it is called in an error message; None: by its path.
+    """
+    name = os.fspath(path) if name is None else name
     try:
-        descriptor = os.open(name, os.O_RDONLY | _NONBLOCK | _BINARY)
+        descriptor = os.open(path, os.O_RDONLY | _NONBLOCK | _BINARY)
         with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise _refusal(name, "a regular file", _kind(status.st_mode), "name the file")
+                raise IdxError(name, "a regular file", _kind(status.st_mode), "name the file")
             return _read_open(file, status.st_size, name, expected)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         found = f"damaged gzip data ({error})"
-        raise _refusal(name, "a whole IDX file, plain or gzipped", found, _RENEW) from error
+        raise IdxError(name, "a whole IDX file, plain or gzipped", found, _RENEW) from error
     except OSError as error:
         found = error.strerror or str(error)
         cure = "check the path and its permissions"
-        raise _refusal(name, "a file that can be read", found, cure) from error
+        raise IdxError(name, "a file that can be read", found, cure) from error
 
 
 def _read_open(file: io.FileIO, size: int, name: str, expected: Expected) -> Tensor:
@@ -165,15 +184,16 @@ def _read_open(file: io.FileIO, size: int, name: str, expected: Expected) -> Ten
     file.seek(0)
     archive = _HashingFile(file, hashlib.sha256() if expected.archive_sha256 else None)
     if not packed:
-        if expected.archive_sha256 is not None and expected.sha256 is None:
-            cure = "put the published archive in its place, or pass verify=False"
-            raise _refusal(name, "gzipped, for its digest to be known", "a plain file", cure)
-        return _decode(archive, size, 1, name, expected)
+        if expected.archive_sha256 is not None:
+            cure = "put the published archive beside it, or pass verify=False"
+            raise IdxError(name, "gzipped, for only then its digest is known", "a plain file", cure)
+        return _decode(archive, size, 1, name, expected)[0]
     with gzip.GzipFile(fileobj=archive, mode="rb") as unpacked:
-        tensor = _decode(unpacked, size, _MAX_RATIO, name, expected)
-    if archive.hexdigest not in (None, expected.archive_sha256):
-        sha256 = hashlib.sha256(encode_idx(tensor)).hexdigest()
-        raise _digest_error(name, "", expected.archive_sha256, archive.hexdigest, sha256)
+        tensor, sha256 = _decode(unpacked, size, _MAX_RATIO, name, expected)
+    found = archive.hexdigest
+    if found is not None and found != expected.archive_sha256:
+        wanted = f"archive has SHA-256 {expected.archive_sha256}"
+        raise DigestError(name, wanted, found, sha256)
     return tensor
 
 
@@ -201,8 +221,10 @@ class _HashingFile:
         return None if self._digest is None else self._digest.hexdigest()
 
 
-def _decode(source: _Source, size: int, ratio: int, name: str, expected: Expected) -> Tensor:
-    """Read header and numbers; ``size`` is that of the file, ``ratio`` how far it can unpack."""
+def _decode(
+    source: _Source, size: int, ratio: int, name: str, expected: Expected
+) -> tuple[Tensor, str]:
+    """Return the numbers and the digest of all bytes, of a file that unpacks up to ``ratio``."""
     digest = hashlib.sha256()
     head = _exactly(source, 4, name, "the 4 bytes that begin a header")
     stored, dtype, axes = _judged_start(head, name)
@@ -211,10 +233,10 @@ def _decode(source: _Source, size: int, ratio: int, name: str, expected: Expecte
     _judge_shape(shape, dtype, name, expected)
     declared = 4 + 4 * axes + math.prod(shape) * stored.itemsize  # Python integers: no overflow
     if ratio == 1 and size != declared:
-        raise _refusal(name, f"{declared} bytes long for shape {shape}", f"{size} bytes", _RENEW)
+        raise IdxError(name, f"{declared} bytes long for shape {shape}", f"{size} bytes", _RENEW)
     if declared > (size + 1) * ratio:
         rule = f"at least {declared // ratio} bytes long for shape {shape}"
-        raise _refusal(name, rule, f"{size} bytes", _RENEW)
+        raise IdxError(name, rule, f"{size} bytes", _RENEW)
     array = np.empty(shape, stored)
     numbers = array.reshape(-1).view(np.uint8).data
     digest.update(head + sizes)
@@ -222,11 +244,12 @@ def _decode(source: _Source, size: int, ratio: int, name: str, expected: Expecte
     beyond = source.readinto(memoryview(bytearray(1)))  # also makes gzip check its own checksum
     if filled < len(numbers) or beyond:
         found = f"only {declared - len(numbers) + filled}" if not beyond else "more"
-        raise _refusal(name, f"{declared} bytes unpacked for shape {shape}", found, _RENEW)
-    if expected.sha256 is not None and digest.hexdigest() != expected.sha256:
-        found = digest.hexdigest()
-        raise _digest_error(name, "unpacked ", expected.sha256, found, found)
-    return torch.from_numpy(_native(array))
+        raise IdxError(name, f"{declared} bytes unpacked for shape {shape}", found, _RENEW)
+    sha256 = digest.hexdigest()
+    if expected.sha256 not in (None, sha256):
+        wanted = f"unpacked bytes have SHA-256 {expected.sha256}"
+        raise DigestError(name, wanted, sha256, sha256)
+    return torch.from_numpy(_native(array)), sha256
 
 
 def _judged_start(head: bytes, name: str) -> tuple[np.dtype[np.generic], torch.dtype, int]:
@@ -235,20 +258,20 @@ def _judged_start(head: bytes, name: str) -> tuple[np.dtype[np.generic], torch.d
         found = f"{head!r}"
         if head.lstrip()[:1] == b"<":
             found += " (a web page: a proxy or a server answered with a message)"
-        raise _refusal(name, "an IDX file, which begins with two zero bytes", found, _RENEW)
-    if head[2] not in _STORED:
-        known = ", ".join(f"0x{byte:02x}" for byte in _STORED)
+        raise IdxError(name, "an IDX file, which begins with two zero bytes", found, _RENEW)
+    if head[2] not in STORED:
+        known = ", ".join(f"0x{byte:02x}" for byte in STORED)
         found = f"0x{head[2]:02x}"
-        raise _refusal(name, f"an IDX file with one of the types {known}", found, _RENEW)
-    if not 1 <= head[3] <= _MAX_AXES:
-        raise _refusal(name, f"an IDX file of 1 to {_MAX_AXES} axes", f"{head[3]}", _RENEW)
-    stored, dtype = _STORED[head[2]]
+        raise IdxError(name, f"an IDX file with one of the types {known}", found, _RENEW)
+    if not 1 <= head[3] <= MAX_AXES:
+        raise IdxError(name, f"an IDX file of 1 to {MAX_AXES} axes", f"{head[3]}", _RENEW)
+    stored, dtype = STORED[head[2]]
     return np.dtype(stored), dtype, head[3]
 
 
 def _judge_shape(shape: tuple[int, ...], dtype: torch.dtype, name: str, expected: Expected) -> None:
     if 0 in shape:
-        raise _refusal(name, "an IDX file with no empty axis", f"shape {shape}", _RENEW)
+        raise IdxError(name, "an IDX file with no empty axis", f"shape {shape}", _RENEW)
     wanted = expected.shape
     cure = "check that it is the file of that name, and not another of the set"
     if wanted is not None and (
@@ -257,9 +280,9 @@ def _judge_shape(shape: tuple[int, ...], dtype: torch.dtype, name: str, expected
     ):
         shown = f"({', '.join('N' if size is None else str(size) for size in wanted)}"
         rule = f"of shape {shown}{',' if len(wanted) == 1 else ''})"
-        raise _refusal(name, rule, f"shape {shape}", cure)
+        raise IdxError(name, rule, f"shape {shape}", cure)
     if expected.dtype not in (None, dtype):
-        raise _refusal(name, f"of type {expected.dtype}", f"{dtype}", cure)
+        raise IdxError(name, f"of type {expected.dtype}", f"{dtype}", cure)
 
 
 def _exactly(source: _Source, length: int, name: str, rule: str) -> bytes:
@@ -268,7 +291,7 @@ def _exactly(source: _Source, length: int, name: str, rule: str) -> bytes:
     filled = _fill(source, memoryview(buffer), None)
     if filled < length:
         found = "an empty file" if not filled and length == 4 else f"only {filled} more bytes"
-        raise _refusal(name, f"an IDX file with {rule}", found, _RENEW)
+        raise IdxError(name, f"an IDX file with {rule}", found, _RENEW)
     return bytes(buffer)
 
 
@@ -295,83 +318,3 @@ def _native(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
 def _kind(mode: int) -> str:
     kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
     return next((word for is_kind, word in kinds if is_kind(mode)), "a device")
-
-
-def _refusal(name: str, rule: str, found: str, cure: str) -> DataError:
-    return DataError(f"{name} must be {rule}, got {found}; {cure}")
-
-
-def _digest_error(
-    name: str, what: str, wanted: str | None, found: str | None, content: str
-) -> DigestError:
-    cure = f"a byte was changed: {_RENEW}; pass verify=False only for a file of your own"
-    rule = f"the published file, whose {what}bytes have SHA-256 {wanted}"
-    return DigestError(f"{name} must be {rule}, got {found}; {cure}", content)
-
-
-def encode_idx(tensor: Tensor) -> bytes:
-    """Turn a tensor into the bytes of an unpacked IDX file, the inverse of :func:`decode_idx`.
-
-    Args:
-        tensor: Of type uint8, int8, int16, int32, float32 or float64, on any device.
-
-    Shape:
-        1 to 4 axes, each of size 1 or more.
-
-    Raises:
-        TypeError: If IDX has no such type.
-        ValueError: If the shape does not fit.
-
-    Example:
-        >>> import torch
-        >>> from mlpkit.data import encode_idx
-        >>> encode_idx(torch.tensor([1, 2], dtype=torch.int16)).hex(" ")
-        '00 00 0b 01 00 00 00 02 00 01 00 02'
-    """
-    header, numbers = _encoded(tensor)
-    return header + numbers.tobytes()
-
-
-def write_idx(path: str | os.PathLike[str], tensor: Tensor) -> os.PathLike[str]:
-    """Write a tensor as an IDX file, whole or not at all, and return the path.
-
-    Args:
-        path: Where to; gzipped where the name ends in ``.gz``, always to the same bytes.
-        tensor: As in :func:`encode_idx`.
-
-    Raises:
-        TypeError: If IDX has no such type.
-        ValueError: If the shape does not fit.
-        OSError: If the file cannot be written; an old one is untouched.
-    """
-    header, numbers = _encoded(tensor)
-
-    def write(file: BinaryIO) -> None:
-        if not os.fspath(path).endswith(".gz"):
-            file.write(header)
-            file.write(numbers.data)
-            return
-        with gzip.GzipFile(filename="", fileobj=file, mode="wb", mtime=0) as packed:
-            packed.write(header)
-            packed.write(numbers.data)
-
-    return write_atomically(path, write)
-
-
-def _encoded(tensor: Tensor) -> tuple[bytes, npt.NDArray[np.generic]]:
-    """Return the header, and the numbers in the order of the file."""
-    if not isinstance(tensor, Tensor):
-        raise TypeError(sentence("tensor", "a tensor", type(tensor)))
-    if tensor.dtype not in _TYPE_BYTES:
-        known = ", ".join(str(dtype).removeprefix("torch.") for dtype in _TYPE_BYTES)
-        cure = "convert it by tensor.to(...)"
-        raise TypeError(sentence("tensor", f"of one of the types {known}", tensor.dtype, cure))
-    shape = tuple(tensor.shape)
-    if not 1 <= len(shape) <= _MAX_AXES or 0 in shape or max(shape) >= 2**32:
-        rule = f"of 1 to {_MAX_AXES} axes, each of size 1 or more"
-        raise ValueError(sentence("tensor", rule, shape))
-    byte = _TYPE_BYTES[tensor.dtype]
-    header = bytes([0, 0, byte, len(shape)])
-    header += b"".join(size.to_bytes(4, "big") for size in shape)
-    array = tensor.detach().cpu().contiguous().numpy()
-    return header, array.astype(_STORED[byte][0], copy=False)

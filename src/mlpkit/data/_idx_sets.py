@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +10,17 @@ import torch
 from torch import Tensor
 
 from mlpkit.data._catalog import CATALOG, DataFile, SetInfo
+from mlpkit.data._fetch import fetch
+from mlpkit.data._from_torchvision import fetch_by_torchvision
 from mlpkit.data._idx import DigestError, Expected, read_expected
-from mlpkit.data._locate import candidates
-from mlpkit.errors import DataError
+from mlpkit.data._locate import (
+    OFFLINE_VARIABLE,
+    ROOT_VARIABLE,
+    candidates,
+    is_offline,
+    own_folder,
+)
+from mlpkit.errors import DataError, DownloadError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,35 +54,41 @@ def _read_pair(
     info: SetInfo, images_file: DataFile, labels_file: DataFile, access: Access
 ) -> tuple[Tensor, Tensor]:
     """Read the labels first: they are small, and half of what can be wrong is wrong there."""
-    labels, labels_path = _read_file(info, labels_file, access)
-    check_labels(labels, len(info.classes), str(labels_path))
+    stored, labels_path = _read_file(info, labels_file, access)
+    labels = _class_indices(stored, info, labels_path)
     images, images_path = _read_file(info, images_file, access)
     if len(images) != len(labels):
         raise DataError(
             f"{labels_path} must hold one label for each of the {len(images)} images in "
             f"{images_path}, got {len(labels)} labels; take both files from one source"
         )
-    return images, labels.long()
+    if info.transposed:
+        images = images.transpose(1, 2).contiguous()
+    return images, labels
 
 
-def check_labels(labels: Tensor, num_classes: int, name: str) -> None:
-    """Refuse a label that names no class."""
+def _class_indices(stored: Tensor, info: SetInfo, path: Path) -> Tensor:
+    """Return int64 indices of classes; refuse a label that names none."""
+    labels = stored if stored.ndim == 1 else stored[:, 0]  # the others say who wrote it, and where
+    first, last = info.first_label, info.first_label + len(info.classes) - 1
     lowest, highest = (int(bound) for bound in torch.aminmax(labels))
-    if lowest < 0 or highest >= num_classes:
-        wrong = lowest if lowest < 0 else highest
+    if lowest < first or highest > last:
+        wrong = lowest if lowest < first else highest
         where = int((labels == wrong).nonzero()[0])
         raise DataError(
-            f"{name} must hold labels from 0 to {num_classes - 1}, got {wrong} at position "
-            f"{where}; the file is damaged or belongs to another data set"
+            f"{path} must hold labels from {first} to {last}, got {wrong} at position {where}; "
+            "the file is damaged or belongs to another data set"
         )
+    return labels.long() - first
 
 
 def _read_file(info: SetInfo, file: DataFile, access: Access) -> tuple[Tensor, Path]:
     """Read the first good one of the files that may be it; fetch it where there is none."""
+    expected = _expected(file, verify=access.verify)
     damaged: DataError | None = None
     for path in candidates(access.root, info, file):
         try:
-            return read_expected(path, _expected(file, verify=access.verify)), path
+            return read_expected(path, expected), path
         except DigestError as error:
             if not _is_of_another_set(error.sha256, info):
                 damaged = damaged or error
@@ -81,32 +96,72 @@ def _read_file(info: SetInfo, file: DataFile, access: Access) -> tuple[Tensor, P
             damaged = damaged or error
     if damaged is not None:
         raise damaged
-    path = _fetched(info, file, access)
-    return read_expected(path, _expected(file, verify=access.verify)), path
+    _fetch_file(info, file, access)
+    for path in candidates(access.root, info, file):
+        return read_expected(path, expected), path
+    raise DataError(_missing(info, file, access.root))
 
 
 def _expected(file: DataFile, *, verify: bool) -> Expected:
     """Return what a file must be; without verification the number of examples is free."""
-    if verify:
-        return Expected(
-            shape=file.shape,
-            dtype=torch.uint8,
-            sha256=file.sha256,
-            archive_sha256=file.archive_sha256,
-        )
-    return Expected(shape=(None, *file.shape[1:]), dtype=torch.uint8)
+    if not verify:
+        return Expected(shape=(None, *file.shape[1:]), dtype=file.dtype)
+    return Expected(
+        shape=file.shape,
+        dtype=file.dtype,
+        sha256=file.sha256,
+        archive_sha256=file.archive_sha256,
+    )
 
 
 def _is_of_another_set(sha256: str, info: SetInfo) -> bool:
     """Say whether a file belongs to a set whose files have the same names."""
     return any(
-        file.sha256 == sha256 for other in CATALOG.values() for file in other.files if other != info
+        file.sha256 == sha256
+        for other in CATALOG.values()
+        if other.name != info.name
+        for file in other.files
     )
 
 
-def _fetched(info: SetInfo, file: DataFile, access: Access) -> Path:
-    raise DataError(_missing(info, file, access.root))
+def _fetch_file(info: SetInfo, file: DataFile, access: Access) -> None:
+    """Fetch a missing file into the set's own folder, if that is allowed."""
+    missing = _missing(info, file, access.root)
+    if not access.download:
+        raise DataError(f"{missing}; pass download=True, or {_advice(info, access.root)}")
+    if is_offline():
+        unset = f"unset {OFFLINE_VARIABLE}, which forbids the download"
+        raise DownloadError(f"{missing}; {unset}, or {_advice(info, access.root)}")
+    advice = f"{missing}. Either {_advice(info, access.root)}"
+    if access.mirrors is None and info.source == "torchvision":
+        fetch_by_torchvision(info, access.root, advice=advice)
+        return
+    mirrors = info.mirrors if access.mirrors is None else access.mirrors
+    name = f"{file.name}.gz"
+    fetch(
+        [f"{mirror.rstrip('/')}/{name}" for mirror in mirrors],
+        own_folder(access.root, info) / name,
+        check=lambda path, name: read_expected(
+            path, _expected(file, verify=access.verify), name=name
+        ),
+        max_bytes=max_packed_bytes(file),
+        advice=advice,
+    )
+
+
+def max_packed_bytes(file: DataFile) -> int:
+    """Return more bytes than the file can have: what deflate cannot compress grows a little."""
+    return math.prod(file.shape) * file.dtype.itemsize + 2**16
 
 
 def _missing(info: SetInfo, file: DataFile, root: Path) -> str:
-    return f"{root} must hold {file.name}"
+    there = "" if root.is_dir() else " (there is no such folder)"
+    return f"{root}{there} must hold {info.title}'s {file.name}, plain or .gz, got no such file"
+
+
+def _advice(info: SetInfo, root: Path) -> str:
+    names = ", ".join(f"{file.name}.gz" for file in info.files)
+    return (
+        f"put {names} into {own_folder(root, info)}, or name the folder that has them by root= or "
+        f"{ROOT_VARIABLE}; `mlpkit train digits` needs no network"
+    )

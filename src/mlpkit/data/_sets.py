@@ -6,8 +6,8 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mlpkit._checks import boolean, integer, sentence
-from mlpkit.data._catalog import DatasetName, SetInfo, info
+from mlpkit._checks import boolean, integer, one_of, sentence
+from mlpkit.data._catalog import EMNIST_SPLITS, DatasetName, EmnistSplit, SetInfo, info
 from mlpkit.data._digits import read_digits
 from mlpkit.data._idx_sets import Access, read_test, read_train
 from mlpkit.data._labeled import LabeledTensors
@@ -152,6 +152,129 @@ def fashion_mnist(
     """
     access = _access(root, download=download, verify=verify, mirrors=mirrors)
     return _from_idx(info("fashion_mnist"), access, val_size, seed)
+
+
+def kmnist(
+    root: str | os.PathLike[str] | None = None,
+    *,
+    val_size: int = 5_000,
+    seed: int = 0,
+    download: bool = True,
+    verify: bool = True,
+    mirrors: Sequence[str] | None = None,
+) -> Splits:
+    """Return Kuzushiji-MNIST: 70,000 cursive hiragana of 28x28 pixels, in ten classes.
+
+    The standard split: the published 10,000 test images; 5,000 of the published 60,000 training
+    images held out for validation, stratified by class; 55,000 to train on.
+
+    Args:
+        root: As in :func:`mnist`; torchvision's layout is ``KMNIST/raw``.
+        val_size: Number of training images held out for validation; 0: none.
+        seed: Decides which images are held out for validation.
+        download: Whether missing files are downloaded, by torchvision, which checks their MD5.
+        verify: Whether the numbers of images must be the published ones; no digests of the
+            unpacked bytes are published.
+        mirrors: Addresses to download ``.gz`` files from instead. None: torchvision's.
+
+    Shape:
+        Images (N, 28, 28), uint8; targets (N,), int64.
+
+    Raises:
+        DataError: If a file is missing, damaged, or not what it claims to be.
+        DownloadError: If a missing file could not be downloaded.
+        MissingDependencyError: If a file is missing and torchvision cannot be imported.
+        ValueError: If ``val_size`` leaves nothing to train on.
+
+    References:
+        Clanuwat et al., "Deep learning for classical Japanese literature", 2018, section 3.1.
+    """
+    access = _access(root, download=download, verify=verify, mirrors=mirrors)
+    return _from_idx(info("kmnist"), access, val_size, seed)
+
+
+def qmnist(
+    root: str | os.PathLike[str] | None = None,
+    *,
+    val_size: int = 5_000,
+    seed: int = 0,
+    download: bool = True,
+    verify: bool = True,
+    mirrors: Sequence[str] | None = None,
+) -> Splits:
+    """Return QMNIST: MNIST rebuilt from its NIST source, with 60,000 test digits.
+
+    The standard split: the published 60,000 test images, of which the first 10,000 are MNIST's;
+    5,000 of the published 60,000 training images held out for validation, stratified by class;
+    55,000 to train on. Of the eight columns of a label the first, the digit, is kept.
+
+    Args:
+        root: As in :func:`mnist`; torchvision's layout is ``QMNIST/raw``.
+        val_size: Number of training images held out for validation; 0: none.
+        seed: Decides which images are held out for validation.
+        download: Whether missing files are downloaded, by torchvision, which checks their MD5.
+        verify: Whether the numbers of images must be the published ones; no digests of the
+            unpacked bytes are published.
+        mirrors: Addresses to download ``.gz`` files from instead. None: torchvision's.
+
+    Shape:
+        Images (N, 28, 28), uint8; targets (N,), int64.
+
+    Raises:
+        DataError: If a file is missing, damaged, or not what it claims to be.
+        DownloadError: If a missing file could not be downloaded.
+        MissingDependencyError: If a file is missing and torchvision cannot be imported.
+        ValueError: If ``val_size`` leaves nothing to train on.
+
+    References:
+        Yadav and Bottou, "Cold case: the lost MNIST digits", 2019, section 2.
+    """
+    access = _access(root, download=download, verify=verify, mirrors=mirrors)
+    return _from_idx(info("qmnist"), access, val_size, seed)
+
+
+def emnist(
+    split: EmnistSplit,
+    root: str | os.PathLike[str] | None = None,
+    *,
+    val_size: int = 5_000,
+    seed: int = 0,
+    download: bool = True,
+    verify: bool = True,
+    mirrors: Sequence[str] | None = None,
+) -> Splits:
+    """Return a split of EMNIST: handwritten digits and letters of 28x28 pixels.
+
+    The standard split: the published test images; 5,000 of the published training images held out
+    for validation, stratified by class; the others to train on. Images stand upright (in the files
+    they lie transposed), and the labels of ``"letters"`` count from 0.
+
+    Args:
+        split: ``"balanced"`` (47 classes), ``"byclass"`` (62), ``"bymerge"`` (47), ``"digits"``
+            (10), ``"letters"`` (26) or ``"mnist"`` (10).
+        root: As in :func:`mnist`; torchvision's layout is ``EMNIST/raw``.
+        val_size: Number of training images held out for validation; 0: none.
+        seed: Decides which images are held out for validation.
+        download: Whether missing files are downloaded, by torchvision, which checks their MD5.
+        verify: Whether the numbers of images must be the published ones; no digests of the
+            unpacked bytes are published.
+        mirrors: Addresses to download ``.gz`` files from instead. None: torchvision's.
+
+    Shape:
+        Images (N, 28, 28), uint8; targets (N,), int64.
+
+    Raises:
+        DataError: If a file is missing, damaged, or not what it claims to be.
+        DownloadError: If a missing file could not be downloaded.
+        MissingDependencyError: If a file is missing and torchvision cannot be imported.
+        ValueError: If there is no such split, or ``val_size`` leaves nothing to train on.
+
+    References:
+        Cohen et al., "EMNIST: an extension of MNIST to handwritten letters", 2017, table II.
+    """
+    facts = EMNIST_SPLITS[one_of("split", split, tuple(EMNIST_SPLITS))]
+    access = _access(root, download=download, verify=verify, mirrors=mirrors)
+    return _from_idx(facts, access, val_size, seed)
 
 
 def load(
