@@ -142,9 +142,16 @@ def widths(argument: str, value: object) -> tuple[int, ...]:
 def check_length(argument: str, items: Sequence[object], depth: int) -> None:
     """Raise unless there is one item for each of ``depth`` hidden layers."""
     if len(items) != depth:
-        layers = "1 hidden layer" if depth == 1 else f"{depth} hidden layers"
-        rule = f"one value, or one for each of the {layers}"
+        rule = f"one value, or a sequence of {depth}, one for each hidden layer"
         raise ValueError(sentence(argument, rule, list(items)))
+
+
+def check_has_output(output_activation: object, out_features: int | None) -> None:
+    """Raise if there is an output activation and no output layer for it."""
+    if output_activation is not None and out_features is None:
+        cure = "a backbone has no output layer; give the last hidden layer its own activation"
+        rule = "None where out_features is None"
+        raise ValueError(sentence("output_activation", rule, output_activation, cure))
 
 
 def _out_features(value: object) -> int | None:
@@ -171,12 +178,9 @@ def _named(argument: str, value: object) -> NamedActivation:
 
 
 def _output_activation(value: object, out_features: int | None) -> NamedActivation | None:
+    check_has_output(value, out_features)
     if value is None:
         return None
-    if out_features is None:
-        cure = "a backbone has no output layer; give the last hidden layer its own activation"
-        rule = "None where out_features is None"
-        raise ValueError(sentence("output_activation", rule, value, cure))
     if isinstance(value, str) and value.lower().replace("_", "") in ("softmax", "logsoftmax"):
         cure = "the softmax is inside the loss, so the network returns logits"
         raise ValueError(sentence("output_activation", "None for a classifier", value, cure))

@@ -133,7 +133,8 @@ def activation_statistics(
     limit = number("threshold", threshold, above=0.0)
     # Inside inference_mode no tensor could record what the derivatives need.
     with torch.inference_mode(mode=False), torch.no_grad(), _evaluating(model):
-        h = model.checked_input(x.clone() if x.is_inference() else x)
+        h = model.checked_input(x)
+        h = h.clone() if h.is_inference() else h
         if h.numel() == 0:
             raise ValueError(sentence("x", "a batch of at least one example", tuple(x.shape)))
         num_examples = h.numel() // model.in_features

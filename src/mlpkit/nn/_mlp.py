@@ -23,6 +23,7 @@ from mlpkit.nn._config import (
     MLPConfig,
     NamedActivation,
     NormName,
+    check_has_output,
     check_length,
     widths,
 )
@@ -157,6 +158,7 @@ class MLP(nn.Module):
         super().__init__()
         hidden = widths("hidden_features", hidden_features)
         activations = _each(activation, len(hidden))
+        check_has_output(output_activation, out_features)
         config = MLPConfig(
             in_features=in_features,
             hidden_features=hidden,
@@ -186,8 +188,8 @@ class MLP(nn.Module):
         self.flatten = config.flatten
         self.layers = HiddenLayers(_build_layers(config, activations, device, dtype))
         self.head_dropout = nn.Dropout(_dropouts(config)[-1] if out_features is not None else 0.0)
-        self.register_module("head", None)
-        self.register_module("output_activation", None)
+        self.head = None
+        self.output_activation = None
         if config.out_features is not None:
             outputs = config.out_features
             if output_activation is not None:
@@ -404,9 +406,7 @@ class MLP(nn.Module):
             cure = "torch.as_tensor(x, dtype=torch.float32) makes one"
             raise TypeError(sentence("x", rule, x, cure))
         if not x.is_floating_point():
-            cure = (
-                "convert it with x.float(), and bring pixels to about unit scale, x.float() / 255"
-            )
+            cure = "convert it with x.float(), pixels with x.float() / 255"
             raise TypeError(sentence("x", "a floating tensor", x.dtype, cure))
         shape = tuple(x.shape)
         if self.flatten and x.ndim > 1:

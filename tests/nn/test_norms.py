@@ -1,0 +1,60 @@
+"""Batch norm of the last axis against torch's on two axes, and against its equation on more."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from mlpkit.nn import MLP, BatchNorm
+
+
+def test_equals_torch_on_two_axes_for_several_steps() -> None:
+    """Value, gradient and running statistics."""
+    own, reference = BatchNorm(3, dtype=torch.float64), nn.BatchNorm1d(3, dtype=torch.float64)
+    for x in torch.randn(3, 7, 3, dtype=torch.float64):
+        torch.testing.assert_close(own(x), reference(x))
+        (own_grad,) = torch.autograd.grad(own(x).square().sum(), [own.weight])
+        (reference_grad,) = torch.autograd.grad(reference(x).square().sum(), [reference.weight])
+        torch.testing.assert_close(own_grad, reference_grad)
+    for key, tensor in reference.state_dict().items():
+        torch.testing.assert_close(own.state_dict()[key], tensor)
+    x = torch.randn(7, 3, dtype=torch.float64)
+    torch.testing.assert_close(own.eval()(x), reference.eval()(x))
+
+
+@pytest.mark.parametrize("shape", [(3, 3), (4, 3, 3), (2, 3, 5, 3)])
+def test_leading_axes_count_examples(shape: tuple[int, ...]) -> None:
+    """Every feature of the last axis gets mean 0 and variance 1 over all others."""
+    norm = BatchNorm(3, eps=1e-12, dtype=torch.float64)
+    x = 5 + 2 * torch.randn(shape, dtype=torch.float64)
+    y = norm(x).reshape(-1, 3)
+    torch.testing.assert_close(y.mean(0), torch.zeros(3, dtype=torch.float64))
+    torch.testing.assert_close(y.var(0, correction=0), torch.ones(3, dtype=torch.float64))
+    flat = x.reshape(-1, 3)
+    running = 0.9 * 1.0 + 0.1 * flat.var(0, correction=1)
+    torch.testing.assert_close(norm.running_var, running)
+    torch.testing.assert_close(norm.running_mean, 0.1 * flat.mean(0))
+
+
+@pytest.mark.parametrize("shape", [(6,), (1, 6), (1, 1, 6), (0, 6)])
+def test_one_example_while_training_is_refused(shape: tuple[int, ...]) -> None:
+    """Its variance would be 0, and every output the same; in eval mode it is fine."""
+    model = MLP(6, (5,), 2, norm="batch")
+    features = re.escape(str((*shape[:-1], 5)))
+    message = (
+        "^input must be a batch of at least 2 examples while training, got "
+        rf"{features}; batch norm needs a spread; call model\.eval\(\) to predict, drop the last "
+        "batch while training, or use norm='layer'$"
+    )
+    with pytest.raises(ValueError, match=message):
+        model(torch.randn(shape))
+    assert model.eval()(torch.randn(shape)).shape == (*shape[:-1], 2)
+
+
+def test_torch_finds_the_running_statistics() -> None:
+    """It is a torch.nn.BatchNorm1d for whoever looks for one."""
+    modules = list(MLP(6, (5,), 2, norm="batch").modules())
+    assert sum(isinstance(module, nn.BatchNorm1d) for module in modules) == 1
