@@ -239,10 +239,14 @@ def _check_cycle(pct_start: float | None, anneal_strategy: AnnealStrategy | None
 
 
 def _cos(start: float, end: float, fraction: float) -> float:
+    if fraction in (0.0, 1.0):  # exact at both ends, whatever they are
+        return end if fraction else start
     return end + (start - end) / 2.0 * (math.cos(math.pi * fraction) + 1.0)
 
 
 def _straight(start: float, end: float, fraction: float) -> float:
+    if fraction in (0.0, 1.0):
+        return end if fraction else start
     return start + (end - start) * fraction
 
 
@@ -264,11 +268,11 @@ def _cycle(
     start, peak, end = values
     anneal = _ANNEAL[settled(strategy)]
     at_peak = settled(pct_start) * steps - 1.0
+    step = min(step, steps - 1)
     if step <= at_peak:
         # A peak at step 0 has no way up; torch divides by zero there.
         return anneal(start, peak, step / at_peak) if at_peak > 0.0 else peak
-    last = steps - 1
-    return end if step >= last else anneal(peak, end, (step - at_peak) / (last - at_peak))
+    return anneal(peak, end, (step - at_peak) / (steps - 1 - at_peak))
 
 
 def _constant(_schedule: Schedule, _step: int, _steps: int) -> float:
@@ -277,8 +281,7 @@ def _constant(_schedule: Schedule, _step: int, _steps: int) -> float:
 
 def _cosine(schedule: Schedule, step: int, steps: int) -> float:
     decay_steps = steps if schedule.decay_steps is None else schedule.decay_steps
-    final = settled(schedule.final_ratio)
-    return final if step >= decay_steps else _cos(1.0, final, step / decay_steps)
+    return _cos(1.0, settled(schedule.final_ratio), min(step / decay_steps, 1.0))
 
 
 def _linear(schedule: Schedule, step: int, steps: int) -> float:
@@ -309,7 +312,7 @@ def _one_cycle(schedule: Schedule, step: int, steps: int) -> float:
 def _momentum_linear(schedule: MomentumSchedule, step: int, steps: int) -> float:
     ramp_steps = steps if schedule.ramp_steps is None else schedule.ramp_steps
     initial, final = settled(schedule.initial), settled(schedule.final)
-    return final if step >= ramp_steps else _straight(initial, final, step / ramp_steps)
+    return _straight(initial, final, min(step / ramp_steps, 1.0))
 
 
 def _momentum_one_cycle(schedule: MomentumSchedule, step: int, steps: int) -> float:
