@@ -2,12 +2,14 @@
 
 // From a drawing to the picture that a network was trained on: pure functions of numbers.
 const mlpkitDigit = (() => {
+  const FAINTEST = 0.1; // of full ink: what still belongs to a stroke
+
   // The smallest box around the ink, as [top, left, bottom, right) in pixels; null without ink.
   function inkBox(ink, width, height) {
     let [top, left, bottom, right] = [height, width, 0, 0];
     for (let row = 0; row < height; row += 1) {
       for (let column = 0; column < width; column += 1) {
-        if (ink[row * width + column] === 0) continue;
+        if (ink[row * width + column] <= FAINTEST) continue;
         top = Math.min(top, row);
         bottom = row + 1;
         left = Math.min(left, column);
