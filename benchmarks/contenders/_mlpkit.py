@@ -1,0 +1,60 @@
+"""mlpkit's Trainer with its default features and a schedule, on the raw uint8 images."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks import _mnist
+from benchmarks.contenders import LR, Workload
+from mlpkit import SoftmaxClassifier
+from mlpkit.data import LabeledTensors
+from mlpkit.training import OptimizerConfig, Precision, Schedule, Trainer, TrainerConfig
+
+# The schedule of the Trainer and of the hand-written loop that it is compared with.
+SCHEDULE = Schedule(kind="one_cycle")
+
+
+class TrainerFit:
+    """One ``fit``: NaN guard, history, schedule and the look for a terminal are in the clock."""
+
+    def __init__(self, workload: Workload, precision: Precision) -> None:
+        self.workload = workload
+        data = _mnist.read(workload.examples)
+        classes = [str(digit) for digit in range(10)]
+        self.train_data = LabeledTensors.from_numpy(
+            data.train_images.reshape(-1, 28, 28), data.train_labels, classes
+        )
+        self.test_data = LabeledTensors.from_numpy(
+            data.test_images.reshape(-1, 28, 28), data.test_labels, classes
+        )
+        self.config = TrainerConfig(
+            epochs=workload.epochs,
+            batch_size=workload.batch_size,
+            optimizer=OptimizerConfig(name="adamw", lr=LR),
+            schedule=SCHEDULE,
+            precision=precision,
+            device="cpu",
+        )
+        self.prepare(0)
+
+    def prepare(self, seed: int) -> None:
+        model = SoftmaxClassifier.for_data(
+            self.train_data,
+            hidden_features=self.workload.hidden_features,
+            generator=torch.Generator().manual_seed(seed),
+        )
+        self.trainer = Trainer(model, self.config)
+
+    def train(self) -> None:
+        self.trainer.fit(self.train_data)
+
+    def accuracy(self) -> float:
+        found = self.trainer.evaluate(self.test_data).classification
+        assert found is not None
+        return found.accuracy
+
+
+def build(workload: Workload, variant: str) -> TrainerFit:
+    """Return the trainer in one precision."""
+    precisions: dict[str, Precision] = {"fp32": "fp32", "bf16": "bf16"}
+    return TrainerFit(workload, precisions[variant])
