@@ -164,10 +164,11 @@ def read_expected(
     name = os.fspath(path) if name is None else name
     try:
         descriptor = os.open(path, os.O_RDONLY | _NONBLOCK | _BINARY)
-        with open(descriptor, "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise IdxError(name, "a regular file", _kind(status.st_mode), "name the file")
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(descriptor)
+            raise IdxError(name, "a regular file", _kind(status.st_mode), "name the file itself")
+        with io.FileIO(descriptor) as file:
             return _read_open(file, status.st_size, name, expected)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         found = f"damaged gzip data ({error})"
