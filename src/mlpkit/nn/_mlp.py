@@ -10,25 +10,21 @@ from typing import TYPE_CHECKING, Self, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import number, probability, sentence
-from mlpkit.nn._activations import (
-    Activation,
-    ActivationConfig,
-    activation_config,
-    build_activation,
-    expansion,
+from mlpkit._checks import number, sentence
+from mlpkit.nn._activations import Activation, activation_config
+from mlpkit.nn._build import (
+    Making,
+    build_head,
+    build_layers,
+    check_generator,
+    each_activation,
+    is_named,
+    named_activation,
+    named_activations,
+    stored_dropout,
 )
-from mlpkit.nn._config import (
-    InitName,
-    MLPConfig,
-    NamedActivation,
-    NormName,
-    check_has_output,
-    check_length,
-    widths,
-)
-from mlpkit.nn._hidden import HiddenLayer, HiddenLayers
-from mlpkit.nn._norms import build_norm
+from mlpkit.nn._config import InitName, MLPConfig, NormName, check_has_output, widths
+from mlpkit.nn._hidden import HiddenLayers
 from mlpkit.nn._reset import refuse_sharing, reset_linears, reset_module
 from mlpkit.nn._summary import Summary, summarise
 
@@ -157,16 +153,17 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         hidden = widths("hidden_features", hidden_features)
-        activations = _each(activation, len(hidden))
+        activations = each_activation(activation, len(hidden))
         check_has_output(output_activation, out_features)
+        output = None if output_activation is None else named_activation(output_activation)
         config = MLPConfig(
             in_features=in_features,
             hidden_features=hidden,
             out_features=out_features,
-            activation=_named(activation),
-            output_activation=None if output_activation is None else _name(output_activation),
+            activation=named_activations(activation),
+            output_activation=output,
             norm=norm,
-            dropout=_stored(dropout),
+            dropout=stored_dropout(dropout),
             input_dropout=input_dropout,
             bias=bias,
             residual=residual,
@@ -174,11 +171,12 @@ class MLP(nn.Module):
             max_norm=max_norm,
             flatten=flatten,
         )
-        _check_making(dtype, generator)
+        making = Making(device, dtype)
+        making.check()
+        check_generator(generator)
         self._config = config
-        self._is_named = all(
-            chosen is None or _is_named(chosen) for chosen in (*activations, output_activation)
-        )
+        self._is_named = output_activation is None or is_named(output_activation)
+        self._is_named &= all(is_named(chosen) for _, chosen in activations)
         self.in_features = config.in_features
         self.hidden_features = config.hidden_features
         self.out_features = config.out_features
@@ -186,23 +184,12 @@ class MLP(nn.Module):
         self.init = config.init
         self.max_norm = config.max_norm
         self.flatten = config.flatten
-        self.layers = HiddenLayers(_build_layers(config, activations, device, dtype))
-        self.head_dropout = nn.Dropout(_dropouts(config)[-1] if out_features is not None else 0.0)
-        self.head = None
-        self.output_activation = None
-        if config.out_features is not None:
-            outputs = config.out_features
-            if output_activation is not None:
-                self.output_activation = build_activation(
-                    output_activation,
-                    outputs,
-                    argument="output_activation",
-                    device=device,
-                    dtype=dtype,
-                )
-                outputs *= expansion(self.output_activation)
-            features = (config.in_features, *hidden)[-1]
-            self.head = _build_linear(features, outputs, config.bias, device, dtype)
+        self.layers = HiddenLayers(build_layers(config, activations, making))
+        last = None
+        if output_activation is not None and config.out_features is not None:
+            last = making.activation("output_activation", output_activation, config.out_features)
+        self.head_dropout, self.head = build_head(config, last, making)
+        self.output_activation = last
         refuse_sharing(dict(self.named_activations()))
         reset_linears(self.layers, self.head, init=self.init, generator=generator)
 
@@ -361,7 +348,7 @@ class MLP(nn.Module):
         Raises:
             TypeError: If an activation has parameters or buffers and no ``reset_parameters``.
         """
-        _check_generator(generator)
+        check_generator(generator)
         for name, activation in self.named_activations():
             reset_module(name, activation)
         for index, layer in enumerate(self.layers):
@@ -423,96 +410,3 @@ class MLP(nn.Module):
     if TYPE_CHECKING:
 
         def __call__(self, x: Tensor) -> Tensor: ...
-
-
-def _dropouts(config: MLPConfig) -> tuple[float, ...]:
-    """Return the dropout on the input of each linear layer, with the head as the last."""
-    each = config.dropout
-    depth = len(config.hidden_features)
-    return (config.input_dropout, *(each if isinstance(each, tuple) else (each,) * depth))
-
-
-def _build_layers(
-    config: MLPConfig,
-    activations: Sequence[Activation],
-    device: torch.device | str | None,
-    dtype: torch.dtype | None,
-) -> Iterator[HiddenLayer]:
-    """Build the hidden layers; their linear layers have no weights yet."""
-    features = config.in_features
-    each = zip(config.hidden_features, activations, _dropouts(config)[:-1], strict=True)
-    for index, (width, chosen, dropout) in enumerate(each):
-        argument = "activation" if len(set(map(id, activations))) == 1 else f"activation[{index}]"
-        module = build_activation(chosen, width, argument=argument, device=device, dtype=dtype)
-        outputs = width * expansion(module)
-        norm = None
-        if config.norm is not None:
-            norm = build_norm(config.norm, outputs, device=device, dtype=dtype)
-        yield HiddenLayer(
-            dropout=nn.Dropout(dropout),
-            linear=_build_linear(features, outputs, config.bias, device, dtype),
-            norm=norm,
-            activation=module,
-            skip=config.residual and index > 0,
-        )
-        features = width
-
-
-def _build_linear(
-    in_features: int,
-    out_features: int,
-    bias: bool,  # noqa: FBT001 - as torch.nn.Linear has it
-    device: torch.device | str | None,
-    dtype: torch.dtype | None,
-) -> nn.Linear:
-    """Return a linear layer with unset weights: no number is drawn that is not used."""
-    empty = nn.Linear(in_features, out_features, bias=bias, device="meta", dtype=dtype)
-    return empty.to_empty(device=torch.get_default_device() if device is None else device)
-
-
-def _stored(dropout: float | Sequence[float]) -> float | tuple[float, ...]:
-    """Return a copy of the caller's own sequence, so that nobody changes it later."""
-    given: object = dropout
-    if isinstance(given, str):  # a sequence too
-        return probability("dropout", given)
-    return tuple(dropout) if isinstance(dropout, Sequence) else dropout
-
-
-def _each(activation: Activation | Sequence[Activation], depth: int) -> tuple[Activation, ...]:
-    """Return the activation of each hidden layer, whether given once or one by one."""
-    if isinstance(activation, Sequence) and not isinstance(activation, str):
-        check_length("activation", activation, depth)
-        return tuple(activation)
-    given: object = activation
-    if depth == 0 and (isinstance(given, type) or not (callable(given) or _is_named(given))):
-        build_activation(activation, 1)  # no layer will ask for it, so its mistake is told now
-    return (activation,) * depth
-
-
-def _is_named(activation: object) -> bool:
-    return isinstance(activation, str | ActivationConfig)
-
-
-def _name(activation: Activation) -> NamedActivation:
-    """Return what a configuration can hold: a stand-in for a module or a factory."""
-    return activation if isinstance(activation, str | ActivationConfig) else "relu"
-
-
-def _named(
-    activation: Activation | Sequence[Activation],
-) -> NamedActivation | tuple[NamedActivation, ...]:
-    if isinstance(activation, Sequence) and not isinstance(activation, str):
-        return tuple(_name(item) for item in activation)
-    return _name(activation)
-
-
-def _check_making(dtype: object, generator: object) -> None:
-    if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-        raise TypeError(sentence("dtype", "a floating torch.dtype or None", dtype))
-    _check_generator(generator)
-
-
-def _check_generator(generator: object) -> None:
-    if generator is not None and not isinstance(generator, torch.Generator):
-        cure = "torch.Generator().manual_seed(0) makes one"
-        raise TypeError(sentence("generator", "a torch.Generator or None", generator, cure))
