@@ -61,3 +61,12 @@ def picture_to_tensor(picture: Image) -> Tensor:
         cure = "convert it to a tensor by a transform of your own"
         raise DataError(sentence("a picture", rule, f"mode {picture.mode}", cure))
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous()
+
+
+def picture_from_tensor(planes: Tensor) -> Image:
+    """Return uint8 planes of shape (1 or 3, H, W) as a Pillow image."""
+    from PIL import Image
+
+    if planes.shape[0] == 1:
+        return Image.fromarray(planes[0].contiguous().numpy())
+    return Image.fromarray(planes.permute(1, 2, 0).contiguous().numpy())
