@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias, TypedDict, overload, runtime_checkable
 
@@ -45,8 +45,8 @@ class ParamGroup(TypedDict):
 class HasParamGroups(Protocol):
     """A model that says which of its parameters decay."""
 
-    def param_groups(self, weight_decay: float) -> list[ParamGroup]:
-        """Return every parameter once, in groups, each with its weight decay."""
+    def param_groups(self, weight_decay: float) -> Sequence[Mapping[str, object]]:
+        """Return every parameter once, in groups of ``params`` and ``weight_decay``."""
         ...
 
 
@@ -206,16 +206,19 @@ def _groups(model: nn.Module, weight_decay: float) -> list[ParamGroup]:
         raise ValueError(sentence("model", rule, type(model).__name__))
     if not isinstance(model, HasParamGroups):
         return [ParamGroup(params=trainable, weight_decay=weight_decay)]
-    wanted = {id(parameter) for parameter in trainable}
+    wanted = {id(parameter): parameter for parameter in trainable}
     groups = []
     seen: list[int] = []
     for group in model.param_groups(weight_decay):
-        kept = [parameter for parameter in group["params"] if id(parameter) in wanted]
+        listed = group["params"]
+        members = list(listed) if isinstance(listed, Iterable) else [listed]
+        kept = [wanted[id(member)] for member in members if id(member) in wanted]
         seen.extend(map(id, kept))
+        decay = number("weight_decay of a group", group.get("weight_decay", 0.0), minimum=0.0)
         if kept:
-            groups.append(ParamGroup(params=kept, weight_decay=group["weight_decay"]))
-    if len(seen) != len(wanted) or set(seen) != wanted:
-        rule = f"to give each of the {len(wanted)} trainable parameters once"
+            groups.append(ParamGroup(params=kept, weight_decay=decay))
+    if len(seen) != len(wanted) or set(seen) != set(wanted):
+        rule = f"a method that gives each of the {len(wanted)} trainable parameters once"
         raise ValueError(sentence("model.param_groups", rule, len(seen)))
     return groups
 
