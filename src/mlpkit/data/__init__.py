@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from mlpkit.data._augment import Augmentation
 from mlpkit.data._batches import Batch, Batches
 from mlpkit.data._catalog import DataFile, DatasetName, EmnistSplit, SetInfo, info
+from mlpkit.data._compose import Compose
+from mlpkit.data._contact_sheet import contact_sheet
 from mlpkit.data._idx import decode_idx, read_idx
 from mlpkit.data._idx_write import encode_idx, write_idx
+from mlpkit.data._images import center_digit
 from mlpkit.data._labeled import LabeledTensors
+from mlpkit.data._random_affine import AffineParameters, RandomAffine
+from mlpkit.data._random_elastic import RandomElastic
+from mlpkit.data._random_erasing import RandomErasing, Rectangles
 from mlpkit.data._sets import (
     Splits,
     digits,
@@ -19,14 +26,23 @@ from mlpkit.data._sets import (
 )
 
 __all__ = [
+    "AffineParameters",
+    "Augmentation",
     "Batch",
     "Batches",
+    "Compose",
     "DataFile",
     "DatasetName",
     "EmnistSplit",
     "LabeledTensors",
+    "RandomAffine",
+    "RandomElastic",
+    "RandomErasing",
+    "Rectangles",
     "SetInfo",
     "Splits",
+    "center_digit",
+    "contact_sheet",
     "decode_idx",
     "digits",
     "emnist",
