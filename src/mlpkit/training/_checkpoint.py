@@ -126,7 +126,7 @@ def _checked(path: str | os.PathLike[str], data: bytes) -> tuple[int, memoryview
     return version, view[:-_TRAILER_BYTES]
 
 
-def first_nonfinite(content: Saved, name: str = "") -> str | None:
+def first_nonfinite(content: object, name: str = "") -> str | None:
     """Return the dotted name of the first number in ``content`` that is NaN or infinite.
 
     Raises:

@@ -15,7 +15,7 @@ from mlpkit.training._config import TrainerConfig
 from mlpkit.training._objectives import Objective
 from mlpkit.training._sources import BatchSource
 
-__all__ = ["check_same", "identity"]
+__all__ = ["check_same", "identity", "settings"]
 
 #: Settings that may change on resume: they decide when a training ends and what is told of it,
 #: not what a step does. The number of epochs counts through the schedule alone.
@@ -31,7 +31,6 @@ _ABSENT = "absent"
 
 def identity(
     model: nn.Module,
-    config: TrainerConfig,
     objective: Objective,
     optimizer: torch.optim.Optimizer,
     train: BatchSource,
@@ -52,6 +51,12 @@ def identity(
     for name, value in model.state_dict().items():
         if isinstance(value, torch.Tensor):
             fields[f"model.{name}"] = f"{str(value.dtype).removeprefix('torch.')} {[*value.shape]}"
+    return fields
+
+
+def settings(config: TrainerConfig) -> dict[str, str]:
+    """Return the settings that a resume must keep, by field, readable."""
+    fields: dict[str, str] = {}
     for key, plain in config.to_dict().items():
         if key not in FREE:
             fields.update(_flat(f"config.{key}", plain))

@@ -28,7 +28,7 @@ from mlpkit.training._checkpoint import Saved, first_nonfinite, write_checkpoint
 from mlpkit.training._config import BETTER, TrainerConfig
 from mlpkit.training._engine import Engine, StepResult, autocast
 from mlpkit.training._history import EpochRow, History
-from mlpkit.training._identity import check_same, identity
+from mlpkit.training._identity import check_same, identity, settings
 from mlpkit.training._meter import EpochMeter
 from mlpkit.training._metrics import Evaluation
 from mlpkit.training._nonfinite import BadStep, FiniteGuard
@@ -340,8 +340,11 @@ class Run:
             raise CheckpointCorruptError(f"{path} must hold {', '.join(missing)}, got none")
         state = TrainState(**cast("dict[str, int]", content["state"]))
         saved = cast("dict[str, str]", content["identity"])
+        config = _plain.from_plain(  # a setting that is newer than the file has its default there
+            TrainerConfig, cast("dict[str, Plain]", content["config"]), source=str(path)
+        )
         states = cast("dict[str, dict[str, Plain]]", content["callbacks"])
-        check_same(path, saved, self._identity)
+        check_same(path, {**saved, **settings(config)}, {**self._identity, **settings(self.config)})
         check_same(
             path,
             {f"callbacks.{key}": "with a state" for key in states},
@@ -373,7 +376,7 @@ class Run:
     @functools.cached_property
     def _identity(self) -> dict[str, str]:
         return identity(
-            self.model, self.config, self.objective, self.optimizer, self.train, self.val
+            self.model, self.objective, self.optimizer, self.train, self.val
         )
 
     def _rates(self, done: int, saved_total: int) -> tuple[dict[str, str], dict[str, str]]:

@@ -1,0 +1,122 @@
+"""A small training with everything that could go wrong on resume switched on.
+
+Dropout, batch norm, shuffling, noise on the inputs, an averaged model, one-cycle rates and
+momentum, accumulation with a short last window, clipping, early stopping's counters: what a
+resumed training must bring back to end with the same bits.
+
+``main`` is for a process of its own.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from mlpkit.data import Batches, LabeledTensors
+from mlpkit.training import (
+    AveragingConfig,
+    Callback,
+    CheckpointConfig,
+    EarlyStopping,
+    FitResult,
+    MomentumSchedule,
+    OptimizerConfig,
+    Schedule,
+    Trainer,
+    TrainerConfig,
+)
+
+#: Measured by the clock, or about the files alone.
+INCOMPARABLE = frozenset({"seconds", "epoch_seconds", "examples_per_second", "checkpoints"})
+
+
+def examples(number: int = 61, *, seed: int = 0) -> LabeledTensors:
+    """Return three overlapping classes in six dimensions."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(3, (number,), generator=generator)
+    inputs = torch.randn(number, 6, generator=generator)
+    inputs[torch.arange(number), targets] += 1.0
+    return LabeledTensors(inputs, targets)
+
+
+def noise(images: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
+    """Shift each row by a number that depends on seed, epoch and its index alone."""
+    return (
+        images + 0.1 * torch.sin(12.9898 * (indices + 1.0) + 78.233 * (epoch + seed + 1.0))[:, None]
+    )
+
+
+def network(seed: int = 0) -> nn.Sequential:
+    """Return a small network with batch norm and dropout."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return nn.Sequential(
+            nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3)
+        )
+
+
+def everything(folder: Path | None, *, epochs: int = 4, every_steps: int = 1) -> TrainerConfig:
+    """Return a configuration that switches everything on."""
+    return TrainerConfig(
+        epochs=epochs,
+        batch_size=8,
+        eval_batch_size=16,
+        accumulate=3,
+        optimizer=OptimizerConfig(lr=0.02, weight_decay=0.1),
+        schedule=Schedule(kind="one_cycle"),
+        momentum_schedule=MomentumSchedule(kind="one_cycle"),
+        label_smoothing=0.1,
+        class_weights=(1.0, 2.0, 0.5),
+        clip_norm=0.5,
+        averaging=AveragingConfig(decay=0.9),
+        early_stopping=EarlyStopping(patience=1000),
+        checkpoints=None
+        if folder is None
+        else CheckpointConfig(folder=folder, every_steps=every_steps),
+        progress=False,
+    )
+
+
+def train(
+    config: TrainerConfig,
+    *,
+    resume: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+) -> tuple[Trainer, FitResult]:
+    """Train the small network, from fresh objects as a fresh process has them."""
+    trainer = Trainer(network(), config, callbacks=callbacks)
+    batches = Batches(examples(), config.batch_size, seed=config.seed, augment=noise)
+    result = trainer.fit(batches, examples(20, seed=1), resume=resume)
+    return trainer, result
+
+
+def differences(one: object, other: object, name: str = "") -> list[str]:
+    """Return where two checkpoints differ, bit by bit, but for what the clock says."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        same = one.dtype == other.dtype and torch.equal(one, other)
+        return [] if same else [name]
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        if one.keys() != other.keys():
+            return [f"{name}: {sorted(map(str, one.keys() ^ other.keys()))}"]
+        return [
+            found
+            for key in one
+            if key not in INCOMPARABLE
+            for found in differences(one[key], other[key], f"{name}.{key}")
+        ]
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        if len(one) != len(other):
+            return [f"{name}: {len(one)} and {len(other)} items"]
+        pairs = enumerate(zip(one, other, strict=True))
+        return [found for index, pair in pairs for found in differences(*pair, f"{name}.{index}")]
+    return [] if type(one) is type(other) and one == other else [f"{name}: {one} and {other}"]
+
+
+def main() -> None:
+    """Train in the folder given, going on from what is there."""
+    torch.set_num_threads(1)
+    train(everything(Path(sys.argv[1]), epochs=int(sys.argv[2])), resume="auto")

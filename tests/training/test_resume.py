@@ -1,0 +1,298 @@
+"""A training that was stopped and resumed ends with the same bits as one that was not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+import torch
+from tests.training.scenario import differences, everything, examples, network, noise, train
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from mlpkit.data import Batches, LabeledTensors
+from mlpkit.errors import ResumeMismatchError
+from mlpkit.training import (
+    Callback,
+    CheckpointConfig,
+    OptimizerConfig,
+    Schedule,
+    StepInfo,
+    Trainer,
+    TrainerConfig,
+)
+from mlpkit.training._checkpoint import Saved, read_checkpoint, write_checkpoint
+
+ROOT = Path(__file__).parents[2]
+STEPS = 12  # four epochs of three windows
+
+
+class Stopped(Exception):  # noqa: N818
+    """What the test stops a training with."""
+
+
+class StopAfter(Callback):
+    """Stops a training like a kill would: nothing is saved on the way out."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, trainer: Trainer, step: StepInfo) -> None:  # noqa: ARG002
+        if step.step + 1 == self.step:
+            raise Stopped
+
+
+def stopped_and_resumed(
+    config: TrainerConfig, step: int, change: Callable[[dict[str, Saved]], object] | None = None
+) -> dict[str, Saved]:
+    """Return the last checkpoint of a training that was stopped and went on."""
+    assert config.checkpoints is not None
+    last = config.checkpoints.last
+    with pytest.raises(Stopped):
+        train(config, callbacks=[StopAfter(step + 1)])
+    if change is not None:
+        content = read_checkpoint(last)
+        change(content)
+        write_checkpoint(last, content)
+    torch.rand(7)  # whatever else happens in the process
+    train(config, resume="auto")
+    return read_checkpoint(last)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Saved]:
+    """The last checkpoint of the training that nobody stopped."""
+    folder = tmp_path_factory.mktemp("reference")
+    train(everything(folder))
+    return read_checkpoint(folder / "last.pt")
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 6, 7, 11])
+def test_resume_is_exact_at_every_kind_of_step(
+    reference: dict[str, Saved], tmp_path: Path, step: int
+) -> None:
+    """First step, mid-epoch, last window, first of the next epoch, last step but one."""
+    assert differences(reference, stopped_and_resumed(everything(tmp_path), step)) == []
+
+
+PLAIN = TrainerConfig(
+    epochs=4, batch_size=8, optimizer=OptimizerConfig(name="sgd", lr=0.1), progress=False
+)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        PLAIN,
+        replace(PLAIN, optimizer=OptimizerConfig(name="sgd", lr=0.1, nesterov=True)),
+        replace(PLAIN, optimizer=OptimizerConfig(name="adamw", lr=0.01, fused=False)),
+        replace(PLAIN, optimizer=OptimizerConfig(name="muon", lr=0.01)),
+        replace(PLAIN, precision="bf16"),
+        replace(PLAIN, precision="fp16"),
+        replace(PLAIN, mixup=0.3),
+        replace(PLAIN, deterministic=True),
+        replace(PLAIN, schedule=Schedule(kind="cosine", warmup_steps=5)),
+    ],
+    ids=["sgd", "nesterov", "adamw", "muon", "bf16", "fp16", "mixup", "deterministic", "cosine"],
+)
+def test_resume_is_exact_with(config: TrainerConfig, tmp_path: Path) -> None:
+    """Each optimiser, precision and schedule, resumed in mid-epoch."""
+    alone = replace(config, checkpoints=CheckpointConfig(folder=tmp_path / "a", every_steps=1))
+    train(alone)
+    other = replace(config, checkpoints=CheckpointConfig(folder=tmp_path / "b", every_steps=1))
+    resumed = stopped_and_resumed(other, 13)
+    assert differences(read_checkpoint(tmp_path / "a" / "last.pt"), resumed) == []
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+def test_resume_of_a_shuffled_loader_is_exact(tmp_path: Path, workers: int) -> None:
+    """A DataLoader's order is made a function of seed and epoch, whatever was drawn before."""
+    data = examples()
+
+    def fit(name: str, resume: str | None, callbacks: list[Callback]) -> dict[str, Saved]:
+        folder = CheckpointConfig(folder=tmp_path / name, every_steps=1)
+        loader = DataLoader(
+            TensorDataset(data.inputs, data.targets), 8, shuffle=True, num_workers=workers
+        )
+        trainer = Trainer(network(), replace(PLAIN, checkpoints=folder), callbacks=callbacks)
+        trainer.fit(loader, resume=resume)
+        return read_checkpoint(folder.last)
+
+    alone = fit("a", None, [])
+    with pytest.raises(Stopped):
+        fit("b", None, [StopAfter(13)])
+    torch.rand(7)
+    assert differences(alone, fit("b", "auto", [])) == []
+
+
+def drop_position(content: dict[str, Saved]) -> None:
+    """Start the epoch again."""
+    cast("dict[str, Saved]", content["state"])["batch"] = 0
+
+
+def drop_generator(content: dict[str, Saved]) -> None:
+    """Give the dropout other numbers."""
+    cast("dict[str, Saved]", content["rng"])["cpu"] = torch.Generator().manual_seed(5).get_state()
+
+
+def drop_optimizer(content: dict[str, Saved]) -> None:
+    """Forget the moments."""
+    state = cast("dict[str, dict[int, dict[str, torch.Tensor]]]", content["optimizer"])["state"]
+    for tensors in state.values():
+        for tensor in tensors.values():
+            tensor.zero_()
+
+
+def drop_average(content: dict[str, Saved]) -> None:
+    """Begin the average anew."""
+    cast("dict[str, Saved]", content["average"])["num_averaged"] = 0
+
+
+def drop_meter(content: dict[str, Saved]) -> None:
+    """Forget the losses of the epoch so far."""
+    content["meter"] = [0.0, 0.0, 0.0, 0.0]
+
+
+def drop_step(content: dict[str, Saved]) -> None:
+    """Go back on the schedule."""
+    cast("dict[str, Saved]", content["state"])["step"] = 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [drop_position, drop_generator, drop_optimizer, drop_average, drop_meter, drop_step],
+)
+def test_a_resume_without_any_part_would_be_noticed(
+    reference: dict[str, Saved], tmp_path: Path, change: Callable[[dict[str, Saved]], object]
+) -> None:
+    """Negative controls: the comparison sees what each part of a checkpoint is for."""
+    assert differences(reference, stopped_and_resumed(everything(tmp_path), 4, change))
+
+
+def test_a_finished_training_has_nothing_left_to_do(tmp_path: Path) -> None:
+    """Resumed at its end it trains no step, and the model is what it was."""
+    first, _ = train(everything(tmp_path))
+    second, result = train(everything(tmp_path), resume="auto")
+    assert result.stop_reason == "completed"
+    assert result.state.step == STEPS
+    assert differences(first.model.state_dict(), second.model.state_dict()) == []
+
+
+def test_more_epochs_go_on_where_the_schedule_allows_it(tmp_path: Path) -> None:
+    """With a constant rate two epochs and then two more are four."""
+    config = replace(PLAIN, checkpoints=CheckpointConfig(folder=tmp_path / "a"))
+    train(config)
+    other = replace(PLAIN, checkpoints=CheckpointConfig(folder=tmp_path / "b"))
+    train(replace(other, epochs=2))
+    train(other, resume="auto")
+    found = differences(
+        read_checkpoint(tmp_path / "a" / "last.pt"), read_checkpoint(tmp_path / "b" / "last.pt")
+    )
+    assert found == []
+
+
+class TestSomethingElse:
+    """Resuming another training is refused, and each field is named, saved and now."""
+
+    def resumed(
+        self,
+        folder: Path,
+        *,
+        config: TrainerConfig | None = None,
+        model: nn.Module | None = None,
+        data: LabeledTensors | None = None,
+    ) -> Mapping[str, tuple[str, str]]:
+        saved = everything(folder)
+        train(saved)
+        now = saved if config is None else config
+        trainer = Trainer(network() if model is None else model, now)
+        batches = Batches(examples() if data is None else data, 8, augment=noise)
+        with pytest.raises(ResumeMismatchError, match="resume must continue the same") as caught:
+            trainer.fit(batches, examples(20, seed=1), resume=folder / "last.pt")
+        for field, (was, is_now) in caught.value.differences.items():
+            assert f"{field}: saved {was}, now {is_now}" in str(caught.value)
+        return caught.value.differences
+
+    def test_other_data(self, tmp_path: Path) -> None:
+        data = examples()
+        changed = LabeledTensors(data.inputs + 1e-6, data.targets)
+        assert list(self.resumed(tmp_path, data=changed)) == ["data.train"]
+
+    def test_another_model(self, tmp_path: Path) -> None:
+        model = network()
+        model[3] = nn.Dropout(0.3)
+        found = self.resumed(tmp_path, model=model)
+        assert found == {
+            "model.3": ("Dropout(p=0.2, inplace=False)", "Dropout(p=0.3, inplace=False)")
+        }
+
+    def test_another_schedule_length(self, tmp_path: Path) -> None:
+        found = self.resumed(tmp_path, config=replace(everything(tmp_path), epochs=5))
+        assert found == {"schedule.total_steps": ("12", "15")}
+
+    def test_other_settings(self, tmp_path: Path) -> None:
+        config = replace(everything(tmp_path), clip_norm=None, optimizer=OptimizerConfig(lr=0.03))
+        assert self.resumed(tmp_path, config=config) == {
+            "config.clip_norm": ("0.5", "None"),
+            "config.optimizer.lr": ("0.02", "0.03"),
+            "config.optimizer.weight_decay": ("0.1", "0.0"),
+        }
+
+
+FRESH = "from tests.training.scenario import main; main()"
+
+
+def run_python(*arguments: str) -> subprocess.Popen[str]:
+    """Start a Python of its own."""
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+@pytest.mark.parametrize("kills", [20, pytest.param(400, marks=pytest.mark.long)])
+def test_kills_at_random_moments_change_nothing(tmp_path: Path, kills: int) -> None:
+    """SIGKILL, resume, SIGKILL, resume: the end is that of the training left alone."""
+    process = run_python(
+        "-m",
+        "tests.training.kill_storm",
+        "resume",
+        str(tmp_path),
+        os.environ.get("MLPKIT_KILLS", str(kills)) if kills > 20 else str(kills),
+    )
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    report = json.loads(output.splitlines()[-1])
+    assert report["kills"] >= kills or "MLPKIT_KILLS" in os.environ
+    assert report["distinct_checkpoints"] > 5
+    print(report)
+
+
+def test_fresh_processes_resume_exactly(tmp_path: Path) -> None:
+    """Whole new interpreters, one of them killed: nothing lives on in the process."""
+    alone = tmp_path / "alone"
+    train(everything(alone, epochs=40))
+    last = tmp_path / "killed" / "last.pt"
+    process = run_python("-c", FRESH, str(last.parent), "40")
+    while process.poll() is None and not last.exists():
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    process = run_python("-c", FRESH, str(last.parent), "40")
+    process.communicate()
+    assert process.returncode == 0
+    assert differences(read_checkpoint(alone / "last.pt"), read_checkpoint(last)) == []
