@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
+
+from tqdm import tqdm
 
 from mlpkit._checks import integer
-
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
 __all__ = ["ProgressBar"]
 
@@ -19,8 +18,7 @@ _SECONDS = 0.25  # between two drawings
 class ProgressBar:
     """One line that shows how far a training is, drawn at most four times a second.
 
-    Where it is not shown, nothing is created, tqdm is not even imported, and every method
-    returns at once.
+    Where it is not shown, nothing is created and every method returns at once.
 
     Args:
         total: Number of steps of the whole training, at least 1.
@@ -90,12 +88,7 @@ class ProgressBar:
 
 
 def _bar(total: int, initial: int, file: TextIO) -> tqdm[None]:
-    from tqdm import tqdm
-
-    class Bar(tqdm[None]):
-        """tqdm without its thread, which would only redraw what has not moved."""
-
-        monitor_interval = 0
-
-    # delay keeps tqdm from drawing at once: the first move_to does
-    return Bar(total=total, initial=initial, unit="step", file=file, dynamic_ncols=True)
+    # without tqdm's thread, which would only redraw what has not moved
+    kind = type("Bar", (tqdm,), {"monitor_interval": 0})
+    bar: tqdm[None] = kind(total=total, initial=initial, unit="step", file=file, dynamic_ncols=True)
+    return bar
