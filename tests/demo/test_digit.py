@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -19,8 +20,9 @@ from mlpkit.data._images import center_digit
 RunNode = Callable[..., object]
 Ink = npt.NDArray[np.float64]
 
-MNIST = {"rows": 28, "columns": 28, "box": 20, "by": "mass", "white": 255}
-DIGITS = {"rows": 8, "columns": 8, "box": 8, "by": "box", "white": 16}
+Picture = dict[str, int | str]
+MNIST: Picture = {"rows": 28, "columns": 28, "box": 20, "by": "mass", "white": 255}
+DIGITS: Picture = {"rows": 8, "columns": 8, "box": 8, "by": "box", "white": 16}
 
 
 def drawing(seed: int, height: int = 140, width: int = 140) -> Ink:
@@ -30,7 +32,7 @@ def drawing(seed: int, height: int = 140, width: int = 140) -> Ink:
     ys, xs = np.mgrid[0:height, 0:width]
     points = draw.uniform(0.2, 0.8, (5, 2)) * side + [(height - side) / 2, (width - side) / 2]
     distance = np.full((height, width), np.inf)
-    for (y0, x0), (y1, x1) in zip(points, points[1:], strict=False):
+    for (y0, x0), (y1, x1) in itertools.pairwise(points):
         along = ((ys - y0) * (y1 - y0) + (xs - x0) * (x1 - x0)) / ((y1 - y0) ** 2 + (x1 - x0) ** 2)
         t = np.clip(along, 0, 1)
         distance = np.minimum(distance, np.hypot(ys - y0 - t * (y1 - y0), xs - x0 - t * (x1 - x0)))
@@ -46,7 +48,7 @@ def resized(ink: Ink, rows: int, columns: int) -> Ink:
     return np.asarray(small[0, 0].numpy())
 
 
-def centred(ink: Ink, picture: dict[str, int | str]) -> Ink:
+def centred(ink: Ink, picture: Picture) -> Ink:
     """Return what the page should make of a drawing: the oracle, word by word."""
     rows, columns, box = (int(picture[key]) for key in ("rows", "columns", "box"))
     field = np.zeros((rows, columns))
@@ -93,9 +95,7 @@ def in_node(
 
 
 @pytest.mark.parametrize("picture", [MNIST, DIGITS], ids=["28x28", "8x8"])
-def test_centring_equals_the_oracle(
-    picture: dict[str, int | str], tmp_path: Path, run_node: RunNode
-) -> None:
+def test_centring_equals_the_oracle(picture: Picture, tmp_path: Path, run_node: RunNode) -> None:
     """Every pixel of twelve drawings is within one level; nearly all are equal."""
     inks = [drawing(seed) for seed in range(10)]
     inks += [drawing(10, 60, 200), np.pad(drawing(11, 12, 12), 60)]  # a wide board, a tiny digit
@@ -133,9 +133,7 @@ def test_nothing_drawn_is_background(tmp_path: Path, run_node: RunNode) -> None:
 
 
 @pytest.mark.parametrize("picture", [MNIST, DIGITS], ids=["28x28", "8x8"])
-def test_shrinking_keeps_the_place(
-    picture: dict[str, int | str], tmp_path: Path, run_node: RunNode
-) -> None:
+def test_shrinking_keeps_the_place(picture: Picture, tmp_path: Path, run_node: RunNode) -> None:
     """Without centring the whole board is resized, by torch's anti-aliased filter."""
     inks = [drawing(seed) for seed in range(5)]
     rows, columns, white = (int(picture[key]) for key in ("rows", "columns", "white"))

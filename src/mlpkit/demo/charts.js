@@ -4,6 +4,7 @@
 const mlpkitCharts = (() => {
   const INK = [245, 247, 251]; // as on the board; what lies below it is the style sheet's
   const STEPS = 64; // colours on each side of zero
+  const LARGEST_CELL = 40; // pixels
 
   const mix = (a, b, t) => a.map((value, i) => Math.round(value + (b[i] - value) * t));
 
@@ -74,7 +75,7 @@ const mlpkitCharts = (() => {
     const cellOf = (columns) =>
       Math.min(largestCell, width / columns, height / Math.ceil(units / columns));
     const all = Array.from({ length: units }, (_, i) => i + 1);
-    const best = (candidates) => candidates.reduce((a, b) => (cellOf(b) > cellOf(a) ? b : a));
+    const best = (candidates) => candidates.reduce((a, b) => (cellOf(b) >= cellOf(a) ? b : a));
     const any = best(all);
     const full = best(all.filter((columns) => units % columns === 0));
     return cellOf(full) >= 0.75 * cellOf(any) ? full : any;
@@ -100,9 +101,9 @@ const mlpkitCharts = (() => {
 
     resize(width, height) {
       const { canvas, units } = this;
-      this.columns = gridColumns(units, width, height, 30);
+      this.columns = gridColumns(units, width, height, LARGEST_CELL);
       this.rows = Math.ceil(units / this.columns);
-      const cell = Math.min(30, width / this.columns, height / this.rows);
+      const cell = Math.min(LARGEST_CELL, width / this.columns, height / this.rows);
       const ratio = window.devicePixelRatio || 1;
       this.cell = Math.max(1, Math.floor(cell * ratio)); // in device pixels: cells stay sharp
       this.gap = this.cell >= 5 * ratio ? Math.max(1, Math.round(ratio)) : 0;

@@ -1,0 +1,281 @@
+"""People's way through the page, in a real browser: draw, look, point, press keys."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.demo.chromium import Chromium, Point, find_chromium
+
+from mlpkit.classifier import SoftmaxClassifier
+from mlpkit.data import LabeledTensors, mnist
+from mlpkit.demo import write_demo
+from mlpkit.nn import MLP
+
+DIGITS = tuple("0123456789")
+LIES, STANDS = "a lying <b>line</b>", "a standing line"
+STANDING = [(0.5, 0.2), (0.5, 0.8)]
+LYING = [(0.2, 0.5), (0.8, 0.5)]
+STROKES: dict[str, list[list[Point]]] = {
+    "0": [[(.5, .2), (.36, .3), (.32, .5), (.36, .7), (.5, .8), (.64, .7), (.68, .5), (.64, .3),
+           (.5, .2)]],
+    "1": [STANDING],
+    "2": [[(.34, .34), (.42, .22), (.58, .22), (.66, .36), (.58, .52), (.34, .78), (.68, .78)]],
+    "3": [[(.34, .26), (.5, .2), (.64, .3), (.6, .44), (.46, .5), (.62, .56), (.66, .68),
+           (.52, .8), (.34, .74)]],
+    "4": [[(.4, .2), (.34, .52), (.68, .52)], [(.62, .22), (.6, .82)]],
+    "7": [[(.32, .24), (.68, .24), (.56, .5), (.46, .8)]],
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
+    """One headless browser for all tests of this file."""
+    executable = find_chromium()
+    if executable is None:
+        pytest.skip("Chromium is not installed")
+    if sys.platform == "win32":
+        pytest.skip("the browser is driven through a pipe of Unix")
+    with Chromium(executable, tmp_path_factory.mktemp("profile")) as started:
+        yield started
+
+
+def lines(side: int = 28) -> SoftmaxClassifier:
+    """Return a classifier, made by hand, of lying and standing lines.
+
+    The hidden units are the left and right middle, and the top and bottom middle of the picture.
+    """
+    network = MLP(side * side, (4,), 2)
+    masks = torch.zeros(4, side, side)
+    middle, edge = slice(side * 3 // 8, side * 5 // 8), side // 4
+    masks[0, middle, :edge] = masks[1, middle, -edge:] = 1.0
+    masks[2, :edge, middle] = masks[3, -edge:, middle] = 1.0
+    with torch.no_grad():
+        network.layers[0].linear.weight.copy_(masks.flatten(1) / edge)
+        network.layers[0].linear.bias.zero_()
+        assert network.head is not None
+        network.head.weight.copy_(torch.tensor([[1.0, 1, -1, -1], [-1, -1, 1, 1]]) * 4)
+        network.head.bias.zero_()
+    return SoftmaxClassifier(
+        network, classes=(LIES, STANDS), std=255.0, input_shape=(side, side)
+    ).eval()
+
+
+def line_examples() -> LabeledTensors:
+    """Return a standing line that is labelled so, and one that is labelled as lying."""
+    images = torch.zeros(2, 28, 28, dtype=torch.uint8)
+    images[:, 4:24, 13:15] = 255
+    return LabeledTensors(images, torch.tensor([1, 0]), (LIES, STANDS))
+
+
+def winner(browser: Chromium) -> object:
+    """Return the class that the page shows as its answer; None while there is none."""
+    return browser.evaluate("document.querySelector('#winner').dataset.class ?? null")
+
+
+def probabilities(browser: Chromium) -> list[float]:
+    """Return the probabilities behind the bars."""
+    found = browser.evaluate(
+        "[...document.querySelectorAll('#bars li')].map(li => Number(li.dataset.probability))"
+    )
+    assert isinstance(found, list)
+    return found
+
+
+def text(browser: Chromium, selector: str) -> str:
+    """Return the text of an element."""
+    return str(browser.evaluate(f"document.querySelector('{selector}').textContent"))
+
+
+def seen(browser: Chromium) -> torch.Tensor:
+    """Return the picture that the page shows as the network's input, 0 to 1."""
+    found = browser.evaluate(
+        "(() => { const c = document.querySelector('#input');"
+        "const copy = new OffscreenCanvas(c.width, c.height).getContext('2d');"
+        "copy.drawImage(c, 0, 0); const d = copy.getImageData(0, 0, c.width, c.height).data;"
+        "return [c.height, c.width, ...d.filter((_, i) => i % 4 === 3)]; })()"
+    )
+    assert isinstance(found, list)
+    return torch.tensor(found[2:]).reshape(found[0], found[1]) / 255
+
+
+@pytest.fixture
+def page(browser: Chromium, tmp_path: Path) -> Iterator[Chromium]:
+    """The page of the classifier of lines, fresh; whatever a test does, nothing may go wrong."""
+    browser.complaints.clear()
+    browser.requests.clear()
+    file = write_demo(lines(), tmp_path / "demo.html", examples=line_examples())
+    browser.open(file)
+    yield browser
+    assert browser.complaints == []
+    assert [address for address in browser.requests if address != "data:,"] == [file.as_uri()]
+
+
+def test_an_empty_board_has_no_answer(page: Chromium) -> None:
+    """Before anything is drawn no class wins and no bar is long."""
+    assert winner(page) is None
+    assert probabilities(page) == [0, 0]
+    assert not seen(page).any()
+
+
+def test_mouse_and_finger_draw(page: Chromium) -> None:
+    """Strokes by mouse and by touch are answered, centred, with both probabilities."""
+    page.draw([(0.1, 0.3), (0.4, 0.3)])
+    assert winner(page) == LIES
+    assert text(page, "#winner-class") == LIES  # as text, not as markup
+    assert sum(probabilities(page)) == pytest.approx(1)
+    where = seen(page).nonzero()
+    assert (where.amax(0) - where.amin(0) + 1).max() == 20
+    page.click("#clear")
+    assert winner(page) is None
+    page.touch(STANDING)
+    assert winner(page) == STANDS
+
+
+def test_probabilities_are_those_of_python(page: Chromium) -> None:
+    """What the page shows as input, given to Python, has the probabilities of its bars."""
+    page.draw([(0.2, 0.5), (0.5, 0.45), (0.5, 0.9)])
+    shown = (seen(page) * 255).round().to(torch.uint8)
+    expected = lines().predict_proba(shown[None])[0]
+    torch.testing.assert_close(torch.tensor(probabilities(page)), expected, rtol=0, atol=1e-5)
+
+
+def test_the_keyboard_draws(page: Chromium) -> None:
+    """On the board space puts the pen down and arrows move it; a screen reader hears the answer."""
+    page.press("Tab")
+    page.press("Tab")
+    assert page.evaluate("document.activeElement.id") == "board"
+    page.press("ArrowUp", times=10)
+    page.press(" ")
+    page.press("ArrowDown", times=20)
+    page.press(" ")
+    assert winner(page) == STANDS
+    page.press("ArrowLeft", times=15)  # lifted: leaves no ink
+    assert winner(page) == STANDS
+    page.evaluate("new Promise(f => setTimeout(f, 800))")
+    assert text(page, "#announcement").startswith(f"{STANDS}, ")
+
+
+def test_single_keys(page: Chromium) -> None:
+    """C clears, U takes back, E shows examples, M and I switch; all stop when switched off."""
+    page.draw(LYING)
+    page.draw([(0.5, 0.05), (0.5, 0.95)])
+    before = probabilities(page)
+    page.press("u")
+    assert winner(page) == LIES
+    assert probabilities(page) != before
+    page.press("i")
+    assert seen(page)[0, 0] == 1
+    page.press("i")
+    page.press("c")
+    assert winner(page) is None
+    page.press("e")
+    assert winner(page) == STANDS
+    assert "right" in text(page, "#runner-up")
+    page.press("e")
+    assert f"wrong, it is labelled {LIES}" in text(page, "#runner-up")
+    page.click("summary")
+    page.click("#single-keys")
+    page.press("c")
+    assert winner(page) == STANDS
+
+
+def test_an_example_is_seen_as_it_is_and_can_be_drawn_on(page: Chromium) -> None:
+    """The example's own pixels go in; a stroke is added where it is drawn."""
+    page.click("#example")
+    assert torch.equal(seen(page), line_examples().inputs[0] / 255)
+    page.draw([(0.02, 0.5), (0.98, 0.5)])
+    assert (seen(page)[14, [2, 25]] > 0.9).all()
+    assert seen(page)[5, 13] == 1
+
+
+def test_without_centring_the_place_counts(page: Chromium) -> None:
+    """The switch lets the drawing stay in its corner."""
+    page.click("#centre")
+    page.draw([(0.1, 0.1), (0.2, 0.1)])
+    where = seen(page).nonzero()
+    assert where.amax(0).tolist()[0] < 7
+    assert where.amax(0).tolist()[1] < 9
+
+
+def test_a_unit_shows_what_feeds_it(page: Chromium) -> None:
+    """Pointing at a hidden unit or a class names it and draws its weights; a click keeps it."""
+    page.draw(STANDING)
+    assert "What speaks for" in text(page, "#inspector-name")
+    page.click(".cells canvas", 0.1, 0.5)
+    assert text(page, "#inspector-name") == "Hidden layer, unit 1"
+    page.mouse("mouseMoved", page.place("h1"))
+    assert text(page, "#inspector-name") == "Hidden layer, unit 1"
+    page.press("ArrowRight")
+    assert text(page, "#inspector-name") == "Hidden layer, unit 2"
+    size = page.evaluate(
+        "[...document.querySelectorAll('#inspector-maps canvas')].map(c => [c.width, c.height])"
+    )
+    assert size == [[28, 28], [28, 28]]
+    page.press("Escape")
+    assert "What speaks for" in text(page, "#inspector-name")
+
+
+@pytest.mark.parametrize(("width", "height"), [(360, 740), (768, 1024), (1280, 720), (2560, 1440)])
+def test_nothing_is_cut_off(page: Chromium, width: int, height: int) -> None:
+    """From phone to projector the page never scrolls sideways, and text stays in its box."""
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+    page.call("Emulation.setDeviceMetricsOverride", **size)
+    page.settle()
+    page.draw(STANDING)
+    root = "document.documentElement"
+    assert page.evaluate(f"{root}.scrollWidth - {root}.clientWidth") == 0
+    wide = page.evaluate(
+        "[...document.querySelectorAll('.panel')].filter(e => e.scrollWidth > e.clientWidth).length"
+    )
+    assert wide == 0
+
+
+def test_small_pictures_in_other_units(browser: Chromium, tmp_path: Path) -> None:
+    """A model of 8x8 pictures of 0 to 16 gets whole numbers up to 16 that fill its field."""
+    small = lines(8)
+    small.std.fill_(16.0)
+    browser.complaints.clear()
+    browser.open(write_demo(small, tmp_path / "small.html"))
+    browser.draw(STANDING)
+    assert winner(browser) == STANDS
+    shown = seen(browser) * 16
+    assert shown.shape == (8, 8)
+    assert (shown > 0).any(dim=1).all()
+    assert float((shown - shown.round()).abs().max()) < 0.05
+    assert browser.evaluate("getComputedStyle(document.querySelector('#example')).display") == (
+        "none"
+    )
+    assert browser.complaints == []
+
+
+@pytest.mark.mnist
+def test_drawn_digits_are_recognised(browser: Chromium, mnist_root: Path, tmp_path: Path) -> None:
+    """Strokes of a 0, 1, 2, 3, 4 and 7 are called so by a network trained on MNIST."""
+    page = write_demo(trained_on_mnist(mnist_root), tmp_path / "mnist.html")
+    browser.open(page)
+    answers = {}
+    for digit, strokes in STROKES.items():
+        browser.click("#clear")
+        for stroke in strokes:
+            browser.draw(stroke)
+        answers[digit] = winner(browser)
+    assert answers == {digit: digit for digit in STROKES}
+
+
+def trained_on_mnist(root: Path) -> SoftmaxClassifier:
+    """Return a classifier after one quick epoch on half of MNIST."""
+    train = mnist(root=root).train
+    model = SoftmaxClassifier.for_data(train, (128,), generator=torch.Generator().manual_seed(0))
+    optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
+    for start in range(0, 30_000, 100):
+        rows = slice(start, start + 100)
+        loss = F.cross_entropy(model(train.inputs[rows]), train.targets[rows])
+        optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        optimizer.step()
+    return model.eval()
