@@ -46,7 +46,7 @@ def contact_sheet(
         >>> import torch
         >>> from mlpkit.data import contact_sheet
         >>> contact_sheet(torch.rand(6, 28, 28), columns=3, zoom=1, gap=2).size
-        (88, 58)
+        (92, 62)
     """
     planes = image_planes(images).detach().cpu()
     if not len(planes) or planes.shape[1] not in (1, 3):

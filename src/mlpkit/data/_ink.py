@@ -82,8 +82,8 @@ def _paper(greys: Greys) -> Greys:
     coefficients = np.zeros(terms.shape[1])
     floor = 1e-6 * max(float(np.ptp(sample)), 1e-12)
     for _ in range(_FIT_ROUNDS):
-        root = np.sqrt(weights)
-        coefficients = np.linalg.lstsq(terms * root[:, None], sample * root, rcond=None)[0]
+        weighted = terms.T * weights
+        coefficients = np.linalg.solve(weighted @ terms, weighted @ sample)
         weights = 1.0 / np.maximum(np.abs(sample - terms @ coefficients), floor)
         weights /= weights.max()
     uneven = np.abs(sample - terms @ coefficients).mean()
