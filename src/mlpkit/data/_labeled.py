@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, SupportsIndex, overload
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -261,22 +261,25 @@ class LabeledTensors:
             f"{weighted}, on {self.device})"
         )
 
-    @overload
-    def __getitem__(self, index: SupportsIndex) -> tuple[Tensor, Tensor]: ...
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(self._inputs, self._targets, strict=True)
 
     @overload
-    def __getitem__(self, index: slice | Sequence[int]) -> LabeledTensors: ...
+    def __getitem__(self, index: int | np.integer) -> tuple[Tensor, Tensor]: ...
+
+    @overload
+    def __getitem__(self, index: slice | Sequence[int] | Tensor) -> LabeledTensors: ...
 
     def __getitem__(
-        self, index: SupportsIndex | slice | Sequence[int]
+        self, index: int | np.integer | slice | Sequence[int] | Tensor
     ) -> tuple[Tensor, Tensor] | LabeledTensors:
-        """Return one example as (input, target), or the examples of a slice or of indices."""
-        if isinstance(index, slice):
-            return self._taken(index)
-        if isinstance(index, Sequence) or (isinstance(index, Tensor | np.ndarray) and index.ndim):
-            return self.subset(index)
-        position = index.__index__()
-        return self._inputs[position], self._targets[position]
+        """Return one example as (input, target), or the examples of a slice or of indices.
+
+        A slice shares the memory of this object, indices copy; see :meth:`subset`.
+        """
+        if isinstance(index, int | np.integer):
+            return self._inputs[int(index)], self._targets[int(index)]
+        return self._taken(index) if isinstance(index, slice) else self.subset(index)
 
     def subset(self, indices: Sequence[int] | Tensor | npt.NDArray[np.integer]) -> LabeledTensors:
         """Return the examples at these positions, in this order; repeats are allowed.

@@ -1,0 +1,260 @@
+"""Batches: the order is a function of seed and epoch, whoever asks and however often."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from mlpkit.data import Batch, Batches, LabeledTensors, RandomAffine
+
+
+def numbered(count: int, *, num_classes: int = 3) -> LabeledTensors:
+    """Examples whose input, weight and target can be told from their position."""
+    positions = torch.arange(count)
+    inputs = positions.float().unsqueeze(1)
+    return LabeledTensors(inputs, positions % num_classes, weights=positions.float() + 0.5)
+
+
+def order(batches: Batches, epoch: int) -> list[int]:
+    return [index for batch in batches.epoch(epoch) for index in batch.indices.tolist()]
+
+
+def check_rows(batch: Batch, num_classes: int = 3) -> None:
+    """Every row belongs to the index that stands beside it."""
+    assert batch.weights is not None
+    assert torch.equal(batch.inputs[:, 0], batch.indices.float())
+    assert torch.equal(batch.targets, batch.indices % num_classes)
+    assert torch.equal(batch.weights, batch.indices.float() + 0.5)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_an_epoch_holds_every_example_once(shuffle: bool, drop_last: bool) -> None:
+    batches = numbered(23).batches(5, shuffle=shuffle, drop_last=drop_last)
+    sizes = [len(batch.indices) for batch in batches.epoch(0)]
+    assert sizes == [5, 5, 5, 5] + ([] if drop_last else [3])
+    assert len(batches) == len(sizes)
+    assert batches.num_examples == sum(sizes)
+    seen = order(batches, 0)
+    assert len(set(seen)) == len(seen) == batches.num_examples
+    for batch in batches.epoch(0):
+        check_rows(batch)
+
+
+def test_without_shuffling_batches_are_slices_of_the_data() -> None:
+    data = numbered(7)
+    batches = list(data.batches(3, shuffle=False).epoch(4))
+    assert [batch.indices.tolist() for batch in batches] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert batches[1].inputs.data_ptr() == data.inputs[3:].data_ptr()
+
+
+def test_the_order_is_a_function_of_seed_and_epoch() -> None:
+    """Objects made anew agree; another epoch or seed gives another order, not a shifted one."""
+    data = numbered(50)
+    orders = {
+        (seed, epoch): tuple(order(Batches(data, 8, seed=seed), epoch))
+        for seed in range(5)
+        for epoch in range(5)
+    }
+    assert len(set(orders.values())) == 25
+    asked_backwards = Batches(data, 8, seed=2)
+    for epoch in reversed(range(5)):
+        assert tuple(order(asked_backwards, epoch)) == orders[2, epoch]
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_the_order_is_the_one_written_down(balanced: bool) -> None:
+    """A change of these numbers breaks every run that was to be repeated."""
+    written_down = {
+        False: [4, 6, 0, 1, 10, 8, 5, 2, 3, 9, 7, 11],
+        True: [10, 2, 9, 0, 4, 5, 6, 7, 11, 3, 8, 1],
+    }
+    assert order(numbered(12).batches(4, seed=1, balanced=balanced), 2) == written_down[balanced]
+
+
+@given(
+    count=st.integers(1, 60),
+    batch_size=st.integers(1, 30),
+    world_size=st.integers(1, 7),
+    start=st.integers(0, 10),
+    flags=st.tuples(st.booleans(), st.booleans()),
+)
+def test_all_ranks_together_see_the_batches_of_one(
+    count: int, batch_size: int, world_size: int, start: int, flags: tuple[bool, bool]
+) -> None:
+    """Batch for batch the slices of the ranks join to the batch of a single process."""
+    shuffle, drop_last = flags
+    data = numbered(count)
+    if batch_size < world_size or (drop_last and batch_size > count):
+        return
+    single = Batches(data, batch_size, shuffle=shuffle, drop_last=drop_last, seed=3)
+    start = min(start, len(single))
+    ranks = [
+        Batches(
+            data,
+            batch_size,
+            shuffle=shuffle,
+            drop_last=drop_last,
+            seed=3,
+            rank=rank,
+            world_size=world_size,
+        )
+        for rank in range(world_size)
+    ]
+    assert {len(batches) for batches in ranks} == {len(single)}
+    assert {batches.fingerprint for batches in ranks} == {single.fingerprint}
+    shares = [batches.epoch(5, start=start) for batches in ranks]
+    for batch in single.epoch(5, start=start):
+        parts = [next(share) for share in shares]
+        assert torch.equal(torch.cat([part.indices for part in parts]), batch.indices)
+        assert torch.equal(torch.cat([part.inputs for part in parts]), batch.inputs)
+        sizes = [len(part.indices) for part in parts]
+        assert max(sizes) - min(sizes) <= 1
+        for part in parts:
+            check_rows(part)
+    assert all(next(share, None) is None for share in shares)
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_an_epoch_continues_exactly_at_any_batch(balanced: bool) -> None:
+    data = numbered(31)
+    augment = Recorder()
+    batches = data.batches(4, seed=9, balanced=balanced, augment=augment)
+    whole = list(batches.epoch(3))
+    for start in range(len(batches) + 1):
+        rest = list(batches.epoch(3, start=start))
+        assert len(rest) == len(whole) - start
+        for batch, expected in zip(rest, whole[start:], strict=True):
+            assert torch.equal(batch.indices, expected.indices)
+            assert torch.equal(batch.inputs, expected.inputs)
+
+
+@pytest.mark.parametrize("sizes", [(50, 7, 3), (1, 60), (20, 20, 20), (5, 1, 1, 1)])
+def test_balanced_epochs_draw_every_class_equally_often(sizes: tuple[int, ...]) -> None:
+    """Counts by class, by example and by round, over several epochs."""
+    targets = torch.cat([torch.full((size,), label) for label, size in enumerate(sizes)])
+    data = LabeledTensors(torch.zeros(len(targets), 1), targets)
+    batches = data.batches(8, balanced=True, seed=1)
+    for epoch in range(5):
+        drawn = torch.tensor(order(batches, epoch))
+        assert len(drawn) == len(targets) == batches.num_examples
+        counts = torch.bincount(targets[drawn], minlength=len(sizes))
+        assert int(counts.max() - counts.min()) <= 1
+        for round_of_classes in torch.split(targets[drawn], len(sizes)):
+            assert len(set(round_of_classes.tolist())) == len(round_of_classes)
+        for label, size in enumerate(sizes):
+            times = Counter(drawn[targets[drawn] == label].tolist())
+            low = counts[label] // size
+            assert set(times.values()) <= {int(low), int(low) + 1}
+
+
+def test_balanced_epochs_leave_out_others_of_a_common_class() -> None:
+    targets = torch.tensor([0] * 30 + [1] * 2)
+    data = LabeledTensors(torch.zeros(32, 1), targets)
+    batches = data.batches(8, balanced=True)
+    seen = {index for epoch in range(12) for index in order(batches, epoch)}
+    assert seen == set(range(32))
+
+
+@dataclass
+class Recorder:
+    """An augmentation that adds what it was called with."""
+
+    calls: list[tuple[int, int, list[int]]] = field(default_factory=list)
+
+    def __call__(self, images: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
+        self.calls.append((seed, epoch, indices.tolist()))
+        return images + 100 * seed + 1000 * epoch
+
+
+def test_augmentation_gets_seed_epoch_and_positions() -> None:
+    augment = Recorder()
+    batches = numbered(5).batches(3, seed=7, augment=augment)
+    first, second = batches.epoch(2)
+    assert augment.calls == [(7, 2, first.indices.tolist()), (7, 2, second.indices.tolist())]
+    assert torch.equal(first.inputs[:, 0], first.indices + 2_700.0)
+
+
+def test_an_image_is_distorted_alike_in_every_batch() -> None:
+    """Batch size and rank change the company of an image, not its own draw."""
+    images = torch.randint(0, 256, (20, 12, 12), dtype=torch.uint8)
+    data = LabeledTensors(images, torch.zeros(20).long())
+    augment = RandomAffine(degrees=30)
+    results = []
+    for batch_size in (20, 3, 6):
+        distorted = torch.zeros_like(images)
+        for batch in Batches(data, batch_size, augment=augment, seed=4).epoch(1):
+            distorted[batch.indices] = batch.inputs
+        results.append(distorted)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+    assert not torch.equal(results[0], images)
+
+
+def test_the_fingerprint_tells_every_setting_apart() -> None:
+    data = numbered(30)
+    variants = [
+        data.batches(4),
+        data.batches(5),
+        data.batches(4, shuffle=False),
+        data.batches(4, seed=1),
+        data.batches(4, drop_last=True),
+        data.batches(4, balanced=True),
+        data.batches(4, augment=RandomAffine(degrees=3)),
+        data.batches(4, augment=RandomAffine(degrees=4)),
+        data.batches(4, augment=lambda images, **_: images),
+        numbered(31).batches(4),
+    ]
+    assert len({variant.fingerprint for variant in variants}) == len(variants)
+    assert data.batches(4).fingerprint == variants[0].fingerprint
+
+
+def test_the_fingerprint_of_an_opaque_augmentation_holds_no_address() -> None:
+    """Two objects without a repr of their own, at two addresses, are taken for the same."""
+    data = numbered(3)
+    first = data.batches(2, augment=Opaque())
+    second = data.batches(2, augment=Opaque())
+    assert repr(first.augment) != repr(second.augment)
+    assert first.fingerprint == second.fingerprint
+
+
+class Opaque(Recorder):
+    """An augmentation whose repr shows an address."""
+
+    __repr__ = object.__repr__
+
+
+def test_settings_that_cannot_be() -> None:
+    data = numbered(6)
+    with pytest.raises(ValueError, match="batch_size must be a positive integer, got 0"):
+        data.batches(0)
+    with pytest.raises(ValueError, match=r"rank must be less than world_size \(2\), got 2"):
+        data.batches(4, rank=2, world_size=2)
+    with pytest.raises(ValueError, match=r"batch_size must be at least world_size \(4\), got 3"):
+        data.batches(3, world_size=4)
+    with pytest.raises(ValueError, match="batch_size must be at most the 6 examples where drop_l"):
+        data.batches(7, drop_last=True)
+    with pytest.raises(ValueError, match="shuffle must be True where balanced is True, got False"):
+        data.batches(2, shuffle=False, balanced=True)
+    with pytest.raises(ValueError, match="data must be one example or more, got LabeledTensors"):
+        data[:0].batches(2)
+    with pytest.raises(ValueError, match=r"targets must be class indices .*got torch.float32"):
+        LabeledTensors(torch.zeros(2), torch.zeros(2)).batches(1, balanced=True)
+    with pytest.raises(ValueError, match=r"an example of every class .*got 'none of class 1'"):
+        LabeledTensors(torch.zeros(2), torch.tensor([0, 2])).batches(1, balanced=True)
+    with pytest.raises(TypeError, match="shuffle must be True or False, got 1"):
+        data.batches(2, shuffle=1)  # type: ignore[arg-type]  # the check is what is tested
+
+
+def test_a_wrong_epoch_is_refused_before_the_first_batch() -> None:
+    batches = numbered(6).batches(2)
+    with pytest.raises(ValueError, match="epoch must be a non-negative integer, got -1"):
+        batches.epoch(-1)
+    with pytest.raises(ValueError, match=r"start must be at most the number of batches \(3\), g"):
+        batches.epoch(0, start=4)

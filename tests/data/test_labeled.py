@@ -1,0 +1,248 @@
+"""Examples in memory: what is kept, what is refused, and how they are split."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from mlpkit.data import LabeledTensors, mnist
+
+CLASSES = ("cat", "dog", "eel")
+
+
+@pytest.fixture
+def data() -> LabeledTensors:
+    """Seven examples of three classes, each input the number of its example."""
+    inputs = torch.arange(7, dtype=torch.uint8).view(7, 1, 1).expand(7, 2, 2).contiguous()
+    targets = torch.tensor([0, 1, 2, 0, 1, 0, 0])
+    return LabeledTensors(inputs, targets, CLASSES, weights=torch.arange(7.0))
+
+
+def numbers(data: LabeledTensors) -> list[int]:
+    """Which examples are there, read off the inputs."""
+    return data.inputs.flatten(1)[:, 0].tolist()
+
+
+def test_nothing_is_converted_but_class_indices() -> None:
+    inputs = torch.zeros(3, 28, 28, dtype=torch.uint8)
+    data = LabeledTensors(inputs, torch.tensor([0, 1, 2], dtype=torch.uint8), CLASSES)
+    assert data.inputs is inputs
+    assert data.targets.dtype is torch.int64
+    assert data.targets.tolist() == [0, 1, 2]
+
+
+def test_float_targets_have_no_classes_unless_one_column_each() -> None:
+    soft = torch.full((4, 3), 1 / 3)
+    assert LabeledTensors(torch.zeros(4, 2), soft).num_classes is None
+    assert LabeledTensors(torch.zeros(4, 2), soft, CLASSES).num_classes == 3
+    with pytest.raises(ValueError, match=r"targets must be of shape \(N, 3\).*got \(4, 2\)"):
+        LabeledTensors(torch.zeros(4, 2), torch.zeros(4, 2), CLASSES)
+
+
+def test_class_counts_are_those_of_numpy(data: LabeledTensors) -> None:
+    assert data.class_counts.tolist() == np.bincount(data.targets.numpy(), minlength=3).tolist()
+    unnamed = LabeledTensors(torch.zeros(2, 1), torch.tensor([0, 4]))
+    assert unnamed.num_classes == 5
+    assert unnamed.class_counts.tolist() == [1, 0, 0, 0, 1]
+
+
+def test_repr_says_what_is_inside(data: LabeledTensors) -> None:
+    expected = "LabeledTensors(7 examples of uint8 (2, 2), 3 classes, weighted, on cpu)"
+    assert repr(data) == expected
+    regression = LabeledTensors(torch.zeros(2, 5), torch.zeros(2, 3))
+    expected = "LabeledTensors(2 examples of float32 (5,), targets float32 (3,), on cpu)"
+    assert repr(regression) == expected
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "weights", "message"),
+    [
+        (torch.zeros(3, 2), torch.zeros(2).long(), None, r"targets must be one for each of the 3"),
+        (torch.zeros(3), torch.tensor([0, 3, 1]), None, r"in \[0, 3\), got 3; see example 1"),
+        (torch.zeros(3), torch.tensor([0, 1, -1]), None, r"in \[0, 3\), got -1; see example 2"),
+        (torch.zeros(2), torch.zeros(2, 3).long(), None, r"targets must be of shape \(N,\) where"),
+        (torch.tensor([1.0, torch.nan]), torch.zeros(2).long(), None, "first is in example 1"),
+        (torch.tensor(1.0), torch.zeros(1).long(), None, r"inputs must be a tensor of shape \(N"),
+        (torch.zeros(2), torch.zeros(2).long(), torch.ones(3), "weights must be one for each of"),
+        (torch.zeros(2), torch.zeros(2).long(), torch.ones(2, 1), r"weights must be of shape \(N"),
+        (torch.zeros(2), torch.zeros(2).long(), torch.tensor([1, -0.5]), "at least 0, got -0.5"),
+        (torch.zeros(2), torch.zeros(2).long(), torch.tensor([1, torch.inf]), "weights must be fi"),
+    ],
+)
+def test_values_that_cannot_be(
+    inputs: Tensor, targets: Tensor, weights: Tensor | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        LabeledTensors(inputs, targets, CLASSES, weights=weights)
+
+
+def test_float_targets_must_be_finite() -> None:
+    with pytest.raises(ValueError, match="targets must be finite in every element, got '1 element"):
+        LabeledTensors(torch.zeros(2), torch.tensor([0.0, torch.inf]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([1.0], torch.zeros(1).long()), "inputs must be a tensor.*from_numpy takes arrays"),
+        ((torch.zeros(1), [0]), "targets must be a tensor of class indices or"),
+        ((torch.zeros(1), torch.tensor([True])), "targets must be .*, got torch.bool"),
+        ((torch.zeros(1), torch.zeros(1).long(), "ab"), "classes must be a sequence of strings"),
+        ((torch.zeros(1), torch.zeros(1).long(), (1, 2)), "classes must be a sequence of strings"),
+    ],
+)
+def test_types_that_cannot_be(arguments: tuple[Tensor, Tensor], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        LabeledTensors(*arguments)
+
+
+def test_weights_must_be_floating_point() -> None:
+    with pytest.raises(
+        TypeError, match=r"weights must be a floating-point tensor, got torch.int64"
+    ):
+        LabeledTensors(torch.zeros(1), torch.zeros(1).long(), weights=torch.ones(1).long())
+
+
+@pytest.mark.parametrize("classes", [(), ("a", "a")])
+def test_class_names_are_different(classes: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="classes must be one or more different names"):
+        LabeledTensors(torch.zeros(1), torch.zeros(1).long(), classes)
+
+
+def test_one_example_is_a_pair(data: LabeledTensors) -> None:
+    for index in (2, -5, np.int64(2)):
+        image, target = data[index]
+        assert image.tolist() == [[2, 2], [2, 2]]
+        assert int(target) == 2
+    with pytest.raises(IndexError):
+        data[7]
+    assert [int(target) for _, target in data] == data.targets.tolist()
+
+
+def test_slices_share_and_indices_gather(data: LabeledTensors) -> None:
+    """Every way of choosing takes inputs, targets, weights and names along."""
+    assert data[1:3].inputs.data_ptr() == data.inputs[1:].data_ptr()
+    for chosen in (
+        data[1:7:2],
+        data[[1, 3, 5]],
+        data[torch.tensor([1, 3, 5])],
+        data.subset(np.array([1, 3, 5], dtype=np.int32)),
+        data.subset(torch.tensor([False, True] * 3 + [False])),
+    ):
+        assert numbers(chosen) == [1, 3, 5]
+        assert chosen.targets.tolist() == [1, 0, 0]
+        assert chosen.weights is not None
+        assert chosen.weights.tolist() == [1.0, 3.0, 5.0]
+        assert chosen.classes == CLASSES
+    assert len(data.subset([])) == 0
+    assert numbers(data.subset([6, 6])) == [6, 6]
+
+
+def test_indices_that_do_not_fit(data: LabeledTensors) -> None:
+    with pytest.raises(ValueError, match=r"indices must be positions in \[0, 7\), got 7"):
+        data.subset([0, 7])
+    with pytest.raises(ValueError, match=r"indices must be positions in \[0, 7\), got -1"):
+        data.subset([0, -1])
+    with pytest.raises(ValueError, match=r"indices must be a mask of shape \(7,\), got \(2,\)"):
+        data.subset(torch.tensor([True, False]))
+    with pytest.raises(ValueError, match=r"indices must be of one axis, got \(1, 2\)"):
+        data.subset(torch.tensor([[1, 2]]))
+    with pytest.raises(TypeError, match="indices must be integers or a boolean mask"):
+        data.subset(torch.tensor([0.5]))
+
+
+def test_a_split_is_complete_disjoint_stratified_and_reproducible() -> None:
+    """Counts against the exact shares; every example in one part; the seed decides."""
+    generator = torch.Generator().manual_seed(1)
+    targets = torch.multinomial(torch.tensor([5.0, 3.0, 1.0]), 1_003, True, generator=generator)
+    data = LabeledTensors(torch.arange(1_003.0), targets, CLASSES)
+    for lengths in ([700, 200, 103], [0.7, 0.2, 0.1], [0.5, 0.5], [1_003]):
+        parts = data.split(lengths, seed=3)
+        joined = torch.cat([part.inputs for part in parts])
+        assert torch.equal(joined.sort().values, data.inputs)
+        for part in parts:
+            assert torch.equal(part.inputs, part.inputs.sort().values)
+            exact = data.class_counts * len(part) / 1_003
+            assert ((part.class_counts - exact).abs() < 1).all()
+            assert torch.equal(part.targets, data.targets[part.inputs.long()])
+    first, again, other = (data.split([500, 503], seed=seed)[0].inputs for seed in (3, 3, 4))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_which_example_goes_where_is_random_within_a_class() -> None:
+    """Over many seeds every example is held out equally often."""
+    data = LabeledTensors(torch.arange(12), torch.tensor([0, 1, 1] * 4))
+    times = torch.zeros(12)
+    for seed in range(1_200):
+        times[data.split([9, 3], seed=seed)[1].inputs] += 1
+    assert times.min() > 230
+    assert times.max() < 370
+
+
+def test_a_regression_is_split_without_strata() -> None:
+    data = LabeledTensors(torch.arange(10.0), torch.arange(10.0))
+    train, val = data.split([0.8, 0.2])
+    assert sorted(train.inputs.tolist() + val.inputs.tolist()) == list(range(10))
+
+
+def test_the_fingerprint_sees_every_part(data: LabeledTensors) -> None:
+    inputs, targets = data.inputs, data.targets
+    changed = inputs.clone()
+    changed[4, 1, 1] += 1
+    variants = [
+        data,
+        LabeledTensors(inputs, targets, CLASSES),
+        LabeledTensors(inputs, targets),
+        LabeledTensors(inputs.view(7, 4), targets),
+        LabeledTensors(inputs.view(torch.int8), targets),
+        LabeledTensors(changed, targets),
+        LabeledTensors(inputs, targets.roll(1)),
+        LabeledTensors(inputs, targets, weights=torch.ones(7)),
+        data[:6],
+    ]
+    assert len({variant.fingerprint for variant in variants}) == len(variants)
+
+
+def test_the_fingerprint_is_of_the_content_alone(data: LabeledTensors) -> None:
+    """Another memory layout, a copy, a pickle: the same hash."""
+    strided = torch.stack([data.inputs, data.inputs], dim=1)[:, 0]
+    copied = LabeledTensors(strided, data.targets.clone(), list(CLASSES), weights=data.weights)
+    assert copied.fingerprint == data.fingerprint
+    assert pickle.loads(pickle.dumps(data)).fingerprint == data.fingerprint
+    half = LabeledTensors(torch.ones(2, dtype=torch.bfloat16), torch.zeros(2))
+    assert len(half.fingerprint) == 32
+
+
+def test_to_the_same_device_is_itself(data: LabeledTensors) -> None:
+    assert data.to("cpu") is data
+    elsewhere = data.to("meta")
+    assert elsewhere.device.type == "meta"
+    assert elsewhere.targets.device.type == "meta"
+    assert elsewhere.weights is not None
+
+
+def test_a_data_loader_takes_the_torch_dataset(data: LabeledTensors) -> None:
+    loader = DataLoader(data.as_torch_dataset(), batch_size=7)
+    inputs, targets, weights = next(iter(loader))
+    assert torch.equal(inputs, data.inputs)
+    assert torch.equal(targets, data.targets)
+    assert torch.equal(weights, torch.arange(7.0))
+    unweighted = LabeledTensors(data.inputs, data.targets).as_torch_dataset()
+    assert len(unweighted[0]) == 2
+
+
+@pytest.mark.mnist
+def test_the_usual_split_of_mnist(mnist_root: Path) -> None:
+    """50,000 and 10,000: the shares of the classes are those of the whole, to one example."""
+    train = mnist(mnist_root, val_size=0).train
+    first, second = train.split([50_000, 10_000])
+    exact = train.class_counts * 10_000 / 60_000
+    assert ((second.class_counts - exact).abs() < 1).all()
+    assert torch.equal(first.class_counts + second.class_counts, train.class_counts)
