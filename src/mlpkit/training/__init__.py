@@ -10,6 +10,7 @@ from mlpkit.training._distillation import Distillation
 from mlpkit.training._engine import Precision
 from mlpkit.training._history import EpochRow, History
 from mlpkit.training._loggers import CSVLogger, JSONLinesLogger, TensorBoardLogger
+from mlpkit.training._lr_finder import LRCurve
 from mlpkit.training._metrics import (
     ClassFigures,
     ClassificationFigures,
@@ -72,6 +73,7 @@ __all__ = [
     "HasParamGroups",
     "History",
     "JSONLinesLogger",
+    "LRCurve",
     "LoaderBatches",
     "MeanSquaredError",
     "Mixed",

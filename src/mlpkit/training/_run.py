@@ -223,7 +223,8 @@ class Run:
                 "torch": str(torch.__version__),
                 "python": platform.python_version(),
             },
-            "config": self.config.to_dict(),
+            # without the folder: a file that is handed on tells nothing of the machine
+            "config": dataclasses.replace(self.config, checkpoints=None).to_dict(),
             "model_config": _model_config(self.model),
             "identity": self._identity,
             "model": self.model.state_dict() if self.own_weights is None else self.own_weights,
@@ -375,9 +376,7 @@ class Run:
 
     @functools.cached_property
     def _identity(self) -> dict[str, str]:
-        return identity(
-            self.model, self.objective, self.optimizer, self.train, self.val
-        )
+        return identity(self.model, self.objective, self.optimizer, self.train, self.val)
 
     def _rates(self, done: int, saved_total: int) -> tuple[dict[str, str], dict[str, str]]:
         """Return the schedule's length saved and now, if the steps done tell the difference."""

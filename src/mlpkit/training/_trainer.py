@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import math
 import os
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +25,7 @@ from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._engine import autocast
 from mlpkit.training._evaluation import evaluate, evaluation_mode, forward
 from mlpkit.training._history import EpochRow, History
+from mlpkit.training._lr_finder import LRCurve, range_test
 from mlpkit.training._metrics import Evaluation
 from mlpkit.training._mixup import Mixup
 from mlpkit.training._nonfinite import BadStep
@@ -170,6 +173,7 @@ class Trainer:
                     run.total_steps, initial=run.state.step, shown=self.config.progress
                 ) as bar:
                     reason = self._train(run, bar)
+                    bar.close(run.state.step)
                 run.adopt_average()
                 result = self._result(run, reason)
                 self._call(run, "on_fit_end", result)
@@ -369,6 +373,39 @@ class Trainer:
             poll=poll,
         )
 
+    def find_lr(
+        self, train: TrainingData, *, low: float = 1e-6, high: float = 1.0, steps: int = 100
+    ) -> LRCurve:
+        """Try growing learning rates on a copy of the model, and suggest one to begin with.
+
+        The model, the random generators and a training that was made stay as they are.
+
+        Args:
+            train: What to train on.
+            low: The first rate, above 0.
+            high: The last rate; the test stops before where the loss explodes.
+            steps: Number of optimiser steps, at least 10.
+
+        Raises:
+            ValueError: If the loss falls at no rate of the range.
+
+        References:
+            Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3.
+        """
+        model = copy.deepcopy(self.model)
+        run = Run(
+            model,
+            dataclasses.replace(self.config, averaging=None, checkpoints=None),
+            self.objective,
+            self._build_optimizer(model),
+            train=self._batches("train", train, shuffle=True),
+            val=None,
+            callbacks=(),
+            device=self.device,
+        )
+        with run.stream.active():
+            return range_test(run, low=low, high=high, steps=steps)
+
     # ------------------------------------------------------------------ saving
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -424,7 +461,7 @@ class Trainer:
             self.model,
             config,
             self.objective,
-            self._build_optimizer(),
+            self._build_optimizer(self.model),
             train=self._batches("train", train, shuffle=True),
             val=None if val is None else self._batches("val", val, shuffle=False),
             callbacks=self._callbacks,
@@ -445,10 +482,10 @@ class Trainer:
         last = self.config.checkpoints.last
         return last if last.exists() else None
 
-    def _build_optimizer(self) -> Optimizer:
+    def _build_optimizer(self, model: nn.Module) -> Optimizer:
         if self._optimizer is None:
-            return build_optimizer(self.model, self.config.optimizer)
-        optimizer = self._optimizer(p for p in self.model.parameters() if p.requires_grad)
+            return build_optimizer(model, self.config.optimizer)
+        optimizer = self._optimizer(p for p in model.parameters() if p.requires_grad)
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
                 sentence("optimizer", "a function that returns an Optimizer", optimizer)

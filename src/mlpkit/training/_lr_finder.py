@@ -1,0 +1,94 @@
+"""A range test: how the loss answers to a learning rate that grows from step to step."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mlpkit._checks import integer, number, sentence
+from mlpkit.training._nonfinite import BadStep
+from mlpkit.training._run import Run
+from mlpkit.training._sources import BatchLike, windows
+
+__all__ = ["LRCurve", "range_test"]
+
+_DIVERGED = 4.0  # times the first losses: nothing is learned beyond
+_NEIGHBOURS = 20  # a loss is the mean over a tenth of the steps, half of them on each side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LRCurve:
+    """The loss at growing learning rates, and the rate to begin with.
+
+    Attributes:
+        lrs: Learning rate of each step, growing by a constant factor.
+        losses: Smoothed loss of each step.
+        suggestion: The rate where the loss falls fastest, by the slope over the logarithm of the
+            rate.
+    """
+
+    lrs: tuple[float, ...]
+    losses: tuple[float, ...]
+    suggestion: float
+
+
+def range_test(run: Run, *, low: float, high: float, steps: int) -> LRCurve:
+    """Make ``steps`` steps with rates from ``low`` to ``high``, until the loss has exploded.
+
+    Raises:
+        ValueError: If the loss never fell.
+    """
+    number("low", low, above=0.0)
+    number("high", high, above=low)
+    integer("steps", steps, minimum=10)
+    lrs: list[float] = []
+    losses: list[float] = []
+    run.model.train()
+    for step, window in enumerate(itertools.islice(_endless(run), steps)):
+        lr = low * (high / low) ** (step / (steps - 1))
+        for group in run.optimizer.param_groups:
+            group["lr"] = lr
+        try:
+            loss = run.engine.step(step, window).loss.item()
+            run.guard.read()
+        except BadStep:
+            break
+        lrs.append(lr)
+        losses.append(loss)
+        if loss > _DIVERGED * max(losses[:5]):
+            break
+    smooth = _smoothed(losses, max(1, steps // _NEIGHBOURS))
+    return LRCurve(lrs=tuple(lrs), losses=tuple(smooth), suggestion=_steepest(lrs, smooth))
+
+
+def _endless(run: Run) -> Iterator[list[BatchLike]]:
+    for epoch in itertools.count():
+        yield from windows(run.train.epoch(epoch), run.config.accumulate, run.device)
+
+
+def _smoothed(losses: list[float], reach: int) -> list[float]:
+    """Return the mean of each loss and its neighbours, equally many on both sides."""
+    means = []
+    for index in range(len(losses)):
+        near = min(reach, index, len(losses) - 1 - index)
+        means.append(statistics.fmean(losses[index - near : index + near + 1]))
+    return means
+
+
+def _steepest(lrs: list[float], losses: list[float]) -> float:
+    """Return the rate before the minimum at which the loss falls fastest per factor of the rate."""
+    lowest = min(range(len(losses)), key=losses.__getitem__, default=0)
+    slopes = {
+        index: (losses[index + 1] - losses[index - 1])
+        / (math.log(lrs[index + 1]) - math.log(lrs[index - 1]))
+        for index in range(1, lowest)
+    }
+    falling = {index: slope for index, slope in slopes.items() if slope < 0.0}
+    if not falling:
+        rule = "a range of rates in which the loss falls"
+        cure = "take a lower low, or more steps"
+        raise ValueError(sentence("low and high", rule, tuple(lrs[:1] + lrs[-1:]), cure))
+    return lrs[min(falling, key=falling.__getitem__)]

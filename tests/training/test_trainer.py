@@ -1,0 +1,576 @@
+"""The trainer does what a loop by hand would, to the last bit, and disturbs nothing."""
+
+from __future__ import annotations
+
+import gc
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from tests.training.scenario import differences, everything, examples, network, noise, train
+from torch import Tensor, nn
+
+from mlpkit.data import Batches, LabeledTensors
+from mlpkit.errors import CheckpointError
+from mlpkit.training import (
+    AveragingConfig,
+    BatchLike,
+    Callback,
+    CheckpointConfig,
+    CSVLogger,
+    EarlyStopping,
+    EpochRow,
+    FitResult,
+    JSONLinesLogger,
+    MeanSquaredError,
+    OptimizerConfig,
+    Schedule,
+    StepInfo,
+    Trainer,
+    TrainerConfig,
+    WeightAverage,
+)
+from mlpkit.training._checkpoint import read_checkpoint
+from mlpkit.training._randomness import RandomStream
+
+CPU = torch.device("cpu")
+CONFIG = TrainerConfig(epochs=3, batch_size=8, progress=False)
+
+
+def loop_by_hand(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    config: TrainerConfig,
+    *,
+    data: LabeledTensors | None = None,
+) -> None:
+    """Train as one would by hand, with the sum of a window's losses over its examples."""
+    data = examples() if data is None else data
+    batches = data.batches(config.batch_size, seed=config.seed)
+    steps = -(-len(batches) // config.accumulate)
+    base = optimizer.param_groups[0]["lr"]
+    step = 0
+    model.train()
+    with RandomStream(config.seed, CPU).active():
+        for epoch in range(config.epochs):
+            parts = list(batches.epoch(epoch))
+            for first in range(0, len(parts), config.accumulate):
+                window = parts[first : first + config.accumulate]
+                number = sum(len(batch.targets) for batch in window)
+                optimizer.param_groups[0]["lr"] = base * config.schedule.ratio(
+                    step, steps * config.epochs
+                )
+                optimizer.zero_grad()
+                for batch in window:
+                    loss = F.cross_entropy(model(batch.inputs), batch.targets, reduction="sum")
+                    (loss / number).backward()  # type: ignore[no-untyped-call]
+                if config.clip_norm is not None:
+                    nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+                optimizer.step()
+                step += 1
+
+
+@pytest.mark.parametrize(
+    ("config", "optimizer"),
+    [
+        (
+            replace(CONFIG, optimizer=OptimizerConfig(name="sgd", lr=0.1, momentum=0.0)),
+            lambda parameters: torch.optim.SGD(parameters, lr=0.1, fused=True),
+        ),
+        (
+            replace(CONFIG, optimizer=OptimizerConfig(name="sgd", lr=0.1, nesterov=True)),
+            lambda parameters: torch.optim.SGD(
+                parameters, lr=0.1, momentum=0.9, nesterov=True, fused=True
+            ),
+        ),
+        (
+            replace(CONFIG, optimizer=OptimizerConfig(lr=0.01, weight_decay=0.1)),
+            lambda parameters: torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.1, fused=True),
+        ),
+        (
+            replace(CONFIG, accumulate=3, optimizer=OptimizerConfig(lr=0.01)),
+            lambda parameters: torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.0, fused=True),
+        ),
+        (
+            replace(CONFIG, clip_norm=0.3, optimizer=OptimizerConfig(lr=0.01)),
+            lambda parameters: torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.0, fused=True),
+        ),
+        (
+            replace(
+                CONFIG,
+                schedule=Schedule(kind="cosine", warmup_steps=3),
+                optimizer=OptimizerConfig(lr=0.01, fused=False),
+            ),
+            lambda parameters: torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.0),
+        ),
+    ],
+    ids=["sgd", "nesterov", "adamw", "accumulate", "clip", "schedule"],
+)
+def test_it_is_the_loop_by_hand(
+    config: TrainerConfig, optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
+) -> None:
+    """Every weight is equal, to the last bit; dropout and a short last batch are among it."""
+    model, by_hand = network(), network()
+    Trainer(model, config).fit(examples())
+    loop_by_hand(by_hand, optimizer(by_hand.parameters()), config)
+    assert differences(by_hand.state_dict(), model.state_dict()) == []
+
+
+def test_an_optimiser_of_ones_own() -> None:
+    """A factory gets the parameters, and its rate is the base of the schedule."""
+    config = replace(CONFIG, schedule=Schedule(kind="linear"))
+    model, by_hand = network(), network()
+    Trainer(model, config, optimizer=lambda p: torch.optim.RMSprop(p, lr=0.01)).fit(examples())
+    loop_by_hand(by_hand, torch.optim.RMSprop(by_hand.parameters(), lr=0.01), config)
+    assert differences(by_hand.state_dict(), model.state_dict()) == []
+
+
+def test_a_window_has_the_gradient_of_one_batch() -> None:
+    """Accumulation is large-batch training, the short last window and all weights included."""
+    data = examples()
+    weighted = LabeledTensors(data.inputs, data.targets, weights=torch.rand(61) + 0.1)
+    base = TrainerConfig(
+        epochs=2,
+        batch_size=24,
+        progress=False,
+        class_weights=(0.5, 1.0, 3.0),
+        optimizer=OptimizerConfig(name="sgd", lr=0.5),
+    )
+    small = nn.Linear(6, 3)
+    large = nn.Linear(6, 3)
+    large.load_state_dict(small.state_dict())
+    one = Trainer(large, base).fit(weighted)
+    other = Trainer(small, replace(base, batch_size=8, accumulate=3)).fit(weighted)
+    assert one.state.step == other.state.step == 6
+    torch.testing.assert_close(small.weight, large.weight, rtol=1e-5, atol=1e-6)
+    assert [row.train_loss for row in one.history] == pytest.approx(
+        [row.train_loss for row in other.history], rel=1e-5
+    )
+
+
+def test_the_loss_is_the_weighted_mean() -> None:
+    """With a rate of zero the row of an epoch is sum(w l) / sum(w), by NumPy."""
+    data = examples()
+    weights = torch.rand(61)
+    by_class = (0.5, 1.0, 3.0)
+    model = nn.Linear(6, 3)
+    config = replace(CONFIG, epochs=1, class_weights=by_class, optimizer=OptimizerConfig(lr=0.0))
+    result = Trainer(model, config).fit(LabeledTensors(data.inputs, data.targets, weights=weights))
+    with torch.no_grad():
+        logits = model(data.inputs).double().numpy()
+    losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(61), data.targets.numpy()]
+    w = weights.double().numpy() * np.array(by_class)[data.targets.numpy()]
+    assert result.history[0].train_loss == pytest.approx((w * losses).sum() / w.sum(), rel=1e-6)
+
+
+def test_it_finds_the_solution_of_a_linear_problem() -> None:
+    """Least squares by gradient descent ends at what NumPy computes."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(50, 3, generator=generator, dtype=torch.float64)
+    targets = torch.randn(50, 2, generator=generator, dtype=torch.float64)
+    model = nn.Linear(3, 2, dtype=torch.float64)
+    config = TrainerConfig(
+        epochs=200,
+        batch_size=50,
+        optimizer=OptimizerConfig(name="sgd", lr=0.5, momentum=0.0),
+        progress=False,
+    )
+    Trainer(model, config, objective=MeanSquaredError()).fit(LabeledTensors(inputs, targets))
+    design = np.concatenate([inputs.numpy(), np.ones((50, 1))], axis=1)
+    solution = np.linalg.lstsq(design, targets.numpy(), rcond=None)[0]
+    found = torch.cat([model.weight.detach(), model.bias.detach()[:, None]], dim=1).numpy().T
+    np.testing.assert_allclose(found, solution, rtol=1e-9, atol=1e-9)
+
+
+def test_two_runs_are_the_same(tmp_path: Path) -> None:
+    """Same seed, same bits, whatever else is drawn in the process."""
+    train(everything(tmp_path / "a"))
+    torch.rand(11)
+    train(everything(tmp_path / "b"))
+    found = [read_checkpoint(tmp_path / name / "last.pt") for name in "ab"]
+    assert differences(found[0], found[1]) == []
+
+
+def test_another_seed_is_another_run() -> None:
+    """The order of the examples and the dropout depend on it."""
+    one, _ = train(everything(None))
+    other, _ = train(replace(everything(None), seed=1))
+    assert differences(one.model.state_dict(), other.model.state_dict()) != []
+
+
+class DrawNumbers(Callback):
+    """A callback without manners."""
+
+    def on_step_end(self, trainer: Trainer, step: StepInfo) -> None:  # noqa: ARG002
+        torch.rand(3)
+
+    def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:
+        torch.manual_seed(row.epoch)
+        trainer.evaluate(examples(9))
+        trainer.predict_proba(torch.zeros(2, 6))
+
+
+@pytest.fixture(scope="module")
+def plain() -> dict[str, Tensor]:
+    """The weights of a training that nobody looks at."""
+    trainer = Trainer(network(), replace(everything(None), early_stopping=None))
+    trainer.fit(Batches(examples(), 8, augment=noise))
+    return trainer.model.state_dict()
+
+
+class TestNeutrality:
+    """Nothing that looks at a training changes it."""
+
+    def fitted(
+        self,
+        *callbacks: Callback,
+        val: bool = False,
+        **changes: object,
+    ) -> dict[str, Tensor]:
+        config = replace(everything(None), early_stopping=None, **changes)  # type: ignore[arg-type]
+        trainer = Trainer(network(), config, callbacks=callbacks)
+        trainer.fit(Batches(examples(), 8, augment=noise), examples(20, seed=1) if val else None)
+        return trainer.model.state_dict()
+
+    def test_validation(self, plain: dict[str, Tensor]) -> None:
+        assert differences(plain, self.fitted(val=True)) == []
+
+    def test_checkpoints(self, plain: dict[str, Tensor], tmp_path: Path) -> None:
+        checkpoints = CheckpointConfig(folder=tmp_path, every_steps=1)
+        assert differences(plain, self.fitted(checkpoints=checkpoints)) == []
+
+    def test_callbacks(self, plain: dict[str, Tensor]) -> None:
+        assert differences(plain, self.fitted(DrawNumbers(), val=True)) == []
+
+    def test_loggers(self, plain: dict[str, Tensor], tmp_path: Path) -> None:
+        loggers = (CSVLogger(tmp_path / "a.csv"), JSONLinesLogger(tmp_path / "a.jsonl"))
+        assert differences(plain, self.fitted(*loggers)) == []
+
+    def test_a_progress_bar(
+        self, plain: dict[str, Tensor], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert differences(plain, self.fitted(progress=True, val=True)) == []
+        assert "12/12" in capsys.readouterr().err
+
+    def test_a_guard_that_is_read_now_and_then(self, plain: dict[str, Tensor]) -> None:
+        assert differences(plain, self.fitted(sync_every=1, max_seconds=1e9)) == []
+
+    def test_the_caller_too_is_left_alone(self) -> None:
+        """Neither generator, mode of determinism nor gradients are other than before."""
+        torch.manual_seed(3)
+        expected = torch.rand(4)
+        torch.manual_seed(3)
+        trainer, _ = train(replace(everything(None), deterministic=True))
+        assert torch.equal(torch.rand(4), expected)
+        assert not torch.are_deterministic_algorithms_enabled()
+        assert all(parameter.grad is None for parameter in trainer.model.parameters())
+
+    def test_the_caller_is_left_alone_after_an_exception(self) -> None:
+        class Fail(Callback):
+            def on_step_end(self, trainer: Trainer, step: StepInfo) -> None:  # noqa: ARG002
+                raise OSError("on purpose")
+
+        torch.manual_seed(3)
+        expected = torch.rand(4)
+        torch.manual_seed(3)
+        with pytest.raises(OSError, match="on purpose"):
+            train(everything(None), callbacks=[Fail()])
+        assert torch.equal(torch.rand(4), expected)
+
+
+class Record(Callback):
+    """Writes down what is called."""
+
+    def __init__(self) -> None:
+        self.calls: list[str] = []
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        self.calls.append(f"start {trainer.state.step}")
+
+    def on_step_end(self, trainer: Trainer, step: StepInfo) -> None:
+        assert trainer.state.step == step.step + 1
+        self.calls.append(f"step {step.epoch}.{step.step}")
+
+    def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:
+        assert trainer.history[-1] is row
+        self.calls.append(f"epoch {row.epoch}")
+
+    def on_checkpoint(self, trainer: Trainer, path: Path) -> None:  # noqa: ARG002
+        self.calls.append(path.name)
+
+    def on_exception(self, trainer: Trainer, error: BaseException) -> None:  # noqa: ARG002
+        self.calls.append(type(error).__name__)
+
+    def on_fit_end(self, trainer: Trainer, result: FitResult) -> None:  # noqa: ARG002
+        self.calls.append(result.stop_reason)
+
+
+class TestCallbacks:
+    def test_the_hooks_and_their_order(self, tmp_path: Path) -> None:
+        record = Record()
+        config = replace(
+            everything(tmp_path, epochs=2), checkpoints=CheckpointConfig(folder=tmp_path)
+        )
+        train(config, callbacks=[record])
+        first, second = ([f"step {epoch}.{3 * epoch + i}" for i in range(3)] for epoch in range(2))
+        best = ["best.pt", "last.pt"]
+        assert record.calls == [
+            *("start 0", *first, "epoch 0", *best),
+            *(*second, "epoch 1", *best, "completed"),
+        ]
+
+    def test_an_exception_is_told(self) -> None:
+        class Fail(Callback):
+            def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002
+                raise ZeroDivisionError("on purpose")
+
+        record = Record()
+        with pytest.raises(ZeroDivisionError, match="on purpose"):
+            train(everything(None), callbacks=[record, Fail()])
+        assert record.calls[-1] == "ZeroDivisionError"
+
+    def test_state_comes_back_on_resume(self, tmp_path: Path) -> None:
+        class Count(Callback):
+            def __init__(self) -> None:
+                self.steps = 0
+
+            def on_step_end(self, trainer: Trainer, step: StepInfo) -> None:
+                self.steps += 1
+                if step.step == 4 and self.steps == 5:
+                    trainer.stop()
+
+            def state_dict(self) -> dict[str, object]:  # type: ignore[override]
+                return {"steps": self.steps}
+
+            def load_state_dict(self, state: object) -> None:
+                assert isinstance(state, dict)
+                self.steps = state["steps"]
+
+        config = everything(tmp_path)
+        _, result = train(config, callbacks=[Count(), Count()])
+        assert result.stop_reason == "callback"
+        again = [Count(), Count()]
+        train(config, callbacks=again, resume="auto")
+        assert [count.steps for count in again] == [12, 12]
+
+    def test_an_object_that_is_none_is_refused(self) -> None:
+        found: list[Callback] = [print]  # type: ignore[list-item]
+        with pytest.raises(TypeError, match="callbacks must be instances of Callback, got <built"):
+            Trainer(nn.Linear(1, 1), callbacks=found)
+
+
+class TestStopping:
+    def test_early_stopping_and_the_best_epoch(self, tmp_path: Path) -> None:
+        """Patience counts validations without an improvement; the best weights can be had."""
+
+        class Weights(Callback):
+            def __init__(self) -> None:
+                self.seen: list[Tensor] = []
+
+            def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002
+                self.seen.append(next(trainer.model.parameters()).detach().clone())
+
+        weights = Weights()
+        config = TrainerConfig(
+            epochs=200,
+            batch_size=8,
+            optimizer=OptimizerConfig(lr=0.05),
+            early_stopping=EarlyStopping(patience=3),
+            checkpoints=CheckpointConfig(folder=tmp_path),
+            progress=False,
+        )
+        trainer = Trainer(network(), config, callbacks=[weights])
+        result = trainer.fit(examples(), examples(20, seed=1))
+        losses = [row.val_loss for row in result.history]
+        assert all(loss is not None for loss in losses)
+        best = int(np.argmin(np.array(losses)))
+        assert result.stop_reason == "early_stopping"
+        assert len(losses) == best + 4
+        assert (result.state.best_epoch, result.state.best_value) == (best, losses[best])
+        assert result.best == tmp_path / "best.pt"
+        trainer.load_best()
+        assert torch.equal(next(trainer.model.parameters()), weights.seen[best])
+        assert trainer.evaluate(examples(20, seed=1)).loss == pytest.approx(losses[best])
+
+        again = Trainer(network(), config).fit(examples(), examples(20, seed=1), resume="auto")
+        assert (again.stop_reason, again.state.step) == ("early_stopping", result.state.step)
+
+    def test_no_best_without_checkpoints(self) -> None:
+        trainer, result = train(everything(None))
+        assert (result.best, result.last) == (None, None)
+        with pytest.raises(CheckpointError, match="no best checkpoint was written"):
+            trainer.load_best()
+
+    def test_a_time_limit(self, tmp_path: Path) -> None:
+        """It stops after a step, saves that place exactly, and says how good it is."""
+        config = replace(everything(tmp_path), max_seconds=1e-9)
+        _, result = train(config)
+        assert result.stop_reason == "time"
+        assert (result.state.step, result.state.batch) == (1, 3)
+        assert [row.epoch for row in result.history] == [0]
+        assert result.history[0].val_loss is not None
+        train(replace(config, max_seconds=None), resume="auto")
+        train(everything(tmp_path / "alone"))
+        found = [read_checkpoint(path / "last.pt") for path in (tmp_path, tmp_path / "alone")]
+        assert differences(found[0], found[1]) == []
+
+    def test_a_callback_asks(self) -> None:
+        class Stop(Callback):
+            def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:
+                if row.epoch == 1:
+                    trainer.stop()
+
+        _, result = train(everything(None), callbacks=[Stop()])
+        assert (result.stop_reason, result.state.epoch) == ("callback", 2)
+
+    def test_early_stopping_needs_something_to_watch(self) -> None:
+        config = replace(CONFIG, early_stopping=EarlyStopping())
+        with pytest.raises(ValueError, match="val must be given for early stopping on val_loss"):
+            Trainer(network(), config).fit(examples())
+
+
+class TestAveraging:
+    def test_the_model_has_the_average_and_the_checkpoint_its_own_weights(
+        self, tmp_path: Path
+    ) -> None:
+        """By an average kept beside the training."""
+        config = replace(
+            CONFIG,
+            averaging=AveragingConfig(decay=0.8),
+            checkpoints=CheckpointConfig(folder=tmp_path),
+        )
+        model = nn.Linear(6, 3)
+        shadow = nn.Linear(6, 3)
+        shadow.load_state_dict(model.state_dict())
+
+        class Beside(Callback):
+            def __init__(self) -> None:
+                self.average = WeightAverage(shadow, AveragingConfig(decay=0.8))
+
+            def on_step_end(self, trainer: Trainer, step: StepInfo) -> None:
+                self.average.update(trainer.model, step.step)
+
+        beside = Beside()
+        trainer = Trainer(model, config, callbacks=[beside])
+        result = trainer.fit(examples(), examples(20, seed=1))
+        own = read_checkpoint(tmp_path / "last.pt")["model"]
+        beside.average.copy_to(shadow)
+        assert differences(shadow.state_dict(), model.state_dict()) == []
+        assert differences(own, model.state_dict()) != []
+        assert trainer.evaluate(examples(20, seed=1)).loss == result.history[-1].val_loss
+        trainer.save(tmp_path / "again.pt")
+        assert differences(own, read_checkpoint(tmp_path / "again.pt")["model"]) == []
+
+    def test_batch_norm_is_measured_for_the_average(self) -> None:
+        """Its statistics are those of the averaged network on the training data."""
+        trainer, _ = train(everything(None))
+        linear, norm = trainer.model.get_submodule("0"), trainer.model.get_submodule("1")
+        batches = Batches(examples(), 8, augment=noise).epoch(3)
+        inputs = torch.cat([batch.inputs for batch in batches])
+        hidden = linear(inputs)
+        assert isinstance(norm, nn.BatchNorm1d)
+        assert norm.running_mean is not None
+        torch.testing.assert_close(norm.running_mean, hidden.mean(0).detach())
+
+
+class TestPrediction:
+    def test_probabilities_and_classes(self) -> None:
+        trainer = Trainer(network(), replace(CONFIG, eval_batch_size=7))
+        inputs = torch.randn(30, 6)
+        trainer.model.eval()
+        with torch.no_grad():
+            expected = trainer.model(inputs).softmax(dim=1)
+        trainer.model.train()
+        torch.testing.assert_close(trainer.predict_proba(inputs), expected)
+        assert torch.equal(trainer.predict(inputs), expected.argmax(dim=1))
+        assert trainer.model.training
+        torch.testing.assert_close(trainer.predict_proba(inputs[0:1]), expected[0:1])
+
+    def test_every_module_gets_its_own_mode_back(self) -> None:
+        trainer = Trainer(network(), CONFIG)
+        trainer.model.eval()
+        dropout = trainer.model.get_submodule("3")
+        dropout.train()
+        inputs = torch.randn(5, 6)
+        assert torch.equal(trainer.predict_proba(inputs), trainer.predict_proba(inputs))
+        assert dropout.training
+        assert not trainer.model.training
+
+    def test_a_regression_gives_the_output_itself(self) -> None:
+        data = LabeledTensors(torch.randn(20, 6), torch.randn(20, 3))
+
+        def absolute(model: nn.Module, batch: BatchLike) -> Tensor:
+            losses: Tensor = (model(batch.inputs) - batch.targets).abs().mean(dim=1)
+            return losses
+
+        trainer = Trainer(nn.Linear(6, 3), CONFIG, objective=absolute)
+        result = trainer.fit(data, data)
+        torch.testing.assert_close(trainer.predict(data.inputs), trainer.model(data.inputs))
+        with pytest.raises(ValueError, match="objective must be one of a classification"):
+            trainer.predict_proba(data.inputs)
+        expected = (trainer.model(data.inputs) - data.targets).abs().mean().item()
+        assert trainer.evaluate(data).loss == pytest.approx(expected, rel=1e-6)
+        assert result.history[-1].val_accuracy is None
+
+    def test_evaluation_agrees_with_prediction(self) -> None:
+        trainer, _ = train(everything(None))
+        data = examples(40, seed=2)
+        evaluation = trainer.evaluate(data)
+        right = trainer.predict(data.inputs) == data.targets
+        assert evaluation.accuracy == pytest.approx(right.double().mean().item())
+        assert evaluation.num_examples == 40
+
+    def test_inputs_that_are_no_tensor_are_refused(self) -> None:
+        with pytest.raises(TypeError, match="x must be a Tensor"):
+            Trainer(network()).predict([[0.0] * 6])  # type: ignore[arg-type]
+
+
+class TestRefusals:
+    def test_a_model_that_is_none(self) -> None:
+        with pytest.raises(TypeError, match=r"model must be a torch\.nn\.Module, got 3"):
+            Trainer(3)  # type: ignore[arg-type]
+
+    def test_data_that_is_none(self) -> None:
+        with pytest.raises(TypeError, match="train must be LabeledTensors, Batches or"):
+            Trainer(network(), CONFIG).fit(torch.zeros(3, 6))  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(("name", "value"), [("label_smoothing", 0.1), ("mixup", 0.2)])
+    def test_an_option_that_belongs_to_the_objective(self, name: str, value: float) -> None:
+        config = replace(CONFIG, **{name: value})  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match=f"{name} must be .* with an objective of your own"):
+            Trainer(network(), config, objective=MeanSquaredError())
+
+    def test_an_objective_that_reduces(self) -> None:
+        trainer = Trainer(
+            network(), CONFIG, objective=lambda model, batch: model(batch.inputs).mean()
+        )
+        with pytest.raises(ValueError, match=r"objective must be .* one loss for each .* got \(\)"):
+            trainer.fit(examples())
+
+
+@pytest.mark.parametrize("steps", [4_000, pytest.param(300_000, marks=pytest.mark.long)])
+def test_memory_is_flat(steps: int) -> None:
+    """A long training needs no more memory at its end than at its beginning."""
+    steps = int(os.environ.get("MLPKIT_SOAK_STEPS", steps)) if steps > 4_000 else steps
+    resident: list[int] = []
+
+    class Measure(Callback):
+        def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002
+            gc.collect()
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            resident.append(pages * os.sysconf("SC_PAGE_SIZE"))
+
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("this system does not tell the memory of a process")
+    per_epoch = steps // 10
+    data = examples(8 * per_epoch)
+    config = TrainerConfig(epochs=10, batch_size=8, averaging=AveragingConfig(), progress=False)
+    trainer = Trainer(network(), config, callbacks=[Measure()])
+    result = trainer.fit(data)
+    assert result.state.step == steps
+    assert resident[-1] - resident[2] < 4 * 2**20
