@@ -34,6 +34,8 @@ def nearest(value: str, names: Sequence[str]) -> str | None:
 
 def integer(argument: str, value: object, *, minimum: int, cure: str | None = None) -> int:
     """Return ``value`` as an int of at least ``minimum``; a bool is not an integer."""
+    if type(value) is int and value >= minimum:  # the usual case: asked in every training step
+        return value
     rule = {0: "a non-negative integer", 1: "a positive integer"}.get(
         minimum, f"an integer of at least {minimum}"
     )

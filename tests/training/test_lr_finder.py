@@ -16,10 +16,10 @@ SGD = OptimizerConfig(name="sgd", lr=0.1, momentum=0.0)
 def test_the_suggestion_lies_where_a_quadratic_converges() -> None:
     """For the mean square of one weight, gradient descent converges below 2 / curvature."""
     inputs = torch.ones(64, 1) * 2.0
-    data = LabeledTensors(inputs, inputs * 3.0)
+    data = LabeledTensors(inputs, inputs * 3.0 + torch.arange(64.0)[:, None] % 2)
     model = nn.Linear(1, 1, bias=False)
     trainer = Trainer(
-        model, TrainerConfig(batch_size=64, optimizer=SGD), objective=MeanSquaredError()
+        model, TrainerConfig(batch_size=16, optimizer=SGD), objective=MeanSquaredError()
     )
     curve = trainer.find_lr(data, low=1e-5, high=1e6, steps=300)
     curvature = 2.0 * 2.0**2
