@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,10 +24,10 @@ DISTRIBUTIONS = (
 )
 
 
-def section(command: Sequence[str], load_before: float, parts: Sequence[str]) -> str:
+def section(command: str, load_before: float, parts: Sequence[str]) -> str:
     """Return what was measured together with the command, the machine and the versions."""
     footer = [
-        f"`{shlex.join(command)}`, {dt.datetime.now(tz=dt.UTC).date()}.",
+        f"`{command}`, {dt.datetime.now(tz=dt.UTC).date()}.",
         f"{_machine.hardware()}; load before the run {load_before:.2f}.",
         f"{_machine.versions(DISTRIBUTIONS)}.",
     ]

@@ -2,69 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
-from benchmarks import _machine, _page
+from benchmarks import _command_line, _machine
 from benchmarks._figures import Spread, paired_ratio, table
 from benchmarks._workers import ContenderError, Worker
 from benchmarks.contenders import CONTENDERS, Turn, Workload, build
 
 REFERENCE = "mlpkit"
+HEADER = ("contender", "seconds for an epoch", "times mlpkit", "processor seconds", "test accuracy")
 # Every contender's median accuracy lies at most this far below and above that of the plain loop.
 # One epoch leaves about 0.3 points of difference between seeds and initial weights.
 BAND = {"below": 0.010, "above": 0.020}
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What the command line says."""
-
-    only: tuple[str, ...]
-    batch_sizes: tuple[int, ...]
-    hidden_features: tuple[int, ...]
-    repeats: int
-    epochs: int
-    examples: int
-    threads: int
-    write: bool
-
-
-def parse(arguments: Sequence[str]) -> Options:
-    """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.epoch", description=__doc__)
-    parser.add_argument(
-        "--only",
-        nargs="+",
-        choices=sorted(CONTENDERS),
-        default=sorted(CONTENDERS),
-        metavar="NAME",
-        help=f"the contenders to run, of {', '.join(CONTENDERS)}",
-    )
-    parser.add_argument("--batch-size", nargs="+", type=int, default=[128, 512])
-    parser.add_argument("--hidden", nargs="+", type=int, default=[512, 256])
-    parser.add_argument("--repeats", type=int, default=7, help="timed rounds, after one to warm up")
-    parser.add_argument("--epochs", type=int, default=1, help="epochs in one turn")
-    parser.add_argument("--examples", type=int, default=60_000, help="training images to use")
-    parser.add_argument(
-        "--threads", type=int, default=_machine.processors(), help="processors to use"
-    )
-    parser.add_argument("--write", action="store_true", help="write the table into the page")
-    found = parser.parse_args(arguments)
-    return Options(
-        tuple(name for name in CONTENDERS if name in found.only),
-        tuple(found.batch_size),
-        tuple(found.hidden),
-        found.repeats,
-        found.epochs,
-        found.examples,
-        found.threads,
-        found.write,
-    )
 
 
 def measure(names: Sequence[str], workload: Workload, repeats: int) -> dict[str, list[Turn]]:
@@ -140,15 +92,28 @@ def outside_the_band(measured: Mapping[str, Sequence[Turn]]) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure, print, and write the page where asked; return 1 if an accuracy is off."""
-    options = parse(arguments)
-    _machine.use_processors(options.threads)
+    """Measure and print; return 1 if an accuracy is off."""
+    parser = _command_line.parser("benchmarks.epoch", __doc__, repeats=7)
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=CONTENDERS,
+        default=list(CONTENDERS),
+        metavar="NAME",
+        help=f"the contenders to run, of {', '.join(CONTENDERS)}",
+    )
+    parser.add_argument("--batch-size", nargs="+", type=int, default=[128, 512])
+    parser.add_argument("--hidden", nargs="+", type=int, default=[512, 256])
+    parser.add_argument("--epochs", type=int, default=1, help="epochs in one turn")
+    parser.add_argument("--examples", type=int, default=60_000, help="training images to use")
+    options = parser.parse_args(arguments)
     load_before = _machine.load()
+    _machine.use_processors(options.threads)
     parts, complaints = [], []
-    for batch_size in options.batch_sizes:
+    for batch_size in options.batch_size:
         workload = Workload(
             batch_size=batch_size,
-            hidden_features=options.hidden_features,
+            hidden_features=tuple(options.hidden),
             examples=options.examples,
             epochs=options.epochs,
         )
@@ -156,24 +121,14 @@ def main(arguments: Sequence[str]) -> int:
         shape = "-".join(str(width) for width in workload.widths)
         parts.append(
             f"**{shape}, batch {batch_size}**, n = {options.repeats}, median (min to max):\n\n"
-            + table(
-                [
-                    "contender",
-                    "seconds for an epoch",
-                    "times mlpkit",
-                    "processor seconds",
-                    "test accuracy",
-                ],
-                rows(measured),
-            )
+            + table(HEADER, rows(measured))
         )
         complaints += [f"batch {batch_size}: {line}" for line in outside_the_band(measured)]
-    content = _page.section(["python", "-m", "benchmarks.epoch", *arguments], load_before, parts)
-    print(content)
+    # A table whose contenders did not learn the same is not worth a page.
+    write = options.write and not complaints
+    _command_line.report("epoch", arguments, load_before, parts, write=write)
     for complaint in complaints:
         print(complaint, file=sys.stderr)
-    if options.write and not complaints:
-        _page.replace("epoch", content)
     return 1 if complaints else 0
 
 

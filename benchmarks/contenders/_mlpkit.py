@@ -7,7 +7,7 @@ import torch
 from benchmarks import _mnist
 from benchmarks.contenders import LR, Workload
 from mlpkit import SoftmaxClassifier
-from mlpkit.data import LabeledTensors
+from mlpkit.data import mnist
 from mlpkit.training import OptimizerConfig, Precision, Schedule, Trainer, TrainerConfig
 
 # The schedule of the Trainer and of the hand-written loop that it is compared with.
@@ -19,14 +19,9 @@ class TrainerFit:
 
     def __init__(self, workload: Workload, precision: Precision) -> None:
         self.workload = workload
-        data = _mnist.read(workload.examples)
-        classes = [str(digit) for digit in range(10)]
-        self.train_data = LabeledTensors.from_numpy(
-            data.train_images.reshape(-1, 28, 28), data.train_labels, classes
-        )
-        self.test_data = LabeledTensors.from_numpy(
-            data.test_images.reshape(-1, 28, 28), data.test_labels, classes
-        )
+        splits = mnist(_mnist.folder(), val_size=0, download=False)
+        self.train_data = splits.train[: workload.examples]
+        self.test_data = splits.test
         self.config = TrainerConfig(
             epochs=workload.epochs,
             batch_size=workload.batch_size,
