@@ -145,6 +145,26 @@ def test_every_pass_has_the_same_dropout_masks() -> None:
     torch.testing.assert_close(total, clean, rtol=0, atol=1e-12)
 
 
+class OneMask(nn.Module):
+    """Dropout that draws its mask once, in the first pass, and keeps it."""
+
+    mask: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.mask is None:
+            self.mask = F.dropout(torch.ones_like(x))
+        return x * self.mask
+
+
+def test_the_direction_is_that_of_the_masked_network() -> None:
+    first, last, one = nn.Linear(5, 50).double(), nn.Linear(50, 3).double(), batch()
+    torch.manual_seed(3)
+    actual = VirtualAdversarial()(nn.Sequential(first, nn.Dropout(0.5), last), one)
+    torch.manual_seed(3)
+    expected = VirtualAdversarial()(nn.Sequential(first, OneMask(), last), one)
+    torch.testing.assert_close(actual, expected)
+
+
 def test_the_next_random_numbers_are_new_ones() -> None:
     """Replaying the masks must not replay the training's whole stream."""
     model, one = nn.Sequential(nn.Dropout(0.5), plain_network()), batch()
