@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -45,11 +45,11 @@ class Compose:
         torch.uint8
     """
 
-    transforms: tuple[Augmentation, ...]
+    transforms: Sequence[Augmentation]
 
     def __post_init__(self) -> None:
         transforms: object = self.transforms
-        if not isinstance(transforms, Iterable):
+        if not isinstance(transforms, Sequence):
             raise TypeError(sentence("transforms", "a sequence of augmentations", transforms))
         listed = tuple(transforms)
         for transform in listed:
