@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     **{name: GROUND | PILLARS | {name} for name in ABOVE},
     **dict.fromkeys(HIGH, GROUND | PILLARS | ABOVE | HIGH),
     "cli": GROUND | PILLARS | ABOVE | HIGH | {"cli", ""},
+    "__main__": {"cli"},
     "": GROUND | PILLARS | ABOVE | {""},
 }
 

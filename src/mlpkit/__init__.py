@@ -7,13 +7,17 @@ from importlib.metadata import version
 from mlpkit import data, nn, training
 from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.nn import MLP, Maxout, MLPConfig, PReLU
+from mlpkit.training import History, Trainer, TrainerConfig
 
 __all__ = [
     "MLP",
+    "History",
     "MLPConfig",
     "Maxout",
     "PReLU",
     "SoftmaxClassifier",
+    "Trainer",
+    "TrainerConfig",
     "__version__",
     "data",
     "nn",

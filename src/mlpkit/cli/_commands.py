@@ -1,0 +1,46 @@
+"""All commands of `mlpkit`, and how a command line becomes one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Protocol
+
+import tyro
+
+from mlpkit.cli._data import Data
+from mlpkit.cli._info import Info
+from mlpkit.cli._train import Train
+from mlpkit.cli._train_defaults import train_defaults
+
+__all__ = ["Command", "parse"]
+
+
+class Command(Protocol):
+    """What a command line becomes."""
+
+    def run(self) -> None:
+        """Do it."""
+        ...
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Return the command that a command line spells; exit with 2 where it spells none.
+
+    Raises:
+        ConfigError: If a configuration file that the command line names cannot be used.
+    """
+    defaults = train_defaults(arguments[1:] if arguments[:1] == ["train"] else ())
+    commands = (
+        Annotated[Train, tyro.conf.subcommand("train", default=defaults)]
+        | Annotated[Data, tyro.conf.subcommand("data")]
+        | Annotated[Info, tyro.conf.subcommand("info")]
+    )
+    command: Command = tyro.cli(
+        commands,
+        prog="mlpkit",
+        description="Multilayer perceptrons: train them, judge them, use them.",
+        args=list(arguments),
+        compact_help=True,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+    )
+    return command

@@ -1,0 +1,59 @@
+"""The command `mlpkit`: read the command line, run what it says, end with an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from mlpkit.errors import MlpkitError, TrainingInterrupted
+
+__all__ = ["main", "run"]
+
+FAILED = 1
+MISUSED = 2
+INTERRUPTED = 130  # 128 + SIGINT, as a shell says it
+SIGNALLED = 128
+
+
+def main() -> None:
+    """Run the command line of this process, and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code.
+
+    Args:
+        arguments: The words after ``mlpkit``.
+
+    Returns:
+        0: done. 1: something is wrong with the data, a file or the run. 2: the command line, or
+        the configuration file that it names, is wrong; nothing was touched. 130: Ctrl-C. 128 plus
+        the number of any other signal, for instance 143 for SIGTERM.
+    """
+    from mlpkit.cli._commands import parse
+
+    try:
+        command = parse(arguments)
+    except (MlpkitError, TypeError, ValueError) as error:
+        _complain(str(error))
+        return MISUSED
+    try:
+        command.run()
+    except TrainingInterrupted as interruption:
+        _complain(str(interruption))
+        return SIGNALLED + interruption.signum
+    except KeyboardInterrupt:
+        _complain("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output has gone, as `| head` does
+        sys.stderr.close()
+        return FAILED
+    except (MlpkitError, OSError, ValueError) as error:
+        _complain(str(error))
+        return FAILED
+    return 0
+
+
+def _complain(message: str) -> None:
+    print(f"mlpkit: {message}", file=sys.stderr)

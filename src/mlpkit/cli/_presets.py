@@ -1,0 +1,97 @@
+"""What `mlpkit train` does where the command line does not say otherwise."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from mlpkit.cli._options import NetworkOptions, TrainingOptions
+from mlpkit.data import DatasetName, info
+from mlpkit.training import OptimizerConfig, Schedule
+
+__all__ = ["PRESETS", "Preset", "PresetName", "preset"]
+
+PresetName: TypeAlias = Literal["default", "fast", "accurate"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Preset:
+    """A choice of network and training.
+
+    Attributes:
+        network: The options of the network; its in_features and out_features fit the data set.
+        training: The options of the training.
+    """
+
+    network: NetworkOptions
+    training: TrainingOptions
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Recipe:
+    """A preset before it is fitted to a data set."""
+
+    hidden_features: tuple[int, ...]
+    training: TrainingOptions
+    dropout: float = 0.0
+    input_dropout: float = 0.0
+
+
+def _one_cycle(epochs: int, lr: float, batch_size: int, *, weight_decay: float) -> TrainingOptions:
+    return TrainingOptions(
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=OptimizerConfig(lr=lr, weight_decay=weight_decay),
+        schedule=Schedule(kind="one_cycle"),
+        label_smoothing=0.05,
+    )
+
+
+PRESETS: Mapping[PresetName, _Recipe] = {
+    "default": _Recipe(
+        hidden_features=(512, 256),
+        training=_one_cycle(10, 3e-3, 128, weight_decay=0.01),
+        dropout=0.1,
+    ),
+    "fast": _Recipe(
+        hidden_features=(512, 256),
+        training=_one_cycle(3, 5e-3, 256, weight_decay=0.01),
+    ),
+    "accurate": _Recipe(
+        hidden_features=(1024, 1024),
+        training=_one_cycle(40, 3e-3, 256, weight_decay=0.05),
+        dropout=0.4,
+        input_dropout=0.1,
+    ),
+}
+# 1,437 training images against 55,000: as many steps need more epochs, and smaller batches.
+_SMALL = 10_000
+_SMALL_EPOCHS = 4
+_SMALL_BATCH_SIZE = 64
+
+
+def preset(name: PresetName, dataset: DatasetName) -> Preset:
+    """Return a preset, fitted to the shape, the classes and the size of a data set."""
+    recipe = PRESETS[name]
+    facts = info(dataset)
+    training = recipe.training
+    if facts.num_train < _SMALL:
+        training = TrainingOptions(
+            epochs=recipe.training.epochs * _SMALL_EPOCHS,
+            batch_size=min(recipe.training.batch_size, _SMALL_BATCH_SIZE),
+            optimizer=recipe.training.optimizer,
+            schedule=recipe.training.schedule,
+            label_smoothing=recipe.training.label_smoothing,
+        )
+    return Preset(
+        network=NetworkOptions(
+            in_features=math.prod(facts.image_shape),
+            hidden_features=recipe.hidden_features,
+            out_features=len(facts.classes),
+            dropout=recipe.dropout,
+            input_dropout=recipe.input_dropout,
+        ),
+        training=training,
+    )

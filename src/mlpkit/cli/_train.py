@@ -1,0 +1,149 @@
+"""`mlpkit train`: from a data set to a trained, tested and saved classifier."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from tyro.conf import Positional
+
+from mlpkit import _plain
+from mlpkit.classifier import SoftmaxClassifier
+from mlpkit.cli._options import NetworkOptions, TrainingOptions
+from mlpkit.cli._presets import PresetName
+from mlpkit.cli._run_folder import RunFolder
+from mlpkit.data import DatasetName, Splits, load
+from mlpkit.errors import TrainingInterrupted
+from mlpkit.nn import MLP
+from mlpkit.training import Callback, CheckpointConfig, EpochRow, Trainer
+
+__all__ = ["Train"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Train:
+    """Train a network on a data set, test it, and keep it in a folder of its own."""
+
+    network: Annotated[NetworkOptions, tyro.conf.arg(name="")]
+    training: Annotated[TrainingOptions, tyro.conf.arg(name="")]
+    dataset: Annotated[Positional[DatasetName], tyro.conf.arg(metavar="DATASET")] = "digits"
+    """digits (no download), mnist, fashion_mnist, kmnist, qmnist, emnist_letters..."""
+    root: Path | None = None
+    """Folder with the data files; without it MLPKIT_DATA, then the cache, then a download."""
+    preset: PresetName = "default"
+    """Where the defaults of the options below come from."""
+    config: Path | None = None
+    """TOML file with options; the command line wins over it."""
+    runs: Path = Path("runs")
+    """Folder in which the run gets its own."""
+    resume: Path | None = None
+    """Folder of an interrupted run to go on with."""
+
+    def run(self) -> None:
+        """Train, test and save."""
+        splits = load(self.dataset, root=self.root)
+        model = self._model(splits)
+        folder = self._folder()
+        trainer = Trainer(model, self._training(folder), callbacks=[EpochLines(self)])
+        self._announce(model, splits, folder)
+        last = folder.checkpoints / "last.pt"
+        try:
+            result = trainer.fit(
+                splits.train, splits.val, resume=last if self.resume is not None else None
+            )
+        except TrainingInterrupted:
+            _say("go on with: " + shlex.join(["mlpkit", "train", "--resume", str(folder.path)]))
+            raise
+        evaluation = trainer.evaluate(splits.test)
+        result.history.to_csv(folder.path / "history.csv")
+        result.history.to_json(folder.path / "history.json")
+        folder.write_text(folder.evaluation, json.dumps(evaluation.to_plain(), indent=2) + "\n")
+        model.save(folder.model)
+        self._conclude(evaluation.accuracy, evaluation.num_examples, folder)
+
+    def _model(self, splits: Splits) -> SoftmaxClassifier:
+        """Build the classifier; its first weights come from the seed alone."""
+        generator = torch.Generator().manual_seed(self.training.seed)
+        network = MLP.from_config(self.network, generator=generator)
+        return SoftmaxClassifier.with_network(network, splits.train)
+
+    def _folder(self) -> RunFolder:
+        if self.resume is not None:
+            return RunFolder(self.resume)
+        folder = RunFolder.create(self.runs, self.dataset)
+        folder.write_text(folder.config, self.to_toml())
+        return folder
+
+    def to_toml(self) -> str:
+        """Return the options as ``--config`` reads them, without the paths of this one run."""
+        values = _plain.to_plain(self)
+        for name in ("config", "resume", "runs"):
+            del values[name]
+        network = values["network"]
+        assert isinstance(network, dict)
+        for name in ("in_features", "out_features", "flatten", "output_activation"):
+            del network[name]
+        return _plain.plain_to_toml(values)
+
+    def _training(self, folder: RunFolder) -> TrainingOptions:
+        return dataclasses.replace(
+            self.training, checkpoints=CheckpointConfig(folder=folder.checkpoints)
+        )
+
+    def _announce(self, model: SoftmaxClassifier, splits: Splits, folder: RunFolder) -> None:
+        sizes = " -> ".join(
+            str(size)
+            for size in (
+                self.network.in_features,
+                *self.network.hidden_features,
+                self.network.out_features,
+            )
+        )
+        val = 0 if splits.val is None else len(splits.val)
+        _say(
+            f"{self.dataset}: {len(splits.train):,} training, {val:,} validation and "
+            f"{len(splits.test):,} test examples"
+        )
+        _say(f"network: {sizes}, {model.network.num_parameters:,} parameters")
+        _say(f"run: {folder.path}")
+
+    def _conclude(self, accuracy: float, num_examples: int, folder: RunFolder) -> None:
+        _say(f"test accuracy: {accuracy:.2%} of {num_examples:,} examples")
+        _say(f"model: {folder.model}")
+        _say(
+            "next: "
+            + (
+                "mlpkit train mnist"
+                if self.dataset == "digits"
+                else shlex.join(["mlpkit", "predict", "--model", str(folder.model), "PICTURE.png"])
+            )
+        )
+
+
+class EpochLines(Callback):
+    """A line for each epoch."""
+
+    def __init__(self, options: Train) -> None:
+        self._epochs = options.training.epochs
+
+    def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002 - the hook
+        """Print the figures of the epoch."""
+        words = [
+            f"epoch {row.epoch + 1:>{len(str(self._epochs))}}/{self._epochs}",
+            f"train loss {row.train_loss:.4f}",
+        ]
+        if row.val_loss is not None:
+            words.append(f"val loss {row.val_loss:.4f}")
+        if row.val_accuracy is not None:
+            words.append(f"val accuracy {row.val_accuracy:.2%}")
+        words.append(f"{row.seconds:.1f} s")
+        _say("  ".join(words))
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)

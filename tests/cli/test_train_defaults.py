@@ -1,0 +1,150 @@
+"""Where the options of `mlpkit train` come from: preset, then file, then command line."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from mlpkit.cli._commands import parse
+from mlpkit.cli._presets import PRESETS, PresetName, preset
+from mlpkit.cli._train import Train
+from mlpkit.cli._train_defaults import _FirstReading, train_defaults
+from mlpkit.data import DatasetName, info
+from mlpkit.errors import ConfigError
+from mlpkit.training import OptimizerConfig
+
+
+def parse_train(*words: str) -> Train:
+    """Return the parsed command line."""
+    command = parse(["train", *words])
+    assert isinstance(command, Train)
+    return command
+
+
+def test_every_preset_fits_every_data_set() -> None:
+    """The table has the names of its type; each preset can be built for each set."""
+    assert set(PRESETS) == set(get_args(PresetName))
+    for name in get_args(PresetName):
+        for dataset in get_args(DatasetName):
+            network = preset(name, dataset).network
+            facts = info(dataset)
+            assert network.in_features == facts.image_shape[0] * facts.image_shape[1]
+            assert network.out_features == len(facts.classes)
+
+
+def test_the_first_reading_knows_every_option_of_train() -> None:
+    """An option that only one of the two knew would be misread."""
+    names = [{field.name for field in dataclasses.fields(kind)} for kind in (Train, _FirstReading)]
+    assert names[0] == names[1]
+
+
+def test_the_data_set_decides_the_defaults() -> None:
+    """Digits have 64 inputs, MNIST 784, wherever on the line the name stands."""
+    assert parse_train().network.in_features == 64
+    assert parse_train("mnist").network.in_features == 784
+    assert parse_train("--epochs", "3", "mnist").network.in_features == 784
+    assert parse_train("--epochs", "3", "mnist").training.epochs == 3
+    assert parse_train("mnist", "--preset", "fast").training == preset("fast", "mnist").training
+
+
+def test_options_are_those_of_the_configurations() -> None:
+    """Nested ones are words, sequences are several words."""
+    train = parse_train(
+        "mnist",
+        "--hidden-features",
+        "30",
+        "20",
+        "--activation",
+        "maxout:num_pieces=3",
+        "prelu",
+        "--dropout",
+        "0.2",
+        "0.3",
+        "--optimizer",
+        "sgd:lr=0.1",
+        "--seed",
+        "7",
+        "--no-bias",
+        "--norm",
+        "batch",
+    )
+    assert train.network.hidden_features == (30, 20)
+    assert train.network.dropout == (0.2, 0.3)
+    assert train.network.norm == "batch"
+    assert train.network.bias is False
+    assert train.training.optimizer == OptimizerConfig(name="sgd", lr=0.1)
+    assert train.training.seed == 7
+
+
+def test_a_file_stands_between_preset_and_command_line(tmp_path: Path) -> None:
+    """The file wins over the preset, the command line over the file."""
+    path = tmp_path / "run.toml"
+    path.write_text(
+        'dataset = "mnist"\n[network]\nhidden_features = [9, 8, 7]\n'
+        "[training]\nepochs = 4\nbatch_size = 32\n[training.optimizer]\nlr = 0.5\n"
+    )
+    train = parse_train("--config", str(path), "--epochs", "6", "--dropout", "0.1", "0.2", "0.3")
+    default = preset("default", "mnist")
+    assert train.dataset == "mnist"
+    assert train.network.hidden_features == (9, 8, 7)
+    assert train.network.dropout == (0.1, 0.2, 0.3)
+    assert train.training.epochs == 6
+    assert train.training.batch_size == 32
+    assert train.training.optimizer == dataclasses.replace(default.training.optimizer, lr=0.5)
+    assert train.training.schedule == default.training.schedule
+
+
+def test_a_file_can_change_the_kind_of_optimiser(tmp_path: Path) -> None:
+    """Options of the preset's optimiser do not leak into another one."""
+    path = tmp_path / "run.toml"
+    path.write_text('[training.optimizer]\nname = "sgd"\nlr = 0.1\n')
+    assert train_defaults(["--config", str(path)]).training.optimizer == OptimizerConfig(
+        name="sgd", lr=0.1
+    )
+
+
+def test_what_a_run_writes_is_what_it_did(tmp_path: Path) -> None:
+    """The options of a run, read back from its file, are the same options."""
+    train = parse_train(
+        "mnist",
+        "--hidden-features",
+        "5",
+        "--activation",
+        "maxout:num_pieces=3",
+        "--early-stopping",
+        "3",
+        "--averaging",
+        "0.99",
+        "--schedule",
+        "cosine:warmup_steps=9",
+    )
+    path = tmp_path / "config.toml"
+    path.write_text(train.to_toml())
+    again = parse_train("--config", str(path))
+    assert dataclasses.replace(again, config=None) == train
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epochs = 3", r"a key of ConfigFile in .*run\.toml must be one of .*, got 'epochs'"),
+        ("[training]\nepoch = 3", r"got 'epoch'; did you mean 'epochs'\?"),
+        ("[training", r"run\.toml must be valid TOML"),
+        ('dataset = "mnsit"', r"dataset must be one of .* got 'mnsit'; did you mean"),
+    ],
+)
+def test_a_file_with_mistakes(tmp_path: Path, text: str, message: str) -> None:
+    """A file with a mistake is named together with the mistake."""
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises((ConfigError, ValueError), match=message):
+        train_defaults(["--config", str(path)])
+
+
+def test_a_missing_file() -> None:
+    """A file that is not there is named."""
+    with pytest.raises(ConfigError, match=r"the configuration must be a TOML file .*nowhere\.toml"):
+        train_defaults(["--config", "nowhere.toml"])
