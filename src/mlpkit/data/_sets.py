@@ -354,7 +354,7 @@ def _checked_val_size(val_size: int, facts: SetInfo) -> int:
 def _check_leaves_some(val_size: int, available: int) -> None:
     if val_size >= available:
         rule = f"less than the {available} training examples"
-        raise ValueError(sentence("val_size", rule, val_size))
+        raise ValueError(sentence("val_size", rule, val_size, "hold out fewer, or none by 0"))
 
 
 def _held_out(
