@@ -110,7 +110,7 @@ const mlpkitBoard = (() => {
       const { view, canvas } = this;
       view.clearRect(0, 0, canvas.width, canvas.height); // the paper is the style sheet's
       if (this.background !== null) {
-        view.imageSmoothingEnabled = true;
+        view.imageSmoothingEnabled = this.background.width > 16; // fewer pixels would be a fog
         view.imageSmoothingQuality = "high";
         view.drawImage(this.background, 0, 0, canvas.width, canvas.height);
       }

@@ -69,16 +69,19 @@ const mlpkitCharts = (() => {
     );
   }
 
-  // How many columns make the cells of n units largest in a field; a full last row is worth
-  // somewhat smaller cells.
+  // How many columns make the cells of n units largest in a field; a full last row and the shape
+  // of a picture frame are worth somewhat smaller cells.
   function gridColumns(units, width, height, largestCell) {
     const cellOf = (columns) =>
       Math.min(largestCell, width / columns, height / Math.ceil(units / columns));
     const all = Array.from({ length: units }, (_, i) => i + 1);
     const best = (candidates) => candidates.reduce((a, b) => (cellOf(b) >= cellOf(a) ? b : a));
     const any = best(all);
-    const full = best(all.filter((columns) => units % columns === 0));
-    return cellOf(full) >= 0.75 * cellOf(any) ? full : any;
+    const full = all.filter(
+      (columns) => units % columns === 0 && cellOf(columns) >= 0.75 * cellOf(any),
+    );
+    const oddness = (columns) => Math.abs(Math.log((columns * columns) / units / 1.6));
+    return full.length === 0 ? any : full.reduce((a, b) => (oddness(b) < oddness(a) ? b : a));
   }
 
   // The units of one layer as cells, of which one can be chosen by pointer or by keyboard.
@@ -227,9 +230,9 @@ const mlpkitCharts = (() => {
   }
 
   function formatPercent(p) {
-    if (p > 0 && p < 0.0005) return "<0.1\u2009%";
-    if (p < 1 && p >= 0.9995) return ">99.9\u2009%";
-    return `${(100 * p).toFixed(1)}\u2009%`;
+    if (p > 0 && p < 0.0005) return "<0.1\u202f%";
+    if (p < 1 && p >= 0.9995) return ">99.9\u202f%";
+    return `${(100 * p).toFixed(1)}\u202f%`;
   }
 
   function formatNumber(value) {

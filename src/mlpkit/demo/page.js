@@ -85,7 +85,8 @@
       const place = `row ${Math.floor(index / columns) + 1}, column ${(index % columns) + 1}`;
       return `${place}: ${formatNumber(pixels[index]).replace(/\.0+$/, "")}`;
     };
-    byId("input-caption").textContent = index === null ? `${size}: the drawing, ${from}.` : pixel();
+    const what = example === null ? "the drawing" : "the example";
+    byId("input-caption").textContent = index === null ? `${size}: ${what}, ${from}.` : pixel();
   }
 
   const order = (probabilities) =>
@@ -177,7 +178,7 @@
         note.textContent =
           values === null
             ? ""
-            : `${Math.round((100 * above) / units)}\u2009% above zero, scale ±${scale}`;
+            : `${Math.round((100 * above) / units)}\u202f% above zero, scale ±${scale}`;
         map.draw(values, scale, palette);
       },
     };
@@ -358,8 +359,18 @@
     if (Object.hasOwn(KEYS, key)) KEYS[key]();
   }
 
+  // Without hidden layers each class has one picture of weights, which the drawing is held against.
+  function showTemplates() {
+    const { inputs, weight } = model.head.linear;
+    const maps = classes.map((name, row) =>
+      mapOf(name, weight.subarray(row * inputs, (row + 1) * inputs), -1),
+    );
+    byId("layers").replaceChildren(...maps);
+  }
+
   function layOut() {
     layers.forEach((layer) => layer.resize());
+    if (layers.length === 0) showTemplates();
     show();
   }
 
@@ -373,6 +384,7 @@
   }
 
   byId("network").textContent = networkWords();
+  if (layers.length === 0) byId("hidden-heading").textContent = "The weights of each class";
   byId("clear").addEventListener("click", clear);
   byId("undo").addEventListener("click", undo);
   byId("example").addEventListener("click", nextExample);
