@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from mlpkit.training._sources import BatchLike, windows
 __all__ = ["LRCurve", "range_test"]
 
 _DIVERGED = 4.0  # times the first losses: nothing is learned beyond
-_NEIGHBOURS = 20  # a loss is the mean over a tenth of the steps, half of them on each side
+_NEIGHBOURS = 20  # a loss is the mean over a tenth of the steps, half on each side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,8 +59,12 @@ def range_test(run: Run, *, low: float, high: float, steps: int) -> LRCurve:
         losses.append(loss)
         if loss > _DIVERGED * max(losses[:5]):
             break
-    smooth = _smoothed(losses, max(1, steps // _NEIGHBOURS))
-    return LRCurve(lrs=tuple(lrs), losses=tuple(smooth), suggestion=_steepest(lrs, smooth))
+    reach = max(1, steps // _NEIGHBOURS)
+    smooth = [
+        statistics.fmean(losses[max(0, index - reach) : index + reach + 1])
+        for index in range(len(losses))
+    ]
+    return LRCurve(lrs=tuple(lrs), losses=tuple(smooth), suggestion=_steepest(lrs, smooth, reach))
 
 
 def _endless(run: Run) -> Iterator[list[BatchLike]]:
@@ -69,22 +72,12 @@ def _endless(run: Run) -> Iterator[list[BatchLike]]:
         yield from windows(run.train.epoch(epoch), run.config.accumulate, run.device)
 
 
-def _smoothed(losses: list[float], reach: int) -> list[float]:
-    """Return the mean of each loss and its neighbours, equally many on both sides."""
-    means = []
-    for index in range(len(losses)):
-        near = min(reach, index, len(losses) - 1 - index)
-        means.append(statistics.fmean(losses[index - near : index + near + 1]))
-    return means
-
-
-def _steepest(lrs: list[float], losses: list[float]) -> float:
+def _steepest(lrs: list[float], losses: list[float], reach: int) -> float:
     """Return the rate before the minimum at which the loss falls fastest per factor of the rate."""
     lowest = min(range(len(losses)), key=losses.__getitem__, default=0)
     slopes = {
-        index: (losses[index + 1] - losses[index - 1])
-        / (math.log(lrs[index + 1]) - math.log(lrs[index - 1]))
-        for index in range(1, lowest)
+        index: losses[index + reach] - losses[index - reach]  # the rates are equally far apart
+        for index in range(reach, min(lowest + 1, len(losses) - reach))
     }
     falling = {index: slope for index, slope in slopes.items() if slope < 0.0}
     if not falling:
