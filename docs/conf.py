@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from importlib.metadata import version
+from importlib import metadata
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
@@ -13,7 +13,7 @@ from sphinx.environment import BuildEnvironment
 project = "mlpkit"
 author = "The mlpkit developers"
 copyright = "2026, The mlpkit developers"  # noqa: A001 - Sphinx's name
-release = version("mlpkit")
+release = metadata.version("mlpkit")
 
 extensions = [
     "myst_parser",
@@ -52,9 +52,12 @@ if os.environ.get("MLPKIT_DOCS_ONLINE"):
         "numpy": ("https://numpy.org/doc/stable", None),
     }
 nitpick_ignore_regex = [
-    (r"py:.*", r"(torch|torchvision|numpy|np|nn|PIL|pandas|matplotlib|sklearn|tqdm)(\..*)?"),
+    (r"py:.*", r"(torch|torchvision|numpy|np|npt|nn|PIL|pandas|matplotlib|sklearn|tqdm)(\..*)?"),
     (r"py:.*", r"(collections|pathlib|typing|os|enum|types|dataclasses|abc|fractions)\..*"),
     (r"py:.*", r"(Tensor|Path|Sequence|Iterator|Iterable|Mapping|Callable|Literal|optional)"),
+    (r"py:.*", r"(Image|Optimizer|DataFrame|Figure)"),  # of Pillow, torch, pandas and matplotlib
+    # aliases of types: the annotations show them, the arguments' text says what they hold
+    (r"py:.*", r"(Activation|NormName|InitName|OptimizerFactory|Plain)"),
     (r"py:(class|exc)", r"[A-Z]?[A-Za-z]*(Error|Exception|KeyboardInterrupt)"),
     (r"py:class", r"(None|bool|int|float|str|bytes|list|tuple|dict|set|type|object)"),
     (r"py:.*", r"mlpkit\.(\w+\.)*_\w+\.[A-Z_].*"),  # type variables and aliases of private files

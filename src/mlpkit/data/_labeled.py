@@ -186,7 +186,7 @@ class LabeledTensors:
 
     @property
     def targets(self) -> Tensor:
-        """The targets: int64 class indices, shape (N,), or floating-point, shape (N, ...)."""
+        """The targets, int64 class indices, shape (N,), or floating-point, shape (N, ...)."""
         return self._targets
 
     @property
@@ -206,7 +206,7 @@ class LabeledTensors:
 
     @property
     def num_classes(self) -> int | None:
-        """How many classes there are: named, or up to the highest index; None in a regression."""
+        """How many classes there are, named or up to the highest index; None in a regression."""
         if self._classes is not None:
             return len(self._classes)
         if self._targets.is_floating_point():
@@ -227,7 +227,7 @@ class LabeledTensors:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the content, the same on every device: 32 hexadecimal digits.
+        """A hash of the content, the same on every device, as 32 hexadecimal digits.
 
         Covers shapes, types, targets, weights, class names, and the inputs: every byte up to
         64 MiB, evenly spaced examples beyond that. Computed when first asked for.

@@ -25,13 +25,14 @@ from mlpkit.nn._diagnostics import (
 from mlpkit.nn._gated import GEGLU, GLU, ReGLU, SwiGLU
 from mlpkit.nn._hidden import HiddenLayer, HiddenLayers
 from mlpkit.nn._init import (
+    ActivationFunction,
     LayerScale,
     layer_scale,
     reset_linear_,
     second_moment,
     second_moment_gain,
 )
-from mlpkit.nn._maxout import Maxout
+from mlpkit.nn._maxout import Maxout, contiguous_pieces
 from mlpkit.nn._mlp import MLP, ParamGroup
 from mlpkit.nn._norms import BatchNorm
 from mlpkit.nn._prelu import PReLU
@@ -43,6 +44,7 @@ __all__ = [
     "MLP",
     "Activation",
     "ActivationConfig",
+    "ActivationFunction",
     "ActivationName",
     "ActivationStatistics",
     "BatchNorm",
@@ -65,6 +67,7 @@ __all__ = [
     "activation_config",
     "activation_statistics",
     "build_activation",
+    "contiguous_pieces",
     "expansion",
     "homogeneous",
     "layer_scale",

@@ -151,7 +151,7 @@ def homogeneous(model: MLP | nn.Linear) -> HomogeneousNetwork:
             part of the activation.
 
     Returns:
-        A picture of the network as it is now: later changes of the one do not touch the other.
+        A picture of the network as it is now; later changes of the one do not touch the other.
 
     Raises:
         TypeError: If ``model`` is neither.

@@ -51,7 +51,7 @@ class Maxout(nn.Module):
 
     @property
     def expansion(self) -> int:
-        """Features that come in for each unit that goes out: ``num_pieces``."""
+        """Features that come in for each unit that goes out, which is ``num_pieces``."""
         return self.num_pieces
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's word

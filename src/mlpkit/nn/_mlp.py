@@ -330,7 +330,7 @@ class MLP(nn.Module):
     def apply_max_norm_(self) -> None:
         """Scale down the weights into each linear output whose norm exceeds ``max_norm``.
 
-        Call it after each step of the optimiser; :class:`mlpkit.Trainer` does. The head is
+        Call it after each step of the optimiser; :class:`mlpkit.training.Trainer` does. The head is
         included, biases are not, and every piece of Maxout has its own norm. With ``max_norm`` None
         it does nothing.
         """

@@ -103,7 +103,7 @@ class Evaluation:
 
     @property
     def calibration_error(self) -> float:
-        """Expected calibration error: how far confidence is from accuracy, in [0, 1]."""
+        """Expected calibration error, how far confidence is from accuracy, in [0, 1]."""
         return self._figures("calibration_error").calibration_error
 
     def to_plain(self) -> dict[str, Plain]:

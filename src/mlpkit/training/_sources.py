@@ -137,7 +137,7 @@ class LoaderBatches:
 
     @property
     def fingerprint(self) -> str:
-        """What can be told of the data: sizes, classes, and the tensors of a ``TensorDataset``."""
+        """What can be told of the data, its sizes, classes, and a ``TensorDataset``'s tensors."""
         loader = self._loader
         dataset: object = loader.dataset
         parts = [type(dataset).__qualname__, type(loader.sampler).__qualname__]
