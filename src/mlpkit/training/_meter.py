@@ -24,6 +24,7 @@ class EpochMeter:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
+        self._reads_at_once = device.type == "cpu"
         self.reset()
 
     def reset(self) -> None:
@@ -34,7 +35,7 @@ class EpochMeter:
 
     def add(self, loss: Tensor, weight: float | Tensor, grad_norm: Tensor) -> None:
         """Add one step with its mean loss, its total weight and its gradient norm."""
-        if self._device.type == "cpu":
+        if self._reads_at_once:
             heavy = float(weight)
             norm = grad_norm.item()
             self._sums[0] += heavy * loss.item()
@@ -71,7 +72,7 @@ class EpochMeter:
     def state_dict(self) -> list[float]:
         """Return the sums; waits for the device."""
         self._flush()
-        if self._device.type != "cpu":
+        if not self._reads_at_once:
             self._sums = self._on_device.tolist()
         return list(self._sums)
 

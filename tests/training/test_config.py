@@ -1,0 +1,94 @@
+"""A configuration is checked where it is made, and survives JSON and TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import torch
+from tests.training.scenario import everything
+
+from mlpkit.errors import ConfigError
+from mlpkit.training import (
+    CheckpointConfig,
+    EarlyStopping,
+    Monitor,
+    OptimizerConfig,
+    Precision,
+    TrainerConfig,
+)
+from mlpkit.training._config import BETTER, find_device
+from mlpkit.training._engine import _AUTOCAST
+
+
+@pytest.mark.parametrize("config", [TrainerConfig(), everything(Path("some") / "folder")])
+def test_it_survives_json_and_toml(config: TrainerConfig) -> None:
+    assert TrainerConfig.from_json(config.to_json()) == config
+    assert TrainerConfig.from_toml(config.to_toml()) == config
+
+
+def test_an_unknown_key_is_refused_by_name() -> None:
+    with pytest.raises(ConfigError, match="got 'epoch'; did you mean 'epochs'"):
+        TrainerConfig.from_json('{"epoch": 3}')
+    with pytest.raises(ConfigError, match=r"a key of OptimizerConfig .* got 'learning_rate'"):
+        TrainerConfig.from_toml("[optimizer]\nlearning_rate = 0.1\n")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error", "message"),
+    [
+        ("epochs", 0, ValueError, "epochs must be a positive integer, got 0"),
+        ("batch_size", 2.5, TypeError, r"batch_size must be a positive integer, got 2\.5"),
+        ("accumulate", True, TypeError, "accumulate must be a positive integer, got True"),
+        ("seed", -1, ValueError, "seed must be a non-negative integer, got -1"),
+        ("label_smoothing", 1.5, ValueError, r"label_smoothing must be .* at most 1, got 1\.5"),
+        ("mixup", 0.0, ValueError, r"mixup must be .* greater than 0, got 0\.0"),
+        ("class_weights", [1.0], TypeError, r"class_weights must be tuple or None, got \[1\.0\]"),
+        ("class_weights", (0.0, 0.0), ValueError, r"class_weights must be .* at least one above 0"),
+        ("class_weights", (1.0, -1.0), ValueError, r"class_weights\[1\] must be .* got -1\.0"),
+        ("clip_norm", 0.0, ValueError, r"clip_norm must be .* greater than 0, got 0\.0"),
+        ("max_seconds", float("nan"), ValueError, "max_seconds must be a finite number .* got nan"),
+        ("precision", "fp8", ValueError, "precision must be one of .* got 'fp8'"),
+        ("monitor", "val_los", ValueError, r"monitor must be .* did you mean 'val_loss'\?"),
+        ("device", "gpu7", ValueError, "device must be .* got 'gpu7'"),
+        ("deterministic", 1, TypeError, "deterministic must be True or False, got 1"),
+        ("progress", "yes", TypeError, "progress must be True or False, got 'yes'"),
+        ("optimizer", "sgd", TypeError, "optimizer must be OptimizerConfig, got 'sgd'"),
+        ("checkpoints", "folder", TypeError, "checkpoints must be CheckpointConfig or None"),
+    ],
+)
+def test_a_wrong_value_is_refused(
+    field: str, value: object, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        replace(TrainerConfig(), **{field: value})  # type: ignore[arg-type]
+
+
+def test_the_small_ones_check_too() -> None:
+    with pytest.raises(ValueError, match=r"early_stopping\.patience must be a positive integer"):
+        EarlyStopping(patience=0)
+    with pytest.raises(ValueError, match=r"checkpoints\.every_steps must be a positive integer"):
+        CheckpointConfig(folder=Path("a"), every_steps=0)
+    with pytest.raises(TypeError, match=r"checkpoints\.overwrite must be True or False"):
+        CheckpointConfig(folder=Path("a"), overwrite=1)  # type: ignore[arg-type]
+
+
+def test_tables_and_literals_agree() -> None:
+    assert set(BETTER) == set(get_args(Monitor))
+    assert set(_AUTOCAST) == set(get_args(Precision))
+
+
+def test_every_field_is_documented() -> None:
+    """The command line takes its help from there."""
+    for cls in (TrainerConfig, CheckpointConfig, EarlyStopping, OptimizerConfig):
+        assert cls.__doc__ is not None
+        for field in dataclasses.fields(cls):
+            assert f"        {field.name}: " in f"    {cls.__doc__}", (cls, field.name)
+
+
+def test_auto_is_the_accelerator_where_there_is_one() -> None:
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    assert find_device("auto") == (accelerator or torch.device("cpu"))
