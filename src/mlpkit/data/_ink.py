@@ -15,6 +15,7 @@ _FIT_SIDE = 48  # the paper is fitted on about so many by so many pixels
 _FIT_ROUNDS = 25
 _SIGMA_OF_MAD = 1.4826  # standard deviation by median absolute deviation, for normal noise
 _LEAST_CONTRAST = 6.0  # ink by noise; the strongest of 65,536 normal numbers is 4.3
+_DARKEST = 0.1  # of the brightest paper: below it, shadow hides the ink
 _FAINTEST = 0.1  # of full ink: what still belongs to a stroke
 _SMALLEST_PART = 0.05  # of the ink of the largest part: what is not a speck
 
@@ -39,14 +40,13 @@ def find_ink(greys: Greys) -> Ink:
     """
     contrast = _contrast(greys)
     noise = _SIGMA_OF_MAD * float(np.median(np.abs(contrast - np.median(contrast))))
+    least = max(_LEAST_CONTRAST * noise, 1e-6 * max(1.0, float(np.abs(greys).max())))
+    if contrast.max() <= least:
+        raise _empty()
     threshold = _otsu(contrast.clip(min=0.0))
-    strong = contrast > threshold
-    full = float(np.percentile(contrast[strong], 95)) if strong.any() else 0.0
-    visible = max(_LEAST_CONTRAST * noise, 1e-6 * max(1.0, float(np.abs(greys).max())))
-    if full <= visible:
-        rule = "a picture of a digit"
-        cure = "crop to the digit, and see that pen and paper differ"
-        raise DataError(sentence("image", rule, "an empty one: nothing stands out", cure))
+    full = float(np.percentile(contrast[contrast > threshold], 95))
+    if full <= least:
+        raise _empty()
     faintest = max(_FAINTEST * full, 4.0 * noise)
     kept = _without_specks(contrast > faintest, contrast, threshold)
     rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
@@ -55,15 +55,24 @@ def find_ink(greys: Greys) -> Ink:
     return Ink(amount, box)
 
 
+def _empty() -> DataError:
+    cure = "crop to the digit, and see that pen and paper differ"
+    found = "an empty one: nothing stands out"
+    return DataError(sentence("image", "a picture of a digit", found, cure))
+
+
 def _contrast(greys: Greys) -> Greys:
     """Return how far each pixel differs from the paper, positive where there is ink."""
     paper = _paper(greys)
     residual = greys - paper
     if (residual**3).sum() > 0:  # the longer tail is the ink: light on dark
         return residual
+    if paper.min() <= 0.0:
+        return -residual
     # Ink takes away a share of the light that falls there, which light and shadow do not change.
-    lit = paper.min() > 0.2 * paper.max() > 0
-    return -residual / paper * paper.max() if lit else -residual
+    brightest = paper.max()
+    contrast: Greys = -residual * brightest / np.maximum(paper, _DARKEST * brightest)
+    return contrast
 
 
 def _paper(greys: Greys) -> Greys:
