@@ -78,7 +78,7 @@ const mlpkitCharts = (() => {
     const best = (candidates) => candidates.reduce((a, b) => (cellOf(b) >= cellOf(a) ? b : a));
     const any = best(all);
     const full = all.filter(
-      (columns) => units % columns === 0 && cellOf(columns) >= 0.75 * cellOf(any),
+      (columns) => units % columns === 0 && cellOf(columns) >= 0.7 * cellOf(any),
     );
     const oddness = (columns) => Math.abs(Math.log((columns * columns) / units / 1.6));
     return full.length === 0 ? any : full.reduce((a, b) => (oddness(b) < oddness(a) ? b : a));

@@ -365,6 +365,8 @@
     const maps = classes.map((name, row) =>
       mapOf(name, weight.subarray(row * inputs, (row + 1) * inputs), -1),
     );
+    const columns = Math.min(classes.length, window.innerWidth < 700 ? 5 : 10);
+    byId("layers").style.gridTemplateColumns = `repeat(${columns}, minmax(0, 10rem))`;
     byId("layers").replaceChildren(...maps);
   }
 
@@ -384,7 +386,10 @@
   }
 
   byId("network").textContent = networkWords();
-  if (layers.length === 0) byId("hidden-heading").textContent = "The weights of each class";
+  if (layers.length === 0) {
+    byId("hidden-heading").textContent = "The weights of each class";
+    byId("hidden-note").textContent = "Point at a class to see what speaks for it; a click keeps it.";
+  }
   byId("clear").addEventListener("click", clear);
   byId("undo").addEventListener("click", undo);
   byId("example").addEventListener("click", nextExample);
