@@ -74,9 +74,7 @@ def resolve_public_name(
     public = ".".join(part for part in parts if not part.startswith("_"))
     domain = env.get_domain("py")
     for kind in ("class", "obj", "exc", "func", "meth", "attr", "data"):
-        found = domain.resolve_xref(
-            env, node["refdoc"], app.builder, kind, public, node, content
-        )
+        found = domain.resolve_xref(env, node["refdoc"], app.builder, kind, public, node, content)
         if found is not None:
             return found
     return None

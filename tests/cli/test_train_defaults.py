@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from mlpkit.cli._commands import parse
-from mlpkit.cli._presets import PRESETS, PresetName, preset
+from mlpkit.cli._presets import preset
 from mlpkit.cli._train import Train
 from mlpkit.cli._train_defaults import _FirstReading, train_defaults
-from mlpkit.data import DatasetName, info
 from mlpkit.errors import ConfigError
 from mlpkit.training import OptimizerConfig
 
@@ -22,17 +20,6 @@ def parse_train(*words: str) -> Train:
     command = parse(["train", *words])
     assert isinstance(command, Train)
     return command
-
-
-def test_every_preset_fits_every_data_set() -> None:
-    """The table has the names of its type; each preset can be built for each set."""
-    assert set(PRESETS) == set(get_args(PresetName))
-    for name in get_args(PresetName):
-        for dataset in get_args(DatasetName):
-            network = preset(name, dataset).network
-            facts = info(dataset)
-            assert network.in_features == facts.image_shape[0] * facts.image_shape[1]
-            assert network.out_features == len(facts.classes)
 
 
 def test_the_first_reading_knows_every_option_of_train() -> None:

@@ -29,7 +29,8 @@ def parse(arguments: Sequence[str]) -> Command:
     Raises:
         ConfigError: If a configuration file that the command line names cannot be used.
     """
-    defaults = train_defaults(arguments[1:] if arguments[:1] == ["train"] else ())
+    words = list(arguments)
+    defaults = train_defaults(words[1:] if words[:1] == ["train"] else ())
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=defaults)]
         | Annotated[Data, tyro.conf.subcommand("data")]
@@ -39,7 +40,7 @@ def parse(arguments: Sequence[str]) -> Command:
         commands,
         prog="mlpkit",
         description="Multilayer perceptrons: train them, judge them, use them.",
-        args=list(arguments),
+        args=words,
         compact_help=True,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
     )

@@ -34,9 +34,7 @@ def from_word(cls: type[_Config], word: str) -> _Config:
     for option in options.split(",") if options else ():
         name, equals, text = option.partition("=")
         if not equals:
-            raise ValueError(
-                f"{word!r} must be NAME:OPTION=VALUE,..., got {option!r} for an option"
-            )
+            raise ValueError(f"{word!r} must be NAME:OPTION=VALUE, got {option!r} as an option")
         values[name.strip().replace("-", "_")] = _value(text)
     return _plain.from_plain(cls, values)
 

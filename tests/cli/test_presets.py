@@ -1,0 +1,25 @@
+"""The presets: complete, and fitted to every data set."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import pytest
+
+from mlpkit.cli._presets import PRESETS, PresetName, preset
+from mlpkit.data import DatasetName, info
+
+
+def test_the_table_has_the_names_of_its_type() -> None:
+    """A preset that is named can be looked up."""
+    assert set(PRESETS) == set(get_args(PresetName))
+
+
+@pytest.mark.parametrize("dataset", get_args(DatasetName))
+@pytest.mark.parametrize("name", get_args(PresetName))
+def test_a_preset_fits_its_data_set(name: PresetName, dataset: DatasetName) -> None:
+    """Inputs and outputs are as many as the images have pixels and classes."""
+    network = preset(name, dataset).network
+    facts = info(dataset)
+    assert network.in_features == facts.image_shape[0] * facts.image_shape[1]
+    assert network.out_features == len(facts.classes)

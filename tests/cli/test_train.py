@@ -1,0 +1,48 @@
+"""`mlpkit train` in this process: what it prints, and what it reads back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from mlpkit import SoftmaxClassifier
+from mlpkit.nn import ActivationConfig
+
+
+def test_options_reach_network_and_training(
+    run_here: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The saved model is the one that the words describe, and each epoch has its line."""
+    words = ("train", "--epochs", "2", "--hidden-features", "6", "--activation", "maxout")
+    assert run_here(*words, "--norm", "layer", "--seed", "3") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "network: 64 -> 6 -> 10, 874 parameters" in lines
+    assert [line[:9] for line in lines if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
+    (folder,) = (tmp_path / "runs").iterdir()
+    config = SoftmaxClassifier.load(folder / "model").network.config
+    assert config.activation == ActivationConfig("maxout", num_pieces=2)
+    assert config.norm == "layer"
+
+
+def test_two_runs_never_share_a_folder_and_agree(
+    run_here: Callable[..., int], tmp_path: Path
+) -> None:
+    """Two equal runs have two folders, and the same weights to the last bit."""
+    for _ in range(2):
+        assert run_here("train", "--epochs", "2", "--hidden-features", "16") == 0
+    first, second = sorted((tmp_path / "runs").iterdir())
+    weights = [path / "model" / "model.safetensors" for path in (first, second)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
+
+
+def test_the_file_of_a_run_repeats_it(run_here: Callable[..., int], tmp_path: Path) -> None:
+    """--config with the file that a run has written gives the same weights."""
+    words = ("train", "--epochs", "1", "--hidden-features", "6", "--seed", "5")
+    assert run_here(*words) == 0
+    (first,) = (tmp_path / "runs").iterdir()
+    assert run_here("train", "--config", str(first / "config.toml"), "--runs", "again") == 0
+    (second,) = (tmp_path / "again").iterdir()
+    weights = [path / "model" / "model.safetensors" for path in (first, second)]
+    assert weights[0].read_bytes() == weights[1].read_bytes()
