@@ -129,6 +129,12 @@ def redirecting(handler: Handler) -> None:
     handler.end_headers()
 
 
+def obliging(handler: Handler) -> None:
+    """Deliver the bytes as published only to those who ask for no other form of them."""
+    asked_for_gzip = "gzip" in handler.headers.get("Accept-Encoding", "")
+    handler.answer(PAGE if asked_for_gzip else ARCHIVE)
+
+
 def endless(handler: Handler) -> None:
     """Never stop delivering, and never say how much it will be."""
     handler.send_response(200)
@@ -147,6 +153,7 @@ ANSWERS: dict[str, Callable[[Handler], object]] = {
     "packed-in-transit": lambda handler: handler.answer(gzip.compress(CONTENT, 6), packed=True),
     "redirecting": redirecting,
     "leisurely": leisurely,
+    "obliging": obliging,
     "silent": silent,
     "stalling": stalling,
     "trickling": trickling,
@@ -161,7 +168,15 @@ ANSWERS: dict[str, Callable[[Handler], object]] = {
     "404": lambda handler: handler.answer(PAGE, status=404),
     "503": lambda handler: handler.answer(PAGE, status=503),
 }
-DELIVER = ("good", "plain", "recompressed", "packed-in-transit", "redirecting", "leisurely")
+DELIVER = (
+    "good",
+    "plain",
+    "recompressed",
+    "packed-in-transit",
+    "redirecting",
+    "leisurely",
+    "obliging",
+)
 # What fails -> the reason that the message gives.
 FAIL = {
     "silent": "timed out",

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast, get_args
@@ -181,14 +179,6 @@ def test_standard_mnist(mnist_root: Path) -> None:
     assert test.class_counts.tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
     exact = torch.tensor(published) * 5_000 / 60_000
     assert ((val.class_counts - exact).abs() < 1).all()
-
-
-def test_importing_the_data_package_is_light() -> None:
-    """What only some calls need is imported by those."""
-    heavy = ("torchvision", "PIL", "pooch", "requests", "platformdirs", "filelock", "scipy")
-    code = f"import sys, mlpkit.data; print([n for n in {heavy!r} if n in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
 
 
 def test_public_names_are_sorted_and_there() -> None:
