@@ -127,6 +127,7 @@ def test_mouse_and_finger_draw(page: Chromium) -> None:
     page.draw([(0.1, 0.3), (0.4, 0.3)])
     assert winner(page) == LIES
     assert text(page, "#winner-class") == LIES  # as text, not as markup
+    assert text(page, ".bar-name") == LIES
     assert sum(probabilities(page)) == pytest.approx(1)
     where = seen(page).nonzero()
     assert (where.amax(0) - where.amin(0) + 1).max() == 20
