@@ -15,7 +15,7 @@ PACKAGE = Path(mlpkit.__file__).parent
 GROUND = {"errors", "_checks", "_files", "_plain"}
 PILLARS = {"nn", "training", "data"}
 ABOVE = {"classifier"}
-HIGH = {"plots", "export", "report", "sklearn", "recipes", "demo"}
+HIGH = {"plots", "export", "interop", "report", "sklearn", "recipes", "demo"}
 
 # What each room may import from; `mlpkit` itself (public names) is open to the CLI alone.
 MAY_IMPORT: dict[str, set[str]] = {

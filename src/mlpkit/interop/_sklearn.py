@@ -1,0 +1,113 @@
+"""from_sklearn: scikit-learn's fitted MLPClassifier as a SoftmaxClassifier."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mlpkit._checks import sentence
+from mlpkit.classifier import SoftmaxClassifier
+from mlpkit.nn import MLP, ActivationName
+
+__all__ = ["from_sklearn"]
+
+_ACTIVATIONS: dict[str, ActivationName] = {
+    "identity": "identity",
+    "logistic": "sigmoid",
+    "relu": "relu",
+    "tanh": "tanh",
+}
+
+
+def from_sklearn(estimator: object, *, dtype: torch.dtype = torch.float32) -> SoftmaxClassifier:
+    r"""Return a classifier that computes what scikit-learn's fitted ``MLPClassifier`` computes.
+
+    Two classes have one logistic output z there; here they have the logits :math:`-z/2` and
+    :math:`z/2`, whose softmax is :math:`1 - \sigma(z)` and :math:`\sigma(z)`. The class names are
+    ``str`` of scikit-learn's ``classes_``. A pipeline of a ``StandardScaler`` and the classifier
+    comes in whole: mean and scale become those of the classifier's preprocessing.
+
+    Args:
+        estimator: A fitted ``sklearn.neural_network.MLPClassifier``, or a fitted
+            ``sklearn.pipeline.Pipeline`` of a ``StandardScaler`` and one.
+        dtype: Floating dtype of the weights; scikit-learn computes in that of its training data,
+            most often float64.
+
+    Raises:
+        TypeError: If ``estimator`` is something else.
+        ValueError: If it is not fitted, or is a multi-label classifier, whose outputs are no
+            distribution.
+
+    Example:
+        >>> import numpy as np
+        >>> import torch
+        >>> from sklearn.neural_network import MLPClassifier
+        >>> from mlpkit.interop import from_sklearn
+        >>> x = np.random.default_rng(0).normal(size=(60, 4))
+        >>> estimator = MLPClassifier((8,), solver="lbfgs", random_state=0).fit(x, x[:, 0] > 0)
+        >>> model = from_sklearn(estimator)
+        >>> model.classes
+        ('False', 'True')
+        >>> ours = model.predict_proba(torch.from_numpy(x)).numpy()
+        >>> bool(np.abs(ours - estimator.predict_proba(x)).max() < 1e-5)
+        True
+    """
+    # Any: scikit-learn has no types
+    found: Any = estimator
+    mean: Tensor | float = 0.0
+    std: Tensor | float = 1.0
+    if _is("sklearn.pipeline", "Pipeline", found) and len(found.steps) == 2:
+        scaler, found = (step for _, step in found.steps)
+        if not _is("sklearn.preprocessing", "StandardScaler", scaler):
+            rule = "a pipeline of a StandardScaler and an MLPClassifier"
+            raise TypeError(sentence("estimator", rule, estimator))
+        if not hasattr(scaler, "scale_"):
+            raise ValueError(sentence("estimator", "fitted", estimator, "call its fit first"))
+        mean = torch.as_tensor(scaler.mean_) if scaler.with_mean else 0.0
+        std = torch.as_tensor(scaler.scale_) if scaler.with_std else 1.0
+    if not _is("sklearn.neural_network", "MLPClassifier", found):
+        rule = "a fitted sklearn.neural_network.MLPClassifier"
+        raise TypeError(sentence("estimator", rule, estimator))
+    if not hasattr(found, "coefs_"):
+        raise ValueError(sentence("estimator", "fitted", estimator, "call its fit first"))
+    return SoftmaxClassifier(
+        _network(found, dtype), classes=[str(name) for name in found.classes_], mean=mean, std=std
+    )
+
+
+def _is(module: str, name: str, value: object) -> bool:
+    """Return whether a value is of a class of scikit-learn, without importing it to find out."""
+    loaded = sys.modules.get(module)
+    return loaded is not None and isinstance(value, getattr(loaded, name))
+
+
+def _network(estimator: Any, dtype: torch.dtype) -> MLP:
+    weights = [torch.as_tensor(coefs).T for coefs in estimator.coefs_]
+    biases = [torch.as_tensor(intercepts) for intercepts in estimator.intercepts_]
+    is_binary = estimator.out_activation_ == "logistic" and len(estimator.classes_) == 2
+    if estimator.out_activation_ == "logistic":
+        if not (is_binary and estimator.n_outputs_ == 1):
+            rule = "a classifier into one of several classes"
+            found = f"a multi-label one of {estimator.n_outputs_} outputs"
+            raise ValueError(sentence("estimator", rule, found))
+        weights[-1] = torch.cat([-weights[-1] / 2, weights[-1] / 2])
+        biases[-1] = torch.cat([-biases[-1] / 2, biases[-1] / 2])
+    network = MLP(
+        weights[0].shape[1],
+        [len(weight) for weight in weights[:-1]],
+        len(weights[-1]),
+        activation=_ACTIVATIONS[estimator.activation],
+        dtype=dtype,
+        device="cpu",
+        generator=torch.Generator().manual_seed(0),  # drawn, then replaced
+    )
+    assert network.head is not None, "out_features is given"
+    linears = [*(layer.linear for layer in network.layers), network.head]
+    with torch.no_grad():
+        for linear, weight, bias in zip(linears, weights, biases, strict=True):
+            linear.weight.copy_(weight)
+            linear.bias.copy_(bias)
+    return network

@@ -1,0 +1,94 @@
+"""scikit-learn's fitted networks say the same as SoftmaxClassifiers."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from mlpkit.interop import from_sklearn
+
+exceptions = importlib.import_module("sklearn.exceptions")  # it has no types
+neural_network = importlib.import_module("sklearn.neural_network")
+preprocessing = importlib.import_module("sklearn.preprocessing")
+pipeline = importlib.import_module("sklearn.pipeline")
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(80, 5)) * 3.0 + 1.0
+TARGETS = {
+    "binary": X[:, 0] > 1.0,
+    "three names": np.array(["low", "middle", "high"])[np.digitize(X[:, 1], [-1.0, 2.0])],
+}
+
+
+def fit(estimator: Any, targets: object) -> Any:
+    """Fit an estimator; whether it has converged does not matter here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
+        return estimator.fit(X, targets)
+
+
+def network(activation: str = "relu", **options: object) -> Any:
+    """Return an estimator that gets far from its start."""
+    return neural_network.MLPClassifier(
+        (7, 4), activation=activation, solver="lbfgs", max_iter=50, random_state=0, **options
+    )
+
+
+@pytest.mark.parametrize("activation", ["identity", "logistic", "relu", "tanh"])
+@pytest.mark.parametrize("target", list(TARGETS))
+def test_probabilities_are_scikit_learns(activation: str, target: str) -> None:
+    """Probabilities equal to 1e-6, the classes by name, with weights in float64 or float32."""
+    estimator = fit(network(activation, alpha=1.0), TARGETS[target])
+    expected = estimator.predict_proba(X)
+    for dtype, atol in ((torch.float64, 1e-6), (torch.float32, 1e-5)):
+        model = from_sklearn(estimator, dtype=dtype)
+        assert model.classes == tuple(str(name) for name in estimator.classes_)
+        found = model.predict_proba(torch.from_numpy(X))
+        np.testing.assert_allclose(found.numpy(), expected, rtol=0, atol=atol)
+        names = [model.classes[index] for index in model.predict(torch.from_numpy(X))]
+        assert names == [str(name) for name in estimator.predict(X)]
+    assert expected.std() > 0.05, "the inputs must matter"
+
+
+def test_binary_logits_differ_by_the_logistic_output() -> None:
+    """Minus and plus half of scikit-learn's one output."""
+    estimator = fit(network(), TARGETS["binary"])
+    logits = from_sklearn(estimator, dtype=torch.float64)(torch.from_numpy(X)).detach()
+    positive = estimator.predict_proba(X)[:, 1]
+    inside = (positive > 1e-6) & (positive < 1 - 1e-6)
+    expected = np.log(positive[inside] / (1 - positive[inside]))
+    difference = (logits[:, 1] - logits[:, 0]).numpy()[inside]
+    np.testing.assert_allclose(difference, expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("with_mean", "with_std"), [(True, True), (False, True), (True, False)])
+def test_a_pipeline_brings_its_scaler(with_mean: bool, with_std: bool) -> None:
+    """The scaler's mean and scale become the preprocessing."""
+    scaler = preprocessing.StandardScaler(with_mean=with_mean, with_std=with_std)
+    both = fit(pipeline.make_pipeline(scaler, network()), TARGETS["three names"])
+    found = from_sklearn(both).predict_proba(torch.from_numpy(X))
+    np.testing.assert_allclose(found.numpy(), both.predict_proba(X), rtol=0, atol=1e-4)
+
+
+def test_what_cannot_come_in() -> None:
+    """Another estimator, one that is not fitted, and one of several labels."""
+    with pytest.raises(TypeError, match=r"estimator must be a fitted .*MLPClassifier, got 3"):
+        from_sklearn(3)
+    with pytest.raises(TypeError, match=r"estimator must be a fitted .*got MLPRegressor"):
+        from_sklearn(neural_network.MLPRegressor())
+    with pytest.raises(ValueError, match=r"estimator must be fitted, got MLPClassifier"):
+        from_sklearn(neural_network.MLPClassifier())
+    scaler, maxabs = preprocessing.StandardScaler(), preprocessing.MaxAbsScaler()
+    classifier = neural_network.MLPClassifier()
+    with pytest.raises(ValueError, match=r"estimator must be fitted, got Pipeline"):
+        from_sklearn(pipeline.make_pipeline(scaler, classifier))
+    with pytest.raises(TypeError, match=r"must be a pipeline of a StandardScaler"):
+        from_sklearn(pipeline.make_pipeline(maxabs, classifier))
+    labels = np.stack([X[:, 0] > 0, X[:, 1] > 0], axis=1)
+    with pytest.raises(ValueError, match=r"estimator must be .* got 'a multi-label one of 2"):
+        from_sklearn(fit(network(), labels))
