@@ -16,6 +16,8 @@ from mlpkit.data import LabeledTensors, mnist
 from mlpkit.demo import write_demo
 from mlpkit.nn import MLP
 
+pytestmark = pytest.mark.browser
+
 DIGITS = tuple("0123456789")
 LIES, STANDS = "a lying <b>line</b>", "a standing line"
 STANDING = [(0.5, 0.2), (0.5, 0.8)]

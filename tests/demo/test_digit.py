@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 import mlpkit.demo
-from mlpkit.data._images import center_digit
+from mlpkit.data import center_digit
 
 RunNode = Callable[..., object]
 Ink = npt.NDArray[np.float64]
