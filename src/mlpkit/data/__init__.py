@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlpkit.data._augment import Augmentation
+from mlpkit.data._augment import Augmentation, uniform_draws
 from mlpkit.data._batches import Batch, Batches
 from mlpkit.data._catalog import DataFile, DatasetName, EmnistSplit, SetInfo, info
 from mlpkit.data._compose import Compose
@@ -54,5 +54,6 @@ __all__ = [
     "mnist",
     "qmnist",
     "read_idx",
+    "uniform_draws",
     "write_idx",
 ]

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 
 from mlpkit._checks import sentence
+from mlpkit.data._counter_random import derive, uniforms
+
+_STREAM = 0xD8A5
 
 
 class Augmentation(Protocol):
@@ -27,6 +30,31 @@ class Augmentation(Protocol):
                 image should depend on seed, epoch and its index alone.
         """
         ...
+
+
+def uniform_draws(indices: Tensor, count: int, *, seed: int, epoch: int) -> Tensor:
+    """Draw numbers for each image as a function of seed, epoch and its index alone.
+
+    For augmentations of one's own: whatever the batch, an image gets the same numbers.
+
+    Args:
+        indices: Position of each image in its data set, int64, shape (n,).
+        count: Numbers for each image.
+        seed: Seed of the run.
+        epoch: Epoch, counted from 0.
+
+    Returns:
+        Uniform in (0, 1), float64, shape (n, count), on the device of ``indices``.
+
+    Example:
+        >>> import torch
+        >>> from mlpkit.data import uniform_draws
+        >>> together = uniform_draws(torch.tensor([5, 7]), 3, seed=0, epoch=1)
+        >>> alone = uniform_draws(torch.tensor([7]), 3, seed=0, epoch=1)
+        >>> torch.equal(together[1:], alone)
+        True
+    """
+    return uniforms(derive(seed, _STREAM, epoch), indices, count)
 
 
 def image_planes(images: Tensor) -> Tensor:
