@@ -215,7 +215,7 @@ def check(path: Path, name: str) -> None:
 def fetched(urls: list[str], target: Path) -> None:
     """Fetch, impatient only where an answer is meant to take too long."""
     slow = any(kind in urls[0] for kind in ("silent", "stalling", "trickling"))
-    timeout = 1.0 if slow else 20.0
+    timeout = 2.0 if slow else 30.0
     fetch(urls, target, check=check, max_bytes=MAX_BYTES, advice=ADVICE, timeout=timeout)
 
 
