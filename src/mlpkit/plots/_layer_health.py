@@ -1,0 +1,159 @@
+"""Saturation, dead units and the flow of gradients, layer by layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mlpkit._checks import sentence
+from mlpkit.nn import ActivationStatistics
+from mlpkit.plots._style import Appearance, Look, dress, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = ["layer_health"]
+
+
+def layer_health(
+    statistics: ActivationStatistics
+    | Sequence[ActivationStatistics]
+    | Mapping[int, ActivationStatistics],
+    *,
+    appearance: Appearance = "light",
+) -> Figure:
+    """Draw saturated values, dead units and the gradient gain of every hidden layer.
+
+    Of one measurement, bars for each layer; of several, a line for each layer, from dark (first)
+    to bright (last).
+
+    Args:
+        statistics: What :func:`mlpkit.nn.activation_statistics` gave; a sequence of them counts as
+            measured after epoch 1, 2, and so on; a mapping says after which epoch each was.
+        appearance: ``"light"`` or ``"dark"`` paper.
+
+    Raises:
+        TypeError: If ``statistics`` is something else.
+        ValueError: If there is none, or the measurements are of networks with other layers.
+        MissingDependencyError: If matplotlib is not installed.
+
+    Example:
+        >>> import torch
+        >>> from mlpkit.nn import MLP, activation_statistics
+        >>> from mlpkit.plots import layer_health
+        >>> statistics = activation_statistics(MLP(4, (8, 8), 2), torch.randn(32, 4))
+        >>> figure = layer_health(statistics)
+        >>> [label.get_text() for label in figure.axes[0].get_yticklabels()]
+        ['layers.0', 'layers.1']
+    """
+    if isinstance(statistics, ActivationStatistics):
+        _check({1: statistics})
+        return _snapshot(statistics, appearance)
+    if isinstance(statistics, Mapping):
+        by_epoch = dict(sorted(statistics.items()))
+    elif isinstance(statistics, Sequence):
+        by_epoch = dict(enumerate(statistics, start=1))
+    else:
+        raise TypeError(sentence("statistics", "ActivationStatistics, one or many", statistics))
+    _check(by_epoch)
+    return _over_epochs(by_epoch, appearance)
+
+
+def _check(by_epoch: Mapping[int, ActivationStatistics]) -> None:
+    if not all(isinstance(found, ActivationStatistics) for found in by_epoch.values()):
+        raise TypeError(sentence("statistics", "ActivationStatistics, one or many", by_epoch))
+    layers = {tuple(layer.name for layer in found.layers) for found in by_epoch.values()}
+    if len(layers) != 1 or () in layers:
+        rule = "at least one measurement, all of the same hidden layers"
+        raise ValueError(sentence("statistics", rule, sorted(layers)))
+
+
+def _snapshot(statistics: ActivationStatistics, appearance: Appearance) -> Figure:
+    from matplotlib.container import BarContainer
+
+    layers = statistics.layers
+    figure, look = new_figure(9.0, 1.5 + 0.6 * len(layers), appearance)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.4, 1))
+    places = np.arange(len(layers))
+    left.barh(
+        places - 0.19,
+        [100 * layer.saturated for layer in layers],
+        height=0.36,
+        color=look.series[0],
+        label=f"saturated values (derivative below {statistics.threshold:g})",
+    )
+    left.barh(
+        places + 0.19,
+        [100 * layer.dead for layer in layers],
+        height=0.36,
+        color=look.series[1],
+        label="dead units",
+    )
+    left.set_yticks(places, [layer.name for layer in layers])
+    left.invert_yaxis()
+    left.set_xlim(0, 112)  # room for the figures at the bars
+    left.set_xticks(range(0, 101, 20))
+    left.set_xlabel("share [%]")
+    dress(left, look, title=f"Saturation, {statistics.num_examples:,} examples")
+    right.barh(places, [layer.gradient_gain for layer in layers], height=0.5, color=look.series[0])
+    right.axvline(1.0, color=look.quiet, linewidth=1.2, linestyle="--")
+    right.set_xlim(left=0, right=max(1.1, *(1.1 * layer.gradient_gain for layer in layers)))
+    right.set_xlabel("gradient gain of the activation [1]")
+    dress(right, look, title="What passes back (1: all)")
+    for bars in left.containers:
+        assert isinstance(bars, BarContainer)
+        left.bar_label(bars, fmt="%.1f %%", padding=3, fontsize=8, color=look.ink)
+    for axes in (left, right):
+        axes.grid(visible=False, axis="y")
+    _legend(figure, left, look, columns=2)
+    return figure
+
+
+def _over_epochs(by_epoch: Mapping[int, ActivationStatistics], appearance: Appearance) -> Figure:
+    from matplotlib import colormaps
+    from matplotlib.ticker import MaxNLocator
+
+    figure, look = new_figure(10.0, 3.6, appearance)
+    all_axes = figure.subplots(1, 3)
+    epochs = list(by_epoch)
+    names = [layer.name for layer in next(iter(by_epoch.values())).layers]
+    low, high = (0.05, 0.8) if appearance == "light" else (0.35, 1.0)
+    colours = colormaps["cividis"](np.linspace(low, high, len(names)))
+    for index, name in enumerate(names):
+        layers = [found.layers[index] for found in by_epoch.values()]
+        columns = (
+            [100 * layer.saturated for layer in layers],
+            [100 * layer.dead for layer in layers],
+            [layer.gradient_gain for layer in layers],
+        )
+        for axes, values in zip(all_axes, columns, strict=True):
+            axes.plot(
+                epochs, values, "o-", markersize=3, linewidth=1.8, color=colours[index], label=name
+            )
+    titles = ("Saturated values", "Dead units", "Gradient gain")
+    labels = ("share of all values [%]", "share of all units [%]", "gradient gain [1]")
+    for axes, title, label in zip(all_axes, titles, labels, strict=True):
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        top = max(1.0, 1.08 * axes.dataLim.y1)
+        axes.set_ylim(bottom=-0.02 * top, top=top)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        dress(axes, look, title=title)
+    _legend(figure, all_axes[0], look, columns=6)
+    return figure
+
+
+def _legend(figure: Figure, axes: Axes, look: Look, *, columns: int) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(
+        handles,
+        labels,
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        labelcolor=look.ink,
+        fontsize=9,
+    )

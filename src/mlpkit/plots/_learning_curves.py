@@ -1,0 +1,168 @@
+"""Loss and error of one training, or of several, epoch by epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Literal
+
+from mlpkit._checks import sentence
+from mlpkit.plots._style import Appearance, Look, dress, new_figure
+from mlpkit.training import EpochRow, History
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+__all__ = ["learning_curves"]
+
+_LOG_FROM = 10.0  # from this ratio of largest to smallest loss on, a linear axis hides the end
+
+
+def learning_curves(
+    runs: History | Mapping[str, History], *, appearance: Appearance = "light"
+) -> Figure:
+    """Draw the loss, and where there is one the validation error, over the epochs.
+
+    Training is dashed, validation solid; epochs count from 1, as the command line prints them.
+    The axis of the loss is logarithmic where the losses span a factor of ten.
+
+    Args:
+        runs: The history of one training, or several by name.
+        appearance: ``"light"`` or ``"dark"`` paper.
+
+    Raises:
+        TypeError: If ``runs`` is something else.
+        ValueError: If there is no run, or one without an epoch.
+        MissingDependencyError: If matplotlib is not installed.
+
+    Example:
+        >>> from mlpkit.plots import learning_curves
+        >>> from mlpkit.training import EpochRow, History
+        >>> history = History(
+        ...     EpochRow(epoch=e, step=e, lr=0.1, train_loss=2.0**-e, seconds=1.0,
+        ...              examples_per_second=1.0, val_loss=1.5**-e, val_error=0.1 / (e + 1))
+        ...     for e in range(5)
+        ... )
+        >>> figure = learning_curves(history)
+        >>> [axes.get_ylabel() for axes in figure.axes]
+        ['loss', 'error [%]']
+    """
+    named = _checked(runs)
+    rows = [row for history in named.values() for row in history]
+    panels = 2 if any(row.val_error is not None for row in rows) else 1
+    figure, look = new_figure(5.0 * panels, 3.6, appearance)
+    all_axes = figure.subplots(1, panels, squeeze=False)[0]
+    is_classifier = any(row.val_accuracy is not None for row in rows)
+    _loss_panel(all_axes[0], named, look, "loss [nats]" if is_classifier else "loss")
+    if panels == 2:
+        _error_panel(all_axes[1], named, look)
+    figure.legend(
+        handles=_legend(named, look, with_validation=any(row.val_loss is not None for row in rows)),
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        labelcolor=look.ink,
+        fontsize=9,
+    )
+    return figure
+
+
+def _checked(runs: History | Mapping[str, History]) -> Mapping[str, History]:
+    if not isinstance(runs, History | Mapping):
+        raise TypeError(sentence("runs", "a History or histories by name", runs))
+    named = {"": runs} if isinstance(runs, History) else runs
+    if not named or not all(len(history) for history in named.values()):
+        rule = "at least one history, none without an epoch"
+        raise ValueError(sentence("runs", rule, {name: len(h) for name, h in named.items()}))
+    return named
+
+
+def _colours(named: Mapping[str, History], look: Look) -> tuple[str, ...]:
+    """Return a colour for each run."""
+    return tuple(look.series[index % len(look.series)] for index in range(len(named)))
+
+
+def _line(
+    axes: Axes, history: History, value: Callable[[EpochRow], float | None], colour: str, style: str
+) -> None:
+    """Draw the epochs that have the value."""
+    found = [(row.epoch + 1, number) for row in history if (number := value(row)) is not None]
+    if found:
+        axes.plot(
+            [epoch for epoch, _ in found],
+            [number for _, number in found],
+            color=colour,
+            linestyle=style,
+            linewidth=1.8,
+            marker="o" if len(found) == 1 else "",
+            markersize=5,
+        )
+
+
+def _loss_panel(axes: Axes, named: Mapping[str, History], look: Look, label: str) -> None:
+    from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+    for colour, history in zip(_colours(named, look), named.values(), strict=True):
+        alone = len(named) == 1
+        _line(axes, history, lambda row: row.train_loss, look.series[1] if alone else colour, "--")
+        _line(axes, history, lambda row: row.val_loss, colour, "-")
+    losses = [
+        loss
+        for history in named.values()
+        for row in history
+        for loss in (row.train_loss, row.val_loss)
+        if loss is not None
+    ]
+    if min(losses) > 0.0 and max(losses) / min(losses) >= _LOG_FROM:
+        axes.set_yscale("log")
+        wide = max(losses) / min(losses) > 1e3
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("epoch")
+    axes.set_ylabel(label)
+    dress(axes, look, title="Loss")
+
+
+def _error_panel(axes: Axes, named: Mapping[str, History], look: Look) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    for colour, history in zip(_colours(named, look), named.values(), strict=True):
+        _line(
+            axes,
+            history,
+            lambda row: None if row.val_error is None else 100 * row.val_error,
+            colour,
+            "-",
+        )
+    best, epoch, name = min(
+        (row.val_error, row.epoch + 1, name)
+        for name, history in named.items()
+        for row in history
+        if row.val_error is not None
+    )
+    where = f"epoch {epoch}" if len(named) == 1 else f"{name}, epoch {epoch}"
+    axes.plot([epoch], [100 * best], "o", color=look.ink, markersize=5, zorder=3, clip_on=False)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("error [%]")
+    dress(axes, look, title=f"Validation error, best {100 * best:.2f} % ({where})")
+
+
+def _legend(named: Mapping[str, History], look: Look, *, with_validation: bool) -> list[Line2D]:
+    """Return what the colours and the dashes mean."""
+    from matplotlib.lines import Line2D
+
+    def entry(label: str, colour: str, style: Literal["-", "--"]) -> Line2D:
+        return Line2D([], [], label=label, color=colour, linestyle=style, linewidth=1.8)
+
+    alone = len(named) == 1
+    colours = zip(_colours(named, look), named, strict=True)
+    runs = [] if alone else [entry(name, colour, "-") for colour, name in colours]
+    kinds = [entry("training", look.series[1] if alone else look.quiet, "--")]
+    if with_validation:
+        kinds.append(entry("validation", look.series[0] if alone else look.quiet, "-"))
+    return runs + kinds

@@ -1,0 +1,89 @@
+"""How every picture looks: paper, ink and colours, without a word to matplotlib's global state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from mlpkit._checks import one_of
+from mlpkit.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+
+__all__ = ["BLUE", "VERMILLION", "Appearance", "Look", "blend", "dress", "new_figure"]
+
+Appearance: TypeAlias = Literal["light", "dark"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """The colours of a picture, as hexadecimal RGB; ``series`` are those of lines and bars."""
+
+    paper: str
+    ink: str
+    quiet: str
+    grid: str
+    series: tuple[str, ...]
+
+
+# Okabe and Ito (2008), Color Universal Design: told apart whatever the colour vision. Its yellow
+# and its black are left out: one is lost on white paper, the other on black.
+BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
+SKY, ORANGE, PURPLE = "#56b4e9", "#e69f00", "#cc79a7"
+
+LOOKS: Mapping[Appearance, Look] = {
+    "light": Look(
+        paper="#ffffff",
+        ink="#141c2b",
+        quiet="#55617a",
+        grid="#e3e7ee",
+        series=(BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY),
+    ),
+    "dark": Look(
+        paper="#141b28",
+        ink="#edf1f8",
+        quiet="#a0adc3",
+        grid="#2a3549",
+        series=(SKY, ORANGE, GREEN, PURPLE, VERMILLION, BLUE),
+    ),
+}
+
+
+def new_figure(width: float, height: float, appearance: Appearance) -> tuple[Figure, Look]:
+    """Return an empty figure of a size in inches, laid out without overlap, and its look."""
+    look = LOOKS[one_of("appearance", appearance, get_args(Appearance))]
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingDependencyError(
+            "mlpkit.plots needs matplotlib, which cannot be imported; pip install 'mlpkit[plot]'"
+        ) from error
+    figure = Figure(figsize=(width, height), facecolor=look.paper, dpi=120)
+    figure.set_layout_engine("constrained", w_pad=0.1, h_pad=0.06)
+    return figure, look
+
+
+def dress(axes: Axes, look: Look, *, title: str = "", grid: bool = True) -> None:
+    """Give axes their colours: quiet frame and ticks, a title flush left."""
+    axes.set_facecolor(look.paper)
+    axes.set_title(title, loc="left", color=look.ink, fontsize=10, fontweight="bold")
+    axes.xaxis.label.set_color(look.ink)
+    axes.yaxis.label.set_color(look.ink)
+    axes.tick_params(which="both", colors=look.quiet, labelcolor=look.ink, labelsize=9)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(look.quiet)
+    if grid:
+        axes.grid(visible=True, color=look.grid, linewidth=0.8)
+        axes.set_axisbelow(True)
+
+
+def blend(*colours: str) -> LinearSegmentedColormap:
+    """Return a colour map that goes evenly through the colours."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("mlpkit", list(colours))

@@ -1,0 +1,87 @@
+"""Reliability against the metric of the trainer, against scipy, and as drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from matplotlib.lines import Line2D
+from scipy.stats import binomtest
+
+from mlpkit.plots import calibration, reliability
+from mlpkit.training import ClassificationMetrics
+
+
+def xs(line: Line2D) -> npt.NDArray[np.float64]:
+    """Return where the points of a line stand along x."""
+    return np.asarray(line.get_xdata(), dtype=np.float64)
+
+
+def ys(line: Line2D) -> npt.NDArray[np.float64]:
+    """Return where the points of a line stand along y."""
+    return np.asarray(line.get_ydata(), dtype=np.float64)
+
+
+def example(count: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits and targets."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(count, 4, generator=generator, dtype=torch.float64)
+    return logits, torch.randint(0, 4, (count,), generator=generator)
+
+
+@pytest.mark.parametrize("num_bins", [1, 10, 15])
+def test_the_error_is_that_of_the_metric(num_bins: int) -> None:
+    """The sum over bins, computed in another place."""
+    logits, targets = example()
+    metrics = ClassificationMetrics(num_bins=num_bins)
+    metrics.update(logits, targets)
+    found = reliability(logits.softmax(-1), targets, num_bins=num_bins)
+    expected = metrics.compute().calibration_error
+    assert found.calibration_error == pytest.approx(expected, abs=1e-12)
+    assert sum(b.count for b in found.bins) == found.num_examples == 400
+
+
+def test_bins_against_a_loop() -> None:
+    """Counts, means and Wilson's intervals, example by example."""
+    logits, targets = example()
+    probabilities = logits.softmax(-1)
+    confidence, predicted = probabilities.max(-1)
+    for found in reliability(probabilities, targets, num_bins=10).bins:
+        inside = [
+            index for index in range(400) if found.lower < float(confidence[index]) <= found.upper
+        ]
+        right = sum(int(predicted[index] == targets[index]) for index in inside)
+        assert found.count == len(inside)
+        assert found.accuracy == right / len(inside)
+        mean = np.mean([float(confidence[index]) for index in inside])
+        assert found.confidence == pytest.approx(float(mean), rel=1e-12)
+        interval = binomtest(right, len(inside)).proportion_ci(method="wilson")
+        assert found.interval == pytest.approx((interval.low, interval.high), abs=1e-12)
+
+
+def test_the_diagram_shows_the_bins() -> None:
+    """Points at confidence and accuracy in per cent; bars at the shares of the examples."""
+    logits, targets = example()
+    found = reliability(logits.softmax(-1), targets, num_bins=10)
+    above, below = calibration(logits.softmax(-1), targets, num_bins=10).axes
+    points = above.get_lines()[1]
+    np.testing.assert_allclose(xs(points), [100 * b.confidence for b in found.bins])
+    np.testing.assert_allclose(ys(points), [100 * b.accuracy for b in found.bins])
+    heights = [patch.get_height() for patch in below.patches]  # type: ignore[attr-defined]  # bars
+    np.testing.assert_allclose(heights, [b.count / 4 for b in found.bins])
+    assert f"{100 * found.calibration_error:.2f} %" in above.get_title(loc="left")
+    assert (above.get_ylabel(), below.get_ylabel()) == ("accuracy [%]", "examples [%]")
+
+
+def test_mistakes_are_explained() -> None:
+    """Logits, soft targets and no example are refused."""
+    logits, targets = example()
+    with pytest.raises(ValueError, match=r"probabilities must be in \[0, 1\].*softmax"):
+        reliability(logits, targets)
+    with pytest.raises(ValueError, match=r"targets must be class indices of shape \(400,\)"):
+        reliability(logits.softmax(-1), targets.double())
+    with pytest.raises(ValueError, match=r"at least one example, got \(0, 4\)"):
+        reliability(logits[:0], targets[:0])
+    with pytest.raises(ValueError, match="num_bins must be a positive integer, got 0"):
+        reliability(logits.softmax(-1), targets, num_bins=0)

@@ -1,0 +1,58 @@
+"""The pictures of the first layer are its weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from matplotlib.colors import to_rgba
+
+from mlpkit import MLP, SoftmaxClassifier
+from mlpkit.data import digits
+from mlpkit.plots import first_layer_weights
+
+
+@pytest.mark.parametrize("count", [5, 48])
+@pytest.mark.parametrize("hidden", [(12,), ()])
+def test_each_tile_is_a_row_of_the_matrix(hidden: tuple[int, ...], count: int) -> None:
+    """Tiles in order with NaN between them, on a scale symmetric about 0."""
+    model = SoftmaxClassifier.for_data(digits().train, hidden)
+    first = model.network.layers[0].linear if hidden else model.network.head
+    assert first is not None
+    rows = first.weight.detach()[:count].reshape(-1, 8, 8)
+    axes = first_layer_weights(model, count=count).axes[0]
+    (image,) = axes.get_images()
+    sheet: npt.NDArray[np.float32] = np.ma.filled(np.ma.asarray(image.get_array()), np.nan)
+    columns = sheet.shape[1] // 9
+    for index, row in enumerate(rows):
+        top, left = index // columns * 9 + 1, index % columns * 9 + 1
+        np.testing.assert_array_equal(sheet[top : top + 8, left : left + 8], row)
+    assert np.isfinite(sheet).sum() == rows.numel()
+    limit = float(rows.abs().max())
+    assert image.get_clim() == pytest.approx((-limit, limit))
+    total = 12 if hidden else 10
+    expected = (
+        f"Weights of the first layer, units 0 to {min(count, total) - 1} of {total}"
+        if hidden
+        else "Template of each class: " + ", ".join("0123456789"[:count])
+    )
+    assert axes.get_title(loc="left") == expected
+
+
+def test_zero_has_the_colour_of_the_paper() -> None:
+    """The scale diverges from the paper: nothing is seen where there is no weight."""
+    model = SoftmaxClassifier.for_data(digits().train, (4,))
+    torch.nn.init.zeros_(model.network.layers[0].linear.weight)
+    figure = first_layer_weights(model, appearance="dark")
+    (image,) = figure.axes[0].get_images()
+    np.testing.assert_allclose(
+        image.to_rgba(np.zeros(1))[0], to_rgba(figure.get_facecolor()), atol=0.02
+    )
+
+
+def test_what_is_no_picture_is_refused() -> None:
+    """A vector of features has no shape to draw."""
+    model = SoftmaxClassifier(MLP(4, (3,), 2), classes=("a", "b"))
+    with pytest.raises(ValueError, match=r"model.input_shape must be \(H, W\), got \(4,\)"):
+        first_layer_weights(model)
