@@ -172,6 +172,11 @@ REFUSED = [
     ),
     (nn.Sequential(nn.Linear(4, 3), Maxout(2), nn.Linear(1, 2)), r"sequential\.0 .*multiple of 2"),
     (nn.Sequential(nn.Flatten(0), nn.Linear(4, 3)), r"sequential\.0 must be a Flatten of all axes"),
+    (nn.Sequential(nn.Linear(4, 4), nn.GLU(0), nn.Linear(2, 2)), r"sequential\.1 must be a GLU of"),
+    (
+        nn.Sequential(nn.Linear(4, 4), nn.PReLU(2), nn.Linear(4, 2)),
+        r"sequential\.1 must be a PReLU with one slope",
+    ),
     (_Reversed(nn.Linear(4, 4), nn.ReLU()), r"sequential must be a Sequential that runs its parts"),
     (
         nn.Sequential(

@@ -1,0 +1,96 @@
+"""A classifier as other programs run it: raw inputs in, logits and probabilities out."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mlpkit._checks import sentence
+from mlpkit.classifier import SoftmaxClassifier
+
+__all__ = ["INPUT", "OUTPUTS", "Deployed", "any_number_shapes", "raw_examples", "sample_batch"]
+
+INPUT = "input"
+OUTPUTS = ("logits", "probabilities")
+INPUT_DTYPES = (torch.uint8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float64)
+NUM_RANDOM_EXAMPLES = 32
+
+
+class Deployed(nn.Module):
+    """A copy of a classifier on the CPU, in float32 and in eval mode, for one form of input.
+
+    Args:
+        model: The classifier, which stays as it is.
+    """
+
+    def __init__(self, model: SoftmaxClassifier) -> None:
+        super().__init__()
+        model = copy.deepcopy(model).cpu().eval()
+        for module in list(model.modules()):
+            if isinstance(module, nn.RMSNorm) and module.eps is None:
+                # its default is the machine epsilon of what comes in, which float() would change
+                module.eps = torch.finfo(next(model.network.parameters()).dtype).eps
+            for name, part in module.named_children():
+                if isinstance(part, nn.RReLU):  # which no exporter knows; in eval mode they agree
+                    setattr(module, name, nn.LeakyReLU((part.lower + part.upper) / 2))
+        self.model = model.float()
+        self.requires_grad_(requires_grad=False)
+        self.eval()
+
+    def forward(self, input: Tensor) -> tuple[Tensor, Tensor]:  # noqa: A002 - its name in the file
+        """Return logits and probabilities of raw inputs of shape ``(N, *input_shape)``."""
+        # model.standardize compares shapes in order to take several, which would fix N here
+        features = input.flatten(1).to(self.model.mean.dtype)
+        logits = self.model.network((features - self.model.mean) / self.model.std)
+        return logits, torch.softmax(logits / self.model.temperature, -1)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, input: Tensor) -> tuple[Tensor, Tensor]: ...  # noqa: A002
+
+
+def raw_examples(model: SoftmaxClassifier, examples: Tensor | None) -> Tensor:
+    """Return checked raw inputs ``(N, *input_shape)`` on the CPU; random ones for None.
+
+    Random ones are spread as the model's mean and standard deviation say: uint8 where the model
+    takes pictures (an input shape of two axes or more), else float32.
+    """
+    if not isinstance(model, SoftmaxClassifier):
+        raise TypeError(sentence("model", "a SoftmaxClassifier", model))
+    if examples is None:
+        return _random_examples(model)
+    if not isinstance(examples, Tensor):
+        raise TypeError(sentence("examples", "a tensor of raw inputs or None", examples))
+    if examples.dtype not in INPUT_DTYPES:
+        rule = f"of dtype {', '.join(str(dtype) for dtype in INPUT_DTYPES)}"
+        raise TypeError(sentence("examples", rule, examples.dtype))
+    fits = examples.ndim > 1 and len(examples) > 0
+    if not (fits and examples.shape[1:] in (model.input_shape, (1, *model.input_shape))):
+        expected = ", ".join(["N", *(str(size) for size in model.input_shape)])
+        raise ValueError(
+            sentence("examples", f"of shape ({expected}), N at least 1", tuple(examples.shape))
+        )
+    return examples.detach().cpu().reshape(-1, *model.input_shape)
+
+
+def _random_examples(model: SoftmaxClassifier) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    shape = (NUM_RANDOM_EXAMPLES, model.network.in_features)
+    spread = torch.randn(shape, generator=generator)
+    values = model.mean.detach().cpu().float() + spread * model.std.detach().cpu().float()
+    if len(model.input_shape) > 1:
+        values = values.round().clamp(0, 255).to(torch.uint8)
+    return values.reshape(-1, *model.input_shape)
+
+
+def sample_batch(raw: Tensor) -> Tensor:
+    """Return what to trace the program with: an exporter would take a size of 1 for a constant."""
+    return raw[torch.arange(2) % len(raw)]
+
+
+def any_number_shapes() -> dict[str, dict[int, object]]:
+    """Return what leaves the number of examples open."""
+    return {INPUT: {0: torch.export.Dim("N")}}

@@ -1,0 +1,168 @@
+"""The ONNX file computes what the classifier computes, judged by onnxruntime."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import torch
+from tests.export.classifiers import DIGITS, NAMES, NORMS, by_name, classifier
+from torch import Tensor
+
+from mlpkit.classifier import SoftmaxClassifier
+from mlpkit.data import digits
+from mlpkit.errors import ArtefactError, MissingDependencyError
+from mlpkit.export import _onnx, export_onnx
+from mlpkit.export._deployed import Deployed
+from mlpkit.nn import MLP, ActivationConfig, NormName
+
+TOLERANCE = 1e-5
+GROUPS = [NAMES[start::4] for start in range(4)]
+
+
+@pytest.fixture
+def _onnx_installed() -> None:
+    """Skip where the extra is not installed; what needs no onnx is tested everywhere."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra mlpkit[onnx] is not installed")
+
+
+def run_onnx(path: Path, inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Return logits and probabilities that onnxruntime computes."""
+    session = importlib.import_module("onnxruntime").InferenceSession(path)
+    logits, probabilities = session.run(["logits", "probabilities"], {"input": inputs.numpy()})
+    return torch.from_numpy(logits), torch.from_numpy(probabilities)
+
+
+@pytest.mark.usefixtures("_onnx_installed")
+@pytest.mark.parametrize(("names", "norm"), list(zip(GROUPS, NORMS, strict=True)))
+def test_every_activation_and_norm(
+    tmp_path: Path, names: Sequence[str], norm: NormName | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Equal on real digits in batches of any size, one file, and nothing is printed."""
+    model = classifier([by_name(name) for name in NAMES if name in names], norm)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    path = export_onnx(model, tmp_path / "model.onnx")
+    assert capfd.readouterr() == ("", "")
+    assert [found.name for found in tmp_path.iterdir()] == ["model.onnx"]
+    assert model.training  # and the model is as it was
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    model.eval()
+    images = digits().test.inputs[:100]
+    with torch.no_grad():
+        expected = model(images), model.predict_proba(images)
+    for size in (1, 3, 100):
+        logits, probabilities = run_onnx(path, images[:size])
+        torch.testing.assert_close(logits, expected[0][:size], rtol=0, atol=TOLERANCE)
+        torch.testing.assert_close(probabilities, expected[1][:size], rtol=0, atol=TOLERANCE)
+    assert expected[1].std(0).min() > 1e-3, "the images must matter"
+
+
+@pytest.mark.usefixtures("_onnx_installed")
+def test_the_file_tells_the_classes_and_no_path_of_its_maker(tmp_path: Path) -> None:
+    """The class names are metadata; the exporter's stack traces are left out."""
+    path = export_onnx(classifier(), tmp_path / "model.onnx")
+    session = importlib.import_module("onnxruntime").InferenceSession(path)
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(DIGITS)
+    (entry,) = session.get_inputs()
+    assert (entry.type, entry.shape) == ("tensor(uint8)", ["N", 8, 8])
+    assert b".py" not in path.read_bytes()
+
+
+@pytest.mark.usefixtures("_onnx_installed")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_other_precisions_become_float32(tmp_path: Path, dtype: torch.dtype) -> None:
+    """The file computes in float32 what the weights say, with the epsilon of the original norm."""
+    model = classifier(norm="rms", dtype=dtype).eval()
+    images = digits().test.inputs[:20]
+    logits, _ = run_onnx(export_onnx(model, tmp_path / "model.onnx"), images)
+    with torch.no_grad():
+        expected = model(images).float()
+    atol = 2e-2 if dtype == torch.float16 else 1e-5
+    torch.testing.assert_close(logits, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.usefixtures("_onnx_installed")
+def test_examples_give_the_dtype(tmp_path: Path) -> None:
+    """A model of float vectors takes float32; examples of another dtype make it theirs."""
+    model = SoftmaxClassifier(MLP(5, (7,), 3), classes=("a", "b", "c"), mean=1.0, std=2.0)
+    vectors = torch.randn(9, 5)
+    logits, _ = run_onnx(export_onnx(model, tmp_path / "a.onnx"), vectors)
+    with torch.no_grad():
+        torch.testing.assert_close(logits, model(vectors), rtol=0, atol=TOLERANCE)
+    path = export_onnx(model, tmp_path / "b.onnx", examples=vectors.double())
+    torch.testing.assert_close(run_onnx(path, vectors.double())[0], logits)
+
+
+@pytest.mark.usefixtures("_onnx_installed")
+def test_a_wrong_export_is_never_put_at_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where onnxruntime disagrees, the old file stays and no other is left."""
+    path = tmp_path / "model.onnx"
+    path.write_text("old")
+    wrong = Deployed(classifier(["tanh"]))
+    honest = _onnx._onnx_bytes
+    monkeypatch.setattr(_onnx, "_onnx_bytes", lambda _, raw, classes: honest(wrong, raw, classes))
+    with pytest.raises(ArtefactError, match=r"the exported network must equal the original, got"):
+        export_onnx(classifier(["relu"]), path)
+    assert [found.name for found in tmp_path.iterdir()] == ["model.onnx"]
+    assert path.read_text() == "old"
+    export_onnx(classifier(["relu"]), path, verify=False)
+    assert path.stat().st_size > 1000
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
+def test_a_missing_package_is_one_sentence(
+    tmp_path: Path, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It names the package and the command that installs it, before anything is computed."""
+    honest = importlib.import_module
+
+    def without(name: str) -> object:
+        if name == package:
+            raise ModuleNotFoundError(name)
+        return honest("json") if name.startswith("onnx") else honest(name)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+    with pytest.raises(
+        MissingDependencyError, match=rf"needs {package}, .*pip install 'mlpkit\[onnx\]'"
+    ):
+        export_onnx(classifier(), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("examples", "error", "message"),
+    [
+        ([[1]], TypeError, r"examples must be a tensor of raw inputs or None, got \[\[1\]\]"),
+        (torch.zeros(2, 8, 8).bool(), TypeError, r"examples must be of dtype .* got torch.bool"),
+        (torch.zeros(2, 7, 8), ValueError, r"examples must be of shape \(N, 8, 8\).*\(2, 7, 8\)"),
+        (torch.zeros(0, 8, 8), ValueError, r"examples must be .* N at least 1, got \(0, 8, 8\)"),
+        (torch.zeros(8, 8), ValueError, r"examples must be of shape \(N, 8, 8\).*got \(8, 8\)"),
+    ],
+)
+def test_examples_that_do_not_fit(
+    tmp_path: Path, examples: Tensor, error: type[Exception], message: str
+) -> None:
+    """Each mistake is told by name before anything is exported."""
+    with pytest.raises(error, match=message):
+        export_onnx(classifier(), tmp_path / "model.onnx", examples=examples)
+
+
+def test_the_model_must_be_a_classifier(tmp_path: Path) -> None:
+    """A bare network has no preprocessing to include."""
+    network: object = MLP(2, (), 2)
+    with pytest.raises(TypeError, match=r"model must be a SoftmaxClassifier, got MLP"):
+        export_onnx(network, tmp_path / "model.onnx")  # type: ignore[arg-type]  # the mistake
+
+
+def test_rrelu_becomes_its_own_mean() -> None:
+    """In eval mode a randomised leaky ReLU has the middle slope, of its own range."""
+    model = classifier([ActivationConfig("rrelu", lower=0.1, upper=0.9)]).eval()
+    images = digits().test.inputs[:5]
+    with torch.no_grad():
+        torch.testing.assert_close(Deployed(model)(images)[0], model(images))

@@ -1,0 +1,48 @@
+"""The .pt2 program computes what the classifier computes, without mlpkit."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from tests.export.classifiers import NAMES, NORMS, by_name, classifier
+
+from mlpkit.data import digits
+from mlpkit.export import export_pt2
+from mlpkit.nn import NormName
+
+GROUPS = [NAMES[start::4] for start in range(4)]
+
+RUN = """
+import sys
+import torch
+images, expected = torch.load(sys.argv[2])
+for size in (1, 3, 100):
+    _, probabilities = torch.export.load(sys.argv[1]).module()(images[:size])
+    torch.testing.assert_close(probabilities, expected[:size], rtol=0, atol=2e-6)
+assert "mlpkit" not in sys.modules
+"""
+
+
+@pytest.mark.parametrize(("index", "norm"), list(enumerate(NORMS)))
+def test_it_runs_without_mlpkit(
+    tmp_path: Path, index: int, norm: NormName | None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Equal on real digits in batches of any size, in a process that never imports mlpkit."""
+    model = classifier([by_name(name) for name in GROUPS[index]], norm)
+    path = export_pt2(model, tmp_path / "model.pt2")
+    assert capfd.readouterr() == ("", "")
+    images = digits().test.inputs[:100]
+    torch.save((images, model.predict_proba(images)), tmp_path / "expected.pt")
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", RUN, str(path), str(tmp_path / "expected.pt")],
+        check=True,
+    )
+
+
+def test_it_holds_no_path_of_its_maker(tmp_path: Path) -> None:
+    """The exporter's stack traces are left out."""
+    assert b"/mlpkit/" not in export_pt2(classifier(), tmp_path / "model.pt2").read_bytes()
