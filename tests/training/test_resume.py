@@ -15,13 +15,15 @@ from typing import cast
 
 import pytest
 import torch
+import torch.nn.functional as F
 from tests.training.scenario import differences, everything, examples, network, noise, train
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from mlpkit.data import Batches, LabeledTensors
 from mlpkit.errors import ResumeMismatchError
 from mlpkit.training import (
+    BatchLike,
     Callback,
     CheckpointConfig,
     OptimizerConfig,
@@ -186,6 +188,44 @@ def test_a_finished_training_has_nothing_left_to_do(tmp_path: Path) -> None:
     assert result.stop_reason == "completed"
     assert result.state.step == STEPS
     assert differences(first.model.state_dict(), second.model.state_dict()) == []
+
+
+def test_a_kill_between_best_and_last_is_no_dead_end(
+    reference: dict[str, Saved], tmp_path: Path
+) -> None:
+    """With the first best checkpoint there and no last one yet, it goes on from the best."""
+
+    class StopAtBest(Callback):
+        def on_checkpoint(self, trainer: Trainer, path: Path) -> None:  # noqa: ARG002
+            if path.name == "best.pt":
+                raise Stopped
+
+    config = everything(tmp_path, every_steps=1000)
+    with pytest.raises(Stopped):
+        train(config, callbacks=[StopAtBest()])
+    assert [path.name for path in tmp_path.iterdir()] == ["best.pt"]
+    train(config, resume="auto")
+    assert differences(reference, read_checkpoint(tmp_path / "last.pt")) == []
+
+
+def test_the_loss_scale_of_fp16_comes_back(tmp_path: Path) -> None:
+    """Huge losses overflow until the scale is small; a resume must not begin that again."""
+
+    def huge(model: nn.Module, batch: BatchLike) -> Tensor:
+        return 1e3 * F.cross_entropy(model(batch.inputs), batch.targets, reduction="none")
+
+    def fit(name: str, resume: str | None, callbacks: list[Callback]) -> dict[str, Saved]:
+        folder = CheckpointConfig(folder=tmp_path / name, every_steps=1)
+        config = replace(PLAIN, precision="fp16", checkpoints=folder)
+        trainer = Trainer(network(), config, objective=huge, callbacks=callbacks)
+        trainer.fit(examples(), resume=resume)
+        return read_checkpoint(folder.last)
+
+    alone = fit("a", None, [])
+    assert cast("dict[str, float]", alone["scaler"])["scale"] < 2.0**16
+    with pytest.raises(Stopped):
+        fit("b", None, [StopAfter(13)])
+    assert differences(alone, fit("b", "auto", [])) == []
 
 
 def test_more_epochs_go_on_where_the_schedule_allows_it(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -558,10 +559,12 @@ def test_memory_is_flat(steps: int) -> None:
     """A long training needs no more memory at its end than at its beginning."""
     steps = int(os.environ.get("MLPKIT_SOAK_STEPS", steps)) if steps > 4_000 else steps
     resident: list[int] = []
+    blocks: list[int] = []
 
     class Measure(Callback):
         def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002
             gc.collect()
+            blocks.append(sys.getallocatedblocks())
             pages = int(Path("/proc/self/statm").read_text().split()[1])
             resident.append(pages * os.sysconf("SC_PAGE_SIZE"))
 
@@ -574,3 +577,4 @@ def test_memory_is_flat(steps: int) -> None:
     result = trainer.fit(data)
     assert result.state.step == steps
     assert resident[-1] - resident[2] < 4 * 2**20
+    assert blocks[-1] - blocks[2] < 1_000, "Python objects left behind, less than one a step"

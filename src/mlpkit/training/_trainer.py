@@ -96,10 +96,11 @@ class Trainer:
         >>> import torch
         >>> from torch import nn
         >>> from mlpkit.data import LabeledTensors
-        >>> from mlpkit.training import Trainer, TrainerConfig
+        >>> from mlpkit.training import OptimizerConfig, Trainer, TrainerConfig
         >>> inputs = torch.randn(256, 2, generator=torch.Generator().manual_seed(0))
         >>> data = LabeledTensors(inputs, (inputs[:, 0] > 0).long())
-        >>> trainer = Trainer(nn.Linear(2, 2), TrainerConfig(epochs=30, progress=False))
+        >>> config = TrainerConfig(epochs=30, optimizer=OptimizerConfig(lr=0.1), progress=False)
+        >>> trainer = Trainer(nn.Linear(2, 2), config)
         >>> result = trainer.fit(data)
         >>> result.stop_reason
         'completed'
@@ -479,8 +480,9 @@ class Trainer:
         if self.config.checkpoints is None:
             rule = "a path where the configuration names no checkpoints"
             raise ValueError(sentence("resume", rule, resume, "set checkpoints in the config"))
-        last = self.config.checkpoints.last
-        return last if last.exists() else None
+        # the best is written first: a kill between the two leaves it alone, and it is as complete
+        found = (self.config.checkpoints.last, self.config.checkpoints.best)
+        return next((path for path in found if path.exists()), None)
 
     def _build_optimizer(self, model: nn.Module) -> Optimizer:
         if self._optimizer is None:
