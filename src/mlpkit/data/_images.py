@@ -107,4 +107,4 @@ def _resized(plane: Tensor, size: tuple[int, int]) -> Tensor:
 def _offset(mass: Tensor, side: int) -> int:
     """Return where a box must begin for its centre of mass to fall on the middle pixel."""
     center = float((mass * torch.arange(side, dtype=mass.dtype)).sum() / mass.sum())
-    return min(max(0, math.ceil(_MIDDLE - center - 0.5)), _SIDE - side)
+    return min(max(0, math.ceil(_MIDDLE - center - 0.5 - 1e-6)), _SIDE - side)

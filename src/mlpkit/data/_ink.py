@@ -95,9 +95,10 @@ def _paper(greys: Greys) -> Greys:
         coefficients = np.linalg.solve(weighted @ terms, weighted @ sample)
         weights = 1.0 / np.maximum(np.abs(sample - terms @ coefficients), floor)
         weights /= weights.max()
-    uneven = np.abs(sample - terms @ coefficients).mean()
-    even = np.abs(sample - flat[0, 0]).mean()
-    if uneven > 0.7 * even:
+    # Medians, which the ink does not reach. A plain canvas has 0 here, and stays plain.
+    uneven = np.median(np.abs(sample - terms @ coefficients))
+    even = np.median(np.abs(sample - flat[0, 0]))
+    if uneven >= 0.7 * even:
         return flat
     everywhere = _quadratic(
         np.arange(height) / (height - 1) - 0.5, np.arange(width) / (width - 1) - 0.5
