@@ -109,8 +109,8 @@ def test_compile_is_one_graph_and_equal(training: bool) -> None:
     torch.autograd.backward([output.sum(), expected.sum()])
     for found, wanted in zip(twin.parameters(), model.parameters(), strict=True):
         torch.testing.assert_close(found.grad, wanted.grad)
-    for found, wanted in zip(twin.buffers(), model.buffers(), strict=True):
-        torch.testing.assert_close(found, wanted)
+    for buffer, other in zip(twin.buffers(), model.buffers(), strict=True):
+        torch.testing.assert_close(buffer, other)
 
 
 def test_functional_call_uses_the_weights_given() -> None:
