@@ -1,4 +1,4 @@
-"""A command line run in this process."""
+"""What the tests of the commands share: a command line run in this process, and a trained model."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
+from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.cli import _main as main
+from mlpkit.data import digits
+from mlpkit.training import OptimizerConfig, Trainer, TrainerConfig
 
 
 @pytest.fixture
@@ -27,3 +31,17 @@ def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., i
             return int(end.code or 0)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run: a classifier of the 8x8 digits with 95 % and more on the test set."""
+    splits = digits()
+    generator = torch.Generator().manual_seed(0)
+    model = SoftmaxClassifier.for_data(splits.train, (64,), generator=generator)
+    config = TrainerConfig(epochs=12, batch_size=64, optimizer=OptimizerConfig(lr=3e-3))
+    Trainer(model, config).fit(splits.train)
+    folder = tmp_path_factory.mktemp("runs") / "digits"
+    model.save(folder / "model")
+    (folder / "config.toml").write_text("")
+    return folder

@@ -10,7 +10,20 @@ from mlpkit.cli._commands import parse
 from mlpkit.cli._info import Info
 
 
-@pytest.mark.parametrize("words", [(), ("train",), ("data",), ("data", "show"), ("info",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("train",),
+        ("data",),
+        ("data", "show"),
+        ("info",),
+        ("evaluate",),
+        ("predict",),
+        ("export",),
+        ("demo",),
+    ],
+)
 def test_help_fits_a_screen(
     words: tuple[str, ...], run_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,11 @@ from typing import Annotated, Protocol
 import tyro
 
 from mlpkit.cli._data import Data
+from mlpkit.cli._demo import Demo
+from mlpkit.cli._evaluate import Evaluate
+from mlpkit.cli._export import Export
 from mlpkit.cli._info import Info
+from mlpkit.cli._predict import Predict
 from mlpkit.cli._train import Train
 from mlpkit.cli._train_defaults import train_defaults
 
@@ -33,6 +37,10 @@ def parse(arguments: Sequence[str]) -> Command:
     defaults = train_defaults(words[1:] if words[:1] == ["train"] else ())
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=defaults)]
+        | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
+        | Annotated[Predict, tyro.conf.subcommand("predict")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
+        | Annotated[Demo, tyro.conf.subcommand("demo")]
         | Annotated[Data, tyro.conf.subcommand("data")]
         | Annotated[Info, tyro.conf.subcommand("info")]
     )

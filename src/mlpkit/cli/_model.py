@@ -1,0 +1,37 @@
+"""The argument MODEL: the folder of a run, or of a saved classifier."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import tyro
+from tyro.conf import Positional
+
+from mlpkit._checks import sentence
+from mlpkit.classifier import SoftmaxClassifier
+from mlpkit.cli._run_folder import RunFolder
+from mlpkit.errors import ArtefactError
+
+__all__ = ["ModelArgument", "load_model"]
+
+ModelArgument: TypeAlias = Annotated[Positional[Path], tyro.conf.arg(metavar="MODEL")]
+
+
+def load_model(path: Path) -> SoftmaxClassifier:
+    """Return the classifier of a run folder, a model folder or a ``model.safetensors``.
+
+    Raises:
+        ArtefactError: If there is none, or it cannot be trusted.
+    """
+    run = RunFolder(path)
+    if run.model.is_dir():
+        return SoftmaxClassifier.load(run.model)
+    if not path.exists():
+        rule = "the folder of a run or of a model"
+        cure = "mlpkit train makes one below runs"
+        raise ArtefactError(sentence("MODEL", rule, str(path), cure))
+    if run.config.exists():
+        cure = f"go on with: mlpkit train --resume {path}"
+        raise ArtefactError(sentence("MODEL", "a run that has ended", str(path), cure))
+    return SoftmaxClassifier.load(path)

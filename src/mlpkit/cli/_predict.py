@@ -1,0 +1,97 @@
+"""`mlpkit predict`: what a model sees in pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+from tyro.conf import Positional
+
+from mlpkit._checks import number, sentence
+from mlpkit._plain import Plain
+from mlpkit.cli._model import load_model
+from mlpkit.cli._pictures import Fit, PictureReader
+
+__all__ = ["Predict"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Predict:
+    """Print the class that a model sees in each picture, its probability and the runner-up."""
+
+    pictures: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PICTURE...")]
+    """PNG or JPEG of any size, dark on light or light on dark."""
+    model: Path
+    """Folder of a run (runs/...) or of a model."""
+    fit: Fit = "auto"
+    """center: the ink alone, as MNIST is centred; resize: the whole picture; auto: center where
+    the classes are single characters."""
+    ink: float | None = None
+    """Raw value of full ink, for instance 255; without it the model's mean and spread tell."""
+    json: bool = False
+    """Print JSON, with the probabilities of all classes."""
+
+    def __post_init__(self) -> None:
+        if not self.pictures:
+            raise ValueError(sentence("PICTURE", "at least one file", "none"))
+        if self.ink is not None:
+            number("ink", self.ink, above=0.0)
+
+    def run(self) -> None:
+        """Read all pictures, then print a line for each."""
+        model = load_model(self.model)
+        reader = PictureReader(model, self.fit, self.ink)
+        inputs = torch.stack([reader.read(path) for path in self.pictures])
+        seen = [
+            _Seen.of(path, dict(zip(model.classes, probabilities, strict=True)))
+            for path, probabilities in zip(
+                self.pictures, model.predict_proba(inputs).tolist(), strict=True
+            )
+        ]
+        print(_as_json(seen) if self.json else _as_table(seen))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Seen:
+    """What a model sees in one picture."""
+
+    picture: Path
+    probabilities: dict[str, float]
+    ranked: tuple[str, ...]
+
+    @classmethod
+    def of(cls, picture: Path, probabilities: dict[str, float]) -> _Seen:
+        """Rank the classes, the most probable first."""
+        ranked = sorted(probabilities, key=lambda name: -probabilities[name])
+        return cls(picture, probabilities, tuple(ranked))
+
+
+def _as_json(seen: list[_Seen]) -> str:
+    rows: list[Plain] = [
+        {
+            "picture": str(one.picture),
+            "class": one.ranked[0],
+            "probability": one.probabilities[one.ranked[0]],
+            "runner_up": one.ranked[1] if len(one.ranked) > 1 else None,
+            "probabilities": dict(one.probabilities),
+        }
+        for one in seen
+    ]
+    return json.dumps(rows, indent=2)
+
+
+def _as_table(seen: list[_Seen]) -> str:
+    rows = [("picture", "class", "probability", "runner-up")]
+    for one in seen:
+        first, *others = (f"{one.probabilities[name]:.2%}" for name in one.ranked[:2])
+        runner_up = f"{one.ranked[1]} ({others[0]})" if others else ""
+        rows.append((str(one.picture), one.ranked[0], first, runner_up))
+    wide, medium = (max(len(row[column]) for row in rows) for column in (0, 1))
+    return "\n".join(
+        f"{picture:<{wide}}  {name:<{medium}}  {probability:>11}  {runner_up}".rstrip()
+        for picture, name, probability, runner_up in rows
+    )
