@@ -1,0 +1,293 @@
+"""The page: figures, curves, classes, mistakes, calibration, network and versions in one file."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import platform
+import string
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mlpkit._checks import sentence
+from mlpkit._files import write_atomically
+from mlpkit.classifier import SoftmaxClassifier
+from mlpkit.data import LabeledTensors, contact_sheet
+from mlpkit.plots import find_mistakes, reliability
+from mlpkit.report._charts import Line, line_chart
+from mlpkit.report._run import Run, read_run
+from mlpkit.training import ClassificationMetrics, Evaluation, History
+
+__all__ = ["write_report"]
+
+_MISTAKES = 25
+_PACKAGES = ("mlpkit", "torch", "numpy", "safetensors")
+
+
+def write_report(run: Run | str | Path, path: str | Path) -> Path:
+    """Write all about a training as one HTML file that needs no network, and return its path.
+
+    The page follows the reader's choice of light or dark, fits a telephone, and runs no script.
+    What it says of the classifier is measured now, on the test examples.
+
+    Args:
+        run: A finished training, or the folder that ``mlpkit train`` has written.
+        path: The HTML file, which is replaced whole if it exists.
+
+    Raises:
+        TypeError: If ``run`` is something else, or its test set has no class indices.
+        ConfigError: If the folder is not that of a finished run.
+        OSError: If the file cannot be written; an older one is then untouched.
+
+    Example:
+        >>> import tempfile
+        >>> from mlpkit import History, SoftmaxClassifier
+        >>> from mlpkit.data import digits
+        >>> from mlpkit.report import Run, write_report
+        >>> splits = digits()
+        >>> model = SoftmaxClassifier.for_data(splits.train, (8,))
+        >>> run = Run(title="untrained", model=model, test=splits.test, history=History())
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_report(run, f"{folder}/report.html").name
+        'report.html'
+    """
+    if isinstance(run, str | Path):
+        run = read_run(run)
+    if not isinstance(run, Run):
+        raise TypeError(sentence("run", "a Run or the folder of one", run))
+    page = _assembled(run)
+    return write_atomically(path, lambda file: file.write(page.encode()))
+
+
+def _assembled(run: Run) -> str:
+    """Return the page; the browser itself forbids it scripts and every other source."""
+    evaluation, probabilities = _judged(run.model, run.test)
+    sections = [
+        _figures(run, evaluation),
+        _curves(run.history),
+        _classes(evaluation),
+        _confusion(evaluation),
+        _mistakes(run.model, run.test),
+        _calibration(probabilities, run.test.targets.cpu()),
+        _section("Network", f"<pre>{html.escape(str(run.model.network.summary()))}</pre>"),
+        _section("Options", f'<pre class="columns">{html.escape(run.config)}</pre>')
+        if run.config
+        else "",
+        _versions(),
+    ]
+    folder = files("mlpkit.report")
+    return string.Template(folder.joinpath("page.html").read_text(encoding="utf-8")).substitute(
+        title=html.escape(run.title),
+        style=folder.joinpath("style.css").read_text(encoding="utf-8"),
+        sections="\n".join(sections),
+    )
+
+
+def _judged(model: SoftmaxClassifier, test: LabeledTensors) -> tuple[Evaluation, Tensor]:
+    """Return the figures on the test set, and the probabilities that they rest on."""
+    if test.targets.is_floating_point():
+        raise TypeError(sentence("targets of run.test", "class indices", test.targets.dtype))
+    probabilities = model.predict_proba(test.inputs).cpu()
+    metrics = ClassificationMetrics(model.classes)
+    # a softmax gives the probabilities back from their logarithms
+    logits = probabilities.double().clamp_min(torch.finfo(torch.float32).tiny).log()
+    metrics.update(logits, test.targets.cpu())
+    return metrics.compute(), probabilities
+
+
+def _section(title: str, content: str, *, wide: bool = True) -> str:
+    kind = "wide" if wide else "half"
+    return f'<section class="{kind}"><h2>{html.escape(title)}</h2>{content}</section>'
+
+
+def _figures(run: Run, evaluation: Evaluation) -> str:
+    rows = [
+        ("test accuracy", f"{100 * evaluation.accuracy:.2f} %"),
+        ("wrong", f"{round(evaluation.error * evaluation.num_examples):,}"
+                  f" of {evaluation.num_examples:,}"),
+        ("test loss [nats]", f"{evaluation.loss:.4f}"),
+        ("calibration error", f"{100 * evaluation.calibration_error:.2f} %"),
+        ("parameters", f"{run.model.network.num_parameters:,}"),
+    ]  # fmt: skip
+    if len(run.history):
+        rows.append(("epochs", f"{run.history[-1].epoch + 1:,}"))
+        rows.append(("training time", _duration(sum(row.seconds for row in run.history))))
+    tiles = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows)
+    return f'<dl class="figures wide">{tiles}</dl>'
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _legend(entries: Iterable[tuple[str, str]]) -> str:
+    items = "".join(f'<span class="key {style}">{label}</span>' for label, style in entries)
+    return f'<p class="legend">{items}</p>'
+
+
+def _curves(history: History) -> str:
+    if not len(history):
+        return ""
+    train = [(row.epoch + 1.0, row.train_loss) for row in history]
+    val = [(row.epoch + 1.0, row.val_loss) for row in history if row.val_loss is not None]
+    losses = [loss for _, loss in train + val]
+    lines = [Line(label="training", points=train, style="second")]
+    if val:
+        lines.append(Line(label="validation", points=val, style="first"))
+    loss = line_chart(
+        lines,
+        title="Loss over the epochs",
+        x_label="epoch",
+        y_label="loss [nats]",
+        log=min(losses) > 0 and max(losses) >= 10 * min(losses),
+        whole_x=True,
+    )
+    keys = _legend((line.label, line.style) for line in lines)
+    sections = _section("Loss", loss + keys, wide=False)
+    errors = [
+        (row.epoch + 1.0, 100 * row.val_error) for row in history if row.val_error is not None
+    ]
+    if errors:
+        error, epoch = min((error, epoch) for epoch, error in errors)
+        chart = line_chart(
+            [Line(label="validation", points=errors, style="first")],
+            title="Validation error over the epochs",
+            x_label="epoch",
+            y_label="error [%]",
+            whole_x=True,
+        )
+        words = f'<p class="legend">best {error:.2f} % in epoch {epoch:.0f}</p>'
+        sections += _section("Validation error", chart + words, wide=False)
+    return sections
+
+
+def _classes(evaluation: Evaluation) -> str:
+    head = "".join(f"<th>{name}</th>" for name in ("precision", "recall", "F1", "examples"))
+    lowest = min(min(row.precision, row.recall, row.f1) for row in evaluation.per_class)
+    span = (1.0 - lowest) or 1.0
+    rows = "".join(
+        f'<tr><th scope="row">{html.escape(row.name)}</th>'
+        + "".join(
+            f'<td class="share" style="--share:{(1 - value) / span:.3f}">{100 * value:.1f} %</td>'
+            for value in (row.precision, row.recall, row.f1)
+        )
+        + f"<td>{row.support:,}</td></tr>"
+        for row in evaluation.per_class
+    )
+    table = f'<table class="classes"><tr><th>class</th>{head}</tr>{rows}</table>'
+    return _section("Classes", f'<div class="scroll">{table}</div>', wide=False)
+
+
+def _confusion(evaluation: Evaluation) -> str:
+    names = [html.escape(row.name) for row in evaluation.per_class]
+    counts = evaluation.confusion.tolist()
+    shares = [[count / max(1, sum(row)) for count in row] for row in counts]
+    largest = max(
+        (share for i, row in enumerate(shares) for j, share in enumerate(row) if i != j),
+        default=0.0,
+    )
+    rows = []
+    for i, (name, row) in enumerate(zip(names, counts, strict=True)):
+        cells = []
+        for j, count in enumerate(row):
+            strength = shares[i][j] if i == j else shares[i][j] / (largest or 1.0)
+            kind = "right" if i == j else "wrong"
+            strong = " strong" if strength > 0.55 else ""
+            cells.append(
+                f'<td class="{kind}{strong}" style="--share:{strength:.3f}"'
+                f' title="{name} taken for {names[j]}: {count}">{count or ""}</td>'
+            )
+        rows.append(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>')
+    head = "".join(f'<th scope="col"><span>{name}</span></th>' for name in names)
+    table = f'<table class="confusion"><tr><th></th>{head}</tr>{"".join(rows)}</table>'
+    words = (
+        '<p class="legend">rows: true class; columns: predicted class; numbers: examples. Blue: '
+        f"right; orange: wrong, full colour at {100 * largest:.1f} % of a true class</p>"
+    )
+    return _section("Confusion", f'<div class="scroll">{table}</div>{words}', wide=False)
+
+
+def _mistakes(model: SoftmaxClassifier, test: LabeledTensors) -> str:
+    inputs = test.inputs.cpu()
+    if inputs.ndim not in (3, 4) or (inputs.ndim == 4 and inputs.shape[1] not in (1, 3)):
+        return ""  # no pictures: nothing to show
+    found = find_mistakes(model, test, _MISTAKES)
+    if not found:
+        return _section("Worst mistakes", f"<p>No mistake among {len(test):,} examples.</p>")
+    high = float(inputs.max()) or 1.0
+    figures = "".join(
+        f'<figure><img alt="example {mistake.index}" src="{_png(inputs[mistake.index] / high)}">'
+        f"<figcaption>{html.escape(model.classes[mistake.true])} \N{RIGHTWARDS ARROW} "
+        f"<b>{html.escape(model.classes[mistake.predicted])}</b><br>"
+        f"{_per_cent(mistake.probability)}</figcaption></figure>"
+        for mistake in found
+    )
+    words = (
+        '<p class="legend">true class \N{RIGHTWARDS ARROW} <b>predicted class</b>, and the '
+        "probability that the network gave to it; the largest loss first</p>"
+    )
+    return _section("Worst mistakes", f'<div class="pictures">{figures}</div>{words}')
+
+
+def _per_cent(probability: float) -> str:
+    """Return a probability in per cent, never rounded up to a certainty that it is not."""
+    return "&gt;99.9 %" if probability > 0.9995 else f"{100 * probability:.1f} %"
+
+
+def _png(picture: Tensor) -> str:
+    """Return a picture with values in [0, 1] as the address of its own data."""
+    file = io.BytesIO()
+    contact_sheet(picture[None].float(), zoom=1, gap=0).save(file, format="PNG")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _calibration(probabilities: Tensor, targets: Tensor) -> str:
+    measured = reliability(probabilities, targets, num_bins=10)
+    percent: Sequence[tuple[float, float]] = [
+        (100 * b.confidence, 100 * b.accuracy) for b in measured.bins
+    ]
+    chart = line_chart(
+        [
+            Line(label="", points=[(0, 0), (100, 100)], style="ideal"),
+            Line(
+                label="measured",
+                points=percent,
+                style="first",
+                intervals=[(100 * b.interval[0], 100 * b.interval[1]) for b in measured.bins],
+            ),
+        ],
+        title="Accuracy over the probability of the predicted class",
+        x_label="probability of the predicted class [%]",
+        y_label="accuracy [%]",
+        x_range=(0, 100),
+        y_range=(0, 100),
+    )
+    words = '<p class="legend">on the dashed line, confidence is earned; bars: 95 % intervals</p>'
+    rows = "".join(
+        f"<tr><td>{100 * b.lower:.0f} to {100 * b.upper:.0f} %</td><td>{b.count:,}</td>"
+        f"<td>{100 * b.confidence:.1f} %</td><td>{100 * b.accuracy:.1f} %</td></tr>"
+        for b in measured.bins
+    )
+    head = "".join(f"<th>{n}</th>" for n in ("probability", "examples", "mean", "accuracy"))
+    table = f'<div class="scroll"><table class="classes"><tr>{head}</tr>{rows}</table></div>'
+    return _section("Calibration", chart + words, wide=False) + _section(
+        "Confidence", table, wide=False
+    )
+
+
+def _versions() -> str:
+    rows = [(name, version(name)) for name in _PACKAGES]
+    rows += [("Python", platform.python_version()), ("system", platform.platform())]
+    cells = "".join(
+        f'<tr><th scope="row">{name}</th><td>{html.escape(value)}</td></tr>' for name, value in rows
+    )
+    table = f'<div class="scroll"><table class="versions">{cells}</table></div>'
+    return _section("Versions, when this was written", table)
