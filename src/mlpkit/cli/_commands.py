@@ -12,7 +12,9 @@ from mlpkit.cli._demo import Demo
 from mlpkit.cli._evaluate import Evaluate
 from mlpkit.cli._export import Export
 from mlpkit.cli._info import Info
+from mlpkit.cli._plot import Plot
 from mlpkit.cli._predict import Predict
+from mlpkit.cli._report import Report
 from mlpkit.cli._train import Train
 from mlpkit.cli._train_defaults import train_defaults
 
@@ -39,6 +41,8 @@ def parse(arguments: Sequence[str]) -> Command:
         Annotated[Train, tyro.conf.subcommand("train", default=defaults)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
         | Annotated[Predict, tyro.conf.subcommand("predict")]
+        | Annotated[Plot, tyro.conf.subcommand("plot")]
+        | Annotated[Report, tyro.conf.subcommand("report")]
         | Annotated[Export, tyro.conf.subcommand("export")]
         | Annotated[Demo, tyro.conf.subcommand("demo")]
         | Annotated[Data, tyro.conf.subcommand("data")]

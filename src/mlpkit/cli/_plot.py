@@ -1,0 +1,88 @@
+"""`mlpkit plot`: pictures of a run, or the learning curves of several."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from mlpkit import plots
+from mlpkit._checks import sentence
+from mlpkit._files import write_atomically
+from mlpkit.cli._evaluate import evaluate
+from mlpkit.errors import ConfigError
+from mlpkit.nn import activation_statistics
+from mlpkit.report import Run, read_run
+from mlpkit.training import History
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["Plot"]
+
+_MEASURED = 1000  # examples that the layers are looked at with
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Plot:
+    """Draw a run: curves, confusion, mistakes, calibration, weights, layers; of several, curves."""
+
+    folders: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")]
+    """Folders of finished runs (runs/...), one or more."""
+    out: Path | None = None
+    """Folder for the pictures; RUN/plots of one run, plots of several."""
+    root: Path | None = None
+    """Folder with the data files; by default, where the run had them."""
+    format: Literal["png", "svg", "pdf"] = "png"
+    """Kind of file."""
+    appearance: plots.Appearance = "light"
+    """Colour of the paper."""
+
+    def __post_init__(self) -> None:
+        if not self.folders:
+            raise ValueError(sentence("RUN", "at least one folder of a run", self.folders))
+
+    def run(self) -> None:
+        """Draw, write and print the path of each picture."""
+        if len(self.folders) == 1:
+            figures = self._of_one(read_run(self.folders[0], root=self.root))
+            default = self.folders[0] / "plots"
+        else:
+            runs = {str(path): _history(path) for path in self.folders}
+            figures = {"learning_curves": plots.learning_curves(runs, appearance=self.appearance)}
+            default = Path("plots")
+        folder = self.out or default
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, figure in figures.items():
+            print(self._written(folder / f"{name}.{self.format}", figure))
+
+    def _of_one(self, run: Run) -> dict[str, Figure]:
+        model, test, look = run.model, run.test, self.appearance
+        probabilities = model.predict_proba(test.inputs)
+        figures = {
+            "learning_curves": plots.learning_curves(run.history, appearance=look),
+            "confusion_matrix": plots.confusion_matrix(evaluate(model, test), appearance=look),
+            "worst_mistakes": plots.worst_mistakes(model, test, appearance=look),
+            "calibration": plots.calibration(probabilities, test.targets, appearance=look),
+            "first_layer_weights": plots.first_layer_weights(model, appearance=look),
+        }
+        if len(model.network.layers):
+            x = model.standardize(test.inputs[:_MEASURED])
+            statistics = activation_statistics(model.network, x)
+            figures["layer_health"] = plots.layer_health(statistics, appearance=look)
+        return figures
+
+    def _written(self, path: Path, figure: Figure) -> Path:
+        return write_atomically(path, lambda file: figure.savefig(file, format=self.format))
+
+
+def _history(folder: Path) -> History:
+    """Return the history of a run; of several runs nothing else is read."""
+    path = folder / "history.json"
+    if not path.exists():
+        rule = "the folder of a run that mlpkit train has finished"
+        raise ConfigError(sentence("RUN", rule, str(folder), f"there is no {path.name} in it"))
+    return History.from_json(path)

@@ -1,0 +1,31 @@
+"""`mlpkit report`: all about a run on one page."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
+
+from mlpkit.report import read_run, write_report
+
+__all__ = ["Report"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """Write all about a run as one HTML page: curves, classes, mistakes, calibration, options."""
+
+    folder: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
+    """Folder of a finished run (runs/...)."""
+    out: Path | None = None
+    """The HTML file to write; RUN/report.html by default."""
+    root: Path | None = None
+    """Folder with the data files; by default, where the run had them."""
+
+    def run(self) -> None:
+        """Read the run, write the page and print its path."""
+        found = read_run(self.folder, root=self.root)
+        print(write_report(found, self.out or self.folder / "report.html"))
