@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
@@ -135,24 +136,29 @@ class Engine:
         """Check, clip and apply the gradients, and return their norm."""
         if self.scaler is not None:
             self.scaler.unscale_(self._optimizer)
-        grads = [p.grad for p in self._parameters if p.grad is not None]
-        grad_norm = _norm(grads)
+        grad_norm = _norm([p.grad for p in self._parameters if p.grad is not None])
         if self.scaler is None:
             self._guard.look(step, loss, grad_norm)
-        else:
-            self._guard.look(step, loss, torch.zeros_like(grad_norm))
-            if self.scaler.get_scale() < _SMALLEST_SCALE:
-                raise BadStep(step, loss.item(), grad_norm.item())
         if self._clip_norm is not None:
             nn.utils.clip_grads_with_norm_(self._parameters, self._clip_norm, grad_norm)
         if self.scaler is None:
             self._optimizer.step()
         else:
-            self.scaler.step(self._optimizer)  # leaves out a step that overflowed
-            self.scaler.update()
+            self._scaled_step(step, self.scaler, loss, grad_norm)
         for parameter in self._parameters:
             parameter.grad = None
         return grad_norm
+
+    def _scaled_step(self, step: int, scaler: GradScaler, loss: Tensor, grad_norm: Tensor) -> None:
+        """Leave out a step whose scaled gradient overflowed, as long as the scale can shrink."""
+        norm = grad_norm.item()
+        if not math.isfinite(loss.item()) or scaler.get_scale() < _SMALLEST_SCALE:
+            raise BadStep(step, loss.item(), norm)
+        # Asked here and not left to the fused kernels: those of SGD, told to leave out the first
+        # step, leave the momentum as uninitialised memory (torch 2.15).
+        if math.isfinite(norm):
+            scaler.step(self._optimizer)
+        scaler.update()
 
     def _weighted_sum(self, batch: BatchLike, weights: Tensor | None) -> Tensor:
         if self._autocast:
