@@ -112,7 +112,8 @@ def _write_counts(
     for (row, column), count in np.ndenumerate(counts):
         if count:
             strength = shares[row, column] / (1.0 if row == column else largest)
-            colour = "#ffffff" if strength > 0.55 else look.ink
+            is_blue = row == column and strength > 0.6  # ink is read well on every orange
+            colour = "#ffffff" if is_blue else look.ink
             axes.text(
                 column, row, str(count), ha="center", va="center", color=colour, fontsize=size
             )

@@ -200,14 +200,17 @@ def _confusion(evaluation: Evaluation) -> str:
         for j, count in enumerate(row):
             strength = shares[i][j] if i == j else shares[i][j] / (largest or 1.0)
             kind = "right" if i == j else "wrong"
-            strong = " strong" if strength > 0.55 else ""
+            strong = " strong" if i == j and strength > 0.6 else ""
             cells.append(
                 f'<td class="{kind}{strong}" style="--share:{strength:.3f}"'
                 f' title="{name} taken for {names[j]}: {count}">{count or ""}</td>'
             )
         rows.append(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>')
     head = "".join(f'<th scope="col"><span>{name}</span></th>' for name in names)
-    table = f'<table class="confusion"><tr><th></th>{head}</tr>{"".join(rows)}</table>'
+    slant = (
+        "confusion long" if max(len(row.name) for row in evaluation.per_class) > 3 else "confusion"
+    )
+    table = f'<table class="{slant}"><tr><th></th>{head}</tr>{"".join(rows)}</table>'
     words = (
         '<p class="legend">rows: true class; columns: predicted class; numbers: examples. Blue: '
         f"right; orange: wrong, full colour at {100 * largest:.1f} % of a true class</p>"
