@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from tests.export.classifiers import classifier
 
@@ -28,3 +29,16 @@ def test_random_examples_look_like_the_data() -> None:
     assert (raw.dtype, tuple(raw.shape)) == (torch.uint8, (32, 8, 8))
     expected = (4.9 + 6.0 * torch.randn(10**6)).clamp(0, 255).mean()
     assert abs(raw.float().mean() - expected) < 2 * 6.0 / 2048**0.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
+def test_the_epsilon_of_a_norm_stays(dtype: torch.dtype) -> None:
+    """RMS norm takes its epsilon from its dtype; on values as small as its root that is seen."""
+    model = classifier(norm="rms", dtype=dtype).eval()
+    with torch.no_grad():
+        for tensor in (model.network.layers[0].linear.weight, model.network.layers[0].linear.bias):
+            tensor.mul_(5e-4)
+    images = digits().test.inputs[:9]
+    expected = model(images).detach().float()
+    atol = 2e-2 if dtype == torch.float16 else 1e-5
+    torch.testing.assert_close(Deployed(model)(images)[0], expected, rtol=0, atol=atol)

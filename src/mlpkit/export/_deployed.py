@@ -29,10 +29,12 @@ class Deployed(nn.Module):
     def __init__(self, model: SoftmaxClassifier) -> None:
         super().__init__()
         model = copy.deepcopy(model).cpu().eval()
+        dtype = next(model.network.parameters()).dtype
         for module in list(model.modules()):
             if isinstance(module, nn.RMSNorm) and module.eps is None:
-                # its default is the machine epsilon of what comes in, which float() would change
-                module.eps = torch.finfo(next(model.network.parameters()).dtype).eps
+                # the machine epsilon of what it computes in, which float() would change from
+                # float64's; half precision computes in float32 there
+                module.eps = torch.finfo(torch.promote_types(dtype, torch.float32)).eps
             for name, part in module.named_children():
                 if isinstance(part, nn.RReLU):  # which no exporter knows; in eval mode they agree
                     setattr(module, name, nn.LeakyReLU((part.lower + part.upper) / 2))
