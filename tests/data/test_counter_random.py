@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -117,3 +118,29 @@ def test_an_image_draws_the_same_in_any_company(count: int) -> None:
         assert torch.equal(
             uniforms(derive(3), index.view(1), count)[0], uniforms(derive(3), indices, count)[row]
         )
+
+
+def noise_in_integers(state: int, index: int, count: int) -> list[float]:
+    """What :func:`noise` says it is, in Python integers: a keyed lowbias32 of a counter."""
+    key = splitmix(state, index)
+    low, high = key & 0xFFFFFFFF, key >> 32
+    values = []
+    for counter in range((count + 1) // 2):
+        x = (counter * 0x9E3779B9 + low) & 0xFFFFFFFF
+        x ^= x >> 16
+        x = ((x * 0x7FEB352D) & 0xFFFFFFFF) ^ high
+        x ^= x >> 15
+        x = (x * 0x846CA68B) & 0xFFFFFFFF
+        x ^= x >> 16
+        for half in (x & 0xFFFF, x >> 16):
+            signed = half - 2**16 if half >= 2**15 else half
+            values.append((signed + 0.5) / 2**15)
+    return values[:count]
+
+
+@pytest.mark.skipif(sys.byteorder == "big", reason="the halves of a word stand the other way round")
+def test_noise_is_the_python_integers() -> None:
+    indices = torch.tensor([0, 1, 59_999])
+    drawn = noise(derive(8), indices, 33)
+    expected = [noise_in_integers(derive(8), index, 33) for index in indices.tolist()]
+    assert drawn.tolist() == expected

@@ -96,7 +96,7 @@ class RandomElastic:
         height, width = size
         field = noise(derive(seed, _STREAM, epoch), indices, 2 * height * width)
         field = field.view(-1, height, width)
-        # Matrix by matrix: one product for all rows would round differently for other batches.
+        # Matrix by matrix: one product for all rows may round otherwise in other batches.
         down = _smoothing(self.sigma, height, indices.device) * self.alpha
         across = _smoothing(self.sigma, width, indices.device).t()
         field = torch.bmm(field, across.expand(len(field), -1, -1))
