@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from scipy.ndimage import map_coordinates
-from scipy.stats import kstest
 from torch import Tensor
 
 from mlpkit.data import (
@@ -16,7 +15,6 @@ from mlpkit.data import (
     RandomAffine,
     RandomElastic,
     RandomErasing,
-    uniform_draws,
 )
 from mlpkit.data._compose import _STREAM
 from mlpkit.data._counter_random import derive
@@ -102,13 +100,3 @@ def test_any_callable_takes_part() -> None:
 def test_things_that_are_no_augmentation(transforms: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         Compose(transforms)
-
-
-def test_draws_of_ones_own_depend_on_seed_epoch_and_index_alone() -> None:
-    """Uniform over images, the same alone as in a batch, others in another epoch or seed."""
-    indices = torch.arange(5_000)
-    drawn = uniform_draws(indices, 2, seed=3, epoch=1)
-    assert kstest(drawn.flatten().numpy(), "uniform").pvalue > 1e-4
-    assert torch.equal(uniform_draws(indices[70:71], 2, seed=3, epoch=1), drawn[70:71])
-    assert not torch.equal(uniform_draws(indices, 2, seed=3, epoch=2), drawn)
-    assert not torch.equal(uniform_draws(indices, 2, seed=4, epoch=1), drawn)

@@ -108,15 +108,3 @@ def test_many_images_are_treated_as_few() -> None:
 def test_the_grid_counts_from_the_middle() -> None:
     grid = pixel_grid(torch.zeros(1, 1, 2, 3))
     assert grid.tolist() == [[[[-1.0, 0.0, 1.0]] * 2, [[-0.5] * 3, [0.5] * 3]]]
-
-
-def test_images_that_cannot_be_warped() -> None:
-    affine = RandomAffine()
-    with pytest.raises(ValueError, match=r"images must be of shape .* got \(5, 784\); give flat"):
-        affine(torch.zeros(5, 784))
-    with pytest.raises(TypeError, match=r"images must be uint8 or floating-point, got torch.int64"):
-        affine(torch.zeros(1, 2, 2).long())
-    with pytest.raises(ValueError, match=r"indices must be of shape \(3,\).* got \(2,\)"):
-        affine(torch.zeros(3, 2, 2), indices=torch.arange(2))
-    with pytest.raises(TypeError, match=r"indices must be an int64 tensor, got torch.int32"):
-        affine(torch.zeros(3, 2, 2), indices=torch.arange(3, dtype=torch.int32))

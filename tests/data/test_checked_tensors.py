@@ -1,0 +1,80 @@
+"""What a data set refuses, by the argument, the rule and the value."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from mlpkit.data import LabeledTensors
+
+CLASSES = ("cat", "dog", "eel")
+
+
+@pytest.mark.parametrize(
+    ("inputs", "targets", "weights", "message"),
+    [
+        (torch.zeros(3, 2), torch.zeros(2).long(), None, r"targets must be one for each of the 3"),
+        (torch.zeros(3), torch.tensor([0, 3, 1]), None, r"in \[0, 3\), got 3; see example 1"),
+        (torch.zeros(3), torch.tensor([0, 1, -1]), None, r"in \[0, 3\), got -1; see example 2"),
+        (torch.zeros(2), torch.zeros(2, 3).long(), None, r"targets must be of shape \(N,\) where"),
+        (torch.tensor([1.0, torch.nan]), torch.zeros(2).long(), None, "first is in example 1"),
+        (torch.tensor(1.0), torch.zeros(1).long(), None, r"inputs must be a tensor of shape \(N"),
+        (torch.zeros(2), torch.zeros(2).long(), torch.ones(3), "weights must be one for each of"),
+        (torch.zeros(2), torch.zeros(2).long(), torch.ones(2, 1), r"weights must be of shape \(N"),
+        (torch.zeros(2), torch.zeros(2).long(), torch.tensor([1, -0.5]), "at least 0, got -0.5"),
+        (torch.zeros(2), torch.zeros(2).long(), torch.tensor([1, torch.inf]), "weights must be fi"),
+    ],
+)
+def test_values_that_cannot_be(
+    inputs: Tensor, targets: Tensor, weights: Tensor | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        LabeledTensors(inputs, targets, CLASSES, weights=weights)
+
+
+def test_float_targets_must_be_finite() -> None:
+    with pytest.raises(ValueError, match="targets must be finite in every element, got '1 element"):
+        LabeledTensors(torch.zeros(2), torch.tensor([0.0, torch.inf]))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([1.0], torch.zeros(1).long()), "inputs must be a tensor.*from_numpy takes arrays"),
+        ((torch.zeros(1), [0]), "targets must be a tensor of class indices or"),
+        ((torch.zeros(1), torch.tensor([True])), "targets must be .*, got torch.bool"),
+        ((torch.zeros(1), torch.zeros(1).long(), "ab"), "classes must be a sequence of strings"),
+        ((torch.zeros(1), torch.zeros(1).long(), (1, 2)), "classes must be a sequence of strings"),
+    ],
+)
+def test_types_that_cannot_be(arguments: tuple[Tensor, Tensor], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        LabeledTensors(*arguments)
+
+
+def test_weights_must_be_floating_point() -> None:
+    with pytest.raises(
+        TypeError, match=r"weights must be a floating-point tensor, got torch.int64"
+    ):
+        LabeledTensors(torch.zeros(1), torch.zeros(1).long(), weights=torch.ones(1).long())
+
+
+@pytest.mark.parametrize("classes", [(), ("a", "a")])
+def test_class_names_are_different(classes: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="classes must be one or more different names"):
+        LabeledTensors(torch.zeros(1), torch.zeros(1).long(), classes)
+
+
+def test_indices_that_do_not_fit() -> None:
+    data = LabeledTensors(torch.zeros(7, 2), torch.zeros(7).long())
+    with pytest.raises(ValueError, match=r"indices must be positions in \[0, 7\), got 7"):
+        data.subset([0, 7])
+    with pytest.raises(ValueError, match=r"indices must be positions in \[0, 7\), got -1"):
+        data.subset([0, -1])
+    with pytest.raises(ValueError, match=r"indices must be a mask of shape \(7,\), got \(2,\)"):
+        data.subset(torch.tensor([True, False]))
+    with pytest.raises(ValueError, match=r"indices must be of one axis, got \(1, 2\)"):
+        data.subset(torch.tensor([[1, 2]]))
+    with pytest.raises(TypeError, match="indices must be integers or a boolean mask"):
+        data.subset(torch.tensor([0.5]))
