@@ -13,7 +13,6 @@ from mlpkit.nn import (
     Activation,
     ActivationConfig,
     ActivationName,
-    HiddenLayer,
     Maxout,
     MLPConfig,
     PReLU,
@@ -283,12 +282,3 @@ def test_repr_shows_what_matters() -> None:
     assert lines[4] == (
         "    (1): Dropout(0.5) -> Linear(5, 5, bias=False) -> BatchNorm -> ReLU() (+ input)"
     )
-
-
-def test_layers_are_a_typed_list() -> None:
-    """Iteration, indexing and slicing give hidden layers."""
-    model = MLP(6, (5, 4, 3), 2)
-    assert [layer.in_features for layer in model.layers] == [6, 5, 4]
-    assert model.layers[-1].out_features == 3
-    assert [layer.out_features for layer in model.layers[:2]] == [5, 4]
-    assert all(isinstance(layer, HiddenLayer) for layer in model.layers)

@@ -333,14 +333,6 @@ def test_dropout_masks_what_enters_each_linear_layer() -> None:
         assert values == {0.0, round(1 / (1 - p), 6)}
 
 
-def test_a_skip_carries_what_dropout_does_not_zero() -> None:
-    """The skip starts before dropout."""
-    model = MLP(6, (5, 5), None, dropout=[0.999, 0.0], residual=True, init="torch", bias=False)
-    x = torch.randn(4, 6)
-    model.layers[1].linear.weight.data.zero_()
-    torch.testing.assert_close(model(x), model.layers[0](x))
-
-
 # What an optimiser needs: weights that stay short, and which of them decay.
 
 
