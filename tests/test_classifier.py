@@ -169,6 +169,18 @@ def test_bad_arguments(change: dict[str, object], message: str) -> None:
         SoftmaxClassifier(MLP(12, (), 3), **arguments)  # type: ignore[arg-type]  # bad on purpose
 
 
+def test_predicting_judges_its_arguments(x: Tensor) -> None:
+    """Also where one batch would do, and before anything runs."""
+    model = make_model()
+    for batch_size in (0, 7.5, True, "64"):
+        with pytest.raises((TypeError, ValueError), match="batch_size must be a positive integer"):
+            model.predict(x, batch_size=batch_size)  # type: ignore[arg-type]  # bad on purpose
+    with pytest.raises(TypeError, match=r"x must be a tensor of raw inputs, got array.*as_tensor"):
+        model.predict_proba(x.numpy())  # type: ignore[arg-type]  # bad on purpose
+    with pytest.raises(ValueError, match=r"x must be of shape \(N, 4, 3\) .*, got \(\)$"):
+        model.predict(torch.tensor(1.0))
+
+
 # The artefact
 
 
@@ -191,6 +203,30 @@ def test_save_and_load(tmp_path: Path, activation: ActivationName, x: Tensor) ->
     ]
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     assert config["network"]["hidden_features"] == [8, 6]
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16, torch.float16])
+def test_a_model_of_another_dtype_comes_back_as_one(
+    tmp_path: Path, dtype: torch.dtype, x: Tensor
+) -> None:
+    """The file decides the dtype, which the configuration does not know."""
+    model = make_model("prelu").to(dtype)
+    model.save(tmp_path)
+    loaded = SoftmaxClassifier.load(tmp_path)
+    assert {tensor.dtype for tensor in loaded.state_dict().values()} == {dtype}
+    assert torch.equal(loaded.predict_proba(x), model.predict_proba(x))
+
+
+def test_the_default_dtype_of_torch_does_not_matter_to_loading(tmp_path: Path, x: Tensor) -> None:
+    """A float32 model loads as one where torch's default is float64."""
+    model = make_model()
+    model.save(tmp_path)
+    torch.set_default_dtype(torch.float64)
+    try:
+        loaded = SoftmaxClassifier.load(tmp_path)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(loaded.predict_proba(x), model.predict_proba(x))
 
 
 def test_a_loaded_model_can_be_trained(tmp_path: Path, x: Tensor) -> None:

@@ -227,14 +227,19 @@ class SoftmaxClassifier(nn.Module):
 
     def _in_batches(self, x: Tensor, batch_size: int, finish: Callable[[Tensor], Tensor]) -> Tensor:
         """Apply `finish` to the logits of each batch, in eval mode and without gradients."""
+        size = _checks.integer("batch_size", batch_size, minimum=1)
+        given: object = x
+        if not isinstance(given, Tensor):
+            cure = "torch.as_tensor(x) makes one"
+            raise TypeError(_checks.sentence("x", "a tensor of raw inputs", given, cure))
         was_training = self.training
         if was_training:
             self.eval()
         try:
             with torch.inference_mode():
-                if x.shape == self.input_shape or len(x) <= batch_size:
+                if x.ndim == 0 or x.shape == self.input_shape or len(x) <= size:
                     return finish(self(x.to(self.mean.device)))
-                batches = torch.split(x, _checks.integer("batch_size", batch_size, minimum=1))
+                batches = torch.split(x, size)
                 return torch.cat([finish(self(part.to(self.mean.device))) for part in batches])
         finally:
             if was_training:
@@ -373,8 +378,10 @@ def _from_description(
         )
     try:
         config = _plain.from_plain(MLPConfig, network, source=str(path))
-        # without memory: a description may claim any size, the tensors are what there is
-        bare = MLP.from_config(config, device="meta")
+        # without memory: a description may claim any size, the tensors are what there is; the
+        # dtype is that of the file too, a classifier in bfloat16 or float64 comes back as one
+        dtype = tensors["mean"].dtype if "mean" in tensors else None
+        bare = MLP.from_config(config, device="meta", dtype=dtype)
         _compare(bare, tensors, path)
         model = cls(
             bare,

@@ -121,6 +121,9 @@ def test_what_a_run_writes_is_what_it_did(tmp_path: Path) -> None:
         ("[training]\nepoch = 3", r"got 'epoch'; did you mean 'epochs'\?"),
         ("[training", r"run\.toml must be valid TOML"),
         ('dataset = "mnsit"', r"dataset must be one of .* got 'mnsit'; did you mean"),
+        ("network = 3", r"network must be a table of options, got 3; write \[network\] on"),
+        ('training = "x"', r"training must be a table of options, got 'x'; write \[training\]"),
+        ("root = 3", r"root must be the path of a folder, got 3"),
     ],
 )
 def test_a_file_with_mistakes(tmp_path: Path, text: str, message: str) -> None:

@@ -66,6 +66,19 @@ class ConfigFile:
     network: dict[str, object] | None = None
     training: dict[str, object] | None = None
 
+    def __post_init__(self) -> None:
+        tables: tuple[tuple[str, object], ...] = (
+            ("network", self.network),
+            ("training", self.training),
+        )
+        for name, values in tables:
+            if values is not None and not isinstance(values, dict):
+                cure = f"write [{name}] on a line of its own, and the options below it"
+                raise ConfigError(sentence(name, "a table of options", values, cure))
+        root: object = self.root
+        if root is not None and not isinstance(root, str | Path):
+            raise ConfigError(sentence("root", "the path of a folder", root))
+
 
 def train_defaults(arguments: Sequence[str]) -> Train:
     """Return what ``mlpkit train`` does without further options.
