@@ -211,11 +211,13 @@ def test_only_the_archive_has_a_digest(tmp_path: Path) -> None:
     assert_is_content(both(FASHION, offline(tmp_path)))
     for path in tmp_path.glob("*.gz"):
         path.unlink()
+    write_all(tmp_path, entry=FASHION)
     with pytest.raises(DataError, match="gzipped, for only then its digest is known"):
         read_train(FASHION, offline(tmp_path))
 
 
-OTHER = small(info("fashion_mnist"), (*examples(40, 3), *examples(20, 4)))
+OTHER_CONTENT = (*examples(40, 3), *examples(20, 4))
+OTHER = small(info("fashion_mnist"), OTHER_CONTENT)
 
 
 def test_a_set_with_the_same_file_names_is_passed_over(
@@ -230,6 +232,41 @@ def test_a_set_with_the_same_file_names_is_passed_over(
     write_all(tmp_path / "FashionMNIST" / "raw", content=(*examples(40, 3), *examples(20, 4)))
     assert torch.equal(read_train(OTHER, offline(tmp_path))[0], examples(40, 3)[0])
     assert_is_content(both(MNIST, offline(tmp_path)))
+
+
+@pytest.mark.parametrize("end", ["", ".gz"])
+def test_a_set_without_digests_is_never_another_one(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """KMNIST's files have no published digest, but MNIST's under the same names have."""
+    kmnist = small(info("kmnist"), CONTENT)
+    files = tuple(dataclasses.replace(file, sha256=None) for file in kmnist.files)
+    kmnist = dataclasses.replace(kmnist, files=files)
+    monkeypatch.setattr(idx_sets, "CATALOG", MappingProxyType({"mnist": MNIST, "kmnist": kmnist}))
+    write_all(tmp_path, end=end)
+    with pytest.raises(DataError, match="must hold Kuzushiji-MNIST's train-labels-idx1-ubyte, pl"):
+        read_train(kmnist, offline(tmp_path))
+    monkeypatch.setattr(idx_sets, "CATALOG", MappingProxyType({"kmnist": kmnist}))
+    assert_is_content(both(kmnist, offline(tmp_path)))
+
+
+def test_archives_and_plain_files_of_another_set_are_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fashion-MNIST, known by its archives, beside MNIST, known by what it unpacks to."""
+    fashion = small(info("fashion_mnist"), OTHER_CONTENT, archived=True)
+    catalog = {"mnist": MNIST, "fashion_mnist": fashion}
+    monkeypatch.setattr(idx_sets, "CATALOG", MappingProxyType(catalog))
+    write_all(tmp_path, end=".gz", content=OTHER_CONTENT)
+    with pytest.raises(DataError, match="must hold MNIST's train-labels-idx1-ubyte, plain"):
+        read_train(MNIST, offline(tmp_path))
+    write_all(tmp_path)  # MNIST's, plain, beside the archives of the other
+    assert_is_content(both(MNIST, offline(tmp_path)))
+    assert torch.equal(read_train(fashion, offline(tmp_path))[0], OTHER_CONTENT[0])
+    for path in tmp_path.glob("*.gz"):
+        path.unlink()
+    with pytest.raises(DataError, match="must hold Fashion-MNIST's train-labels-idx1-ubyte, plain"):
+        read_train(fashion, offline(tmp_path))
 
 
 def test_a_missing_folder_is_told_in_one_sentence(tmp_path: Path) -> None:

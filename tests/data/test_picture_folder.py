@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
@@ -113,3 +115,28 @@ def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
         LabeledTensors.from_folder(tmp_path)
     with pytest.raises(ValueError, match="size must be a positive integer, got 0"):
         LabeledTensors.from_folder(tmp_path, size=0)
+
+
+@pytest.mark.parametrize(
+    ("array", "found"),
+    [
+        (np.full((3, 4), 40_000, np.uint16), "of 8 bits a channel, got 'mode I;16'"),
+        (np.full((3, 4), 0.5, np.float32), "of 8 bits a channel, got 'mode F'"),
+        (np.full((3, 4, 4), 127, np.uint8), "opaque, got 'transparent pixels'"),
+        (np.full((3, 4, 2), 0, np.uint8), "opaque, got 'transparent pixels'"),
+    ],
+)
+def test_pictures_that_a_conversion_would_falsify(
+    array: npt.NDArray[np.generic], found: str, root: Path
+) -> None:
+    """Pillow would cut the one off at 255 and lay bare what the other hides."""
+    path = root / "two" / "a.tif"
+    Image.fromarray(array).save(path)
+    with pytest.raises(DataError, match=f"the picture {re.escape(str(path))} must be {found}"):
+        LabeledTensors.from_folder(root)
+
+
+def test_an_alpha_channel_that_hides_nothing_is_left_out(root: Path) -> None:
+    expected = LabeledTensors.from_folder(root)
+    Image.open(root / "two" / "b.png").convert("RGBA").save(root / "two" / "b.png")
+    assert torch.equal(LabeledTensors.from_folder(root).inputs, expected.inputs)

@@ -65,6 +65,14 @@ class DigestError(IdxError):
         self.sha256 = sha256
 
 
+class ForeignError(IdxError):
+    """A file is well formed, but its bytes are known as those of another file."""
+
+    def __init__(self, name: str) -> None:
+        cure = "keep each set in a folder of its own"
+        super().__init__(name, "a file of this data set", "one of another set", cure)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expected:
     """What is known of an IDX file before it is opened; None: anything will do.
@@ -74,12 +82,14 @@ class Expected:
         dtype: Type of the numbers.
         sha256: Digest of the unpacked bytes.
         archive_sha256: Digest of the file as it lies there, compressed.
+        foreign: Digests, unpacked or compressed, of files that are known to be something else.
     """
 
     shape: tuple[int | None, ...] | None = None
     dtype: torch.dtype | None = None
     sha256: str | None = None
     archive_sha256: str | None = None
+    foreign: frozenset[str] = frozenset()
 
 
 class _Source(Protocol):
@@ -183,16 +193,25 @@ def _read_open(file: io.FileIO, size: int, name: str, expected: Expected) -> Ten
     """Decode an open file after a look at its first two bytes."""
     packed = file.read(2) == _GZIP_MAGIC
     file.seek(0)
-    archive = _HashingFile(file, hashlib.sha256() if expected.archive_sha256 else None)
+    hashed = expected.archive_sha256 is not None or expected.foreign
+    archive = _HashingFile(file, hashlib.sha256() if hashed else None)
     if not packed:
+        tensor, _ = _decode(archive, size, 1, name, expected)
         if expected.archive_sha256 is not None:
             cure = "put the published archive beside it, or pass verify=False"
             raise IdxError(name, "gzipped, for only then its digest is known", "a plain file", cure)
-        return _decode(archive, size, 1, name, expected)[0]
+        return tensor
     with gzip.GzipFile(fileobj=archive, mode="rb") as unpacked:
-        tensor, sha256 = _decode(unpacked, size, _MAX_RATIO, name, expected)
+        try:
+            tensor, sha256 = _decode(unpacked, size, _MAX_RATIO, name, expected)
+        except DigestError as error:
+            if archive.hexdigest in expected.foreign:
+                raise ForeignError(name) from error
+            raise
     found = archive.hexdigest
-    if found is not None and found != expected.archive_sha256:
+    if found in expected.foreign:
+        raise ForeignError(name)
+    if found is not None and expected.archive_sha256 not in (None, found):
         wanted = f"archive has SHA-256 {expected.archive_sha256}"
         raise DigestError(name, wanted, found, sha256)
     return tensor
@@ -247,6 +266,8 @@ def _decode(
         found = f"only {declared - len(numbers) + filled}" if not beyond else "more"
         raise IdxError(name, f"{declared} bytes unpacked for shape {shape}", found, _RENEW)
     sha256 = digest.hexdigest()
+    if sha256 in expected.foreign:
+        raise ForeignError(name)
     if expected.sha256 not in (None, sha256):
         wanted = f"unpacked bytes have SHA-256 {expected.sha256}"
         raise DigestError(name, wanted, sha256, sha256)

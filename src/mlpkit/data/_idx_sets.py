@@ -12,7 +12,7 @@ from torch import Tensor
 from mlpkit.data._catalog import CATALOG, DataFile, SetInfo
 from mlpkit.data._fetch import fetch
 from mlpkit.data._from_torchvision import fetch_by_torchvision
-from mlpkit.data._idx import DigestError, Expected, read_expected
+from mlpkit.data._idx import Expected, ForeignError, read_expected
 from mlpkit.data._locate import (
     OFFLINE_VARIABLE,
     ROOT_VARIABLE,
@@ -84,14 +84,13 @@ def _class_indices(stored: Tensor, info: SetInfo, path: Path) -> Tensor:
 
 def _read_file(info: SetInfo, file: DataFile, access: Access) -> tuple[Tensor, Path]:
     """Read the first good one of the files that may be it; fetch it where there is none."""
-    expected = _expected(file, verify=access.verify)
+    expected = _expected(info, file, verify=access.verify)
     damaged: DataError | None = None
     for path in candidates(access.root, info, file):
         try:
             return read_expected(path, expected), path
-        except DigestError as error:
-            if not _is_of_another_set(error.sha256, info):
-                damaged = damaged or error
+        except ForeignError:  # MNIST and its successors use the same names
+            continue
         except DataError as error:
             damaged = damaged or error
     if damaged is not None:
@@ -102,7 +101,7 @@ def _read_file(info: SetInfo, file: DataFile, access: Access) -> tuple[Tensor, P
     raise DataError(_missing(info, file, access.root))
 
 
-def _expected(file: DataFile, *, verify: bool) -> Expected:
+def _expected(info: SetInfo, file: DataFile, *, verify: bool) -> Expected:
     """Return what a file must be; without verification the number of examples is free."""
     if not verify:
         return Expected(shape=(None, *file.shape[1:]), dtype=file.dtype)
@@ -111,16 +110,19 @@ def _expected(file: DataFile, *, verify: bool) -> Expected:
         dtype=file.dtype,
         sha256=file.sha256,
         archive_sha256=file.archive_sha256,
+        foreign=_digests_of_other_sets(info),
     )
 
 
-def _is_of_another_set(sha256: str, info: SetInfo) -> bool:
-    """Say whether a file belongs to a set whose files have the same names."""
-    return any(
-        file.sha256 == sha256
+def _digests_of_other_sets(info: SetInfo) -> frozenset[str]:
+    """Return every published digest of a file that belongs to another set."""
+    return frozenset(
+        digest
         for other in CATALOG.values()
         if other.name != info.name
         for file in other.files
+        for digest in (file.sha256, file.archive_sha256)
+        if digest is not None
     )
 
 
@@ -142,7 +144,7 @@ def _fetch_file(info: SetInfo, file: DataFile, access: Access) -> None:
         [f"{mirror.rstrip('/')}/{name}" for mirror in mirrors],
         own_folder(access.root, info) / name,
         check=lambda path, name: read_expected(
-            path, _expected(file, verify=access.verify), name=name
+            path, _expected(info, file, verify=access.verify), name=name
         ),
         max_bytes=max_packed_bytes(file),
         advice=advice,

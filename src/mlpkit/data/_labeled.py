@@ -171,8 +171,9 @@ class LabeledTensors:
             color: Whether pictures are read as RGB, shape (3, H, W), or as grey, shape (H, W).
 
         Raises:
-            DataError: If there is no class folder, a class is empty, a file is no picture, or
-                sizes differ; the message names the file.
+            DataError: If there is no class folder, a class is empty, a file is no picture, has
+                transparent pixels or more than 8 bits a channel, or sizes differ; the message names
+                the file.
         """
         from mlpkit.data._picture_folder import read_picture_folder
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mlpkit._checks import boolean, integer, sentence
-from mlpkit.data._pictures import picture_to_tensor, read_picture
+from mlpkit.data._pictures import check_convertible, picture_to_tensor, read_picture
 from mlpkit.errors import DataError
 
 
@@ -70,7 +70,9 @@ def _files(folder: Path) -> list[Path]:
 
 
 def _read(path: Path, mode: str, size: tuple[int, int] | None) -> Tensor:
-    picture = read_picture(path).convert(mode)
+    picture = read_picture(path)
+    check_convertible(picture, f"the picture {path}")
+    picture = picture.convert(mode)
     if size is not None and picture.size != (size[1], size[0]):
         picture = picture.resize((size[1], size[0]))  # bicubic, anti-aliased
     return picture_to_tensor(picture)

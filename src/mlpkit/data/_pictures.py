@@ -50,6 +50,18 @@ def read_picture(path: str | os.PathLike[str]) -> Image:
         raise DataError(sentence(rule, "readable", str(error))) from error
 
 
+def check_convertible(picture: Image, name: str) -> None:
+    """Refuse what Pillow would falsify on the way to grey or RGB without a word."""
+    if picture.mode in ("I", "F", "LAB") or picture.mode.startswith("I;"):  # would be cut off
+        cure = "scale it to greys from 0 to 255 and save it anew"
+        raise DataError(sentence(name, "of 8 bits a channel", f"mode {picture.mode}", cure))
+    if not picture.has_transparency_data:
+        return
+    if picture.convert("RGBA").getchannel("A").getextrema() != (255, 255):  # would be laid bare
+        cure = "lay it over paper of one colour and save it anew"
+        raise DataError(sentence(name, "opaque", "transparent pixels", cure))
+
+
 def picture_to_tensor(picture: Image) -> Tensor:
     """Return uint8 of shape (H, W) for a grey picture, (channels, H, W) for any other."""
     if picture.mode in ("1", "L"):
