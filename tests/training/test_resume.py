@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -16,12 +16,10 @@ from typing import cast
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.training.scenario import differences, everything, examples, network, noise, train
+from tests.training.scenario import differences, everything, examples, network, train
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from mlpkit.data import Batches, LabeledTensors
-from mlpkit.errors import ResumeMismatchError
 from mlpkit.training import (
     BatchLike,
     Callback,
@@ -240,54 +238,6 @@ def test_more_epochs_go_on_where_the_schedule_allows_it(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "a" / "last.pt"), read_checkpoint(tmp_path / "b" / "last.pt")
     )
     assert found == []
-
-
-class TestSomethingElse:
-    """Resuming another training is refused, and each field is named, saved and now."""
-
-    def resumed(
-        self,
-        folder: Path,
-        *,
-        config: TrainerConfig | None = None,
-        model: nn.Module | None = None,
-        data: LabeledTensors | None = None,
-    ) -> Mapping[str, tuple[str, str]]:
-        saved = everything(folder)
-        train(saved)
-        now = saved if config is None else config
-        trainer = Trainer(network() if model is None else model, now)
-        batches = Batches(examples() if data is None else data, 8, augment=noise)
-        with pytest.raises(ResumeMismatchError, match="resume must continue the same") as caught:
-            trainer.fit(batches, examples(20, seed=1), resume=folder / "last.pt")
-        for field, (was, is_now) in caught.value.differences.items():
-            assert f"{field}: saved {was}, now {is_now}" in str(caught.value)
-        return caught.value.differences
-
-    def test_other_data(self, tmp_path: Path) -> None:
-        data = examples()
-        changed = LabeledTensors(data.inputs + 1e-6, data.targets)
-        assert list(self.resumed(tmp_path, data=changed)) == ["data.train"]
-
-    def test_another_model(self, tmp_path: Path) -> None:
-        model = network()
-        model[3] = nn.Dropout(0.3)
-        found = self.resumed(tmp_path, model=model)
-        assert found == {
-            "model.3": ("Dropout(p=0.2, inplace=False)", "Dropout(p=0.3, inplace=False)")
-        }
-
-    def test_another_schedule_length(self, tmp_path: Path) -> None:
-        found = self.resumed(tmp_path, config=replace(everything(tmp_path), epochs=5))
-        assert found == {"schedule.total_steps": ("12", "15")}
-
-    def test_other_settings(self, tmp_path: Path) -> None:
-        config = replace(everything(tmp_path), clip_norm=None, optimizer=OptimizerConfig(lr=0.03))
-        assert self.resumed(tmp_path, config=config) == {
-            "config.clip_norm": ("0.5", "None"),
-            "config.optimizer.lr": ("0.02", "0.03"),
-            "config.optimizer.weight_decay": ("0.1", "0.0"),
-        }
 
 
 FRESH = "from tests.training.scenario import main; main()"

@@ -20,13 +20,11 @@ from mlpkit.data import Batches, LabeledTensors
 from mlpkit.errors import CheckpointError
 from mlpkit.training import (
     AveragingConfig,
-    BatchLike,
     Callback,
     CheckpointConfig,
     CSVLogger,
     EarlyStopping,
     EpochRow,
-    FitResult,
     JSONLinesLogger,
     MeanSquaredError,
     OptimizerConfig,
@@ -34,7 +32,6 @@ from mlpkit.training import (
     StepInfo,
     Trainer,
     TrainerConfig,
-    WeightAverage,
 )
 from mlpkit.training._checkpoint import read_checkpoint
 from mlpkit.training._randomness import RandomStream
@@ -129,44 +126,6 @@ def test_an_optimiser_of_ones_own() -> None:
     Trainer(model, config, optimizer=lambda p: torch.optim.RMSprop(p, lr=0.01)).fit(examples())
     loop_by_hand(by_hand, torch.optim.RMSprop(by_hand.parameters(), lr=0.01), config)
     assert differences(by_hand.state_dict(), model.state_dict()) == []
-
-
-def test_a_window_has_the_gradient_of_one_batch() -> None:
-    """Accumulation is large-batch training, the short last window and all weights included."""
-    data = examples()
-    weighted = LabeledTensors(data.inputs, data.targets, weights=torch.rand(61) + 0.1)
-    base = TrainerConfig(
-        epochs=2,
-        batch_size=24,
-        progress=False,
-        class_weights=(0.5, 1.0, 3.0),
-        optimizer=OptimizerConfig(name="sgd", lr=0.5),
-    )
-    small = nn.Linear(6, 3)
-    large = nn.Linear(6, 3)
-    large.load_state_dict(small.state_dict())
-    one = Trainer(large, base).fit(weighted)
-    other = Trainer(small, replace(base, batch_size=8, accumulate=3)).fit(weighted)
-    assert one.state.step == other.state.step == 6
-    torch.testing.assert_close(small.weight, large.weight, rtol=1e-5, atol=1e-6)
-    assert [row.train_loss for row in one.history] == pytest.approx(
-        [row.train_loss for row in other.history], rel=1e-5
-    )
-
-
-def test_the_loss_is_the_weighted_mean() -> None:
-    """With a rate of zero the row of an epoch is sum(w l) / sum(w), by NumPy."""
-    data = examples()
-    weights = torch.rand(61)
-    by_class = (0.5, 1.0, 3.0)
-    model = nn.Linear(6, 3)
-    config = replace(CONFIG, epochs=1, class_weights=by_class, optimizer=OptimizerConfig(lr=0.0))
-    result = Trainer(model, config).fit(LabeledTensors(data.inputs, data.targets, weights=weights))
-    with torch.no_grad():
-        logits = model(data.inputs).double().numpy()
-    losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(61), data.targets.numpy()]
-    w = weights.double().numpy() * np.array(by_class)[data.targets.numpy()]
-    assert result.history[0].train_loss == pytest.approx((w * losses).sum() / w.sum(), rel=1e-6)
 
 
 def test_it_finds_the_solution_of_a_linear_problem() -> None:
@@ -284,87 +243,6 @@ class TestNeutrality:
         assert torch.equal(torch.rand(4), expected)
 
 
-class Record(Callback):
-    """Writes down what is called."""
-
-    def __init__(self) -> None:
-        self.calls: list[str] = []
-
-    def on_fit_start(self, trainer: Trainer) -> None:
-        self.calls.append(f"start {trainer.state.step}")
-
-    def on_step_end(self, trainer: Trainer, step: StepInfo) -> None:
-        assert trainer.state.step == step.step + 1
-        self.calls.append(f"step {step.epoch}.{step.step}")
-
-    def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:
-        assert trainer.history[-1] is row
-        self.calls.append(f"epoch {row.epoch}")
-
-    def on_checkpoint(self, trainer: Trainer, path: Path) -> None:  # noqa: ARG002
-        self.calls.append(path.name)
-
-    def on_exception(self, trainer: Trainer, error: BaseException) -> None:  # noqa: ARG002
-        self.calls.append(type(error).__name__)
-
-    def on_fit_end(self, trainer: Trainer, result: FitResult) -> None:  # noqa: ARG002
-        self.calls.append(result.stop_reason)
-
-
-class TestCallbacks:
-    def test_the_hooks_and_their_order(self, tmp_path: Path) -> None:
-        record = Record()
-        config = replace(
-            everything(tmp_path, epochs=2), checkpoints=CheckpointConfig(folder=tmp_path)
-        )
-        train(config, callbacks=[record])
-        first, second = ([f"step {epoch}.{3 * epoch + i}" for i in range(3)] for epoch in range(2))
-        best = ["best.pt", "last.pt"]
-        assert record.calls == [
-            *("start 0", *first, "epoch 0", *best),
-            *(*second, "epoch 1", *best, "completed"),
-        ]
-
-    def test_an_exception_is_told(self) -> None:
-        class Fail(Callback):
-            def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002
-                raise ZeroDivisionError("on purpose")
-
-        record = Record()
-        with pytest.raises(ZeroDivisionError, match="on purpose"):
-            train(everything(None), callbacks=[record, Fail()])
-        assert record.calls[-1] == "ZeroDivisionError"
-
-    def test_state_comes_back_on_resume(self, tmp_path: Path) -> None:
-        class Count(Callback):
-            def __init__(self) -> None:
-                self.steps = 0
-
-            def on_step_end(self, trainer: Trainer, step: StepInfo) -> None:
-                self.steps += 1
-                if step.step == 4 and self.steps == 5:
-                    trainer.stop()
-
-            def state_dict(self) -> dict[str, object]:  # type: ignore[override]
-                return {"steps": self.steps}
-
-            def load_state_dict(self, state: object) -> None:
-                assert isinstance(state, dict)
-                self.steps = state["steps"]
-
-        config = everything(tmp_path)
-        _, result = train(config, callbacks=[Count(), Count()])
-        assert result.stop_reason == "callback"
-        again = [Count(), Count()]
-        train(config, callbacks=again, resume="auto")
-        assert [count.steps for count in again] == [12, 12]
-
-    def test_an_object_that_is_none_is_refused(self) -> None:
-        found: list[Callback] = [print]  # type: ignore[list-item]
-        with pytest.raises(TypeError, match="callbacks must be instances of Callback, got <built"):
-            Trainer(nn.Linear(1, 1), callbacks=found)
-
-
 class TestStopping:
     def test_early_stopping_and_the_best_epoch(self, tmp_path: Path) -> None:
         """Patience counts validations without an improvement; the best weights can be had."""
@@ -433,102 +311,6 @@ class TestStopping:
         config = replace(CONFIG, early_stopping=EarlyStopping())
         with pytest.raises(ValueError, match="val must be given for early stopping on val_loss"):
             Trainer(network(), config).fit(examples())
-
-
-class TestAveraging:
-    def test_the_model_has_the_average_and_the_checkpoint_its_own_weights(
-        self, tmp_path: Path
-    ) -> None:
-        """By an average kept beside the training."""
-        config = replace(
-            CONFIG,
-            averaging=AveragingConfig(decay=0.8),
-            checkpoints=CheckpointConfig(folder=tmp_path),
-        )
-        model = nn.Linear(6, 3)
-        shadow = nn.Linear(6, 3)
-        shadow.load_state_dict(model.state_dict())
-
-        class Beside(Callback):
-            def __init__(self) -> None:
-                self.average = WeightAverage(shadow, AveragingConfig(decay=0.8))
-
-            def on_step_end(self, trainer: Trainer, step: StepInfo) -> None:
-                self.average.update(trainer.model, step.step)
-
-        beside = Beside()
-        trainer = Trainer(model, config, callbacks=[beside])
-        result = trainer.fit(examples(), examples(20, seed=1))
-        own = read_checkpoint(tmp_path / "last.pt")["model"]
-        beside.average.copy_to(shadow)
-        assert differences(shadow.state_dict(), model.state_dict()) == []
-        assert differences(own, model.state_dict()) != []
-        assert trainer.evaluate(examples(20, seed=1)).loss == result.history[-1].val_loss
-        trainer.save(tmp_path / "again.pt")
-        assert differences(own, read_checkpoint(tmp_path / "again.pt")["model"]) == []
-
-    def test_batch_norm_is_measured_for_the_average(self) -> None:
-        """Its statistics are those of the averaged network on the training data."""
-        trainer, _ = train(everything(None))
-        linear, norm = trainer.model.get_submodule("0"), trainer.model.get_submodule("1")
-        batches = Batches(examples(), 8, augment=noise).epoch(3)
-        inputs = torch.cat([batch.inputs for batch in batches])
-        hidden = linear(inputs)
-        assert isinstance(norm, nn.BatchNorm1d)
-        assert norm.running_mean is not None
-        torch.testing.assert_close(norm.running_mean, hidden.mean(0).detach())
-
-
-class TestPrediction:
-    def test_probabilities_and_classes(self) -> None:
-        trainer = Trainer(network(), replace(CONFIG, eval_batch_size=7))
-        inputs = torch.randn(30, 6)
-        trainer.model.eval()
-        with torch.no_grad():
-            expected = trainer.model(inputs).softmax(dim=1)
-        trainer.model.train()
-        torch.testing.assert_close(trainer.predict_proba(inputs), expected)
-        assert torch.equal(trainer.predict(inputs), expected.argmax(dim=1))
-        assert trainer.model.training
-        torch.testing.assert_close(trainer.predict_proba(inputs[0:1]), expected[0:1])
-
-    def test_every_module_gets_its_own_mode_back(self) -> None:
-        trainer = Trainer(network(), CONFIG)
-        trainer.model.eval()
-        dropout = trainer.model.get_submodule("3")
-        dropout.train()
-        inputs = torch.randn(5, 6)
-        assert torch.equal(trainer.predict_proba(inputs), trainer.predict_proba(inputs))
-        assert dropout.training
-        assert not trainer.model.training
-
-    def test_a_regression_gives_the_output_itself(self) -> None:
-        data = LabeledTensors(torch.randn(20, 6), torch.randn(20, 3))
-
-        def absolute(model: nn.Module, batch: BatchLike) -> Tensor:
-            losses: Tensor = (model(batch.inputs) - batch.targets).abs().mean(dim=1)
-            return losses
-
-        trainer = Trainer(nn.Linear(6, 3), CONFIG, objective=absolute)
-        result = trainer.fit(data, data)
-        torch.testing.assert_close(trainer.predict(data.inputs), trainer.model(data.inputs))
-        with pytest.raises(ValueError, match="objective must be one of a classification"):
-            trainer.predict_proba(data.inputs)
-        expected = (trainer.model(data.inputs) - data.targets).abs().mean().item()
-        assert trainer.evaluate(data).loss == pytest.approx(expected, rel=1e-6)
-        assert result.history[-1].val_accuracy is None
-
-    def test_evaluation_agrees_with_prediction(self) -> None:
-        trainer, _ = train(everything(None))
-        data = examples(40, seed=2)
-        evaluation = trainer.evaluate(data)
-        right = trainer.predict(data.inputs) == data.targets
-        assert evaluation.accuracy == pytest.approx(right.double().mean().item())
-        assert evaluation.num_examples == 40
-
-    def test_inputs_that_are_no_tensor_are_refused(self) -> None:
-        with pytest.raises(TypeError, match="x must be a Tensor"):
-            Trainer(network()).predict([[0.0] * 6])  # type: ignore[arg-type]
 
 
 class TestRefusals:

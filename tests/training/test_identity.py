@@ -1,0 +1,97 @@
+"""A checkpoint of something else is refused, field by field."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+import torch
+from tests.training.scenario import everything, examples, network, noise, train
+from torch import nn
+
+from mlpkit.data import Batches, LabeledTensors
+from mlpkit.errors import ResumeMismatchError
+from mlpkit.training import (
+    CrossEntropy,
+    OptimizerConfig,
+    Trainer,
+    TrainerConfig,
+)
+from mlpkit.training._checkpoint import Saved, read_checkpoint, write_checkpoint
+from mlpkit.training._identity import identity
+
+
+class TestSomethingElse:
+    """Resuming another training is refused, and each field is named, saved and now."""
+
+    def resumed(
+        self,
+        folder: Path,
+        *,
+        config: TrainerConfig | None = None,
+        model: nn.Module | None = None,
+        data: LabeledTensors | None = None,
+    ) -> Mapping[str, tuple[str, str]]:
+        saved = everything(folder)
+        train(saved)
+        now = saved if config is None else config
+        trainer = Trainer(network() if model is None else model, now)
+        batches = Batches(examples() if data is None else data, 8, augment=noise)
+        with pytest.raises(ResumeMismatchError, match="resume must continue the same") as caught:
+            trainer.fit(batches, examples(20, seed=1), resume=folder / "last.pt")
+        for field, (was, is_now) in caught.value.differences.items():
+            assert f"{field}: saved {was}, now {is_now}" in str(caught.value)
+        return caught.value.differences
+
+    def test_other_data(self, tmp_path: Path) -> None:
+        data = examples()
+        changed = LabeledTensors(data.inputs + 1e-6, data.targets)
+        assert list(self.resumed(tmp_path, data=changed)) == ["data.train"]
+
+    def test_another_model(self, tmp_path: Path) -> None:
+        model = network()
+        model[3] = nn.Dropout(0.3)
+        found = self.resumed(tmp_path, model=model)
+        assert found == {
+            "model.3": ("Dropout(p=0.2, inplace=False)", "Dropout(p=0.3, inplace=False)")
+        }
+
+    def test_another_schedule_length(self, tmp_path: Path) -> None:
+        found = self.resumed(tmp_path, config=replace(everything(tmp_path), epochs=5))
+        assert found == {"schedule.total_steps": ("12", "15")}
+
+    def test_other_settings(self, tmp_path: Path) -> None:
+        config = replace(everything(tmp_path), clip_norm=None, optimizer=OptimizerConfig(lr=0.03))
+        assert self.resumed(tmp_path, config=config) == {
+            "config.clip_norm": ("0.5", "None"),
+            "config.optimizer.lr": ("0.02", "0.03"),
+            "config.optimizer.weight_decay": ("0.1", "0.0"),
+        }
+
+
+def test_a_setting_newer_than_the_file_has_its_default_there(tmp_path: Path) -> None:
+    """A checkpoint that was written before a setting existed still resumes."""
+    train(everything(tmp_path, epochs=2))
+    content = read_checkpoint(tmp_path / "last.pt")
+    config = cast("dict[str, Saved]", content["config"])
+    del config["sync_every"], config["mixup"]
+    write_checkpoint(tmp_path / "last.pt", content)
+    _, result = train(everything(tmp_path, epochs=2), resume="auto")
+    assert result.state.step == 6
+
+
+def test_addresses_are_no_difference() -> None:
+    """A module that shows a function in its repr is the same in another process."""
+
+    class Shows(nn.Module):
+        def extra_repr(self) -> str:
+            return f"function={(lambda: None)}"
+
+    batches = examples().batches(8)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))])
+    one, other = (identity(Shows(), CrossEntropy(), optimizer, batches, None) for _ in range(2))
+    assert one == other
+    assert " at 0x" not in str(one)
