@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import subprocess
-import sys
 from typing import get_args
 
 import pytest
@@ -233,42 +231,6 @@ class TestWeightDecay:
         expected = r"model\.param_groups must be .* each of the 2 trainable .* once, got 1"
         with pytest.raises(ValueError, match=expected):
             build_optimizer(Forgetful(2, 2), OptimizerConfig())
-
-
-def test_building_and_stepping_leaves_the_compiler_out() -> None:
-    """A plain torch optimiser imports torch._dynamo, which takes longer than importing torch."""
-    program = (
-        "import sys, torch\n"
-        "from mlpkit.training._optimizers import OptimizerConfig, build_optimizer\n"
-        "model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))\n"
-        "for name in ('adamw', 'sgd', 'muon'):\n"
-        "    optimizer = build_optimizer(model, OptimizerConfig(name=name))\n"
-        "    model(torch.ones(1, 2)).sum().backward()\n"
-        "    optimizer.step()\n"
-        "    optimizer.zero_grad()\n"
-        "    optimizer.load_state_dict(optimizer.state_dict())\n"
-        "print('torch._dynamo' in sys.modules)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "False"
-
-
-def test_step_hooks_and_closures_work_as_in_torch() -> None:
-    model = nn.Linear(2, 1)
-    optimizer = build_optimizer(model, OptimizerConfig(name="sgd"))
-    calls: list[str] = []
-    optimizer.register_step_pre_hook(lambda *_: calls.append("before"))
-    optimizer.register_step_post_hook(lambda *_: calls.append("after"))
-
-    def closure() -> float:
-        loss = model(torch.ones(1, 2)).sum()
-        torch.autograd.backward(loss)
-        return float(loss.detach())
-
-    assert optimizer.step(closure) == pytest.approx(float(closure()), abs=1.0)
-    assert calls == ["before", "after"]
 
 
 def test_the_table_names_every_optimiser_and_its_settings_can_be_read() -> None:
