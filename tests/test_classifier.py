@@ -364,6 +364,20 @@ def test_what_must_not_be_saved(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_model_that_was_changed_is_saved_as_it_is_or_not_at_all(tmp_path: Path) -> None:
+    """A replaced activation is saved; a replaced layer, which no config describes, is refused."""
+    model = make_model("relu")
+    model.network.layers[0].activation = torch.nn.Tanh()
+    inputs = pictures(3)
+    model.save(tmp_path / "tanh")
+    loaded = SoftmaxClassifier.load(tmp_path / "tanh")
+    assert torch.equal(loaded.predict_proba(inputs), model.predict_proba(inputs))
+    model.network.layers[0].linear = torch.nn.Linear(12, 8, bias=False)
+    with pytest.raises(ArtefactError, match=r"^network must be what its config .*linear\.bias"):
+        model.save(tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
 def test_a_killed_save_leaves_a_whole_model(tmp_path: Path) -> None:
     """60 kills while two models are saved over each other: one of them always loads."""
     models = [make_model("relu"), make_model("tanh")]

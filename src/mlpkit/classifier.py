@@ -307,7 +307,14 @@ class SoftmaxClassifier(nn.Module):
         for name, value in tensors.items():
             if not bool(value.isfinite().all()):
                 raise ArtefactError(_checks.sentence(name, "finite to be saved", "NaN or infinity"))
-        config = json.dumps(self._description(), indent=2) + "\n"
+        description = self._description()  # of the modules as they are now
+        wrong = _differing(_bare(self.network.config, tensors), tensors)
+        if wrong:
+            cure = "a layer was replaced or parametrised; save its state_dict yourself"
+            raise ArtefactError(
+                _checks.sentence("network", "what its config describes", ", ".join(wrong), cure)
+            )
+        config = json.dumps(description, indent=2) + "\n"
         metadata = {"format": "pt", "config": config, "sha256": _digest(tensors)}
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -378,11 +385,13 @@ def _from_description(
         )
     try:
         config = _plain.from_plain(MLPConfig, network, source=str(path))
-        # without memory: a description may claim any size, the tensors are what there is; the
-        # dtype is that of the file too, a classifier in bfloat16 or float64 comes back as one
-        dtype = tensors["mean"].dtype if "mean" in tensors else None
-        bare = MLP.from_config(config, device="meta", dtype=dtype)
-        _compare(bare, tensors, path)
+        bare = _bare(config, tensors)
+        wrong = _differing(bare, tensors)
+        if wrong:
+            raise ArtefactError(
+                f"{path} must hold the tensors that its configuration describes, "
+                f"got a difference in {', '.join(wrong)}; save the model again"
+            )
         model = cls(
             bare,
             classes=classes,
@@ -398,8 +407,17 @@ def _from_description(
     return model
 
 
-def _compare(network: MLP, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Refuse tensors that are not, in name, shape and type, those of the network described."""
+def _bare(config: MLPConfig, tensors: Mapping[str, Tensor]) -> MLP:
+    """Return the network of a configuration without memory: it may claim any size.
+
+    Its dtype is that of the tensors; a classifier in bfloat16 or float64 comes back as one.
+    """
+    dtype = tensors["mean"].dtype if "mean" in tensors else None
+    return MLP.from_config(config, device="meta", dtype=dtype)
+
+
+def _differing(network: MLP, tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the tensors that are not, in name, shape and type, those of the network."""
     expected = {f"network.{name}": value for name, value in network.state_dict().items()}
     statistics = {"mean", "std", "temperature"}
     wrong = (statistics | expected.keys()) ^ tensors.keys()
@@ -409,11 +427,7 @@ def _compare(network: MLP, tensors: Mapping[str, Tensor], path: Path) -> None:
         if name in tensors
         and (value.shape, value.dtype) != (tensors[name].shape, tensors[name].dtype)
     }
-    if wrong:
-        raise ArtefactError(
-            f"{path} must hold the tensors that its configuration describes, "
-            f"got a difference in {', '.join(sorted(wrong))}; save the model again"
-        )
+    return sorted(wrong)
 
 
 def _statistic(name: str, value: float | Tensor, features: int, weight: Tensor) -> Tensor:

@@ -51,3 +51,24 @@ def test_the_file_of_a_run_repeats_it(run_here: Callable[..., int], tmp_path: Pa
     assert run_here("train", "--config", str(first / "config.toml"), "--runs", "again") == 0
     (second,) = (tmp_path / "again").iterdir()
     assert same_weights(first, second)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--device", "meta9"), "device must be"),
+        (("--device", "xpu:7"), "device must be a device that this machine has"),
+        (("--hidden-features", "90000000", "90000000"), "out of memory"),
+    ],
+)
+def test_what_this_machine_cannot_do_leaves_nothing_behind(
+    words: tuple[str, ...],
+    message: str,
+    run_here: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    """A device that is not here, a network too large for it: a sentence, and no folder."""
+    assert run_here("train", *words) in (1, 2)
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -119,6 +119,7 @@ def test_what_a_run_writes_is_what_it_did(tmp_path: Path) -> None:
     [
         ("epochs = 3", r"a key of ConfigFile in .*run\.toml must be one of .*, got 'epochs'"),
         ("[training]\nepoch = 3", r"got 'epoch'; did you mean 'epochs'\?"),
+        ("[network]\nin_features = 5", r"got 'in_features'; remove it; the data set decides it"),
         ("[training", r"run\.toml must be valid TOML"),
         ('dataset = "mnsit"', r"dataset must be one of .* got 'mnsit'; did you mean"),
         ("network = 3", r"network must be a table of options, got 3; write \[network\] on"),

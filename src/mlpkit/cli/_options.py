@@ -23,9 +23,12 @@ from mlpkit.training import (
     TrainerConfig,
 )
 
-__all__ = ["NetworkOptions", "TrainingOptions"]
+__all__ = ["HIDDEN_NETWORK_OPTIONS", "NetworkOptions", "TrainingOptions"]
 
 NamedActivation: TypeAlias = ActivationName | ActivationConfig
+
+# What the data set and the classifier decide.
+HIDDEN_NETWORK_OPTIONS = ("in_features", "out_features", "flatten", "output_activation")
 
 _NAMED = "NAME[:OPTION=VALUE,...]"
 

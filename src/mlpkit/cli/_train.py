@@ -14,7 +14,7 @@ from tyro.conf import Positional
 
 from mlpkit import _plain
 from mlpkit.classifier import SoftmaxClassifier
-from mlpkit.cli._options import NetworkOptions, TrainingOptions
+from mlpkit.cli._options import HIDDEN_NETWORK_OPTIONS, NetworkOptions, TrainingOptions
 from mlpkit.cli._presets import PresetName
 from mlpkit.cli._run_folder import RunFolder
 from mlpkit.data import DatasetName, Splits, load
@@ -48,6 +48,7 @@ class Train:
         """Train, test and save."""
         splits = load(self.dataset, root=self.root)
         model = self._model(splits)
+        Trainer(model, self.training)  # refuses what it cannot train before a folder is made
         folder = self._folder()
         trainer = Trainer(model, self._training(folder), callbacks=[EpochLines(self)])
         self._announce(model, splits, folder)
@@ -86,7 +87,7 @@ class Train:
             del values[name]
         network = values["network"]
         assert isinstance(network, dict)
-        for name in ("in_features", "out_features", "flatten", "output_activation"):
+        for name in HIDDEN_NETWORK_OPTIONS:
             del network[name]
         return _plain.plain_to_toml(values)
 

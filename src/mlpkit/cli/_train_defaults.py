@@ -12,7 +12,7 @@ from tyro.conf import Positional
 
 from mlpkit import _plain
 from mlpkit._checks import one_of, sentence
-from mlpkit.cli._options import NetworkOptions, TrainingOptions
+from mlpkit.cli._options import HIDDEN_NETWORK_OPTIONS, NetworkOptions, TrainingOptions
 from mlpkit.cli._presets import PresetName, preset
 from mlpkit.cli._run_folder import RunFolder
 from mlpkit.cli._train import Train
@@ -75,6 +75,10 @@ class ConfigFile:
             if values is not None and not isinstance(values, dict):
                 cure = f"write [{name}] on a line of its own, and the options below it"
                 raise ConfigError(sentence(name, "a table of options", values, cure))
+        for hidden in HIDDEN_NETWORK_OPTIONS:
+            if hidden in (self.network or {}):
+                cure = "remove it; the data set decides it"
+                raise ConfigError(sentence("a key of network", "an option", hidden, cure))
         root: object = self.root
         if root is not None and not isinstance(root, str | Path):
             raise ConfigError(sentence("root", "the path of a folder", root))

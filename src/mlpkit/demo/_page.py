@@ -39,7 +39,8 @@ def write_demo(
 
     The page is one file that holds the model, opens without a server, and never uses the network.
     It shows the drawing as the model gets it, every hidden unit, the weights behind each of them,
-    and the probability of each class, equal to those of :meth:`mlpkit.SoftmaxClassifier.predict_proba`.
+    and the probability of each class, equal to those of
+    :meth:`mlpkit.SoftmaxClassifier.predict_proba`.
     Drawings are centred as the pictures of MNIST are: the ink in a box of 20/28 of the side, its
     centre of mass in the middle; for the 8x8 digits, which fill their field, the box is the field.
 

@@ -11,19 +11,25 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit._checks import number, sentence
-from mlpkit.nn._activations import Activation, activation_config
+from mlpkit.nn._activations import Activation, ActivationConfig, activation_config
 from mlpkit.nn._build import (
     Making,
     build_head,
     build_layers,
     check_generator,
     each_activation,
-    is_named,
     named_activation,
     named_activations,
     stored_dropout,
 )
-from mlpkit.nn._config import InitName, MLPConfig, NormName, check_has_output, widths
+from mlpkit.nn._config import (
+    InitName,
+    MLPConfig,
+    NamedActivation,
+    NormName,
+    check_has_output,
+    widths,
+)
 from mlpkit.nn._hidden import HiddenLayers
 from mlpkit.nn._reset import refuse_sharing, reset_linears, reset_module
 from mlpkit.nn._summary import Summary, summarise
@@ -175,8 +181,6 @@ class MLP(nn.Module):
         making.check()
         check_generator(generator)
         self._config = config
-        self._is_named = output_activation is None or is_named(output_activation)
-        self._is_named &= all(is_named(chosen) for _, chosen in activations)
         self.in_features = config.in_features
         self.hidden_features = config.hidden_features
         self.out_features = config.out_features
@@ -242,14 +246,19 @@ class MLP(nn.Module):
         Raises:
             ConfigError: If an activation is of a class that has no name.
         """
-        if self._is_named:
-            return self._config
+        # read off the modules, which somebody may have replaced
         named = tuple(activation_config(layer.activation) for layer in self.layers)
         output = self.output_activation
+        last = None if output is None else activation_config(output)
+        given = self._config.activation
+        each = given if isinstance(given, tuple) else (given,) * len(named)
+        spelled = self._config.output_activation
+        if named == tuple(map(_as_config, each)) and last == _as_config(spelled):
+            return self._config  # with each activation as it was spelled
         return dataclasses.replace(
             self._config,
             activation=named[0] if len(set(named)) == 1 else named or self._config.activation,
-            output_activation=None if output is None else activation_config(output),
+            output_activation=last,
         )
 
     @property
@@ -410,3 +419,7 @@ class MLP(nn.Module):
     if TYPE_CHECKING:
 
         def __call__(self, x: Tensor) -> Tensor: ...
+
+
+def _as_config(activation: NamedActivation | None) -> ActivationConfig | None:
+    return ActivationConfig(activation) if isinstance(activation, str) else activation

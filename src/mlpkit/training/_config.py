@@ -250,3 +250,19 @@ def find_device(name: str) -> torch.device:
     except (RuntimeError, TypeError) as error:
         rule = '"auto" or the name of a device of torch, for instance "cpu" or "cuda:0"'
         raise ValueError(sentence("device", rule, name)) from error
+
+
+def usable_device(name: str) -> torch.device:
+    """Return the device of a name, if this machine has it: a configuration may come from another.
+
+    Raises:
+        ValueError: If torch cannot put a tensor there.
+    """
+    device = find_device(name)
+    try:
+        torch.empty(0, device=device)
+    # a build without CUDA asserts, one without a driver has a RuntimeError
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        rule = 'a device that this machine has, for instance "cpu"'
+        raise ValueError(sentence("device", rule, name, str(error).splitlines()[0])) from error
+    return device

@@ -20,7 +20,7 @@ from mlpkit._checks import sentence
 from mlpkit.errors import CheckpointError, CheckpointWriteError, TrainingInterrupted
 from mlpkit.training._callbacks import Callback, StepInfo, hooks
 from mlpkit.training._checkpoint import prepare_folder, read_checkpoint
-from mlpkit.training._config import TrainerConfig, find_device
+from mlpkit.training._config import TrainerConfig, usable_device
 from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._engine import autocast
 from mlpkit.training._evaluation import evaluate, evaluation_mode, forward
@@ -125,7 +125,7 @@ class Trainer:
         for callback in callbacks:
             if not isinstance(callback, Callback):
                 raise TypeError(sentence("callbacks", "instances of Callback", callback))
-        self.device = find_device(self.config.device)
+        self.device = usable_device(self.config.device)
         self.model = model.to(self.device)
         self.objective = _objective(self.config, objective)
         self.state = TrainState()
