@@ -123,5 +123,13 @@ def long(session: nox.Session) -> None:
     session.run("pytest", "-m", "long", "--timeout=3600", *session.posargs, env=ONE_THREAD)
 
 
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Measure mlpkit side by side with its peers, and write docs/performance.md."""
+    session.install("-e", ".", *group("bench"))
+    session.run("python", "-m", "benchmarks", *session.posargs)
+    session.run("python", "-m", "benchmarks.data", "--write")
+
+
 if __name__ == "__main__":
     nox.main()
