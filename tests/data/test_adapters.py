@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from mlpkit.errors import DataError
 class Pairs(Dataset[object]):
     """A data set of whatever examples it is given."""
 
-    def __init__(self, examples: list[object], classes: list[str] | None = None) -> None:
+    def __init__(self, examples: list[object], classes: Sequence[str] | None = None) -> None:
         self.examples = examples
         if classes is not None:
-            self.classes = classes
+            self.classes: Sequence[str] = classes
 
     def __getitem__(self, index: int) -> object:
         return self.examples[index]
@@ -59,6 +59,50 @@ def test_a_stream_without_a_length() -> None:
     assert data.targets.tolist() == [0, 1, 0, 1, 0]
 
 
+class Reused(IterableDataset[object]):
+    """A data set that fills one buffer again and again, and knows how often."""
+
+    def __init__(self, target: object) -> None:
+        self.target = target
+
+    def __len__(self) -> int:
+        return 5
+
+    def __iter__(self) -> Iterator[object]:
+        row = torch.zeros(1)
+        for number in range(5):
+            yield row.fill_(number), self.target
+
+
+def test_a_stream_may_reuse_its_buffer_and_know_its_length() -> None:
+    data = LabeledTensors.from_dataset(Reused(0))
+    assert data.inputs.tolist() == [[0.0], [1.0], [2.0], [3.0], [4.0]]
+
+
+@pytest.mark.parametrize("target", [True, np.bool_(True), torch.tensor(True)])
+def test_truth_values_are_no_targets(target: object) -> None:
+    """As in the constructor."""
+    with pytest.raises(TypeError, match=r"targets must be a tensor of class .*, got torch\.bool"):
+        LabeledTensors.from_dataset(Reused(target))
+
+
+def test_class_names_in_one_string_are_refused_where_they_count() -> None:
+    pairs = Pairs([(0.0, 0), (1.0, 1)])
+    pairs.classes = "ab"
+    with pytest.raises(
+        DataError, match=r"dataset\.classes must be a sequence of strings, got 'ab'"
+    ):
+        LabeledTensors.from_dataset(pairs)
+    assert LabeledTensors.from_dataset(pairs, classes=["a", "b"]).classes == ("a", "b")
+
+
+@pytest.mark.parametrize("mode", ["LA", "La", "PA", "RGBa"])
+def test_an_opaque_alpha_channel_is_left_out(mode: str) -> None:
+    picture = Image.new("LA", (5, 4), (7, 255)).convert(mode if mode != "RGBa" else "RGBA")
+    data = LabeledTensors.from_dataset(Pairs([(picture.convert(mode), 0)]))
+    assert torch.equal(data.inputs, torch.full((1, 3, 4, 5), 7, dtype=torch.uint8))
+
+
 @pytest.mark.parametrize(
     ("value", "dtype", "shape"),
     [
@@ -81,7 +125,7 @@ def test_inputs_of_every_kind(value: object, dtype: torch.dtype, shape: tuple[in
         assert (data.inputs == 7).all()
 
 
-@pytest.mark.parametrize("target", [3, True, np.int32(3), torch.tensor(3, dtype=torch.int16)])
+@pytest.mark.parametrize("target", [3, np.int32(3), torch.tensor(3, dtype=torch.int16)])
 def test_class_indices_of_every_kind(target: Any) -> None:
     data = LabeledTensors.from_dataset(Pairs([(0.0, target)]))
     assert data.targets.dtype is torch.int64
@@ -108,7 +152,14 @@ def test_float_targets_take_no_class_names_from_the_data_set() -> None:
             r"the input of example 1 must be torch.float32 of shape \(2,\), .*resize or convert",
         ),
         ([(0.0, 0), (0.0, 0.5)], "the target of example 1 must be torch.int64 of shape"),
-        ([(Image.new("F", (2, 2)), 0)], "a picture must be grey, RGB or RGBA .*got 'mode F'"),
+        (
+            [(Image.new("F", (2, 2)), 0)],
+            "input of example 0 must be of 8 bits a channel, got 'mode F'",
+        ),
+        ([(Image.new("LAB", (2, 2)), 0)], "must be of 8 bits a channel, got 'mode LAB'"),
+        ([(Image.new("LA", (2, 2), (9, 7)), 0)], "example 0 must be opaque, got 'transparent"),
+        ([(Image.new("LA", (2, 2), (9, 7)).convert("La"), 0)], "0 must be opaque, got 'transp"),
+        ([(Image.new("PA", (2, 2), (0, 7)), 0)], "0 must be opaque, got 'transp"),
     ],
 )
 def test_examples_that_do_not_fit(examples: list[object], message: str) -> None:

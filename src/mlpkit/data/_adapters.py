@@ -10,16 +10,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from mlpkit._checks import sentence
-from mlpkit.data._pictures import is_picture, picture_to_tensor
+from mlpkit.data._pictures import check_convertible, is_picture, picture_to_tensor
 from mlpkit.errors import DataError
 
 
-def stack_dataset(dataset: Dataset[object]) -> tuple[Tensor, Tensor, tuple[str, ...] | None]:
-    """Return the inputs, the targets and the class names of a torch data set."""
-    count = len(dataset) if isinstance(dataset, Sized) else None
+def stack_dataset(
+    dataset: Dataset[object], *, named: bool
+) -> tuple[Tensor, Tensor, tuple[str, ...] | None]:
+    """Return the inputs, the targets and, if wanted, the class names of a torch data set."""
+    streamed = isinstance(dataset, IterableDataset)  # its length, if any, is but an estimate
+    count = len(dataset) if isinstance(dataset, Sized) and not streamed else None
     inputs = _Stack("input", count)
     targets = _Stack("target", count)
     for position, example in enumerate(_examples(dataset, count)):
@@ -28,12 +31,19 @@ def stack_dataset(dataset: Dataset[object]) -> tuple[Tensor, Tensor, tuple[str, 
             raise DataError(sentence(f"example {position}", rule, type(example)))
         inputs.add(_as_tensor(f"the input of example {position}", example[0]))
         targets.add(_as_tensor(f"the target of example {position}", example[1]))
-    names = getattr(dataset, "classes", None)
-    named = isinstance(names, Sequence) and all(isinstance(name, str) for name in names)
     stacked = targets.stacked()
-    if not named or stacked.is_floating_point():
-        return inputs.stacked(), stacked, None
-    return inputs.stacked(), stacked, tuple(cast("Sequence[str]", names))
+    wanted = named and not stacked.is_floating_point()
+    return inputs.stacked(), stacked, _names(dataset) if wanted else None
+
+
+def _names(dataset: Dataset[object]) -> tuple[str, ...] | None:
+    names = getattr(dataset, "classes", None)
+    if isinstance(names, str):
+        cure = "pass classes to from_dataset"
+        raise DataError(sentence("dataset.classes", "a sequence of strings", names, cure))
+    if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
+        return None
+    return tuple(names)
 
 
 def _examples(dataset: Dataset[object], count: int | None) -> Iterator[object]:
@@ -61,7 +71,7 @@ class _Stack:
             where = f"the {self._name} of example {self._added}"
             raise DataError(sentence(where, rule, found, "resize or convert them to one kind"))
         if self._count is None or self._added == 0:
-            self._rows.append(row)
+            self._rows.append(row.clone())  # the data set may fill one buffer again and again
         if self._count is not None:
             if self._whole is None:
                 self._whole = row.new_empty((self._count, *row.shape))
@@ -81,11 +91,15 @@ def _as_tensor(where: str, value: object) -> Tensor:
         return value.detach().as_subclass(Tensor)  # torchvision's images are a subclass
     if isinstance(value, np.ndarray | np.generic):
         return tensor_from_array(where, value)
+    if isinstance(value, bool):
+        return torch.tensor(value)
     if isinstance(value, numbers.Integral):
         return torch.tensor(int(value))
     if isinstance(value, numbers.Real):
         return torch.tensor(float(value))
     if is_picture(value):
+        if value.mode != "RGBA":  # which keeps its alpha channel
+            check_convertible(value, where)
         return picture_to_tensor(value)
     rule = "a tensor, an array, a number or a Pillow image"
     raise DataError(sentence(where, rule, type(value), "add a transform that gives one"))

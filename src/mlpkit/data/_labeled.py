@@ -97,7 +97,9 @@ class LabeledTensors:
             classes: Name of each class. None: the names in ``dataset.classes``, where they are.
 
         Raises:
-            DataError: If an example is not a pair, or has another shape or type than the first.
+            DataError: If an example is not a pair, has another shape or type than the first, or is
+                a picture that would lose transparent pixels or more than 8 bits a channel.
+            TypeError: If targets are truth values.
 
         Example:
             >>> import torch
@@ -109,7 +111,7 @@ class LabeledTensors:
         """
         from mlpkit.data._adapters import stack_dataset
 
-        inputs, targets, found = stack_dataset(dataset)
+        inputs, targets, found = stack_dataset(dataset, named=classes is None)
         return cls(inputs, targets, found if classes is None else classes)
 
     @classmethod

@@ -57,6 +57,8 @@ def check_convertible(picture: Image, name: str) -> None:
         raise DataError(sentence(name, "of 8 bits a channel", f"mode {picture.mode}", cure))
     if not picture.has_transparency_data:
         return
+    if picture.mode == "La":  # Pillow converts it to LA alone
+        picture = picture.convert("LA")
     if picture.convert("RGBA").getchannel("A").getextrema() != (255, 255):  # would be laid bare
         cure = "lay it over paper of one colour and save it anew"
         raise DataError(sentence(name, "opaque", "transparent pixels", cure))
@@ -66,7 +68,9 @@ def picture_to_tensor(picture: Image) -> Tensor:
     """Return uint8 of shape (H, W) for a grey picture, (channels, H, W) for any other."""
     if picture.mode in ("1", "L"):
         return torch.from_numpy(np.array(picture.convert("L")))
-    if picture.mode in ("P", "CMYK", "YCbCr", "LAB", "HSV", "PA", "LA", "RGBX", "RGBa", "La"):
+    if picture.mode == "La":  # Pillow converts it to LA alone
+        picture = picture.convert("LA")
+    if picture.mode in ("P", "CMYK", "YCbCr", "HSV", "PA", "LA", "RGBX", "RGBa"):
         picture = picture.convert("RGB")
     if picture.mode not in ("RGB", "RGBA"):
         rule = "grey, RGB or RGBA with 8 bits a channel"
