@@ -175,7 +175,41 @@ def test_a_flipped_bit_is_refused_by_the_digest(tmp_path: Path) -> None:
     wanted = hashlib.sha256(IMAGES).hexdigest()
     with refused(path, f"unpacked bytes have SHA-256 {wanted}, got "):
         read_idx(path, sha256=wanted)
+    with pytest.raises(DataError, match="; leave sha256 out only for a file of your own"):
+        read_idx(path, sha256=wanted)
     assert read_idx(path).shape == (NUM_IMAGES, 28, 28)  # the digest is what refused it
+
+
+def test_a_digest_may_be_written_in_upper_case(tmp_path: Path) -> None:
+    path = tmp_path / "images"
+    path.write_bytes(IMAGES)
+    read = read_idx(path, sha256=hashlib.sha256(IMAGES).hexdigest().upper())
+    assert bytes(read.numpy()) == PIXELS
+
+
+def test_a_file_that_does_not_fit_into_memory_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sparse file can be as long as its header claims; how much fits is a matter of the system.
+
+    So NumPy is made to refuse, as it does where memory is not promised beyond what there is.
+    """
+    path = tmp_path / "sparse"
+    path.write_bytes(header(2**20))
+    os.truncate(path, 8 + 2**20)
+
+    def empty(*_: object) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(np, "empty", empty)
+        with refused(path, "fits into memory, got 1048584 bytes for shape (1048576,)"):
+            read_idx(path)
+
+
+def test_a_path_with_a_null_byte_is_refused() -> None:
+    with pytest.raises(DataError, match=r"'a\\x00b' must be a path without a null byte, got one"):
+        read_idx("a\0b")
 
 
 def test_images_of_14_by_56_are_refused(tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _MAX_RATIO = 1032  # deflate stores at best 258 bytes in 2 bits
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO must not wait for a writer
 _BINARY: int = getattr(os, "O_BINARY", 0)
+_WAIVER = "pass verify=False only for a file of your own"
 _RENEW = "delete it, and copy or download it again"
 
 
@@ -58,9 +59,9 @@ class DigestError(IdxError):
         sha256: SHA-256 of the unpacked bytes that were found, in hexadecimal.
     """
 
-    def __init__(self, name: str, wanted: str, found: str, sha256: str) -> None:
+    def __init__(self, name: str, wanted: str, found: str, sha256: str, waiver: str) -> None:
         rule = f"the published file, whose {wanted}"
-        cure = f"a byte was changed: {_RENEW}; pass verify=False only for a file of your own"
+        cure = f"a byte was changed: {_RENEW}; {waiver}"
         super().__init__(name, rule, found, cure)
         self.sha256 = sha256
 
@@ -83,6 +84,7 @@ class Expected:
         sha256: Digest of the unpacked bytes.
         archive_sha256: Digest of the file as it lies there, compressed.
         foreign: Digests, unpacked or compressed, of files that are known to be something else.
+        waiver: How the caller can do without a digest, for the message of one that differs.
     """
 
     shape: tuple[int | None, ...] | None = None
@@ -90,6 +92,7 @@ class Expected:
     sha256: str | None = None
     archive_sha256: str | None = None
     foreign: frozenset[str] = frozenset()
+    waiver: str = _WAIVER
 
 
 class _Source(Protocol):
@@ -139,7 +142,7 @@ def read_idx(
         path: The file; anything but a regular file (a folder, a pipe, a device) is refused.
         shape: Size that each axis must have; None in the place of one that is free. None: any.
         dtype: Type that the numbers must have. None: any.
-        sha256: Digest that the unpacked bytes must have, in hexadecimal. None: any.
+        sha256: Digest that the unpacked bytes must have, in hexadecimal of either case. None: any.
 
     Shape:
         As the header says, 1 to 4 axes, each of size 1 or more.
@@ -158,7 +161,9 @@ def read_idx(
         tensor([5, 0, 4], dtype=torch.uint8)
     """
     axes = None if shape is None else tuple(shape)
-    return read_expected(path, Expected(shape=axes, dtype=dtype, sha256=sha256))
+    wanted = None if sha256 is None else sha256.lower()
+    waiver = "leave sha256 out only for a file of your own"
+    return read_expected(path, Expected(shape=axes, dtype=dtype, sha256=wanted, waiver=waiver))
 
 
 def read_expected(
@@ -172,6 +177,8 @@ def read_expected(
         name: What it is called in an error message; None: by its path.
     """
     name = os.fspath(path) if name is None else name
+    if "\0" in os.fsdecode(path):
+        raise IdxError(repr(name), "a path without a null byte", "one", "check the path")
     try:
         descriptor = os.open(path, os.O_RDONLY | _NONBLOCK | _BINARY)
         status = os.fstat(descriptor)
@@ -213,7 +220,7 @@ def _read_open(file: io.FileIO, size: int, name: str, expected: Expected) -> Ten
         raise ForeignError(name)
     if found is not None and expected.archive_sha256 not in (None, found):
         wanted = f"archive has SHA-256 {expected.archive_sha256}"
-        raise DigestError(name, wanted, found, sha256)
+        raise DigestError(name, wanted, found, sha256, expected.waiver)
     return tensor
 
 
@@ -257,7 +264,12 @@ def _decode(
     if declared > (size + 1) * ratio:
         rule = f"at least {declared // ratio} bytes long for shape {shape}"
         raise IdxError(name, rule, f"{size} bytes", _RENEW)
-    array = np.empty(shape, stored)
+    try:
+        array = np.empty(shape, stored)
+    except MemoryError as error:
+        found = f"{declared} bytes for shape {shape}"
+        cure = "a header that claims so much is most likely damaged"
+        raise IdxError(name, "an IDX file that fits into memory", found, cure) from error
     numbers = array.reshape(-1).view(np.uint8).data
     digest.update(head + sizes)
     filled = _fill(source, numbers, digest)
@@ -270,7 +282,7 @@ def _decode(
         raise ForeignError(name)
     if expected.sha256 not in (None, sha256):
         wanted = f"unpacked bytes have SHA-256 {expected.sha256}"
-        raise DigestError(name, wanted, sha256, sha256)
+        raise DigestError(name, wanted, sha256, sha256, expected.waiver)
     return torch.from_numpy(_native(array)), sha256
 
 
