@@ -101,6 +101,13 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"alpha .* greater than 0, got 0\.0"):
             Mixup(0.0)
 
-    def test_integer_inputs(self) -> None:
-        with pytest.raises(TypeError, match=r"inputs must be floating-point, got torch\.uint8"):
-            Mixup().mix(torch.zeros(2, 2, dtype=torch.uint8))
+
+def test_integers_are_mixed_as_the_numbers_that_they_are() -> None:
+    """Pixels of uint8 mix like the same pixels as floats, from the same draws."""
+    pixels = torch.randint(0, 256, (6, 5), dtype=torch.uint8)
+    mixed = []
+    for inputs in (pixels, pixels.float()):
+        torch.manual_seed(3)
+        mixed.append(Mixup(1.0).mix(inputs).inputs)
+    assert mixed[0].dtype == torch.float32
+    assert torch.equal(mixed[0], mixed[1])

@@ -44,7 +44,8 @@ class Mixup:
     The example weights of the trainer stay with :math:`i`. Evaluation does not mix.
 
     First :math:`\lambda` and then :math:`\pi` are drawn from torch's global generator of the
-    inputs' device, which the trainer checkpoints, so a resumed run mixes the same.
+    inputs' device, which the trainer checkpoints, so a resumed run mixes the same. Integer inputs
+    are mixed in float32; a :class:`mlpkit.SoftmaxClassifier` takes raw values of either type.
 
     Args:
         alpha: Both parameters of the Beta distribution, above 0; near 0 hardly anything mixes,
@@ -52,7 +53,7 @@ class Mixup:
         objective: The loss of outputs and targets; None means cross-entropy.
 
     Raises:
-        TypeError: If the inputs are not floating-point.
+        TypeError: If ``objective`` has no method ``loss``.
         ValueError: If ``alpha`` is out of range.
 
     Example:
@@ -96,8 +97,7 @@ class Mixup:
     def mix(self, inputs: Tensor) -> Mixed:
         """Draw the share and the partners, and return the mixed inputs with both."""
         if not inputs.is_floating_point():
-            cure = "scale integers to floating-point before training"
-            raise TypeError(sentence("inputs", "floating-point", inputs.dtype, cure))
+            inputs = inputs.float()  # exact for the integers that pixels are
         share = _beta(self.alpha, inputs.device)
         partners = torch.randperm(len(inputs), device=inputs.device)
         mixed = torch.lerp(inputs[partners], inputs, share.to(inputs.dtype))
