@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -78,3 +79,22 @@ def test_indices_that_do_not_fit() -> None:
         data.subset(torch.tensor([[1, 2]]))
     with pytest.raises(TypeError, match="indices must be integers or a boolean mask"):
         data.subset(torch.tensor([0.5]))
+
+
+@pytest.mark.parametrize("dtype", ["u2", "u4", "u8", ">i4", ">u2", "i8"])
+def test_index_arrays_of_every_type_and_stride(dtype: str) -> None:
+    """Against NumPy's own indexing; read-only and reversed arrays too."""
+    inputs = np.arange(7.0)
+    data = LabeledTensors(torch.from_numpy(inputs), torch.zeros(7).long())
+    positions = np.array([6, 0, 3, 3], dtype=dtype)
+    positions.setflags(write=False)
+    for indices in (positions, positions[::-1], positions[::2]):
+        assert np.array_equal(data.subset(indices).inputs.numpy(), inputs[indices])
+    with pytest.raises(ValueError, match=r"indices must be positions in \[0, 7\), got 9"):
+        data.subset(np.array([0, 9], dtype=dtype))
+
+
+def test_an_index_beyond_int64_is_named_as_it_is() -> None:
+    data = LabeledTensors(torch.zeros(7), torch.zeros(7).long())
+    with pytest.raises(ValueError, match=r"indices must be positions .*, got 18446744073709551615"):
+        data.subset(np.array([2**64 - 1], dtype=np.uint64))

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mlpkit._checks import sentence
+from mlpkit.data._adapters import tensor_from_array
 
 
 def checked_inputs(inputs: object) -> Tensor:
@@ -92,6 +93,8 @@ def checked_indices(
     indices: Sequence[int] | Tensor | npt.NDArray[np.integer], count: int, device: torch.device
 ) -> Tensor:
     """Return positions, or the positions that a mask selects, as int64 on ``device``."""
+    if isinstance(indices, np.ndarray):
+        indices = tensor_from_array("indices", indices)
     rows = torch.as_tensor(indices, device=device)
     if rows.dtype is torch.bool:
         if rows.shape != (count,):
@@ -104,11 +107,14 @@ def checked_indices(
         return rows.to(torch.int64)
     if rows.is_floating_point() or rows.is_complex():
         raise TypeError(sentence("indices", "integers or a boolean mask", rows.dtype))
-    lowest, highest = (int(bound) for bound in torch.aminmax(rows))
+    positions = rows.to(torch.int64)  # torch finds no bounds of uint16 to uint64
+    lowest, highest = (int(bound) for bound in torch.aminmax(positions))
     if lowest < 0 or highest >= count:
         wrong = lowest if lowest < 0 else highest
+        if rows.dtype is torch.uint64:
+            wrong %= 2**64  # what does not fit into int64 has come out negative
         raise ValueError(sentence("indices", f"positions in [0, {count})", wrong))
-    return rows.to(torch.int64)
+    return positions
 
 
 def _check_companion(argument: str, values: Tensor, inputs: Tensor) -> None:
