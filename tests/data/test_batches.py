@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from mlpkit.data import Batch, Batches, LabeledTensors, RandomAffine
+from mlpkit.data import Augmentation, Batch, Batches, LabeledTensors, RandomAffine
 
 
 def numbered(count: int, *, num_classes: int = 3) -> LabeledTensors:
@@ -259,3 +259,12 @@ def test_a_wrong_epoch_is_refused_before_the_first_batch() -> None:
         batches.epoch(-1)
     with pytest.raises(ValueError, match=r"start must be at most the number of batches \(3\), g"):
         batches.epoch(0, start=4)
+
+
+@pytest.mark.parametrize(
+    ("augment", "found"), [(3, "3"), (RandomAffine, "<class 'mlpkit.data._random_affine.")]
+)
+def test_an_augmentation_is_an_instance(augment: object, found: str) -> None:
+    message = f"augment must be an augmentation or None, got {found}.*; pass an instance"
+    with pytest.raises(TypeError, match=message):
+        Batches(numbered(5), 2, augment=cast("Augmentation", augment))

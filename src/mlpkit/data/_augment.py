@@ -32,6 +32,14 @@ class Augmentation(Protocol):
         ...
 
 
+def checked_augmentation(augment: Augmentation | None) -> Augmentation | None:
+    """Return what can be called on images; a class would be made instead of called."""
+    if augment is not None and (isinstance(augment, type) or not callable(augment)):
+        cure = "pass an instance, for instance RandomElastic()"
+        raise TypeError(sentence("augment", "an augmentation or None", augment, cure))
+    return augment
+
+
 def uniform_draws(indices: Tensor, count: int, *, seed: int, epoch: int) -> Tensor:
     """Draw numbers for each image as a function of seed, epoch and its index alone.
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from mlpkit._checks import boolean, integer, sentence
-from mlpkit.data._augment import Augmentation
+from mlpkit.data._augment import Augmentation, checked_augmentation
 from mlpkit.data._counter_random import derive, permutation, random_bits
 from mlpkit.data._labeled import LabeledTensors
 
@@ -60,7 +60,7 @@ class Batches:
             slices of the ranks differ by one example; the last batch may leave a rank without.
 
     Raises:
-        TypeError: If an argument is of another type.
+        TypeError: If an argument is of another type, or ``augment`` is a class, not an instance.
         ValueError: If a number is out of range, ``data`` are empty or their targets cannot be
             balanced.
 
@@ -96,7 +96,7 @@ class Batches:
         self.seed = integer("seed", seed, minimum=0)
         self.drop_last = boolean("drop_last", drop_last)
         self.balanced = boolean("balanced", balanced)
-        self.augment = augment
+        self.augment = checked_augmentation(augment)
         self.world_size = integer("world_size", world_size, minimum=1)
         self.rank = integer("rank", rank, minimum=0)
         self._check()
