@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -177,3 +178,20 @@ def test_the_usual_split_of_mnist(mnist_root: Path) -> None:
     exact = train.class_counts * 10_000 / 60_000
     assert ((second.class_counts - exact).abs() < 1).all()
     assert torch.equal(first.class_counts + second.class_counts, train.class_counts)
+
+
+def test_a_split_counts_only_the_classes_that_occur() -> None:
+    """Two classes of any numbers are split as classes 0 and 1 are."""
+    near, inputs = torch.arange(10) % 2, torch.arange(10)
+    parts = LabeledTensors(inputs, near * 10**12).split([6, 4], seed=5)
+    for part, expected in zip(
+        parts, LabeledTensors(inputs, near).split([6, 4], seed=5), strict=True
+    ):
+        assert torch.equal(part.inputs, expected.inputs)
+
+
+def test_the_seed_of_a_split_is_a_non_negative_integer(data: LabeledTensors) -> None:
+    with pytest.raises(TypeError, match=r"seed must be a non-negative integer, got 1\.5"):
+        data.split([3, 4], seed=cast("int", 1.5))
+    with pytest.raises(ValueError, match="seed must be a non-negative integer, got -1"):
+        data.split([3, 4], seed=-1)

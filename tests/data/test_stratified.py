@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import itertools
 from fractions import Fraction
+from typing import cast
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -59,3 +62,17 @@ def test_sizes_are_kept() -> None:
 def test_lengths_that_do_not_add_up(lengths: list[int] | list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         split_sizes(lengths, 10)
+
+
+def test_lengths_in_arrays_tensors_and_numbers_of_numpy() -> None:
+    """As the same numbers in a list."""
+    for sizes in (np.array([3, 7]), torch.tensor([3, 7]), [np.int64(3), np.int32(7)]):
+        assert split_sizes(cast("list[int]", sizes), 10) == [3, 7]
+    for fractions in (np.array([0.3, 0.7]), [np.float32(0.3), np.float32(0.7)]):
+        assert split_sizes(cast("list[float]", fractions), 10) == [3, 7]
+
+
+@pytest.mark.parametrize("lengths", [10, "37", ["3", "7"], np.array(10), torch.zeros(2, 2)])
+def test_lengths_that_are_no_numbers(lengths: object) -> None:
+    with pytest.raises(TypeError, match="lengths must be a sequence of sizes or fractions, got"):
+        split_sizes(cast("list[int]", lengths), 10)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from mlpkit._checks import sentence
+from mlpkit._checks import integer, sentence
 from mlpkit.data._augment import Augmentation
 from mlpkit.data._checked_tensors import (
     checked_indices,
@@ -320,7 +320,8 @@ class LabeledTensors:
             seed: Decides, with the targets alone, which example goes where.
 
         Raises:
-            ValueError: If the sizes do not add up.
+            TypeError: If ``lengths`` are no sequence of numbers or ``seed`` is no integer.
+            ValueError: If the sizes do not add up or ``seed`` is negative.
 
         Example:
             >>> import torch
@@ -330,12 +331,15 @@ class LabeledTensors:
             [[3, 2], [3, 2]]
         """
         sizes = split_sizes(lengths, len(self))
-        order = permutation(derive(seed, _SPLIT_STREAM), len(self), torch.device("cpu"))
+        state = derive(integer("seed", seed, minimum=0), _SPLIT_STREAM)
+        order = permutation(state, len(self), torch.device("cpu"))
         targets = self._targets.cpu()
         if targets.is_floating_point() or not len(self):
             parts = list(torch.split(order, sizes))
         else:
-            counts = stratified_counts(self.class_counts.tolist(), sizes)
+            # Classes that occur: a count for each index up to the highest may not fit in memory.
+            occurring = np.unique(targets.numpy(), return_counts=True)[1].tolist()
+            counts = stratified_counts(occurring, sizes)
             by_class = order[torch.argsort(targets[order], stable=True)]
             cells = torch.split(by_class, [count for row in counts for count in row])
             parts = [torch.cat(cells[part :: len(sizes)]) for part in range(len(sizes))]

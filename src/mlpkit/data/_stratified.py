@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
 import operator
 from collections.abc import Sequence
 from fractions import Fraction
+from typing import SupportsIndex
+
+import numpy as np
+from torch import Tensor
 
 from mlpkit._checks import sentence
 
@@ -14,12 +19,13 @@ def split_sizes(lengths: Sequence[int] | Sequence[float], total: int) -> list[in
 
     Fractions are rounded by largest remainder, so that the sizes add up exactly.
     """
+    lengths = _plain(lengths)
     if not lengths:
         raise ValueError(sentence("lengths", "at least one size or fraction", list(lengths)))
     if any(isinstance(length, bool) or not length >= 0 for length in lengths):
         raise ValueError(sentence("lengths", "non-negative sizes or fractions", list(lengths)))
-    if all(not isinstance(length, float) for length in lengths):
-        sizes = [operator.index(length) for length in lengths]  # type: ignore[arg-type]
+    sizes = [length for length in lengths if isinstance(length, int)]
+    if len(sizes) == len(lengths):
         if sum(sizes) != total:
             cure = f"their sum is {sum(sizes)}"
             rule = f"sizes that add up to the {total} examples"
@@ -35,6 +41,24 @@ def split_sizes(lengths: Sequence[int] | Sequence[float], total: int) -> list[in
     for part in by_remainder[: total - sum(sizes)]:
         sizes[part] += 1
     return sizes
+
+
+def _plain(lengths: object) -> list[int] | list[float]:
+    """Return the lengths as Python's own numbers, whatever sequence they come in."""
+    listed = lengths.tolist() if isinstance(lengths, np.ndarray | Tensor) else lengths
+    if isinstance(listed, str) or not isinstance(listed, Sequence):
+        raise TypeError(sentence("lengths", "a sequence of sizes or fractions", lengths))
+    return [_plain_number(length) for length in listed]
+
+
+def _plain_number(length: object) -> int | float:
+    if isinstance(length, bool):
+        return length
+    if isinstance(length, SupportsIndex) and not isinstance(length, Tensor):
+        return operator.index(length)
+    if isinstance(length, numbers.Real):
+        return float(length)
+    raise TypeError(sentence("lengths", "a sequence of sizes or fractions", length))
 
 
 def stratified_counts(class_counts: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
