@@ -108,3 +108,27 @@ def test_many_images_are_treated_as_few() -> None:
 def test_the_grid_counts_from_the_middle() -> None:
     grid = pixel_grid(torch.zeros(1, 1, 2, 3))
     assert grid.tolist() == [[[[-1.0, 0.0, 1.0]] * 2, [[-0.5] * 3, [0.5] * 3]]]
+
+
+@pytest.mark.parametrize("transform", [RandomAffine(degrees=15, shear=9), RandomElastic()])
+def test_no_float32_matrix_product_may_round_the_points(
+    transform: RandomAffine | RandomElastic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit for bit with coarse products; and no product of float32 is asked for, on any device."""
+    images = torch.rand(5, 28, 28)
+    product = torch.bmm
+
+    def exact(left: Tensor, right: Tensor) -> Tensor:
+        assert left.dtype is torch.float64
+        return product(left, right)
+
+    monkeypatch.setattr(torch, "bmm", exact)
+    before = torch.get_float32_matmul_precision()
+    results = []
+    try:
+        for precision in ("highest", "medium"):
+            torch.set_float32_matmul_precision(precision)
+            results.append(transform(images, seed=1, epoch=0))
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert torch.equal(*results)

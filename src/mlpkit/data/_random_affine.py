@@ -132,7 +132,11 @@ class RandomAffine:
         shift = torch.stack((drawn.shift_x * width, drawn.shift_y * height), dim=1).unsqueeze(2)
         offset = (-inverse @ shift).to(points.dtype)
         flat = points.flatten(2).expand(len(indices), -1, -1)
-        moved = torch.bmm(inverse.to(points.dtype), flat).add_(offset)
+        matrix = inverse.to(points.dtype)
+        # Sums of products: a matrix product in float32 may be told to round to TF32 or bfloat16.
+        moved = matrix[:, :, :1] * flat[:, :1]
+        moved += matrix[:, :, 1:] * flat[:, 1:]
+        moved += offset
         return moved.view(-1, 2, height, width)
 
     def __call__(

@@ -95,12 +95,13 @@ class RandomElastic:
         """
         height, width = size
         field = noise(derive(seed, _STREAM, epoch), indices, 2 * height * width)
-        field = field.view(-1, height, width)
+        field = field.view(-1, height, width).double()  # float32 may be rounded to TF32 in bmm
         # Matrix by matrix: one product for all rows may round otherwise in other batches.
         down = _smoothing(self.sigma, height, indices.device) * self.alpha
         across = _smoothing(self.sigma, width, indices.device).t()
         field = torch.bmm(field, across.expand(len(field), -1, -1))
-        return torch.bmm(down.expand(len(field), -1, -1), field).view(-1, 2, height, width)
+        field = torch.bmm(down.expand(len(field), -1, -1), field).float()
+        return field.view(-1, 2, height, width)
 
     def source_points(self, points: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
         """Return where each image is read for ``points``, which must be the pixel grid."""
@@ -143,4 +144,4 @@ def _smoothing(sigma: float, side: int, device: torch.device) -> Tensor:
     matrix = kernel[positions - positions.unsqueeze(1) + reach]
     norm = kernel.square().sum().sqrt()
     matrix *= norm / matrix.square().sum(dim=1, keepdim=True).sqrt()
-    return matrix.to(device=device, dtype=torch.float32)
+    return matrix.to(device)
