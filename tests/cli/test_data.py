@@ -41,3 +41,12 @@ def test_show_draws_a_row_for_each_class(
         for left in range(4)
     ]
     assert min(corners) <= 1.0
+
+
+def test_columns_are_named(
+    run_here: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A number of columns that cannot be is refused by its own name, and nothing is written."""
+    assert run_here("data", "show", "digits", "--columns", "0") == 1
+    assert "columns must be a positive integer, got 0" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

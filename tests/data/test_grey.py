@@ -51,3 +51,11 @@ def test_strokes_on_nothing_are_laid_on_paper_that_shows_them(stroke: int, paper
 
 def test_truth_values_are_0_and_1() -> None:
     assert grey_plane(np.eye(3, dtype=bool)).tolist() == np.eye(3).tolist()
+
+
+def test_bfloat16_and_premultiplied_alpha_are_read_too() -> None:
+    """A type that NumPy has not, and a mode that Pillow converts only by a detour."""
+    values = torch.tensor([[0.0, 0.5], [1.0, 0.25]])
+    assert np.array_equal(grey_plane(values.bfloat16()), values.double().numpy())
+    picture = Image.new("LA", (4, 3), (200, 255)).convert("La")
+    assert np.abs(grey_plane(picture) - 200.0).max() <= 0.51

@@ -140,3 +140,10 @@ def test_an_alpha_channel_that_hides_nothing_is_left_out(root: Path) -> None:
     expected = LabeledTensors.from_folder(root)
     Image.open(root / "two" / "b.png").convert("RGBA").save(root / "two" / "b.png")
     assert torch.equal(LabeledTensors.from_folder(root).inputs, expected.inputs)
+
+
+def test_a_size_is_one_number_or_two(root: Path) -> None:
+    """A pair may be a list; three numbers are named."""
+    assert LabeledTensors.from_folder(root, size=cast("Any", [5, 6])).inputs.shape[1:] == (5, 6)
+    with pytest.raises(ValueError, match=r"^size must be one number, .* got \(1, 2, 3\)$"):
+        LabeledTensors.from_folder(root, size=cast("Any", (1, 2, 3)))

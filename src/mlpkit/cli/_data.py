@@ -11,6 +11,7 @@ import torch
 import tyro
 from tyro.conf import Positional
 
+from mlpkit._checks import integer
 from mlpkit._files import write_atomically
 from mlpkit.data import DatasetName, contact_sheet, info, load
 
@@ -71,6 +72,7 @@ class _Show:
 
     def run(self) -> None:
         """Write the picture."""
+        integer("columns", self.columns, minimum=1)
         train = load(self.name, root=self.root).train
         rows = [
             torch.nonzero(train.targets == label).flatten()[: self.columns]

@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from mlpkit._checks import sentence
@@ -24,13 +25,17 @@ def grey_plane(image: object) -> Greys:
     if isinstance(image, str | os.PathLike):
         image = read_picture(image)
     if is_picture(image):
-        if image.mode in ("P", "PA", "LA", "La", "RGBa"):
+        if image.mode == "La":  # Pillow knows no way from there to RGBA but by LA
+            image = image.convert("LA")
+        if image.mode in ("P", "PA", "LA", "RGBa"):
             image = image.convert("RGBA")
         elif image.mode in ("CMYK", "YCbCr", "LAB", "HSV", "RGBX"):
             image = image.convert("RGB")
         array = np.asarray(image)
     elif isinstance(image, Tensor):
         planes = image.detach().cpu()
+        if planes.dtype == torch.bfloat16:  # NumPy has no such type
+            planes = planes.float()
         array = (planes.movedim(0, -1) if planes.ndim == 3 else planes).numpy()
     elif isinstance(image, np.ndarray):
         array = image

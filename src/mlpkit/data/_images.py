@@ -38,7 +38,8 @@ def center_digit(
     Args:
         image: A path; a Pillow image; an array of shape (H, W) or (H, W, channels); a tensor of
             shape (H, W) or (channels, H, W). Grey or colour, with or without an alpha channel, any
-            size. Nothing but the digit should stand out from the paper.
+            size. Nothing but the digit should stand out from the paper, and some paper should be
+            left around it.
 
     Returns:
         uint8 of shape (28, 28), on the CPU.

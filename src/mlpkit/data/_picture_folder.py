@@ -44,7 +44,12 @@ def read_picture_folder(
 def _checked_size(size: int | tuple[int, int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
-    height, width = size if isinstance(size, tuple) else (size, size)
+    sides: object = size
+    if not isinstance(sides, tuple | list):
+        sides = (sides, sides)
+    if len(sides) != 2:
+        raise ValueError(sentence("size", "one number, or height and width", size))
+    height, width = sides
     return integer("size", height, minimum=1), integer("size", width, minimum=1)
 
 
