@@ -28,10 +28,10 @@ PYTHONS = nox.project.python_versions(PROJECT)
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
-def run_tests(session: nox.Session) -> None:
+def run_tests(session: nox.Session, *options: str) -> None:
     """Run pytest on all cores, or what the command line asks for."""
     words = session.posargs or ["--numprocesses=auto", "--dist=worksteal"]
-    session.run("pytest", *words, env=ONE_THREAD)
+    session.run("pytest", *options, *words, env=ONE_THREAD)
 
 
 def group(name: str) -> list[str]:
@@ -113,7 +113,7 @@ def minimums(session: nox.Session) -> None:
     session.install(
         "--resolution=lowest-direct", "--only-binary=:all:", "-e", ".[plot]", *group("test")
     )
-    run_tests(session)
+    run_tests(session, "-Wdefault")  # old releases warn about one another
 
 
 @nox.session(default=False)

@@ -9,6 +9,8 @@ import operator
 from collections.abc import Sequence
 from typing import SupportsIndex, TypeVar
 
+import numpy as np
+
 _Name = TypeVar("_Name", bound=str)
 
 
@@ -39,7 +41,8 @@ def integer(argument: str, value: object, *, minimum: int, cure: str | None = No
     rule = {0: "a non-negative integer", 1: "a positive integer"}.get(
         minimum, f"an integer of at least {minimum}"
     )
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+    # NumPy before 2 took its own bool for an index
+    if isinstance(value, bool | np.bool_) or not isinstance(value, SupportsIndex):
         raise TypeError(sentence(argument, rule, value, cure))
     try:
         number = operator.index(value)

@@ -21,7 +21,7 @@ from mlpkit.training import (
     TrainerConfig,
 )
 from mlpkit.training._checkpoint import Saved, read_checkpoint, write_checkpoint
-from mlpkit.training._identity import identity
+from mlpkit.training._identity import identity, in_words_of_this_torch
 
 
 class TestSomethingElse:
@@ -95,3 +95,30 @@ def test_addresses_are_no_difference() -> None:
     one, other = (identity(Shows(), CrossEntropy(), optimizer, batches, None) for _ in range(2))
     assert one == other
     assert " at 0x" not in str(one)
+
+
+@pytest.mark.parametrize(
+    ("saved", "same"),
+    [
+        ("BatchNorm1d(4, eps=1e-05, momentum=0.1)", True),
+        ("BatchNorm1d(4, eps=1e-05, momentum=0.1, affine=True, novel=7)", True),
+        ("BatchNorm1d(4, eps=0.001, momentum=0.1)", False),
+        ("BatchNorm1d(5, eps=1e-05, momentum=0.1)", False),
+        ("LayerNorm(4, eps=1e-05, momentum=0.1)", False),
+    ],
+)
+def test_another_torch_may_word_its_own_modules_otherwise(saved: str, same: bool) -> None:
+    """Options that only one of the two shows do not count; every other difference does."""
+    model = nn.Sequential(nn.BatchNorm1d(4))
+    now = {"model.0": f"BatchNorm1d({model[0].extra_repr()})"}
+    assert (in_words_of_this_torch({"model.0": saved}, now, model) == now) is same
+
+
+def test_own_modules_keep_their_words() -> None:
+    """Only torch's classes are torch's to reword."""
+
+    class Own(nn.Module):
+        pass
+
+    saved, now = {"model.0": "Own(a=1)"}, {"model.0": "Own(a=1, b=2)"}
+    assert in_words_of_this_torch(saved, now, nn.Sequential(Own())) == saved

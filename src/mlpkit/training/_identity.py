@@ -15,7 +15,7 @@ from mlpkit.training._config import TrainerConfig
 from mlpkit.training._objectives import Objective
 from mlpkit.training._sources import BatchSource
 
-__all__ = ["check_same", "identity", "settings"]
+__all__ = ["check_same", "identity", "in_words_of_this_torch", "settings"]
 
 #: Settings that may change on resume: they decide when a training ends and what is told of it,
 #: not what a step does. The number of epochs counts through the schedule alone.
@@ -61,6 +61,33 @@ def settings(config: TrainerConfig) -> dict[str, str]:
         if key not in FREE:
             fields.update(_flat(f"config.{key}", plain))
     return fields
+
+
+def in_words_of_this_torch(
+    saved: Mapping[str, str], now: Mapping[str, str], model: nn.Module
+) -> dict[str, str]:
+    """Return saved fields, those of torch's own modules as this torch words them.
+
+    A release of torch may show an option that another leaves out: ``BatchNorm1d(4)`` becomes
+    ``BatchNorm1d(4, bias=True)``. Where every option that both show is the same, so is the module.
+    """
+    reworded = dict(saved)
+    for name, module in model.named_modules():
+        field = f"model.{name}" if name else "model"
+        if type(module).__module__.startswith("torch.") and field in saved and field in now:
+            was, now_is = _options(saved[field]), _options(now[field])
+            if all(was[key] == now_is[key] for key in was.keys() & now_is.keys()):
+                reworded[field] = now[field]
+    return reworded
+
+
+def _options(described: str) -> dict[str, str]:
+    """Return the class, the positional and the named options of ``Class(1, name=value)``."""
+    name, _, rest = described.partition("(")
+    words = rest.removesuffix(")").split(", ")
+    positional = [word for word in words if "=" not in word]
+    named = dict(word.split("=", 1) for word in words if "=" in word)
+    return {"class": name, "positional": ", ".join(positional), **named}
 
 
 def check_same(path: Path, saved: Mapping[str, str], now: Mapping[str, str]) -> None:

@@ -28,7 +28,12 @@ from mlpkit.training._checkpoint import Saved, first_nonfinite, write_checkpoint
 from mlpkit.training._config import BETTER, TrainerConfig
 from mlpkit.training._engine import Engine, StepResult, autocast
 from mlpkit.training._history import EpochRow, History
-from mlpkit.training._identity import check_same, identity, settings
+from mlpkit.training._identity import (
+    check_same,
+    identity,
+    in_words_of_this_torch,
+    settings,
+)
 from mlpkit.training._meter import EpochMeter
 from mlpkit.training._metrics import Evaluation
 from mlpkit.training._nonfinite import BadStep, FiniteGuard
@@ -345,6 +350,8 @@ class Run:
             TrainerConfig, cast("dict[str, Plain]", content["config"]), source=str(path)
         )
         states = cast("dict[str, dict[str, Plain]]", content["callbacks"])
+        if cast("dict[str, str]", content["versions"])["torch"] != str(torch.__version__):
+            saved = in_words_of_this_torch(saved, self._identity, self.model)
         check_same(path, {**saved, **settings(config)}, {**self._identity, **settings(self.config)})
         check_same(
             path,
