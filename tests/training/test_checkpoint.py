@@ -177,7 +177,11 @@ def test_the_golden_checkpoint_of_format_1_resumes(tmp_path: Path) -> None:
     )
     resumed = json.loads(found.stdout)
     assert resumed["step"] == expected["step"]
-    for name, value in expected["final"].items():
+    # A bias below batch norm has no gradient but rounding, which Adam scales up to whole steps; it
+    # and the mean that it shifts are those of one release of torch.
+    rounding = {"0.bias", "1.running_mean"}
+    for name in expected["final"].keys() - rounding:
+        value = expected["final"][name]
         assert resumed["final"][name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
 
 

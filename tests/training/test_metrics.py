@@ -55,22 +55,23 @@ def calibration_error(logits: Tensor, targets: Tensor, num_bins: int) -> float:
 def test_equals_scikit_learn(num_classes: int, batch_size: int) -> None:
     logits, targets = 3 * torch.randn(50, num_classes), torch.randint(0, num_classes, (50,))
     evaluation = evaluate(logits, targets, batch_size=batch_size)
-    predicted, labels = logits.argmax(dim=1), list(range(num_classes))
-    expected = sklearn_metrics.confusion_matrix(targets, predicted, labels=labels)
+    predicted, labels = logits.argmax(dim=1).numpy(), list(range(num_classes))
+    true = targets.numpy()
+    expected = sklearn_metrics.confusion_matrix(true, predicted, labels=labels)
     assert evaluation.confusion.tolist() == expected.tolist()
     assert evaluation.confusion.dtype == torch.int64
-    assert evaluation.accuracy == pytest.approx(sklearn_metrics.accuracy_score(targets, predicted))
-    assert evaluation.error == pytest.approx(1 - sklearn_metrics.accuracy_score(targets, predicted))
+    assert evaluation.accuracy == pytest.approx(sklearn_metrics.accuracy_score(true, predicted))
+    assert evaluation.error == pytest.approx(1 - sklearn_metrics.accuracy_score(true, predicted))
     per_class = sklearn_metrics.precision_recall_fscore_support(
-        targets, predicted, labels=labels, zero_division=0.0
+        true, predicted, labels=labels, zero_division=0.0
     )
     for index, figures in enumerate(evaluation.per_class):
         assert figures.name == str(index)
         got = (figures.precision, figures.recall, figures.f1, figures.support)
         assert got == pytest.approx(tuple(column[index] for column in per_class))
-    probabilities = logits.double().softmax(dim=1)
+    probabilities = logits.double().softmax(dim=1).numpy()
     assert evaluation.loss == pytest.approx(
-        sklearn_metrics.log_loss(targets, probabilities, labels=labels), 1e-6
+        sklearn_metrics.log_loss(true, probabilities, labels=labels), 1e-6
     )
     assert evaluation.num_examples == 50
 
@@ -78,16 +79,19 @@ def test_equals_scikit_learn(num_classes: int, batch_size: int) -> None:
 def test_weights_count_in_loss_and_accuracy() -> None:
     logits, targets, weights = torch.randn(50, 3), torch.randint(0, 3, (50,)), torch.rand(50)
     evaluation = evaluate(logits, targets, weights)
-    predicted = logits.argmax(dim=1)
-    accuracy = sklearn_metrics.accuracy_score(targets, predicted, sample_weight=weights.numpy())
+    true, predicted, shares = (
+        targets.numpy(),
+        logits.argmax(dim=1).numpy(),
+        weights.double().numpy(),
+    )
+    accuracy = sklearn_metrics.accuracy_score(true, predicted, sample_weight=shares)
     assert evaluation.accuracy == pytest.approx(accuracy)
     loss = sklearn_metrics.log_loss(
-        targets, logits.double().softmax(dim=1), sample_weight=weights.double()
+        true, logits.double().softmax(dim=1).numpy(), sample_weight=shares
     )
     assert evaluation.loss == pytest.approx(loss, rel=1e-6)
     assert (
-        evaluation.confusion.tolist()
-        == sklearn_metrics.confusion_matrix(targets, predicted).tolist()
+        evaluation.confusion.tolist() == sklearn_metrics.confusion_matrix(true, predicted).tolist()
     )
 
 
@@ -140,7 +144,9 @@ def test_soft_targets_count_by_their_largest_entry() -> None:
     logits = torch.randn(20, 3)
     targets = torch.randn(20, 3).softmax(dim=1)
     evaluation = evaluate(logits, targets)
-    expected = sklearn_metrics.accuracy_score(targets.argmax(dim=1), logits.argmax(dim=1))
+    expected = sklearn_metrics.accuracy_score(
+        targets.argmax(dim=1).numpy(), logits.argmax(dim=1).numpy()
+    )
     assert evaluation.accuracy == pytest.approx(expected)
     loss = F.cross_entropy(logits, targets).item()
     assert evaluation.loss == pytest.approx(loss, rel=1e-6)
