@@ -1,4 +1,4 @@
-"""How each contender trains towards a test accuracy; the settings come from a 55k/5k split."""
+"""How each contender trains towards a test accuracy; the settings are not tuned yet."""
 
 from __future__ import annotations
 
