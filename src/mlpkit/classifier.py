@@ -18,7 +18,15 @@ from mlpkit import _checks, _plain
 from mlpkit._files import sweep_temporary, write_atomically
 from mlpkit.data import LabeledTensors
 from mlpkit.errors import ArtefactError
-from mlpkit.nn import MLP, Activation, InitName, MLPConfig, NormName, ParamGroup
+from mlpkit.nn import (
+    MLP,
+    Activation,
+    Backpropagation,
+    InitName,
+    MLPConfig,
+    NormName,
+    ParamGroup,
+)
 
 __all__ = ["SoftmaxClassifier"]
 
@@ -276,6 +284,16 @@ class SoftmaxClassifier(nn.Module):
     def param_groups(self, weight_decay: float) -> list[ParamGroup]:
         """Return the optimiser's parameter groups; see :meth:`mlpkit.nn.MLP.param_groups`."""
         return self.network.param_groups(weight_decay)
+
+    def backpropagation(self) -> Backpropagation | None:
+        """Return what computes outputs and gradients faster than autograd, None if nothing does.
+
+        See :meth:`mlpkit.nn.MLP.backpropagation`.
+        """
+        is_plain = type(self) is SoftmaxClassifier and self._compiled_call_impl is None
+        if not is_plain or self.network.backpropagation() is None:
+            return None
+        return Backpropagation(self.network, within=(self,), prepare=self.standardize)
 
     @property
     def max_norm(self) -> float | None:

@@ -16,6 +16,7 @@ from mlpkit.nn._affine import (
     homogeneous,
     merge_affine,
 )
+from mlpkit.nn._backpropagation import Backpropagation
 from mlpkit.nn._config import InitName, MLPConfig, NormName
 from mlpkit.nn._diagnostics import (
     ActivationStatistics,
@@ -47,6 +48,7 @@ __all__ = [
     "ActivationFunction",
     "ActivationName",
     "ActivationStatistics",
+    "Backpropagation",
     "BatchNorm",
     "HiddenLayer",
     "HiddenLayers",

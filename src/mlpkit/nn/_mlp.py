@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mlpkit._checks import number, sentence
 from mlpkit.nn._activations import Activation, ActivationConfig, activation_config
+from mlpkit.nn._backpropagation import Backpropagation
 from mlpkit.nn._build import (
     Making,
     build_head,
@@ -347,6 +348,15 @@ class MLP(nn.Module):
             return
         for linear in self._linears():
             linear.weight.renorm_(p=2, dim=0, maxnorm=self.max_norm)  # rows of (outputs, inputs)
+
+    def backpropagation(self) -> Backpropagation | None:
+        """Return what computes outputs and gradients faster than autograd, None if nothing does.
+
+        :class:`mlpkit.training.Trainer` asks for it. Subclasses, networks on other devices than
+        the CPU and networks with replaced or parametrised linear layers leave it to autograd.
+        """
+        is_plain = type(self) is MLP and self._compiled_call_impl is None
+        return Backpropagation(self) if is_plain and Backpropagation.knows(self) else None
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Start anew: weights, biases, norms with their running statistics, and activations.

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import ClassVar, Final, TypeAlias, overload
+from typing import ClassVar, Final, NamedTuple, TypeAlias, overload
 
 import torch
+from torch import Tensor
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
 __all__ = ["EagerAdamW", "EagerMuon", "EagerOptimizer", "EagerSGD"]
@@ -61,10 +62,80 @@ class EagerOptimizer(Optimizer):
             return type(self)._bare_step(self, closure)
 
 
-class EagerAdamW(EagerOptimizer, AdamW):
-    """:class:`torch.optim.AdamW`, unwrapped."""
+_ADAMW_STEP: Final[_Step] = inspect.unwrap(AdamW.step)
 
-    _bare_step = inspect.unwrap(AdamW.step)
+
+def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
+    """Update the parameters by one call of the fused kernel for all groups with equal options.
+
+    torch makes a call for each group, and looks for what is never the case on a CPU. Anything but
+    the plain case, and the first step, which makes the state, is left to torch.
+    """
+    if closure is not None or not _is_plain(optimizer):
+        return _ADAMW_STEP(optimizer, closure)
+    alike: dict[tuple[object, ...], _Tensors] = {}
+    for group in optimizer.param_groups:
+        options = (group["lr"], group["betas"], group["eps"], group["weight_decay"])
+        tensors = alike.setdefault(options, _Tensors([], [], [], [], []))
+        for parameter in group["params"]:
+            if parameter.grad is None:
+                continue
+            state = optimizer.state[parameter]
+            if not state:
+                return _ADAMW_STEP(optimizer, closure)
+            tensors.parameters.append(parameter)
+            tensors.grads.append(parameter.grad)
+            tensors.exp_avgs.append(state["exp_avg"])
+            tensors.exp_avg_sqs.append(state["exp_avg_sq"])
+            tensors.steps.append(state["step"])
+    for (lr, (beta1, beta2), eps, weight_decay), tensors in alike.items():
+        if not tensors.parameters:
+            continue
+        torch._foreach_add_(tensors.steps, 1.0)
+        torch._fused_adamw_(
+            tensors.parameters,
+            tensors.grads,
+            tensors.exp_avgs,
+            tensors.exp_avg_sqs,
+            [],
+            tensors.steps,
+            lr=lr,
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=weight_decay,
+            eps=eps,
+            amsgrad=False,
+            maximize=False,
+        )
+    return None
+
+
+class _Tensors(NamedTuple):
+    """What the fused kernel takes, in lists of equal length."""
+
+    parameters: list[Tensor]
+    grads: list[Tensor]
+    exp_avgs: list[Tensor]
+    exp_avg_sqs: list[Tensor]
+    steps: list[Tensor]
+
+
+def _is_plain(optimizer: Optimizer) -> bool:
+    """Return whether all groups ask for the fused kernel on the CPU with no option but numbers."""
+    return getattr(optimizer, "found_inf", None) is None and all(
+        group["fused"]
+        and not (group["amsgrad"] or group["maximize"] or group["differentiable"])
+        and isinstance(group["lr"], float)
+        and all(isinstance(beta, float) for beta in group["betas"])
+        and all(parameter.device.type == "cpu" for parameter in group["params"])
+        for group in optimizer.param_groups
+    )
+
+
+class EagerAdamW(EagerOptimizer, AdamW):
+    """:class:`torch.optim.AdamW`, unwrapped, and on the CPU in one call of its kernel."""
+
+    _bare_step = _adamw_step
 
 
 class EagerSGD(EagerOptimizer, SGD):

@@ -13,7 +13,12 @@ from torch.amp import GradScaler
 
 from mlpkit._checks import sentence
 from mlpkit.training._nonfinite import BadStep, FiniteGuard
-from mlpkit.training._objectives import Objective
+from mlpkit.training._objectives import (
+    CrossEntropy,
+    MeanSquaredError,
+    Objective,
+    OutputObjective,
+)
 from mlpkit.training._sources import BatchLike
 
 __all__ = ["Engine", "MaxNormed", "Precision", "StepResult", "autocast"]
@@ -25,6 +30,9 @@ _AUTOCAST: dict[Precision, torch.dtype | None] = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
+
+# Objectives that call the model once, on the batch, and see nothing of it but the output.
+_OF_THE_OUTPUT = (CrossEntropy, MeanSquaredError)
 
 # A loss scale this small means that the gradients overflow whatever it is.
 _SMALLEST_SCALE = 2.0**-24
@@ -45,6 +53,31 @@ class MaxNormed(Protocol):
 
     def apply_max_norm_(self) -> None:
         """Scale every weight vector that is too long back to ``max_norm``."""
+        ...
+
+
+class Backpropagation(Protocol):
+    """A forward and a backward pass that a model has of its own, instead of autograd's."""
+
+    def applies(self, inputs: Tensor) -> bool:
+        """Return whether the passes compute what calling the model on ``inputs`` would."""
+        ...
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the output, without a graph."""
+        ...
+
+    def backward(self, grad_output: Tensor) -> None:
+        """Set ``.grad`` of every parameter, given the gradient of the latest output."""
+        ...
+
+
+@runtime_checkable
+class HasBackpropagation(Protocol):
+    """A model that may know a faster way to its gradients than autograd's."""
+
+    def backpropagation(self) -> Backpropagation | None:
+        """Return the passes, for the model as it is now; None leaves it to autograd."""
         ...
 
 
@@ -104,6 +137,7 @@ class Engine:
         self._clip_norm = clip_norm
         self._precision: Precision = precision
         self._device = device
+        self._passes: Backpropagation | None = None
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._max_normed = (
             model if isinstance(model, MaxNormed) and model.max_norm is not None else None
@@ -112,6 +146,17 @@ class Engine:
         self.scaler = GradScaler(device.type) if precision == "fp16" else None
         if guard.deferred:
             optimizer.found_inf = guard.found  # type: ignore[attr-defined]  # read by the fused optimisers, as GradScaler sets it
+
+    def begin_epoch(self) -> None:
+        """Ask the model, as it is now, for passes of its own."""
+        model = self._model
+        self._passes = (
+            model.backpropagation()
+            if isinstance(model, HasBackpropagation)
+            and type(self._objective) in _OF_THE_OUTPUT
+            and self.scaler is None
+            else None
+        )
 
     def step(self, step: int, window: Sequence[BatchLike]) -> StepResult:
         """Make step number ``step`` on the batches of a window.
@@ -123,7 +168,11 @@ class Engine:
         total = _total(window, weights)
         parts = []
         for batch, weight in zip(window, weights, strict=True):
-            part = self._weighted_sum(batch, weight) / total
+            # Passes of the model's own set gradients, and cannot add to those of another batch.
+            if len(window) == 1 and self._passes is not None and self._passes.applies(batch.inputs):
+                parts.append(self._by_own_passes(self._passes, batch, weight, total))
+                continue
+            part = self._weighted_sum(self._losses(batch), batch, weight) / total
             torch.autograd.backward(part if self.scaler is None else self.scaler.scale(part))
             parts.append(part.detach())
         loss = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
@@ -160,12 +209,32 @@ class Engine:
             scaler.step(self._optimizer)
         scaler.update()
 
-    def _weighted_sum(self, batch: BatchLike, weights: Tensor | None) -> Tensor:
+    def _by_own_passes(
+        self,
+        passes: Backpropagation,
+        batch: BatchLike,
+        weights: Tensor | None,
+        total: float | Tensor,
+    ) -> Tensor:
+        """Set the gradients by the model's own passes; autograd sees only the loss."""
+        objective = self._objective
+        assert isinstance(objective, OutputObjective), "one of _OF_THE_OUTPUT"
+        with autocast(self._precision, self._device):
+            outputs = passes.forward(batch.inputs).requires_grad_()
+            losses = objective.loss(outputs, batch.targets)
+        part = self._weighted_sum(losses, batch, weights) / total
+        (grad_output,) = torch.autograd.grad(part, outputs)
+        with autocast(self._precision, self._device):
+            passes.backward(grad_output)
+        return part.detach()
+
+    def _losses(self, batch: BatchLike) -> Tensor:
         if self._autocast:
             with autocast(self._precision, self._device):
-                losses = self._objective(self._model, batch)
-        else:
-            losses = self._objective(self._model, batch)
+                return self._objective(self._model, batch)
+        return self._objective(self._model, batch)
+
+    def _weighted_sum(self, losses: Tensor, batch: BatchLike, weights: Tensor | None) -> Tensor:
         if losses.shape != (len(batch.targets),):
             raise ValueError(
                 sentence(

@@ -197,6 +197,7 @@ class Trainer:
 
         while state.epoch < config.epochs and not run.is_out_of_patience:
             self.model.train()
+            run.engine.begin_epoch()
             batches = run.train.epoch(state.epoch, start=state.batch)
             for window in windows(batches, config.accumulate, self.device):
                 run.set_rates()

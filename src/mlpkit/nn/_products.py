@@ -1,0 +1,137 @@
+"""The three matrix products of a linear layer in training, into memory that is used again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, TypeAlias, cast
+
+import torch
+from torch import Tensor, nn
+
+__all__ = ["AffineProducts"]
+
+_Linear: TypeAlias = Callable[[Tensor, Tensor, Tensor | None, str, list[float | None], str], Tensor]
+
+# Below this width a call of oneDNN costs more than it saves.
+_NARROW: Final = 64
+
+
+def _linear_by_onednn() -> _Linear | None:
+    """Return oneDNN's linear layer for float32, with the activation in it, where torch has it.
+
+    ``torch.mm`` takes MKL for float32, which on some processors is slower, on AMD's up to twice.
+    The operator is the one that torch's compiler emits for linear layers on a CPU.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return None
+    operator: object = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
+    return cast("_Linear | None", getattr(operator, "default", None))
+
+
+class AffineProducts:
+    r"""What a linear layer computes in a training step, without a graph.
+
+    .. math::
+        Z = X W^\top + b, \qquad
+        \frac{\partial L}{\partial W} = G^\top X, \quad
+        \frac{\partial L}{\partial b} = \sum_n G_n, \quad
+        \frac{\partial L}{\partial X} = G W, \qquad G = \frac{\partial L}{\partial Z}
+
+    Args:
+        linear: The layer; its parameters are read anew in each step.
+        has_input_gradient: Whether something before the layer learns.
+        same_bits: Whether each product is the one that autograd computes, to the same bits.
+            Otherwise Z and the gradient of X may come from oneDNN, which sums in another order.
+
+    Shape:
+        - X: ``(N, in_features)``; Z and G: ``(N, out_features)``.
+    """
+
+    def __init__(self, linear: nn.Linear, *, has_input_gradient: bool, same_bits: bool) -> None:
+        weight = linear.weight
+        wide = min(linear.in_features, linear.out_features) >= _NARROW
+        fits = weight.dtype == torch.float32 and wide and not same_bits
+        self._linear = linear
+        self._has_bias = any(name == "bias" for name, _ in linear.named_parameters())
+        self._has_input_gradient = has_input_gradient
+        self._onednn = _linear_by_onednn() if fits else None
+        self._gradients = [torch.empty_like(parameter) for parameter in linear.parameters()]
+        self._low: list[Tensor] = []  # weight, and bias, as autocast casts them
+        self._input: Tensor | None = None
+        self._buffers: dict[str, Tensor] = {}
+
+    def forward(self, x: Tensor, *, low: torch.dtype | None, relu: bool) -> Tensor:
+        """Return Z, or ReLU of it.
+
+        Args:
+            x: The input; kept for :meth:`backward`.
+            low: The type to compute in, where autocast is on.
+            relu: Whether ReLU follows.
+        """
+        weight, bias = self._linear.weight, self._linear.bias if self._has_bias else None
+        if low is not None:
+            weight, bias, x = *self._cast(weight, bias, low), x.to(low)
+        self._input = x
+        if self._onednn is not None and low is None:
+            return self._onednn(x, weight, bias, "relu" if relu else "none", [], "")
+        out = self._buffer("forward", len(x), weight.shape[0], x.dtype)
+        if bias is None:
+            torch.mm(x, weight.t(), out=out)
+        else:
+            torch.addmm(bias, x, weight.t(), out=out)
+        return out.relu_() if relu else out
+
+    def backward(self, grad: Tensor) -> Tensor | None:
+        """Set the gradients of the parameters, and return that of the input, where one is needed.
+
+        Args:
+            grad: Gradient of Z, in the type of Z.
+        """
+        x = self._input
+        assert x is not None, "backward follows forward"
+        parameter = self._linear.weight
+        self._differentiate(grad, x)
+        parameter.grad = self._gradients[0]
+        if self._has_bias:
+            self._linear.bias.grad = self._gradients[1]
+        if not self._has_input_gradient:
+            return None
+        weight = parameter if grad.dtype == parameter.dtype else self._low[0]
+        if self._onednn is not None and grad.dtype == torch.float32:
+            return self._onednn(grad, weight.t(), None, "none", [], "")
+        return torch.mm(
+            grad, weight, out=self._buffer("backward", len(x), x.shape[1], grad.dtype)
+        )
+
+    def _differentiate(self, grad: Tensor, x: Tensor) -> None:
+        """Fill the gradients of weight and bias; in low precision as autocast rounds them."""
+        of_weight, *of_bias = self._gradients
+        if grad.dtype == of_weight.dtype:
+            torch.mm(grad.t(), x, out=of_weight)
+            for gradient in of_bias:
+                torch.sum(grad, 0, out=gradient)
+        else:
+            rows, columns = of_weight.shape
+            low = self._buffer("weight", rows, columns, grad.dtype)
+            of_weight.copy_(torch.mm(grad.t(), x, out=low))
+            for gradient in of_bias:
+                gradient.copy_(grad.sum(0))
+
+    def _cast(
+        self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the parameters in low precision, as they are in this step."""
+        parameters = [weight] if bias is None else [weight, bias]
+        if not self._low or self._low[0].dtype != dtype:
+            self._low = [torch.empty_like(each, dtype=dtype) for each in parameters]
+        for low, parameter in zip(self._low, parameters, strict=True):
+            low.copy_(parameter)
+        return self._low[0], self._low[1] if bias is not None else None
+
+    def _buffer(self, use: str, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
+        """Return memory for one result; the same in each step, shorter for a short batch."""
+        known = self._buffers.get(use)
+        if known is None or len(known) < rows or known.dtype != dtype:
+            known = torch.empty(rows, columns, dtype=dtype)
+            self._buffers[use] = known
+        return known[:rows]
