@@ -1,0 +1,596 @@
+"""Several networks of one structure trained at once, as if each had a training of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils.data import DataLoader
+
+from mlpkit._checks import sentence
+from mlpkit.errors import NonFiniteError, TrainingInterrupted
+from mlpkit.training._config import TrainerConfig, usable_device
+from mlpkit.training._determinism import deterministic_algorithms
+from mlpkit.training._engine import MaxNormed, StepResult
+from mlpkit.training._evaluation import evaluate, evaluation_mode
+from mlpkit.training._metrics import Evaluation
+from mlpkit.training._network_stack import NetworkStack
+from mlpkit.training._nonfinite import BadStep
+from mlpkit.training._objectives import CrossEntropy, Objective
+from mlpkit.training._optimizers import HasParamGroups, build_optimizer
+from mlpkit.training._progress import ProgressBar
+from mlpkit.training._randomness import RandomStream
+from mlpkit.training._run import Run
+from mlpkit.training._signals import StopSignals
+from mlpkit.training._sources import (
+    BatchLike,
+    BatchSource,
+    LoadedBatch,
+    TrainingData,
+    as_batches,
+    on_device,
+    windows,
+)
+from mlpkit.training._trainer import FitResult
+
+__all__ = ["fit_many"]
+
+# What all networks must have in common: it decides the steps and the epochs.
+_COMMON = (
+    *("epochs", "batch_size", "eval_batch_size", "accumulate", "label_smoothing"),
+    *("device", "deterministic", "validate_every"),
+)
+# What has no meaning, or another one, for several networks at once: name, and the value it keeps.
+_REFUSED: Mapping[str, object] = {
+    "precision": "fp32",
+    "mixup": None,
+    "early_stopping": None,
+    "checkpoints": None,
+    "max_seconds": None,
+}
+
+
+def fit_many(
+    models: Sequence[nn.Module],
+    train: TrainingData,
+    val: TrainingData | None = None,
+    *,
+    config: TrainerConfig | Sequence[TrainerConfig],
+    objective: Objective | None = None,
+) -> list[FitResult]:
+    r"""Train K networks of one structure in one program, each as a ``Trainer`` would alone.
+
+    The networks are a committee, a sweep over learning rates, or the same training from several
+    seeds. With the weights of layer l stacked to :math:`W^{(l)} \in \mathbb{R}^{K \times H \times
+    D}`, one product serves all of them,
+
+    .. math::
+        z^{(l)}_{k} = W^{(l)}_{k} h^{(l-1)}_{k} + b^{(l)}_{k}, \qquad
+        L = \sum_{k=1}^{K} L_k, \qquad \nabla_{W_k} L = \nabla_{W_k} L_k,
+
+    so K small networks cost little more than the products themselves. It pays where a network is
+    small; one whose products fill the processor alone gains nothing.
+
+    Weights, history and validation figures are those of ``Trainer(models[k], configs[k],
+    objective=objective).fit(train, val)`` up to the rounding of float32: each network has the order
+    of the examples and the dropout of its own ``seed``, its own learning rate, schedule, weight
+    decay, clipping, averaging and class weights. After one step weights agree to about 1e-6; over
+    a training the difference grows as any rounding does. The seconds in the history are those of
+    the whole program.
+
+    The models are trained in place, and are in evaluation mode afterwards, however it ends.
+    Networks with one ``seed`` share the batches, which is faster than an order for each.
+
+    Args:
+        models: Modules of the same structure, whose parameters and buffers differ in value alone.
+            Each is moved to the device of the configuration.
+        train: What to train on: ``LabeledTensors``, or ``Batches``, whose order all share.
+        val: What to validate on; None validates nothing.
+        config: The settings, one for all or one for each. They may differ in ``optimizer``,
+            ``schedule``, ``momentum_schedule``, ``class_weights``, ``clip_norm``, ``averaging``,
+            ``seed`` and ``monitor``. ``checkpoints``, ``early_stopping``, ``max_seconds``,
+            ``mixup`` and reduced precision are refused.
+        objective: Loss of each example; None is cross-entropy with ``config.label_smoothing``. One
+            of your own must be made of what :func:`torch.vmap` knows, without random numbers.
+
+    Returns:
+        How each training ended, in the order of ``models``.
+
+    Raises:
+        NonFiniteError: If a loss or a gradient of a network became NaN or infinite; ``network``
+            says which. No network has made that step.
+        TrainingInterrupted: If SIGTERM or Ctrl-C came; the models hold the last whole step.
+        TypeError: If an argument is not what it should be.
+        ValueError: If the networks cannot be trained together, with the reason.
+
+    Example:
+        The probabilities of a committee are the mean of its members':
+
+        >>> import torch
+        >>> from mlpkit import SoftmaxClassifier
+        >>> from mlpkit.data import digits
+        >>> from mlpkit.training import TrainerConfig, fit_many
+        >>> train, val, test = digits()
+        >>> models = [
+        ...     SoftmaxClassifier.for_data(
+        ...         train, (32,), generator=torch.Generator().manual_seed(seed)
+        ...     )
+        ...     for seed in range(4)
+        ... ]
+        >>> results = fit_many(models, train, val, config=TrainerConfig(epochs=5, progress=False))
+        >>> [len(result.history) for result in results]
+        [5, 5, 5, 5]
+        >>> members = torch.stack([model.predict_proba(test.inputs) for model in models])
+        >>> committee = members.mean(dim=0)
+        >>> bool((committee.argmax(dim=1) == test.targets).float().mean() > 0.9)
+        True
+
+    References:
+        Hansen and Salamon 1990, "Neural Network Ensembles", section III (committees).
+    """
+    networks = _modules(models)
+    configs = _configs(config, len(networks))
+    first = configs[0]
+    device = usable_device(first.device)
+    if objective is None:
+        objective = CrossEntropy(label_smoothing=first.label_smoothing)
+    elif first.label_smoothing:
+        cure = "give your objective its label_smoothing itself"
+        rule = "0.0 with an objective of your own"
+        raise ValueError(sentence("label_smoothing", rule, first.label_smoothing, cure))
+    orders = _Orders(train, configs, device)
+    held_out = None
+    if val is not None:
+        size = first.eval_batch_size
+        held_out = as_batches("val", val, batch_size=size, shuffle=False, seed=first.seed)
+    for model in networks:
+        model.to(device).train()
+    try:
+        batch = next(orders.epoch(0))[0]
+        _check_batch(networks[0], objective, batch.own[0])
+        stack = NetworkStack(networks, objective)
+        stack.try_on(batch.whole, shared=orders.shared)
+        with (
+            StopSignals() as signals,
+            deterministic_algorithms(device, active=first.deterministic),
+            stack,
+        ):
+            return _Together(stack, configs, objective, orders, held_out, device).train(signals)
+    finally:
+        for model in networks:
+            model.eval()
+
+
+def _modules(models: object) -> list[nn.Module]:
+    if not isinstance(models, Sequence) or isinstance(models, nn.Module):
+        raise TypeError(sentence("models", "a sequence of torch.nn.Module", models))
+    if not models:
+        raise ValueError(sentence("models", "at least one network", models))
+    for number, model in enumerate(models):
+        if not isinstance(model, nn.Module):
+            raise TypeError(sentence(f"models[{number}]", "a torch.nn.Module", model))
+    return list(models)
+
+
+def _configs(config: object, count: int) -> list[TrainerConfig]:
+    """Return the settings of each network, after a look at what they have in common."""
+    configs = list(config) if isinstance(config, Sequence) else [config] * count
+    if len(configs) != count:
+        rule = f"one for all, or one for each of the {count} models"
+        raise ValueError(sentence("config", rule, f"{len(configs)} of them"))
+    checked = []
+    for number, one in enumerate(configs):
+        if not isinstance(one, TrainerConfig):
+            raise TypeError(sentence("config", "a TrainerConfig, or one for each model", one))
+        for name, kept in _REFUSED.items():
+            if getattr(one, name) != kept:
+                cure = "train the networks one after the other with Trainer"
+                rule = f"{kept!r} for several networks at once"
+                raise ValueError(sentence(name, rule, getattr(one, name), cure))
+        for name in _COMMON:
+            wanted = getattr(configs[0], name)
+            if getattr(one, name) != wanted:
+                rule = f"the same for all networks ({wanted!r})"
+                raise ValueError(sentence(f"config[{number}].{name}", rule, getattr(one, name)))
+        checked.append(one)
+    return checked
+
+
+@torch.no_grad()
+def _check_batch(model: nn.Module, objective: Objective, batch: BatchLike) -> None:
+    """Let what is wrong with the data raise as it would in a training of its own."""
+    with evaluation_mode(model):
+        losses = objective(model, batch)
+    if losses.shape != (len(batch.targets),):
+        rule = f"a function that returns one loss for each example, ({len(batch.targets)},)"
+        cure = 'leave the mean to the training, for instance with reduction="none"'
+        raise ValueError(sentence("objective", rule, tuple(losses.shape), cure))
+
+
+class _Joined(NamedTuple):
+    """A batch of all networks.
+
+    Attributes:
+        own: The batch of each network; one object for all where they share it.
+        whole: All of them in one, with an axis for the networks unless they share it.
+    """
+
+    own: tuple[BatchLike, ...]
+    whole: BatchLike
+
+
+class _Orders:
+    """The batches of all networks, each in the order of its seed."""
+
+    def __init__(
+        self, train: TrainingData, configs: Sequence[TrainerConfig], device: torch.device
+    ) -> None:
+        if isinstance(train, DataLoader):
+            rule = "LabeledTensors or Batches for several networks at once"
+            cure = "wrap tensors as LabeledTensors(inputs, targets)"
+            raise TypeError(sentence("train", rule, type(train).__name__, cure))
+        seeds = [config.seed for config in configs]
+        if isinstance(train, BatchSource):  # it has an order of its own
+            seeds = seeds[:1] * len(seeds)
+        size = configs[0].batch_size
+        self._by_seed = {
+            seed: as_batches("train", train, batch_size=size, shuffle=True, seed=seed)
+            for seed in dict.fromkeys(seeds)
+        }
+        self._seeds = seeds
+        self._accumulate = configs[0].accumulate
+        self._device = device
+        self.shared = len(self._by_seed) == 1
+
+    @property
+    def sources(self) -> list[BatchSource]:
+        """The batches of each network."""
+        return [self._by_seed[seed] for seed in self._seeds]
+
+    def epoch(self, epoch: int) -> Iterator[list[_Joined]]:
+        """Give what makes one step, for all networks, over one epoch."""
+        sources = self._by_seed.values()
+        steps = [windows(one.epoch(epoch), self._accumulate, self._device) for one in sources]
+        for step in zip(*steps, strict=True):
+            by_seed = dict(zip(self._by_seed, step, strict=True))
+            each = [by_seed[seed] for seed in self._seeds]
+            yield [self._joined(batches) for batches in zip(*each, strict=True)]
+
+    def _joined(self, batches: tuple[BatchLike, ...]) -> _Joined:
+        if self.shared:
+            return _Joined(batches, batches[0])
+        weights = [batch.weights for batch in batches if batch.weights is not None]
+        return _Joined(
+            batches,
+            LoadedBatch(
+                torch.stack([batch.inputs for batch in batches]),
+                torch.stack([batch.targets for batch in batches]),
+                torch.stack(weights) if weights else None,
+                torch.stack([batch.indices for batch in batches]),
+            ),
+        )
+
+
+class _Together:
+    """The training of all networks: a step makes one of each."""
+
+    def __init__(
+        self,
+        stack: NetworkStack,
+        configs: Sequence[TrainerConfig],
+        objective: Objective,
+        orders: _Orders,
+        val: BatchSource | None,
+        device: torch.device,
+    ) -> None:
+        self._stack = stack
+        self._orders = orders
+        self._objective = objective
+        self._config = configs[0]
+        self._device = device
+        self._update = _update(stack, configs)
+        self._runs = [
+            Run(
+                model,
+                config,
+                objective,
+                optimizer,
+                train=source,
+                val=val,
+                callbacks=(),
+                device=device,
+            )
+            for model, config, optimizer, source in zip(
+                stack.models, configs, self._update.optimizers, orders.sources, strict=True
+            )
+        ]
+        self._generators = [_generator(config.seed) for config in configs]
+        weights = [config.class_weights for config in configs]
+        self._class_weights = [
+            None if one is None else torch.tensor(one, device=device) for one in weights
+        ]
+        norms = [math.inf if one.clip_norm is None else one.clip_norm for one in configs]
+        self._clip_norms = (
+            torch.tensor(norms, device=device) if any(map(math.isfinite, norms)) else None
+        )
+        self._max_normed = [
+            model
+            for model in stack.models
+            if isinstance(model, MaxNormed) and model.max_norm is not None
+        ]
+
+    def train(self, signals: StopSignals) -> list[FitResult]:
+        """Make the steps: read this to know what a training of many does."""
+        runs, config = self._runs, self._config
+        with ProgressBar(runs[0].total_steps, shown=config.progress) as bar:
+            for epoch in range(config.epochs):
+                for model in self._stack.models:
+                    model.train()
+                for window in self._orders.epoch(epoch):
+                    self._update.set_rates(runs)
+                    results = self._step(window)
+                    for number, (run, result) in enumerate(zip(runs, results, strict=True)):
+                        run.advance([joined.own[number] for joined in window], result)
+                    bar.move_to(runs[0].state.step)
+                    if signals.signum is not None:
+                        raise TrainingInterrupted(signals.signum, None)
+                self._finish_epoch(bar)
+            bar.close(runs[0].state.step)
+        for run in runs:
+            run.adopt_average()
+        return [
+            FitResult(
+                stop_reason="completed",
+                state=run.state,
+                history=run.history,
+                last=None,
+                best=None,
+            )
+            for run in runs
+        ]
+
+    def _step(self, window: Sequence[_Joined]) -> list[StepResult]:
+        """Make the next step of every network."""
+        weights = [self._weights(joined) for joined in window]
+        totals = _totals(window, weights)
+        losses: Tensor | None = None
+        gradients: list[Tensor | None] = [None] * len(self._stack.parameters)
+        for joined, weight in zip(window, weights, strict=True):
+            shared = self._orders.shared
+            each = self._stack.losses(joined.whole, self._generators, shared=shared)  # (K, N)
+            loss = (each if weight is None else weight * each).sum(1) / totals
+            parts = torch.autograd.grad(
+                loss.sum(), list(self._stack.parameters.values()), allow_unused=True
+            )
+            gradients = [_sum(old, new) for old, new in zip(gradients, parts, strict=True)]
+            losses = loss.detach() if losses is None else losses + loss.detach()
+        assert losses is not None
+        norms = self._look(losses, gradients)
+        if self._clip_norms is not None:
+            _clip(gradients, self._clip_norms, norms)
+        self._update.step(gradients)
+        for model in self._max_normed:
+            model.apply_max_norm_()
+        each_total = (
+            [totals] * len(self._runs) if isinstance(totals, float) else list(totals.unbind())
+        )
+        return list(map(StepResult, losses.unbind(), each_total, norms.unbind()))
+
+    def _look(self, losses: Tensor, gradients: Sequence[Tensor | None]) -> Tensor:
+        """Return the gradient norm of each network, or raise for the first that is not finite.
+
+        The sum over the networks has no part in it: what is NaN in one reaches no other.
+        """
+        norms = torch.stack(
+            [torch.linalg.vector_norm(one.flatten(1), dim=1) for one in gradients if one is not None]
+        )
+        norms = torch.linalg.vector_norm(norms, dim=0)  # (P, K) -> (K,)
+        for number, (loss, norm) in enumerate(torch.stack([losses, norms], dim=1).tolist()):
+            if not (math.isfinite(loss) and math.isfinite(norm)):
+                run = self._runs[number]
+                raise self._error(number, BadStep(run.state.step, loss, norm))
+        return norms
+
+    def _error(self, number: int, bad: BadStep) -> NonFiniteError:
+        known = self._runs[number].nonfinite_error(bad)
+        error = NonFiniteError(
+            step=known.step,
+            epoch=known.epoch,
+            loss=known.loss,
+            lr=known.lr,
+            grad_norm=known.grad_norm,
+            checkpoint=None,
+            network=number,
+        )
+        for note in getattr(known, "__notes__", ()):
+            error.add_note(note)
+        return error
+
+    def _weights(self, joined: _Joined) -> Tensor | None:
+        """Return the weight of each example in each network's loss, ``(K, N)`` or ``(N,)``."""
+        whole = joined.whole
+        if all(one is None for one in self._class_weights):
+            return whole.weights
+        by_class = torch.stack(
+            [
+                torch.ones(len(batch.targets), device=self._device)
+                if one is None
+                else batch.targets @ one
+                if batch.targets.is_floating_point()
+                else one[batch.targets]
+                for batch, one in zip(joined.own, self._class_weights, strict=True)
+            ]
+        )
+        return by_class if whole.weights is None else by_class * whole.weights
+
+    def _finish_epoch(self, bar: ProgressBar) -> None:
+        """Validate each network and note its row."""
+        config = self._config
+        for run in self._runs:
+            run.tick()
+        epoch = self._runs[0].state.epoch + 1
+        is_due = epoch == config.epochs or epoch % config.validate_every == 0
+        for number, run in enumerate(self._runs):
+            row = run.row(self._validate(number, run) if is_due else None)
+            run.close_epoch(row)
+        for run in self._runs:
+            run.tick(training=False)
+        if bar.is_shown:
+            rows = [run.history[-1] for run in self._runs]
+            mean = math.fsum(row.train_loss for row in rows) / len(rows)
+            bar.say(f"epoch {epoch}, mean loss {mean:.4f} of {len(rows)} networks")
+
+    def _validate(self, number: int, run: Run) -> Evaluation | None:
+        if run.val is None:
+            return None
+        # One after the other: a batch of evaluation fills the processor by itself.
+        with run.average_applied():
+            evaluation = evaluate(
+                run.model,
+                run.val,
+                self._objective,
+                precision="fp32",
+                device=self._device,
+                classes=None,
+            )
+        if not math.isfinite(evaluation.loss):
+            bad = run.bad_step("the validation loss", evaluation.loss)
+            raise self._error(number, bad)
+        return evaluation
+
+
+def _generator(seed: int) -> torch.Generator:
+    """Return a generator that draws what the stream of a training with this seed draws."""
+    cpu = torch.device("cpu")
+    generator = torch.Generator()
+    generator.set_state(RandomStream(seed, cpu).state_dict()["cpu"])
+    return generator
+
+
+def _sum(old: Tensor | None, new: Tensor | None) -> Tensor | None:
+    """Return the sum of two gradients, in the memory order of the parameters.
+
+    The fused optimisers take it for granted; what torch accumulates by itself has it.
+    """
+    if old is None or new is None:
+        found = new if old is None else old
+        return None if found is None else found.contiguous()
+    return old + new.contiguous()
+
+
+def _totals(window: Sequence[_Joined], weights: Sequence[Tensor | None]) -> float | Tensor:
+    """Return the total weight of a step, for each network where they differ, ``(K,)``."""
+    total: float | Tensor = 0.0
+    for joined, weight in zip(window, weights, strict=True):
+        if weight is None:
+            total = total + float(len(joined.own[0].targets))
+        else:
+            total = total + weight.expand(len(joined.own), -1).sum(1)
+    return total
+
+
+def _clip(gradients: Sequence[Tensor | None], limits: Tensor, norms: Tensor) -> None:
+    """Scale down the gradients of the networks whose norm is beyond their limit, in place."""
+    factors = (limits / (norms + 1e-6)).clamp(max=1.0)  # as nn.utils.clip_grads_with_norm_
+    for gradient in gradients:
+        if gradient is not None:
+            gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
+
+
+class _EachUpdate:
+    """One optimiser for each network, the very one that it would have alone."""
+
+    def __init__(self, stack: NetworkStack, configs: Sequence[TrainerConfig]) -> None:
+        self.optimizers: Sequence[Optimizer] = [
+            build_optimizer(model, config.optimizer)
+            for model, config in zip(stack.models, configs, strict=True)
+        ]
+        self._members = [
+            [tensor for tensor, _ in stack.views(name)] for name in stack.parameters
+        ]
+
+    def set_rates(self, runs: Sequence[Run]) -> None:
+        """Give every optimiser the rates of the next step."""
+        for run in runs:
+            run.set_rates()
+
+    def step(self, gradients: Sequence[Tensor | None]) -> None:
+        """Update all networks."""
+        for members, gradient in zip(self._members, gradients, strict=True):
+            if gradient is not None:
+                for parameter, row in zip(members, gradient.unbind(), strict=True):
+                    parameter.grad = row
+        for optimizer in self.optimizers:
+            optimizer.step()
+        for members in self._members:
+            for parameter in members:
+                parameter.grad = None
+
+
+class _StackUpdate:
+    """One optimiser for the stacks, where all networks have the same settings."""
+
+    def __init__(self, stack: NetworkStack, configs: Sequence[TrainerConfig]) -> None:
+        whole = _Stacks(stack)
+        self._parameters = list(stack.parameters.values())
+        self.optimizers: Sequence[Optimizer] = [
+            build_optimizer(whole, configs[0].optimizer)
+        ] * len(configs)
+
+    def set_rates(self, runs: Sequence[Run]) -> None:
+        """Give the optimiser, which all runs share, the rates of the next step."""
+        runs[0].set_rates()
+
+    def step(self, gradients: Sequence[Tensor | None]) -> None:
+        """Update all networks."""
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizers[0].step()
+        for parameter in self._parameters:
+            parameter.grad = None
+
+
+class _Stacks(nn.Module):
+    """The stacks as one model, with the groups of parameters that each network would have."""
+
+    def __init__(self, stack: NetworkStack) -> None:
+        super().__init__()
+        self._stacks = nn.ParameterList(stack.parameters.values())
+        self._model = [stack.models[0]]  # in a list: its own parameters do not belong to this model
+        members = {name: next(stack.views(name))[0] for name in stack.parameters}
+        self._stack_of = {id(members[name]): one for name, one in stack.parameters.items()}
+
+    def param_groups(self, weight_decay: float) -> Sequence[Mapping[str, object]]:
+        """Return the stacks in the groups of the first network's parameters."""
+        (model,) = self._model
+        if not isinstance(model, HasParamGroups):
+            return [{"params": list(self._stacks), "weight_decay": weight_decay}]
+        groups = []
+        for group in model.param_groups(weight_decay):
+            listed = group["params"]
+            assert isinstance(listed, Sequence)
+            kept = [self._stack_of[id(one)] for one in listed if id(one) in self._stack_of]
+            groups.append({**group, "params": kept})
+        return groups
+
+
+_Update = _EachUpdate | _StackUpdate
+
+
+def _update(stack: NetworkStack, configs: Sequence[TrainerConfig]) -> _Update:
+    """Return one optimiser for all where that is the same thing, else one for each."""
+    settings: list[Callable[[TrainerConfig], object]] = [
+        lambda one: one.optimizer,
+        lambda one: one.schedule,
+        lambda one: one.momentum_schedule,
+    ]
+    alike = all(get(one) == get(configs[0]) for one in configs for get in settings)
+    # Muon knows matrices alone, not stacks of them.
+    if alike and configs[0].optimizer.name != "muon":
+        return _StackUpdate(stack, configs)
+    return _EachUpdate(stack, configs)
