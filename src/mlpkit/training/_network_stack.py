@@ -76,13 +76,12 @@ class NetworkStack:
         Raises:
             ValueError: If the networks cannot be run as one.
         """
-        before = {name: stack._version for name, stack in self._others.items()}
         kept = {name: stack.clone() for name, stack in self._others.items()}
         self._sites_of(batch, shared=shared)
         for number, model in enumerate(self.models[1:], start=1):
             _check_alike(number, model, self.models[0])  # the first has been run, the others not
         for name, stack in self._others.items():
-            if stack._version != before[name]:
+            if not torch.equal(stack, kept[name]):  # batch norm leaves its mark on no version
                 stack.copy_(kept[name])
                 self._written.add(name)
             elif all(torch.equal(row, stack[0]) for row in stack[1:]):

@@ -1,4 +1,4 @@
-"""What linear layers and dropout do when ``torch.vmap`` runs many networks as one."""
+"""What some layers do when ``torch.vmap`` runs many networks as one."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ class DropoutSite(NamedTuple):
 class StackedCalls(TorchFunctionMode):
     """Within it, under ``torch.vmap``, a linear layer is one product and dropout takes masks.
 
+    Batch norm is one call with the channels of all networks side by side, which moves the running
+    statistics of each; torch's own rule for it moves none.
+
     ``torch.vmap`` may not draw random numbers from a generator for each network, so the masks are
     drawn before and multiplied here. Which masks are needed is noted by a pass within
     :meth:`recording`.
@@ -75,6 +78,8 @@ class StackedCalls(TorchFunctionMode):
             return _linear(*args, **kwargs)  # type: ignore[arg-type]  # what the caller gave F.linear
         if func is F.dropout:
             return self._dropout(*args, **kwargs)  # type: ignore[arg-type]  # likewise
+        if func is F.batch_norm:
+            return _batch_norm(*args, **kwargs)  # type: ignore[arg-type]  # likewise
         return func(*args, **kwargs)
 
     def _dropout(
@@ -217,3 +222,66 @@ class _OwnInputs(torch.autograd.Function):
             torch.bmm(gradient.mT, input) if needs[1] else None,
             gradient.sum(1) if needs[2] else None,
         )
+
+
+def _batch_norm(
+    input: Tensor,  # noqa: A002
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,  # noqa: FBT001, FBT002 - torch's signature
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    found: Tensor = _BatchNorm.apply(  # type: ignore[no-untyped-call]  # torch's
+        input, running_mean, running_var, weight, bias, training, momentum, eps
+    )
+    return found
+
+
+class _BatchNorm(torch.autograd.Function):
+    """:func:`torch.nn.functional.batch_norm` with a rule for vmap that keeps the statistics."""
+
+    @staticmethod
+    def forward(
+        input: Tensor,  # noqa: A002
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        training: bool,  # noqa: FBT001 - torch's signature
+        momentum: float,
+        eps: float,
+    ) -> Tensor:
+        """Normalise for one network: only where vmap has nothing to do."""
+        return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+    @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: tuple[object, ...], output: object) -> None:
+        """Keep nothing: where no part is stacked there is no gradient."""
+
+    @staticmethod
+    def vmap(  # type: ignore[override]  # torch types it by *args
+        info: _Info,
+        in_dims: tuple[int | None, ...],
+        input: Tensor,  # noqa: A002
+        running_mean: Tensor | None,
+        running_var: Tensor | None,
+        weight: Tensor | None,
+        bias: Tensor | None,
+        training: bool,  # noqa: FBT001 - torch's signature
+        momentum: float,
+        eps: float,
+    ) -> tuple[Tensor, int]:
+        """Normalise for all networks, and return which axis counts them."""
+        count = info.batch_size
+        x = _stacked(input, in_dims[0], count).movedim(0, 1)  # (N, K, C, *)
+        flat = [
+            None if tensor is None else _stacked(tensor, dim, count).reshape(-1)  # (K C)
+            for tensor, dim in zip(
+                (running_mean, running_var, weight, bias), in_dims[1:5], strict=True
+            )
+        ]
+        y = F.batch_norm(x.flatten(1, 2), *flat, training, momentum, eps)  # (N, K C, *)
+        return y.unflatten(1, (count, -1)), 1
