@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -33,7 +32,6 @@ from mlpkit.training._sources import (
     LoadedBatch,
     TrainingData,
     as_batches,
-    on_device,
     windows,
 )
 from mlpkit.training._trainer import FitResult
@@ -152,8 +150,8 @@ def fit_many(
         model.to(device).train()
     try:
         batch = next(orders.epoch(0))[0]
-        _check_batch(networks[0], objective, batch.own[0])
         stack = NetworkStack(networks, objective)
+        _check_batch(networks[0], objective, batch.own[0])
         stack.try_on(batch.whole, shared=orders.shared)
         with (
             StopSignals() as signals,
@@ -386,10 +384,14 @@ class _Together:
 
         The sum over the networks has no part in it: what is NaN in one reaches no other.
         """
-        norms = torch.stack(
-            [torch.linalg.vector_norm(one.flatten(1), dim=1) for one in gradients if one is not None]
+        each = torch.stack(
+            [
+                torch.linalg.vector_norm(one.flatten(1), dim=1)
+                for one in gradients
+                if one is not None
+            ]
         )
-        norms = torch.linalg.vector_norm(norms, dim=0)  # (P, K) -> (K,)
+        norms: Tensor = torch.linalg.vector_norm(each, dim=0)  # (P, K) -> (K,)
         for number, (loss, norm) in enumerate(torch.stack([losses, norms], dim=1).tolist()):
             if not (math.isfinite(loss) and math.isfinite(norm)):
                 run = self._runs[number]
@@ -510,9 +512,7 @@ class _EachUpdate:
             build_optimizer(model, config.optimizer)
             for model, config in zip(stack.models, configs, strict=True)
         ]
-        self._members = [
-            [tensor for tensor, _ in stack.views(name)] for name in stack.parameters
-        ]
+        self._members = [[tensor for tensor, _ in stack.views(name)] for name in stack.parameters]
 
     def set_rates(self, runs: Sequence[Run]) -> None:
         """Give every optimiser the rates of the next step."""
@@ -538,9 +538,9 @@ class _StackUpdate:
     def __init__(self, stack: NetworkStack, configs: Sequence[TrainerConfig]) -> None:
         whole = _Stacks(stack)
         self._parameters = list(stack.parameters.values())
-        self.optimizers: Sequence[Optimizer] = [
-            build_optimizer(whole, configs[0].optimizer)
-        ] * len(configs)
+        self.optimizers: Sequence[Optimizer] = [build_optimizer(whole, configs[0].optimizer)] * len(
+            configs
+        )
 
     def set_rates(self, runs: Sequence[Run]) -> None:
         """Give the optimiser, which all runs share, the rates of the next step."""

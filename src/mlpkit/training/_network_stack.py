@@ -57,9 +57,7 @@ class NetworkStack:
             for name, tensor in names.items()
             if isinstance(tensor, nn.Parameter) and tensor.requires_grad
         }
-        self._others = {
-            name: self._stack(name) for name in names if name not in self.parameters
-        }
+        self._others = {name: self._stack(name) for name in names if name not in self.parameters}
         self._written: set[str] = set()
         self._shared: dict[str, Tensor] = {}
 

@@ -99,7 +99,7 @@ class StackedCalls(TorchFunctionMode):
 
 
 def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: A002
-    found: Tensor = _Linear.apply(input, weight, bias)  # type: ignore[no-untyped-call]  # torch's
+    found: Tensor = _Linear.apply(input, weight, bias)
     return found
 
 
@@ -133,7 +133,7 @@ class _Linear(torch.autograd.Function):
         """Keep nothing: a product of which no part is stacked has no gradient."""
 
     @staticmethod
-    def vmap(  # type: ignore[override]  # torch types it by *args
+    def vmap(
         info: _Info,
         in_dims: tuple[int | None, int | None, int | None],
         input: Tensor,  # noqa: A002
@@ -149,11 +149,11 @@ class _Linear(torch.autograd.Function):
         b = None if bias is None else _stacked(bias, in_dims[2], count)  # (K, O)
         if in_dims[0] is None:
             rows = x.reshape(-1, x.shape[-1])  # (*, I) -> (N, I)
-            y: Tensor = _OneInput.apply(rows, w, b)  # type: ignore[no-untyped-call]  # torch's
-            return y.unflatten(1, x.shape[:-1]), 0
+            y: Tensor = _OneInput.apply(rows, w, b)
+            return y.reshape(count, *x.shape[:-1], y.shape[-1]), 0
         rows = x.reshape(count, -1, x.shape[-1])  # (K, *, I) -> (K, N, I)
-        y = _OwnInputs.apply(rows, w, b)  # type: ignore[no-untyped-call]  # torch's
-        return y.view(*x.shape[:-1], y.shape[-1]), 0
+        y = _OwnInputs.apply(rows, w, b)
+        return y.reshape(*x.shape[:-1], y.shape[-1]), 0
 
 
 def _stacked(tensor: Tensor, dim: int | None, count: int) -> Tensor:
@@ -178,14 +178,12 @@ class _OneInput(torch.autograd.Function):
         """Return one product with the weights of all networks."""
         ctx.save_for_backward(input, weight)
         wide = weight.reshape(-1, weight.shape[-1])  # (K, O, I) -> (K O, I)
-        if bias is None:
-            y = wide @ input.t()
-        else:
-            y = torch.addmm(bias.reshape(-1, 1), wide, input.t())
+        x = input.t()
+        y = wide @ x if bias is None else torch.addmm(bias.reshape(-1, 1), wide, x)
         return y.view(*weight.shape[:2], -1).mT
 
     @staticmethod
-    def backward(  # type: ignore[override]  # torch types it by *args
+    def backward(
         ctx: _Context, gradient: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Return the gradients, that of the weights in their own order."""
@@ -226,7 +224,7 @@ class _OwnInputs(torch.autograd.Function):
         return torch.baddbmm(bias.unsqueeze(2), weight, input.mT).mT
 
     @staticmethod
-    def backward(  # type: ignore[override]  # torch types it by *args
+    def backward(
         ctx: _Context, gradient: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Return the gradients, that of the weights in their own order."""
@@ -249,7 +247,7 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    found: Tensor = _BatchNorm.apply(  # type: ignore[no-untyped-call]  # torch's
+    found: Tensor = _BatchNorm.apply(
         input, running_mean, running_var, weight, bias, training, momentum, eps
     )
     return found
@@ -277,7 +275,7 @@ class _BatchNorm(torch.autograd.Function):
         """Keep nothing: where no part is stacked there is no gradient."""
 
     @staticmethod
-    def vmap(  # type: ignore[override]  # torch types it by *args
+    def vmap(
         info: _Info,
         in_dims: tuple[int | None, ...],
         input: Tensor,  # noqa: A002
@@ -292,11 +290,12 @@ class _BatchNorm(torch.autograd.Function):
         """Normalise for all networks, and return which axis counts them."""
         count = info.batch_size
         x = _stacked(input, in_dims[0], count).movedim(0, 1)  # (N, K, C, *)
-        flat = [
+        mean, var, scale, shift = (
             None if tensor is None else _stacked(tensor, dim, count).reshape(-1)  # (K C)
             for tensor, dim in zip(
                 (running_mean, running_var, weight, bias), in_dims[1:5], strict=True
             )
-        ]
-        y = F.batch_norm(x.flatten(1, 2), *flat, training, momentum, eps)  # (N, K C, *)
-        return y.unflatten(1, (count, -1)), 1
+        )
+        flat = x.flatten(1, 2)  # (N, K C, *)
+        y = F.batch_norm(flat, mean, var, scale, shift, training, momentum, eps)
+        return y.view(x.shape), 1
