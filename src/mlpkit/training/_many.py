@@ -112,7 +112,7 @@ def fit_many(
         >>> import torch
         >>> from mlpkit import SoftmaxClassifier
         >>> from mlpkit.data import digits
-        >>> from mlpkit.training import TrainerConfig, fit_many
+        >>> from mlpkit.training import OptimizerConfig, TrainerConfig, fit_many
         >>> train, val, test = digits()
         >>> models = [
         ...     SoftmaxClassifier.for_data(
@@ -120,7 +120,9 @@ def fit_many(
         ...     )
         ...     for seed in range(4)
         ... ]
-        >>> results = fit_many(models, train, val, config=TrainerConfig(epochs=5, progress=False))
+        >>> optimizer = OptimizerConfig(lr=0.01)
+        >>> config = TrainerConfig(epochs=5, optimizer=optimizer, progress=False)
+        >>> results = fit_many(models, train, val, config=config)
         >>> [len(result.history) for result in results]
         [5, 5, 5, 5]
         >>> members = torch.stack([model.predict_proba(test.inputs) for model in models])
