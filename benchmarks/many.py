@@ -106,7 +106,7 @@ def build(kind: str, examples: int) -> Callable[[int], Round]:
             for model, other in zip(together, separate, strict=True)
             for one, two in zip(model.parameters(), other.parameters(), strict=True)
         )
-        return Round(*seconds, *processor, difference)
+        return Round(seconds[0], seconds[1], processor[0], processor[1], difference)
 
     return turn
 

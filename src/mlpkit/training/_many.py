@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
 from mlpkit._checks import sentence
 from mlpkit.errors import NonFiniteError, TrainingInterrupted
@@ -17,11 +14,11 @@ from mlpkit.training._config import TrainerConfig, usable_device
 from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._engine import MaxNormed, StepResult
 from mlpkit.training._evaluation import evaluate, evaluation_mode
+from mlpkit.training._joined_batches import JoinedBatch, JoinedBatches
 from mlpkit.training._metrics import Evaluation
 from mlpkit.training._network_stack import NetworkStack
 from mlpkit.training._nonfinite import BadStep
 from mlpkit.training._objectives import CrossEntropy, Objective
-from mlpkit.training._optimizers import HasParamGroups, build_optimizer
 from mlpkit.training._progress import ProgressBar
 from mlpkit.training._randomness import RandomStream
 from mlpkit.training._run import Run
@@ -29,11 +26,10 @@ from mlpkit.training._signals import StopSignals
 from mlpkit.training._sources import (
     BatchLike,
     BatchSource,
-    LoadedBatch,
     TrainingData,
     as_batches,
-    windows,
 )
+from mlpkit.training._stacked_update import build_update
 from mlpkit.training._trainer import FitResult
 
 __all__ = ["fit_many"]
@@ -143,7 +139,7 @@ def fit_many(
         cure = "give your objective its label_smoothing itself"
         rule = "0.0 with an objective of your own"
         raise ValueError(sentence("label_smoothing", rule, first.label_smoothing, cure))
-    orders = _Orders(train, configs, device)
+    orders = JoinedBatches(train, configs, device)
     held_out = None
     if val is not None:
         size = first.eval_batch_size
@@ -212,70 +208,6 @@ def _check_batch(model: nn.Module, objective: Objective, batch: BatchLike) -> No
         raise ValueError(sentence("objective", rule, tuple(losses.shape), cure))
 
 
-class _Joined(NamedTuple):
-    """A batch of all networks.
-
-    Attributes:
-        own: The batch of each network; one object for all where they share it.
-        whole: All of them in one, with an axis for the networks unless they share it.
-    """
-
-    own: tuple[BatchLike, ...]
-    whole: BatchLike
-
-
-class _Orders:
-    """The batches of all networks, each in the order of its seed."""
-
-    def __init__(
-        self, train: TrainingData, configs: Sequence[TrainerConfig], device: torch.device
-    ) -> None:
-        if isinstance(train, DataLoader):
-            rule = "LabeledTensors or Batches for several networks at once"
-            cure = "wrap tensors as LabeledTensors(inputs, targets)"
-            raise TypeError(sentence("train", rule, type(train).__name__, cure))
-        seeds = [config.seed for config in configs]
-        if isinstance(train, BatchSource):  # it has an order of its own
-            seeds = seeds[:1] * len(seeds)
-        size = configs[0].batch_size
-        self._by_seed = {
-            seed: as_batches("train", train, batch_size=size, shuffle=True, seed=seed)
-            for seed in dict.fromkeys(seeds)
-        }
-        self._seeds = seeds
-        self._accumulate = configs[0].accumulate
-        self._device = device
-        self.shared = len(self._by_seed) == 1
-
-    @property
-    def sources(self) -> list[BatchSource]:
-        """The batches of each network."""
-        return [self._by_seed[seed] for seed in self._seeds]
-
-    def epoch(self, epoch: int) -> Iterator[list[_Joined]]:
-        """Give what makes one step, for all networks, over one epoch."""
-        sources = self._by_seed.values()
-        steps = [windows(one.epoch(epoch), self._accumulate, self._device) for one in sources]
-        for step in zip(*steps, strict=True):
-            by_seed = dict(zip(self._by_seed, step, strict=True))
-            each = [by_seed[seed] for seed in self._seeds]
-            yield [self._joined(batches) for batches in zip(*each, strict=True)]
-
-    def _joined(self, batches: tuple[BatchLike, ...]) -> _Joined:
-        if self.shared:
-            return _Joined(batches, batches[0])
-        weights = [batch.weights for batch in batches if batch.weights is not None]
-        return _Joined(
-            batches,
-            LoadedBatch(
-                torch.stack([batch.inputs for batch in batches]),
-                torch.stack([batch.targets for batch in batches]),
-                torch.stack(weights) if weights else None,
-                torch.stack([batch.indices for batch in batches]),
-            ),
-        )
-
-
 class _Together:
     """The training of all networks: a step makes one of each."""
 
@@ -284,7 +216,7 @@ class _Together:
         stack: NetworkStack,
         configs: Sequence[TrainerConfig],
         objective: Objective,
-        orders: _Orders,
+        orders: JoinedBatches,
         val: BatchSource | None,
         device: torch.device,
     ) -> None:
@@ -293,7 +225,7 @@ class _Together:
         self._objective = objective
         self._config = configs[0]
         self._device = device
-        self._update = _update(stack, configs)
+        self._update = build_update(stack, configs)
         self._runs = [
             Run(
                 model,
@@ -354,7 +286,7 @@ class _Together:
             for run in runs
         ]
 
-    def _step(self, window: Sequence[_Joined]) -> list[StepResult]:
+    def _step(self, window: Sequence[JoinedBatch]) -> list[StepResult]:
         """Make the next step of every network."""
         weights = [self._weights(joined) for joined in window]
         totals = _totals(window, weights)
@@ -415,7 +347,7 @@ class _Together:
             error.add_note(note)
         return error
 
-    def _weights(self, joined: _Joined) -> Tensor | None:
+    def _weights(self, joined: JoinedBatch) -> Tensor | None:
         """Return the weight of each example in each network's loss, ``(K, N)`` or ``(N,)``."""
         whole = joined.whole
         if all(one is None for one in self._class_weights):
@@ -487,7 +419,7 @@ def _sum(old: Tensor | None, new: Tensor | None) -> Tensor | None:
     return old + new.contiguous()
 
 
-def _totals(window: Sequence[_Joined], weights: Sequence[Tensor | None]) -> float | Tensor:
+def _totals(window: Sequence[JoinedBatch], weights: Sequence[Tensor | None]) -> float | Tensor:
     """Return the total weight of a step, for each network where they differ, ``(K,)``."""
     total: float | Tensor = 0.0
     for joined, weight in zip(window, weights, strict=True):
@@ -504,95 +436,3 @@ def _clip(gradients: Sequence[Tensor | None], limits: Tensor, norms: Tensor) -> 
     for gradient in gradients:
         if gradient is not None:
             gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
-
-
-class _EachUpdate:
-    """One optimiser for each network, the very one that it would have alone."""
-
-    def __init__(self, stack: NetworkStack, configs: Sequence[TrainerConfig]) -> None:
-        self.optimizers: Sequence[Optimizer] = [
-            build_optimizer(model, config.optimizer)
-            for model, config in zip(stack.models, configs, strict=True)
-        ]
-        self._members = [[tensor for tensor, _ in stack.views(name)] for name in stack.parameters]
-
-    def set_rates(self, runs: Sequence[Run]) -> None:
-        """Give every optimiser the rates of the next step."""
-        for run in runs:
-            run.set_rates()
-
-    def step(self, gradients: Sequence[Tensor | None]) -> None:
-        """Update all networks."""
-        for members, gradient in zip(self._members, gradients, strict=True):
-            if gradient is not None:
-                for parameter, row in zip(members, gradient.unbind(), strict=True):
-                    parameter.grad = row
-        for optimizer in self.optimizers:
-            optimizer.step()
-        for members in self._members:
-            for parameter in members:
-                parameter.grad = None
-
-
-class _StackUpdate:
-    """One optimiser for the stacks, where all networks have the same settings."""
-
-    def __init__(self, stack: NetworkStack, configs: Sequence[TrainerConfig]) -> None:
-        whole = _Stacks(stack)
-        self._parameters = list(stack.parameters.values())
-        self.optimizers: Sequence[Optimizer] = [build_optimizer(whole, configs[0].optimizer)] * len(
-            configs
-        )
-
-    def set_rates(self, runs: Sequence[Run]) -> None:
-        """Give the optimiser, which all runs share, the rates of the next step."""
-        runs[0].set_rates()
-
-    def step(self, gradients: Sequence[Tensor | None]) -> None:
-        """Update all networks."""
-        for parameter, gradient in zip(self._parameters, gradients, strict=True):
-            parameter.grad = gradient
-        self.optimizers[0].step()
-        for parameter in self._parameters:
-            parameter.grad = None
-
-
-class _Stacks(nn.Module):
-    """The stacks as one model, with the groups of parameters that each network would have."""
-
-    def __init__(self, stack: NetworkStack) -> None:
-        super().__init__()
-        self._stacks = nn.ParameterList(stack.parameters.values())
-        self._model = [stack.models[0]]  # in a list: its own parameters do not belong to this model
-        members = {name: next(stack.views(name))[0] for name in stack.parameters}
-        self._stack_of = {id(members[name]): one for name, one in stack.parameters.items()}
-
-    def param_groups(self, weight_decay: float) -> Sequence[Mapping[str, object]]:
-        """Return the stacks in the groups of the first network's parameters."""
-        (model,) = self._model
-        if not isinstance(model, HasParamGroups):
-            return [{"params": list(self._stacks), "weight_decay": weight_decay}]
-        groups = []
-        for group in model.param_groups(weight_decay):
-            listed = group["params"]
-            assert isinstance(listed, Sequence)
-            kept = [self._stack_of[id(one)] for one in listed if id(one) in self._stack_of]
-            groups.append({**group, "params": kept})
-        return groups
-
-
-_Update = _EachUpdate | _StackUpdate
-
-
-def _update(stack: NetworkStack, configs: Sequence[TrainerConfig]) -> _Update:
-    """Return one optimiser for all where that is the same thing, else one for each."""
-    settings: list[Callable[[TrainerConfig], object]] = [
-        lambda one: one.optimizer,
-        lambda one: one.schedule,
-        lambda one: one.momentum_schedule,
-    ]
-    alike = all(get(one) == get(configs[0]) for one in configs for get in settings)
-    # Muon knows matrices alone, not stacks of them.
-    if alike and configs[0].optimizer.name != "muon":
-        return _StackUpdate(stack, configs)
-    return _EachUpdate(stack, configs)
