@@ -128,7 +128,7 @@ def fit_many(
         True
 
     References:
-        Hansen and Salamon 1990, "Neural Network Ensembles", section III (committees).
+        Hansen and Salamon 1990, "Neural Network Ensembles", IEEE PAMI 12, pages 993-1001.
     """
     networks = _modules(models)
     configs = _configs(config, len(networks))
