@@ -54,4 +54,8 @@ def test_messages_name_what_matters() -> None:
     assert str(nonfinite).endswith("Last good checkpoint: last.pt")
     mismatch = errors.ResumeMismatchError(Path("a.pt"), {"epochs": ("3", "5"), "lr": ("1", "2")})
     assert "epochs: saved 3, now 5; lr: saved 1, now 2" in str(mismatch)
+    one_of_many = errors.NonFiniteError(
+        step=7, epoch=1, loss=1.0, lr=0.5, grad_norm=None, checkpoint=None, network=3
+    )
+    assert str(one_of_many).startswith("training of network 3 must stay finite")
     assert str(errors.TrainingInterrupted(15, None)).endswith("no checkpoint was asked for")

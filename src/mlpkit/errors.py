@@ -75,6 +75,7 @@ class NonFiniteError(MlpkitError, ArithmeticError):
         lr: Learning rate of that step.
         grad_norm: Euclidean norm of the gradient of that step; None where none was computed.
         checkpoint: The last checkpoint written before the step; None where there is none.
+        network: Which of several networks that are trained at once, from 0; None for a single one.
     """
 
     def __init__(
@@ -86,6 +87,7 @@ class NonFiniteError(MlpkitError, ArithmeticError):
         lr: float,
         grad_norm: float | None,
         checkpoint: Path | None,
+        network: int | None = None,
     ) -> None:
         self.step = step
         self.epoch = epoch
@@ -93,10 +95,12 @@ class NonFiniteError(MlpkitError, ArithmeticError):
         self.lr = lr
         self.grad_norm = grad_norm
         self.checkpoint = checkpoint
+        self.network = network
+        which = "training" if network is None else f"training of network {network}"
         norm = "not computed" if grad_norm is None else f"{grad_norm:g}"
         last = "none was written" if checkpoint is None else str(checkpoint)
         super().__init__(
-            f"training must stay finite, got loss {loss:g} and gradient norm {norm} at step {step} "
+            f"{which} must stay finite, got loss {loss:g} and gradient norm {norm} at step {step} "
             f"(epoch {epoch}, lr {lr:g}); lower the learning rate or check the inputs. "
             f"Last good checkpoint: {last}"
         )

@@ -11,6 +11,7 @@ from mlpkit.training._engine import Precision
 from mlpkit.training._history import EpochRow, History
 from mlpkit.training._loggers import CSVLogger, JSONLinesLogger, TensorBoardLogger
 from mlpkit.training._lr_finder import LRCurve
+from mlpkit.training._many import fit_many
 from mlpkit.training._metrics import (
     ClassFigures,
     ClassificationFigures,
@@ -104,6 +105,7 @@ __all__ = [
     "VirtualAdversarial",
     "WeightAverage",
     "build_optimizer",
+    "fit_many",
     "reestimate_batch_norm",
     "remember_lr",
     "set_lr",
