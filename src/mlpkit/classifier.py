@@ -203,7 +203,9 @@ class SoftmaxClassifier(nn.Module):
             raise ValueError(
                 _checks.sentence("x", f"of shape ({expected}) in its raw units", shape)
             )
-        return (x.to(self.mean.dtype) - self.mean) / self.std
+        values = x.to(self.mean.dtype)
+        centred = values - self.mean if values is x else values.sub_(self.mean)
+        return centred.div_(self.std)
 
     def predict_proba(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
         """Return the probability of each class, summing to one, in float32.

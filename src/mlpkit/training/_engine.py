@@ -19,6 +19,7 @@ from mlpkit.training._objectives import (
     Objective,
     OutputObjective,
 )
+from mlpkit.training._output_gradient import loss_and_gradient
 from mlpkit.training._sources import BatchLike
 
 __all__ = ["Engine", "MaxNormed", "Precision", "StepResult", "autocast"]
@@ -216,17 +217,16 @@ class Engine:
         weights: Tensor | None,
         total: float | Tensor,
     ) -> Tensor:
-        """Set the gradients by the model's own passes; autograd sees only the loss."""
-        objective = self._objective
+        """Set the gradients by the model's own passes, and return the loss."""
+        objective, targets = self._objective, batch.targets
         assert isinstance(objective, OutputObjective), "one of _OF_THE_OUTPUT"
-        with autocast(self._precision, self._device):
-            outputs = passes.forward(batch.inputs).requires_grad_()
-            losses = objective.loss(outputs, batch.targets)
-        part = self._weighted_sum(losses, batch, weights) / total
-        (grad_output,) = torch.autograd.grad(part, outputs)
-        with autocast(self._precision, self._device):
-            passes.backward(grad_output)
-        return part.detach()
+        with torch.no_grad(), autocast(self._precision, self._device):
+            outputs = passes.forward(batch.inputs)
+            each = torch.ones((), device=self._device) / total
+            factors = each.expand(len(targets)) if weights is None else weights * each
+            losses, gradient = loss_and_gradient(objective, outputs, targets, factors)
+            passes.backward(gradient)
+            return self._weighted_sum(losses, batch, weights) / total
 
     def _losses(self, batch: BatchLike) -> Tensor:
         if self._autocast:
@@ -267,7 +267,13 @@ def _total(window: Sequence[BatchLike], weights: Sequence[Tensor | None]) -> flo
 
 
 def _norm(grads: list[Tensor]) -> Tensor:
-    """Return the Euclidean norm of all gradients together, as ``clip_grad_norm_`` computes it."""
+    """Return the Euclidean norm of all gradients together.
+
+    On the CPU it is the root of dot products, which BLAS computes twice as fast as torch a norm.
+    """
+    if all(grad.device.type == "cpu" and grad.is_contiguous() for grad in grads):
+        flat = [grad.view(-1) for grad in grads]
+        return torch.stack([torch.dot(each, each) for each in flat]).sum().sqrt()
     norms: tuple[Tensor, ...] = torch._foreach_norm(grads)
     norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     return norm

@@ -13,6 +13,7 @@ from mlpkit._checks import number, sentence
 from mlpkit.training._sources import BatchLike
 
 __all__ = [
+    "NEVER_IGNORED",
     "CrossEntropy",
     "MeanSquaredError",
     "Objective",
@@ -24,7 +25,7 @@ __all__ = [
 Task: TypeAlias = Literal["classification", "regression"]
 
 # torch skips targets of -100 in silence by default; a value that no target has skips none.
-_NEVER_IGNORED = torch.iinfo(torch.int64).min
+NEVER_IGNORED = torch.iinfo(torch.int64).min
 
 
 @runtime_checkable
@@ -126,7 +127,7 @@ class CrossEntropy:
             return F.cross_entropy(
                 logits,
                 targets,
-                ignore_index=_NEVER_IGNORED,
+                ignore_index=NEVER_IGNORED,
                 label_smoothing=self.label_smoothing,
                 reduction="none",
             )
