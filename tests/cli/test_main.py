@@ -58,7 +58,8 @@ def test_train_learns_the_digits(tmp_path: Path) -> None:
     assert f"test accuracy: {accuracy:.2%} of 360 examples" in lines
     assert lines[-1] == "next: mlpkit train mnist"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "checkpoints", "config.toml", "history.csv", "history.json", "model", "test.json",
+        "checkpoints", "config.toml", "history.csv", "history.json", "layer_health.json",
+        "model", "test.json",
     ]  # fmt: skip
     history = History.from_json(folder / "history.json")
     assert [line for line in lines if line.startswith("epoch ")][-1].endswith(

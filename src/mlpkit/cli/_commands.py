@@ -53,7 +53,7 @@ def parse(arguments: Sequence[str]) -> Command:
         prog="mlpkit",
         description="Multilayer perceptrons: train them, judge them, use them.",
         args=words,
-        compact_help=True,
+        compact_help=words[:1] == ["train"],  # the others fit a screen with their descriptions
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
     )
     return command
