@@ -27,7 +27,7 @@ def test_a_run_is_drawn(trained: Path, capsys: pytest.CaptureFixture[str]) -> No
     paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
     names = (
         "learning_curves", "confusion_matrix", "worst_mistakes", "calibration",
-        "first_layer_weights", "layer_health",
+        "first_layer_weights", "layer_health", "layers",
     )  # fmt: skip
     assert paths == [trained / "plots" / f"{name}.png" for name in names]
     for path in paths:

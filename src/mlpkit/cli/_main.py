@@ -23,6 +23,8 @@ INTERRUPTED = SIGNALLED + signal.SIGINT  # as a shell says it
 def main() -> None:
     """Run the command line of this process, and exit."""
     code = run(sys.argv[1:])
+    # What was asked for is done: a Ctrl-C from here on would only spoil the interpreter's end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for stream in (sys.stdout, sys.stderr):
         code = _delivered(stream, code)
     sys.exit(code)

@@ -69,10 +69,12 @@ class Plot:
             "calibration": plots.calibration(probabilities, test.targets, appearance=look),
             "first_layer_weights": plots.first_layer_weights(model, appearance=look),
         }
+        if run.layer_health:
+            figures["layer_health"] = plots.layer_health(run.layer_health, appearance=look)
         if len(model.network.layers):
             x = model.standardize(test.inputs[:_MEASURED])
             statistics = activation_statistics(model.network, x)
-            figures["layer_health"] = plots.layer_health(statistics, appearance=look)
+            figures["layers"] = plots.layer_health(statistics, appearance=look)
         return figures
 
     def _written(self, path: Path, figure: Figure) -> Path:

@@ -83,7 +83,8 @@ class Train:
     def _judge(self, model: SoftmaxClassifier, splits: Splits) -> Evaluation:
         """Make the probabilities honest with the validation set, and measure the test set."""
         if splits.val is not None:
-            model.calibrate(splits.val)
+            temperature = model.calibrate(splits.val)
+            _say(f"temperature: {temperature:.3f}, fitted to the validation examples")
         machine = Machine(device=self.training.device, precision=self.training.precision)
         with machine.autocast():
             return evaluate(model, splits.test)
