@@ -7,6 +7,7 @@ from typing import Annotated, Protocol
 
 import tyro
 
+from mlpkit.cli._completion import Completion
 from mlpkit.cli._data import Data
 from mlpkit.cli._demo import Demo
 from mlpkit.cli._evaluate import Evaluate
@@ -47,6 +48,7 @@ def parse(arguments: Sequence[str]) -> Command:
         | Annotated[Demo, tyro.conf.subcommand("demo")]
         | Annotated[Data, tyro.conf.subcommand("data")]
         | Annotated[Info, tyro.conf.subcommand("info")]
+        | Annotated[Completion, tyro.conf.subcommand("completion")]
     )
     command: Command = tyro.cli(
         commands,

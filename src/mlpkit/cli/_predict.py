@@ -28,10 +28,9 @@ class Predict:
     model: Path
     """Folder of a run (runs/...) or of a model."""
     fit: Fit = "auto"
-    """center: the ink alone, as MNIST is centred; resize: the whole picture; auto: center where
-    the classes are single characters."""
+    """center: the ink, as MNIST is; resize: the whole picture; auto: as the classes ask."""
     ink: float | None = None
-    """Raw value of full ink, for instance 255; without it the model's mean and spread tell."""
+    """Raw value of full ink; without it, the model's mean and std tell."""
     json: bool = False
     """Print JSON, with the probabilities of all classes."""
     machine: Annotated[Machine, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Machine)
