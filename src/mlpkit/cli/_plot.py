@@ -51,7 +51,12 @@ class Plot:
             figures = self._of_one(read_run(self.folders[0], root=self.root))
             default = self.folders[0] / "plots"
         else:
-            runs = {str(path): _history(path) for path in self.folders}
+            short = {path.resolve().name for path in self.folders}
+            is_clear = len(short) == len(self.folders)
+            runs = {
+                path.resolve().name if is_clear else str(path): _history(path)
+                for path in self.folders
+            }
             figures = {"learning_curves": plots.learning_curves(runs, appearance=self.appearance)}
             default = Path("plots")
         folder = self.out or default
