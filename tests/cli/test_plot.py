@@ -48,6 +48,17 @@ def test_several_runs_are_compared(
     assert "<svg" in (tmp_path / "learning_curves.svg").read_text()
 
 
+def test_activation_functions_need_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page of the lecture, alone; with a run, beside its other pictures."""
+    monkeypatch.chdir(tmp_path)
+    assert main.run(["plot", "--activations", "--appearance", "dark"]) == 0
+    assert capsys.readouterr().out == "plots/activation_functions.png\n"
+    with Image.open(tmp_path / "plots" / "activation_functions.png") as picture:
+        assert picture.convert("RGB").getpixel((0, 0)) == (0x14, 0x1B, 0x28)
+
+
 @pytest.mark.parametrize("folders", [("one",), ("one", "two")])
 def test_what_is_no_run_is_one_sentence(
     tmp_path: Path,

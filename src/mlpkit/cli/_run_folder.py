@@ -47,11 +47,6 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
-    def last_checkpoint(self) -> Path:
-        """The checkpoint from which ``mlpkit train --resume`` goes on."""
-        return self.checkpoints / "last.pt"
-
-    @property
     def history_csv(self) -> Path:
         """A row for each epoch, kept up to date while the run trains."""
         return self.path / "history.csv"

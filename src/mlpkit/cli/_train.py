@@ -77,7 +77,7 @@ class Train:
             inputs = (splits.val or splits.train).inputs
             callbacks.append(LayerHealthLog(model, inputs, folder.layer_health))
         trainer = Trainer(model, self._training(folder), callbacks=callbacks)
-        resume = None if self.resume is None else folder.last_checkpoint
+        resume = None if self.resume is None else "auto"  # anew, if it was killed before the first
         trainer.fit(splits.train, splits.val, resume=resume).history.to_json(folder.history_json)
 
     def _judge(self, model: SoftmaxClassifier, splits: Splits) -> Evaluation:
@@ -91,12 +91,11 @@ class Train:
 
     @contextlib.contextmanager
     def _resumable(self, folder: RunFolder) -> Iterator[None]:
-        """Say how to go on, if what ends the run early has left a checkpoint."""
+        """Say how to go on after what is no fault of the run."""
         try:
             yield
         except (TrainingInterrupted, KeyboardInterrupt, OSError):
-            if folder.last_checkpoint.exists():
-                _say("go on with: " + shlex.join(["mlpkit", "train", "--resume", str(folder.path)]))
+            _say("go on with: " + shlex.join(["mlpkit", "train", "--resume", str(folder.path)]))
             raise
 
     def _model(self, splits: Splits) -> SoftmaxClassifier:
