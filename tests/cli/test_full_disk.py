@@ -156,8 +156,8 @@ def test_an_output_that_cannot_be_written(trained: Path) -> None:
             )
             for words in PRINTERS
         ]
-        for process in processes:
-            _, stderr = process.communicate(timeout=120)
+        errors = [process.communicate(timeout=120)[1] for process in processes]
+        for process, stderr in zip(processes, errors, strict=True):
             assert process.returncode == 1
             assert stderr == (
                 "mlpkit: the output cannot be written: [Errno 28] No space left on device\n"

@@ -68,8 +68,9 @@ def test_every_command_ends_at_once(tmp_path: Path, trained: Path, seconds: floa
     for process in processes.values():
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
+    errors = {name: process.communicate(timeout=60)[1] for name, process in processes.items()}
     for name, process in processes.items():
-        _, stderr = process.communicate(timeout=60)
+        stderr = errors[name]
         assert "Traceback" not in stderr, (name, stderr)
         assert process.returncode in (0, 130), (name, stderr)
         if process.returncode == 130:

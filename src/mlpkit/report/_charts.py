@@ -10,7 +10,7 @@ from dataclasses import dataclass
 __all__ = ["Line", "line_chart", "ticks"]
 
 _SIZE, _SMALL_SIZE = (520, 300), (350, 250)
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 20, 12, 46
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 12, 46
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +41,11 @@ def ticks(low: float, high: float, *, most: int = 6) -> list[float]:
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
+
+
+def _tick(value: float) -> str:
+    """Return a tick in at most five letters: 0.5, 0.005, 5e-4."""
+    return f"{value:.0e}".replace("e-0", "e-") if 0 < value < 1e-3 else f"{value:g}"
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
@@ -103,7 +108,7 @@ def line_chart(
     ]
     for y in _log_ticks(y_low, y_high) if log else ticks(y_low, y_high):
         parts.append(f'<path class="grid" d="M{_LEFT} {py(y):.1f}H{wall}"/>')
-        parts.append(f'<text x="{_LEFT - 7}" y="{py(y) + 4:.1f}" class="end">{y:g}</text>')
+        parts.append(f'<text x="{_LEFT - 7}" y="{py(y) + 4:.1f}" class="end">{_tick(y)}</text>')
     parts += [
         f'<text x="{px(x):.1f}" y="{floor + 18}" class="mid">{x:g}</text>'
         for x in ticks(x_low, x_high)
@@ -114,7 +119,7 @@ def line_chart(
         f'<path class="axis" d="M{_LEFT} {_TOP}V{floor}H{wall}"/>',
         f'<text x="{(_LEFT + wall) / 2}" y="{height - 8}" class="mid name">'
         f"{html.escape(x_label)}</text>",
-        f'<text x="14" y="{middle}" class="mid name" transform="rotate(-90 14 {middle})">'
+        f'<text x="20" y="{middle}" class="mid name" transform="rotate(-90 20 {middle})">'
         f"{html.escape(y_label)}</text>",
     ]
     for line in lines:
