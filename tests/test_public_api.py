@@ -79,6 +79,15 @@ def test_the_names_of_the_design_are_there(page: str) -> None:
     assert not missing
 
 
+def test_what_loads_late_is_listed_and_what_is_not_there_is_refused() -> None:
+    """`dir` shows every name before it is loaded, and a misspelled one is an AttributeError."""
+    assert set(mlpkit.__all__) <= set(dir(mlpkit))
+    with pytest.raises(AttributeError, match="module 'mlpkit' has no attribute 'MPL'"):
+        getattr(mlpkit, "MPL")  # noqa: B009 - mypy knows that it is not there
+    with pytest.raises(ImportError, match="cannot import name 'MPL'"):
+        exec("from mlpkit import MPL")  # noqa: S102 - as a person writes it
+
+
 def test_the_version_is_that_of_the_package() -> None:
     """The version is written once, in pyproject.toml."""
     assert mlpkit.__version__.count(".") == 2

@@ -48,9 +48,11 @@ def write_atomically(
         if check is not None:
             check(temporary)
         temporary.replace(target)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
+        if isinstance(error, OSError) and error.errno and not error.filename:
+            error.filename = str(path)  # a full disk is reported without a word about the file
         raise
     _flush_folder(target.parent)
     return Path(path)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from mlpkit import _checks, _plain
-from mlpkit._files import sweep_temporary, write_atomically
+from mlpkit import _checks
+from mlpkit._artefact import Artefact, read_artefact, write_artefact
 from mlpkit.data import LabeledTensors
 from mlpkit.errors import ArtefactError
 from mlpkit.nn import (
@@ -23,17 +19,11 @@ from mlpkit.nn import (
     Activation,
     Backpropagation,
     InitName,
-    MLPConfig,
     NormName,
     ParamGroup,
 )
 
 __all__ = ["SoftmaxClassifier"]
-
-FORMAT = "mlpkit.classifier"
-FORMAT_VERSION = 1
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 
 
 class SoftmaxClassifier(nn.Module):
@@ -261,14 +251,25 @@ class SoftmaxClassifier(nn.Module):
         Minimises the cross-entropy of ``softmax(logits / T)`` over :math:`T`; the predicted class
         never changes. The problem is convex in :math:`1/T`, and is solved by Newton's method.
 
+        The targets are those of the n examples together with one more, whose label may be any:
+        :math:`(1 - \epsilon)` of each target stays, and :math:`\epsilon = 1/(n+1)` is spread over
+        all classes. Without it a set on which every prediction is right would ask for
+        :math:`T \to 0`, a certainty that nothing has shown.
+
         Args:
             val: Examples that the network was not trained on, with class indices as targets.
+
+        References:
+            Guo et al. 2017, section 4.2. Platt 1999, Probabilistic Outputs for Support Vector
+            Machines, section 2.2: targets that are never certain.
         """
         scores = self._in_batches(val.inputs, 4096, lambda logits: logits.double())
         targets = val.targets.to(scores.device)
         if targets.is_floating_point():
             raise TypeError(_checks.sentence("val.targets", "class indices", targets.dtype))
+        epsilon = 1 / (len(targets) + 1)
         chosen = scores.gather(1, targets[:, None]).squeeze(1).mean()
+        chosen = (1 - epsilon) * chosen + epsilon * scores.mean()
         inverse = torch.ones((), dtype=torch.float64, device=scores.device)
         for _ in range(100):
             probabilities = torch.softmax(inverse * scores, -1)
@@ -324,35 +325,13 @@ class SoftmaxClassifier(nn.Module):
         tensors = {
             name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()
         }
-        for name, value in tensors.items():
-            if not bool(value.isfinite().all()):
-                raise ArtefactError(_checks.sentence(name, "finite to be saved", "NaN or infinity"))
-        description = self._description()  # of the modules as they are now
-        wrong = _differing(_bare(self.network.config, tensors), tensors)
-        if wrong:
-            cure = "a layer was replaced or parametrised; save its state_dict yourself"
-            raise ArtefactError(
-                _checks.sentence("network", "what its config describes", ", ".join(wrong), cure)
-            )
-        config = json.dumps(description, indent=2) + "\n"
-        metadata = {"format": "pt", "config": config, "sha256": _digest(tensors)}
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        sweep_temporary(folder)
-        # While the weights are replaced there is no config.json that could belong to the old ones.
-        (folder / CONFIG_FILE).unlink(missing_ok=True)
-        write_atomically(folder / WEIGHTS_FILE, lambda file: file.write(save(tensors, metadata)))
-        write_atomically(folder / CONFIG_FILE, lambda file: file.write(config.encode()))
-        return folder
-
-    def _description(self) -> dict[str, _plain.Plain]:
-        return {
-            "format": FORMAT,
-            "version": FORMAT_VERSION,
-            "classes": list(self.classes),
-            "input_shape": list(self.input_shape),
-            "network": _plain.to_plain(self.network.config),
-        }
+        artefact = Artefact(
+            network=self.network.config,  # of the modules as they are now
+            classes=self.classes,
+            input_shape=self.input_shape,
+            tensors=tensors,
+        )
+        return write_artefact(Path(folder), artefact)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: torch.device | str = "cpu") -> SoftmaxClassifier:
@@ -366,88 +345,25 @@ class SoftmaxClassifier(nn.Module):
             ArtefactError: If a file is missing, damaged, of an unknown version, or if the two
                 files do not belong together.
         """
-        path = Path(folder)
-        weights_path = path / WEIGHTS_FILE if path.is_dir() else path
-        tensors, metadata = _read_weights(weights_path)
-        config = metadata.get("config", "")
-        beside = weights_path.with_name(CONFIG_FILE)
-        if path.is_dir() and beside.exists() and beside.read_bytes() != config.encode():
-            raise ArtefactError(
-                f"{beside} must be the file saved with {WEIGHTS_FILE}, got another text; "
-                "put the two files of one model together again"
+        found = read_artefact(Path(folder))
+        try:
+            model = cls(
+                found.bare_network(),
+                classes=found.classes,
+                mean=found.tensors["mean"],
+                std=found.tensors["std"],
+                input_shape=found.input_shape,
             )
-        model = _from_description(cls, _parsed(config, weights_path), tensors, weights_path)
-        if metadata != {"format": "pt", "config": config, "sha256": _digest(tensors)}:
+            model.load_state_dict(dict(found.tensors), assign=True)
+        except (TypeError, ValueError, RuntimeError) as error:
             raise ArtefactError(
-                f"{weights_path} must hold the weights that were saved, got other bytes; "
-                "the file is damaged, copy it again"
-            )
+                f"{folder} describes a model that cannot be built: {error}"
+            ) from error
         return model.to(device).eval()
 
     def extra_repr(self) -> str:
         """Return what the parts below do not show."""
         return f"classes={self.classes}, input_shape={self.input_shape}"
-
-
-def _from_description(
-    cls: type[SoftmaxClassifier],
-    description: Mapping[str, object],
-    tensors: Mapping[str, Tensor],
-    path: Path,
-) -> SoftmaxClassifier:
-    """Build the classifier that a configuration describes around the tensors of its file."""
-    network, classes, shape = (
-        description.get(key) for key in ("network", "classes", "input_shape")
-    )
-    if not (isinstance(network, dict) and isinstance(classes, list) and isinstance(shape, list)):
-        raise ArtefactError(
-            f"{path} must describe a network, its classes and its input shape, got {description!r}"
-        )
-    try:
-        config = _plain.from_plain(MLPConfig, network, source=str(path))
-        bare = _bare(config, tensors)
-        wrong = _differing(bare, tensors)
-        if wrong:
-            raise ArtefactError(
-                f"{path} must hold the tensors that its configuration describes, "
-                f"got a difference in {', '.join(wrong)}; save the model again"
-            )
-        model = cls(
-            bare,
-            classes=classes,
-            mean=tensors["mean"],
-            std=tensors["std"],
-            input_shape=shape,
-        )
-        model.load_state_dict(dict(tensors), assign=True)
-    except (TypeError, ValueError, RuntimeError) as error:
-        if isinstance(error, ArtefactError):
-            raise
-        raise ArtefactError(f"{path} describes a model that cannot be built: {error}") from error
-    return model
-
-
-def _bare(config: MLPConfig, tensors: Mapping[str, Tensor]) -> MLP:
-    """Return the network of a configuration without memory: it may claim any size.
-
-    Its dtype is that of the tensors; a classifier in bfloat16 or float64 comes back as one.
-    """
-    dtype = tensors["mean"].dtype if "mean" in tensors else None
-    return MLP.from_config(config, device="meta", dtype=dtype)
-
-
-def _differing(network: MLP, tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return the tensors that are not, in name, shape and type, those of the network."""
-    expected = {f"network.{name}": value for name, value in network.state_dict().items()}
-    statistics = {"mean", "std", "temperature"}
-    wrong = (statistics | expected.keys()) ^ tensors.keys()
-    wrong |= {
-        name
-        for name, value in expected.items()
-        if name in tensors
-        and (value.shape, value.dtype) != (tensors[name].shape, tensors[name].dtype)
-    }
-    return sorted(wrong)
 
 
 def _statistic(name: str, value: float | Tensor, features: int, weight: Tensor) -> Tensor:
@@ -485,52 +401,3 @@ def _mean_and_std(inputs: Tensor) -> tuple[float, float]:
     mean = total / inputs.numel()
     std = math.sqrt(max(squares / inputs.numel() - mean * mean, 0.0))
     return mean, std if std > 0 else 1.0
-
-
-def _digest(tensors: Mapping[str, Tensor]) -> str:
-    """Return the sha256 of names, types, shapes and bytes of all tensors, in order of name."""
-    digest = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        # a view as bytes: NumPy has no bfloat16
-        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of a safetensors file, read once."""
-    if not path.is_file():
-        raise ArtefactError(
-            f"{path} must be a file that SoftmaxClassifier.save wrote, got none; check the folder"
-        )
-    try:
-        content = path.read_bytes()
-        tensors = load(content)
-    except (SafetensorError, OSError) as error:
-        raise ArtefactError(
-            f"{path} must be a whole safetensors file, got an error: {error}; "
-            "the file is damaged, copy it again"
-        ) from error
-    # Loading has checked the header: eight bytes of length, then JSON.
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return tensors, header.get("__metadata__", {})
-
-
-def _parsed(config: str, path: Path) -> Mapping[str, object]:
-    """Return the configuration inside a weights file, if it is one of this format."""
-    try:
-        description = json.loads(config)
-    except json.JSONDecodeError:
-        description = None
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
-        raise ArtefactError(
-            f"{path} must be a model saved by SoftmaxClassifier.save, got another safetensors "
-            "file; load its tensors with safetensors.torch.load_file"
-        )
-    version = description.get("version")
-    if version != FORMAT_VERSION:
-        raise ArtefactError(
-            f"{path} must have format version {FORMAT_VERSION}, got {version!r}; "
-            "load it with the mlpkit that wrote it"
-        )
-    return description

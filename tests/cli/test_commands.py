@@ -11,26 +11,38 @@ from mlpkit.cli._info import Info
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "most"),
     [
-        (),
-        ("train",),
-        ("data",),
-        ("data", "show"),
-        ("info",),
-        ("evaluate",),
-        ("predict",),
-        ("export",),
-        ("demo",),
+        ((), 30),
+        (("train",), 50),  # a line for each option; --help-verbose says what they do
+        (("evaluate",), 24),
+        (("predict",), 24),
+        (("plot",), 24),
+        (("report",), 24),
+        (("export",), 24),
+        (("demo",), 24),
+        (("data",), 24),
+        (("data", "show"), 24),
+        (("data", "info"), 24),
+        (("info",), 24),
+        (("completion",), 24),
     ],
 )
 def test_help_fits_a_screen(
-    words: tuple[str, ...], run_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    words: tuple[str, ...],
+    most: int,
+    run_here: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Help has at most 50 lines."""
+    """Help has few lines in a window of 100 columns, and says what the words mean."""
+    monkeypatch.setenv("COLUMNS", "100")
     assert run_here(*words, "--help") == 0
     lines = capsys.readouterr().out.splitlines()
-    assert 5 < len(lines) <= 50
+    assert 5 < len(lines) <= most
+    assert max(map(len, lines)) <= 100
+    if "MODEL" in lines[0]:
+        assert any("Folder of a run (runs/...) or of a model." in line for line in lines)
 
 
 def test_a_command_line_becomes_its_command() -> None:

@@ -1,19 +1,35 @@
-"""`mlpkit info`."""
+"""`mlpkit info` says what is here."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 import torch
 
+from mlpkit.cli._info import measured_speed
 
-def test_the_versions_that_a_bug_report_needs(
+
+def test_versions_and_devices(
     run_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Python, torch and the devices are named, each on its line."""
+    """The versions are those imported; the devices are torch's; each precision has its speed."""
     assert run_here("info") == 0
-    facts = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert facts["torch"] == torch.__version__.partition("+")[0]
-    assert facts["CPU"].startswith(f"{torch.get_num_threads()} threads")
-    assert "accelerator" in facts
+    lines = capsys.readouterr().out.splitlines()
+    rows = dict(re.split(r"  +", line.strip(), maxsplit=1) for line in lines)
+    assert rows["torch"] == torch.__version__.partition("+")[0]
+    assert f"{torch.get_num_threads()} threads" in rows["CPU"]
+    assert (rows["accelerator"] == "none") == (not torch.accelerator.is_available())
+    for precision in ("fp32", "bf16", "fp16"):
+        assert re.match(r"[\d,]+ Gflop/s|not possible", rows[f"{precision} products"])
+        times = re.findall(r"([\d.]+) times fp32", rows[f"{precision} products"])
+        is_worth_it = bool(times) and float(times[0]) > 1.2
+        assert (f"try --precision {precision}" in rows[f"{precision} products"]) == is_worth_it
+
+
+def test_the_speed_is_that_of_a_product() -> None:
+    """Positive and finite; a precision without product is an error that info turns into a word."""
+    assert 0 < measured_speed(torch.device("cpu"), torch.float32) < float("inf")
+    with pytest.raises(RuntimeError):
+        measured_speed(torch.device("cpu"), torch.bool)

@@ -4,47 +4,23 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 import torch
+from tests.cli.process import command, run
 
 from mlpkit import SoftmaxClassifier
 from mlpkit.data import digits
 from mlpkit.training import History
 
 RunHere: TypeAlias = Callable[..., int]
-
-MLPKIT = shutil.which("mlpkit", path=str(Path(sys.executable).parent))
-
-
-def command(*words: str) -> list[str]:
-    """Return the command line of the installed script."""
-    assert MLPKIT is not None, "the package is not installed beside this Python"
-    return [MLPKIT, *words]
-
-
-def run(
-    *words: str, cwd: Path, env: Mapping[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    """Run the installed command in a folder."""
-    return subprocess.run(
-        command(*words),
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
 
 
 def test_train_learns_the_digits(tmp_path: Path) -> None:
@@ -58,7 +34,8 @@ def test_train_learns_the_digits(tmp_path: Path) -> None:
     assert f"test accuracy: {accuracy:.2%} of 360 examples" in lines
     assert lines[-1] == "next: mlpkit train mnist"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "checkpoints", "config.toml", "history.csv", "history.json", "model", "test.json",
+        "checkpoints", "config.toml", "history.csv", "history.json", "layer_health.json",
+        "model", "test.json",
     ]  # fmt: skip
     history = History.from_json(folder / "history.json")
     assert [line for line in lines if line.startswith("epoch ")][-1].endswith(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import torch
 
 from mlpkit.cli._model import load_model
 from mlpkit.errors import ArtefactError
+from mlpkit.training import History
 
 
 def test_each_way_of_naming_a_model(digits_run: Path) -> None:
@@ -28,3 +31,46 @@ def test_what_is_no_model(tmp_path: Path) -> None:
     (tmp_path / "config.toml").touch()
     with pytest.raises(ArtefactError, match=r"MODEL must be a run that has ended.*--resume"):
         load_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("predict", "digit.png", "--model", "run"),
+        ("plot", "run"),
+        ("report", "run"),
+        ("evaluate", "run", "digits"),
+    ],
+)
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty", "swapped", "missing"])
+def test_a_damaged_model_in_a_run(
+    tmp_path: Path,
+    digits_run: Path,
+    words: tuple[str, ...],
+    damage: str,
+    run_here: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Exit code 1, one line that names the file, nothing written."""
+    run = tmp_path / "run"
+    shutil.copytree(digits_run / "model", run / "model")
+    (run / "config.toml").write_text('dataset = "digits"\n')
+    History([]).to_json(run / "history.json")
+    weights = run / "model" / "model.safetensors"
+    content = weights.read_bytes()
+    config = run / "model" / "config.json"
+    if damage == "swapped":
+        config.write_text(config.read_text().replace("relu", "tanh"))
+    elif damage == "missing":
+        weights.unlink()
+    else:
+        flipped = content[:-1] + bytes([content[-1] ^ 1])
+        weights.write_bytes({"cut": content[:-5], "flipped": flipped, "empty": b""}[damage])
+    before = sorted(tmp_path.rglob("*"))
+    assert run_here(*words) == 1
+    printed = capsys.readouterr()
+    named = "config.json" if damage == "swapped" else "model.safetensors"
+    assert printed.err.startswith("mlpkit: ")
+    assert named in printed.err
+    assert len(printed.err.splitlines()) == 1
+    assert sorted(tmp_path.rglob("*")) == before

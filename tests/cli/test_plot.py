@@ -27,7 +27,7 @@ def test_a_run_is_drawn(trained: Path, capsys: pytest.CaptureFixture[str]) -> No
     paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
     names = (
         "learning_curves", "confusion_matrix", "worst_mistakes", "calibration",
-        "first_layer_weights", "layer_health",
+        "first_layer_weights", "layer_health", "layers",
     )  # fmt: skip
     assert paths == [trained / "plots" / f"{name}.png" for name in names]
     for path in paths:
@@ -46,6 +46,17 @@ def test_several_runs_are_compared(
     assert main.run([*words, "svg"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "learning_curves.svg")
     assert "<svg" in (tmp_path / "learning_curves.svg").read_text()
+
+
+def test_activation_functions_need_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The page of the lecture, alone; with a run, beside its other pictures."""
+    monkeypatch.chdir(tmp_path)
+    assert main.run(["plot", "--activations", "--appearance", "dark"]) == 0
+    assert capsys.readouterr().out == "plots/activation_functions.png\n"
+    with Image.open(tmp_path / "plots" / "activation_functions.png") as picture:
+        assert picture.convert("RGB").getpixel((0, 0)) == (0x14, 0x1B, 0x28)
 
 
 @pytest.mark.parametrize("folders", [("one",), ("one", "two")])

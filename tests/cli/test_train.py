@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from mlpkit import SoftmaxClassifier
+from mlpkit.data import digits
 from mlpkit.nn import ActivationConfig
 
 
@@ -72,3 +74,36 @@ def test_what_this_machine_cannot_do_leaves_nothing_behind(
     assert run_here("train", *words) in (1, 2)
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(
+    run_here: Callable[..., int], tmp_path: Path
+) -> None:
+    """--resume takes what there is: the options alone, or the best checkpoint without the last."""
+    assert run_here("train", "--epochs", "2", "--hidden-features", "16") == 0
+    (whole,) = (tmp_path / "runs").iterdir()
+    for kept in ((), ("best.pt",)):
+        folder = tmp_path / f"killed-{len(kept)}"
+        (folder / "checkpoints").mkdir(parents=True)
+        for name in ("config.toml", *(f"checkpoints/{name}" for name in kept)):
+            (folder / name).write_bytes((whole / name).read_bytes())
+        assert run_here("train", "--resume", str(folder)) == 0
+        assert same_weights(whole, folder)
+
+
+def test_probabilities_are_calibrated_on_the_validation_set(
+    run_here: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The saved temperature is what calibrate finds, and the figures kept are those with it."""
+    assert run_here("train", "--epochs", "3", "--hidden-features", "16") == 0
+    lines = capsys.readouterr().out.splitlines()
+    (folder,) = (tmp_path / "runs").iterdir()
+    model = SoftmaxClassifier.load(folder / "model")
+    temperature = float(model.temperature)
+    assert f"temperature: {temperature:.3f}, fitted to the validation examples" in lines
+    val, test = digits().val, digits().test
+    assert val is not None
+    assert model.calibrate(val) == pytest.approx(temperature, rel=1e-4)
+    chosen = model.predict_proba(test.inputs)[torch.arange(len(test)), test.targets]
+    kept = json.loads((folder / "test.json").read_text())
+    assert kept["loss"] == pytest.approx(float(-chosen.log().mean()), rel=1e-4)

@@ -63,9 +63,9 @@ def test_several_runs_keep_their_names_and_colours() -> None:
     np.testing.assert_array_equal(ys(second_val), [0.9, 0.5])
     (legend,) = figure.legends
     labels = [text.get_text() for text in legend.get_texts()]
-    assert labels == ["a", "b", "training", "validation"]
+    assert labels == ["a, best 4.00 %", "b, best 5.00 %", "training", "validation"]
     assert legend.get_lines()[1].get_color() == second.get_color()
-    assert "(a, epoch 2)" in error.get_title(loc="left")
+    assert error.get_title(loc="left") == "Validation error, best 4.00 % (epoch 2)"
 
 
 def test_a_regression_has_a_loss_without_unit_and_no_error() -> None:

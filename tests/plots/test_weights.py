@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgba
 
 from mlpkit import MLP, SoftmaxClassifier
 from mlpkit.data import digits
+from mlpkit.nn import ActivationConfig
 from mlpkit.plots import first_layer_weights
 
 
@@ -33,7 +34,7 @@ def test_each_tile_is_a_row_of_the_matrix(hidden: tuple[int, ...], count: int) -
     assert image.get_clim() == pytest.approx((-limit, limit))
     total = 12 if hidden else 10
     expected = (
-        f"Weights of the first layer, units 0 to {min(count, total) - 1} of {total}"
+        f"Weights of the first layer, {min(count, total)} of {total} units"
         if hidden
         else "Template of each class: " + ", ".join("0123456789"[:count])
     )
@@ -56,3 +57,12 @@ def test_what_is_no_picture_is_refused() -> None:
     model = SoftmaxClassifier(MLP(4, (3,), 2), classes=("a", "b"))
     with pytest.raises(ValueError, match=r"model.input_shape must be \(H, W\), got \(4,\)"):
         first_layer_weights(model)
+
+
+def test_rows_that_make_one_unit_are_counted() -> None:
+    """A Maxout unit of three pieces has three pictures."""
+    model = SoftmaxClassifier.for_data(
+        digits().train, (4,), activation=ActivationConfig("maxout", num_pieces=3)
+    )
+    title = first_layer_weights(model, count=5).axes[0].get_title(loc="left")
+    assert title == "Weights of the first layer, 5 of 12 rows, 3 for each unit"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
 
 from mlpkit import SoftmaxClassifier
 from mlpkit.data import LabeledTensors, digits
+from mlpkit.nn import activation_statistics
 from mlpkit.plots import find_mistakes
 from mlpkit.report import Run, write_report
 from mlpkit.training import ClassificationMetrics, EpochRow, History
@@ -73,7 +76,8 @@ def test_the_figures_are_those_of_the_classifier(tmp_path: Path) -> None:
     expected = metrics.compute()
     shown = [cell for cell in Page(text).cells["dd"] if cell.strip()]
     assert shown[0] == f"{100 * expected.accuracy:.2f} %"
-    assert shown[1] == f"{round(360 * expected.error)} of 360"
+    assert shown[1] == f"{round(360 * expected.error)}"
+    assert f">{shown[1]}<small> of 360</small></dd>" in text
     assert float(shown[2]) == pytest.approx(expected.loss, abs=1e-4)
     assert shown[3] == f"{100 * expected.calibration_error:.2f} %"
     assert shown[4] == f"{run.model.network.num_parameters:,}"
@@ -84,18 +88,40 @@ def test_the_figures_are_those_of_the_classifier(tmp_path: Path) -> None:
     }
 
 
-def test_the_pictures_are_the_worst_mistakes(tmp_path: Path) -> None:
-    """25 pictures, pixel by pixel, in the order of the loss."""
+def pixels_of(address: str) -> npt.NDArray[np.uint8]:
+    """Return the pixels of a picture that is its own address."""
+    head, _, data = address.partition(",")
+    assert head == "data:image/png;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+
+
+def test_the_pictures_are_the_worst_mistakes_and_the_first_layer(tmp_path: Path) -> None:
+    """24 mistakes, pixel by pixel, in the order of the loss; then the weights of each unit."""
     run = made_run()
     page = Page(write_report(run, tmp_path / "report.html").read_text(encoding="utf-8"))
-    mistakes = find_mistakes(run.model, run.test, 25)
-    assert len(page.addresses) == 25
-    for address, mistake in zip(page.addresses, mistakes, strict=True):
-        head, _, data = address.partition(",")
-        assert head == "data:image/png;base64"
-        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
+    mistakes = find_mistakes(run.model, run.test, 24)
+    assert len(page.addresses) == 24 + 16
+    for address, mistake in zip(page.addresses, mistakes, strict=False):
         expected = np.round(run.test.inputs[mistake.index].numpy() / 16 * 255)
-        np.testing.assert_array_equal(pixels, expected)
+        np.testing.assert_array_equal(pixels_of(address), expected)
+    weights = run.model.network.layers[0].linear.weight.detach().numpy().reshape(16, 8, 8)
+    for address, expected in zip(page.addresses[24:], weights, strict=True):
+        pixels = pixels_of(address)
+        wants_ink = pixels[..., 2] > pixels[..., 0]  # more blue than red
+        np.testing.assert_array_equal(wants_ink, expected > 0)
+
+
+def test_the_layers_are_drawn_over_the_epochs_where_somebody_measured(tmp_path: Path) -> None:
+    """Three charts of a line for each layer; without a record, the table alone."""
+    run = made_run()
+    inputs = run.model.standardize(run.test.inputs)
+    now = activation_statistics(run.model.network, inputs)
+    for record, charts in (({}, 0), ({0: now, 1: now, 2: now}, 3)):
+        changed = dataclasses.replace(run, layer_health=record)
+        text = write_report(changed, tmp_path / "report.html").read_text(encoding="utf-8")
+        assert text.count('<polyline class="line layer"') == charts
+        assert f"<td>{100 * now.layers[0].saturated:.1f} %</td>" in text
+        assert f"<td>{now.layers[0].gradient_gain:.2f}</td>" in text
 
 
 def test_the_page_needs_nothing_and_runs_nothing(tmp_path: Path) -> None:

@@ -10,7 +10,9 @@ import torch
 from mlpkit import SoftmaxClassifier
 from mlpkit.data import digits
 from mlpkit.errors import ConfigError
+from mlpkit.nn import activation_statistics
 from mlpkit.report import read_run
+from mlpkit.report._layer_health import write_layer_health
 from mlpkit.training import EpochRow, History
 
 
@@ -33,8 +35,21 @@ def test_the_folder_is_read_whole(folder: Path) -> None:
     assert all(torch.equal(found[name], value) for name, value in saved.items())
     assert run.history == History.from_json(folder / "history.json")
     assert run.config == 'dataset = "digits"\n'
+    assert run.layer_health == {}
     assert run.title == folder.name
     assert torch.equal(run.test.inputs, digits().test.inputs)
+
+
+def test_what_the_layers_did_is_read_where_it_was_written(folder: Path) -> None:
+    """The record of a run that has one; a damaged one is named."""
+    model = SoftmaxClassifier.load(folder / "model")
+    inputs = model.standardize(digits().test.inputs)
+    measured = {1: activation_statistics(model.network, inputs)}
+    path = write_layer_health(folder / "layer_health.json", measured)
+    assert read_run(folder).layer_health == measured
+    path.write_text(path.read_text()[:-9])
+    with pytest.raises(ConfigError, match=r"layer_health\.json must be layer health as JSON"):
+        read_run(folder)
 
 
 @pytest.mark.parametrize("name", ["config.toml", "history.json"])

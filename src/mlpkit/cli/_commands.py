@@ -7,6 +7,7 @@ from typing import Annotated, Protocol
 
 import tyro
 
+from mlpkit.cli._completion import Completion
 from mlpkit.cli._data import Data
 from mlpkit.cli._demo import Demo
 from mlpkit.cli._evaluate import Evaluate
@@ -47,13 +48,14 @@ def parse(arguments: Sequence[str]) -> Command:
         | Annotated[Demo, tyro.conf.subcommand("demo")]
         | Annotated[Data, tyro.conf.subcommand("data")]
         | Annotated[Info, tyro.conf.subcommand("info")]
+        | Annotated[Completion, tyro.conf.subcommand("completion")]
     )
     command: Command = tyro.cli(
         commands,
         prog="mlpkit",
         description="Multilayer perceptrons: train them, judge them, use them.",
         args=words,
-        compact_help=True,
+        compact_help=words[:1] == ["train"],  # the others fit a screen with their descriptions
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
     )
     return command

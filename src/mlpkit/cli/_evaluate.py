@@ -13,7 +13,8 @@ from tyro.conf import Positional
 
 from mlpkit._checks import sentence
 from mlpkit.classifier import SoftmaxClassifier
-from mlpkit.cli._model import ModelArgument, load_model
+from mlpkit.cli._machine import Machine
+from mlpkit.cli._model import ModelArgument
 from mlpkit.data import DatasetName, LabeledTensors, load
 from mlpkit.errors import DataError
 from mlpkit.training import ClassificationMetrics, Evaluation
@@ -37,13 +38,15 @@ class Evaluate:
     """Folder with the data files; without it MLPKIT_DATA, then the cache, then a download."""
     json: bool = False
     """Print JSON, with the confusion matrix."""
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Machine)
 
     def run(self) -> None:
         """Load, evaluate and print."""
-        model = load_model(self.model)
+        model = self.machine.load_model(self.model)
         data = getattr(load(self.dataset, root=self.root), self.split)
         _check_fit(model, data, self.dataset)
-        evaluation = evaluate(model, data)
+        with self.machine.autocast():
+            evaluation = evaluate(model, data)
         print(json.dumps(evaluation.to_plain(), indent=2) if self.json else evaluation)
 
 
@@ -51,9 +54,11 @@ class Evaluate:
 def evaluate(model: SoftmaxClassifier, data: LabeledTensors) -> Evaluation:
     """Return the figures of a classifier's probabilities, its fitted temperature included."""
     metrics = ClassificationMetrics(model.classes)
+    device = model.mean.device
     batches = (torch.split(values, BATCH_SIZE) for values in (data.inputs, data.targets))
     for inputs, targets in zip(*batches, strict=True):
-        metrics.update(model(inputs) / model.temperature, targets)
+        logits = model(inputs.to(device)).float()
+        metrics.update(logits / model.temperature, targets.to(device))
     return metrics.compute()
 
 

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import platform
+import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import torch
 
 __all__ = ["Info"]
 
 _PACKAGES = ("mlpkit", "torch", "torchvision", "numpy", "safetensors")
+_DTYPES: Mapping[str, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+# Square matrices, of a size that one layer of an MLP may have.
+_SIZE = {"cpu": 768, "other": 4096}
+_TIME_LIMIT = 0.15  # seconds that one precision may be tried for, once its first product is made
+_WORTH_IT = 1.2  # times as fast as fp32
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,15 +30,14 @@ class Info:
     """Print the versions and devices, and what this hardware does fast."""
 
     def run(self) -> None:
-        """Print a line for each fact."""
+        """Measure, then print a line for each fact."""
         rows = [("Python", f"{platform.python_version()} on {platform.platform()}")]
         rows += [(name, _version(name)) for name in _PACKAGES]
-        rows += [
-            ("CPU", f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}")
-        ]
-        rows += [("bf16 products", _bf16())]
+        rows += [("CPU", f"{_processor()}, {torch.get_num_threads()} threads for torch")]
+        rows += _speeds(torch.device("cpu"))
         accelerator = torch.accelerator.current_accelerator(check_available=True)
-        rows += [("accelerator", "none" if accelerator is None else str(accelerator))]
+        rows += [("accelerator", "none" if accelerator is None else _described(accelerator))]
+        rows += [] if accelerator is None else _speeds(accelerator)
         width = max(len(name) for name, _ in rows)
         for name, fact in rows:
             print(f"{name:<{width}}  {fact}")
@@ -39,7 +50,67 @@ def _version(package: str) -> str:
         return "not installed"
 
 
-def _bf16() -> str:
-    """Return whether bfloat16 matrix products run on units made for them."""
-    fast = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
-    return "fast: try --precision bf16" if fast else "no faster than float32 on this CPU"
+def _processor() -> str:
+    """Return the name of the processor and its widest vectors."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def _described(accelerator: torch.device) -> str:
+    if accelerator.type != "cuda":
+        return str(accelerator)
+    facts = torch.cuda.get_device_properties(accelerator)
+    count = torch.cuda.device_count()
+    several = f", one of {count}" if count > 1 else ""
+    return f"{facts.name}, {facts.total_memory / 2**30:.0f} GiB{several}"
+
+
+def _speeds(device: torch.device) -> list[tuple[str, str]]:
+    """Return how fast matrices are multiplied in each precision, and which is worth choosing."""
+    rows = []
+    fp32 = 0.0
+    for name, dtype in _DTYPES.items():
+        try:
+            speed = measured_speed(device, dtype)
+        except RuntimeError:  # this build of torch has no such product for the device
+            rows.append((f"  {name} products", "not possible"))
+            continue
+        if name == "fp32":
+            fp32 = speed
+            rows.append((f"  {name} products", f"{speed / 1e9:,.0f} Gflop/s"))
+            continue
+        hint = f": try --precision {name}" if speed > _WORTH_IT * fp32 else ""
+        rows.append(
+            (
+                f"  {name} products",
+                f"{speed / 1e9:,.0f} Gflop/s, {speed / fp32:.2g} times fp32{hint}",
+            )
+        )
+    return rows
+
+
+def measured_speed(device: torch.device, dtype: torch.dtype) -> float:
+    """Return floating-point operations per second of a product of square matrices, the best seen.
+
+    Raises:
+        RuntimeError: If torch cannot multiply there in this precision.
+    """
+    size = _SIZE["cpu" if device.type == "cpu" else "other"]
+    matrix = torch.ones(size, size, device=device, dtype=dtype)
+    best = float("inf")
+    deadline = float("inf")
+    while time.perf_counter() < deadline:
+        start = time.perf_counter()
+        float((matrix @ matrix)[0, 0])  # reading a number waits for the device
+        seconds = time.perf_counter() - start
+        if deadline == float("inf"):  # the first prepares kernels, and does not count
+            deadline = time.perf_counter() + _TIME_LIMIT
+            best = seconds if seconds > _TIME_LIMIT else best
+        else:
+            best = min(best, seconds)
+    return 2.0 * size**3 / best

@@ -31,7 +31,7 @@ class Plot:
     """Draw a run: curves, confusion, mistakes, calibration, weights, layers; of several, curves."""
 
     folders: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")]
-    """Folders of finished runs (runs/...), one or more."""
+    """Folders of finished runs (runs/...)."""
     out: Path | None = None
     """Folder for the pictures; RUN/plots of one run, plots of several."""
     root: Path | None = None
@@ -40,20 +40,31 @@ class Plot:
     """Kind of file."""
     appearance: plots.Appearance = "light"
     """Colour of the paper."""
+    activations: bool = False
+    """Draw activation functions and their derivatives too, for which no RUN is needed."""
 
     def __post_init__(self) -> None:
-        if not self.folders:
+        if not self.folders and not self.activations:
             raise ValueError(sentence("RUN", "at least one folder of a run", self.folders))
 
     def run(self) -> None:
         """Draw, write and print the path of each picture."""
+        figures: dict[str, Figure] = {}
+        default = Path("plots")
         if len(self.folders) == 1:
             figures = self._of_one(read_run(self.folders[0], root=self.root))
             default = self.folders[0] / "plots"
-        else:
-            runs = {str(path): _history(path) for path in self.folders}
+        elif self.folders:
+            short = {path.resolve().name for path in self.folders}
+            is_clear = len(short) == len(self.folders)
+            runs = {
+                path.resolve().name if is_clear else str(path): _history(path)
+                for path in self.folders
+            }
             figures = {"learning_curves": plots.learning_curves(runs, appearance=self.appearance)}
-            default = Path("plots")
+        if self.activations:
+            look = self.appearance
+            figures["activation_functions"] = plots.activation_functions(appearance=look)
         folder = self.out or default
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
@@ -69,10 +80,12 @@ class Plot:
             "calibration": plots.calibration(probabilities, test.targets, appearance=look),
             "first_layer_weights": plots.first_layer_weights(model, appearance=look),
         }
+        if run.layer_health:
+            figures["layer_health"] = plots.layer_health(run.layer_health, appearance=look)
         if len(model.network.layers):
             x = model.standardize(test.inputs[:_MEASURED])
             statistics = activation_statistics(model.network, x)
-            figures["layer_health"] = plots.layer_health(statistics, appearance=look)
+            figures["layers"] = plots.layer_health(statistics, appearance=look)
         return figures
 
     def _written(self, path: Path, figure: Figure) -> Path:

@@ -13,7 +13,7 @@ from tyro.conf import Positional
 
 from mlpkit._checks import number, sentence
 from mlpkit._plain import Plain
-from mlpkit.cli._model import load_model
+from mlpkit.cli._machine import Machine
 from mlpkit.cli._pictures import Fit, PictureReader
 
 __all__ = ["Predict"]
@@ -28,12 +28,12 @@ class Predict:
     model: Path
     """Folder of a run (runs/...) or of a model."""
     fit: Fit = "auto"
-    """center: the ink alone, as MNIST is centred; resize: the whole picture; auto: center where
-    the classes are single characters."""
+    """center: the ink, as MNIST is; resize: the whole picture; auto: as the classes ask."""
     ink: float | None = None
-    """Raw value of full ink, for instance 255; without it the model's mean and spread tell."""
+    """Raw value of full ink; without it, the model's mean and std tell."""
     json: bool = False
     """Print JSON, with the probabilities of all classes."""
+    machine: Annotated[Machine, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Machine)
 
     def __post_init__(self) -> None:
         if not self.pictures:
@@ -43,14 +43,14 @@ class Predict:
 
     def run(self) -> None:
         """Read all pictures, then print a line for each."""
-        model = load_model(self.model)
+        model = self.machine.load_model(self.model)
         reader = PictureReader(model, self.fit, self.ink)
         inputs = torch.stack([reader.read(path) for path in self.pictures])
+        with self.machine.autocast():
+            probabilities = model.predict_proba(inputs).tolist()
         seen = [
-            _Seen.of(path, dict(zip(model.classes, probabilities, strict=True)))
-            for path, probabilities in zip(
-                self.pictures, model.predict_proba(inputs).tolist(), strict=True
-            )
+            _Seen.of(path, dict(zip(model.classes, row, strict=True)))
+            for path, row in zip(self.pictures, probabilities, strict=True)
         ]
         print(_as_json(seen) if self.json else _as_table(seen))
 

@@ -47,6 +47,16 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def history_csv(self) -> Path:
+        """A row for each epoch, kept up to date while the run trains."""
+        return self.path / "history.csv"
+
+    @property
+    def history_json(self) -> Path:
+        """The same when the run has ended."""
+        return self.path / "history.json"
+
+    @property
     def model(self) -> Path:
         """The folder of the trained classifier."""
         return self.path / "model"
@@ -55,6 +65,11 @@ class RunFolder:
     def evaluation(self) -> Path:
         """The figures on the test set, as JSON."""
         return self.path / "test.json"
+
+    @property
+    def layer_health(self) -> Path:
+        """What the hidden layers did before the training and after each epoch, as JSON."""
+        return self.path / "layer_health.json"
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a whole text file."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +16,23 @@ from tyro.conf import Positional
 
 from mlpkit import _plain
 from mlpkit.classifier import SoftmaxClassifier
+from mlpkit.cli._evaluate import evaluate
+from mlpkit.cli._layer_health import LayerHealthLog
+from mlpkit.cli._machine import Machine
 from mlpkit.cli._options import HIDDEN_NETWORK_OPTIONS, NetworkOptions, TrainingOptions
 from mlpkit.cli._presets import PresetName
 from mlpkit.cli._run_folder import RunFolder
 from mlpkit.data import DatasetName, Splits, load
 from mlpkit.errors import TrainingInterrupted
 from mlpkit.nn import MLP
-from mlpkit.training import Callback, CheckpointConfig, EpochRow, Trainer
+from mlpkit.training import (
+    Callback,
+    CheckpointConfig,
+    CSVLogger,
+    EpochRow,
+    Evaluation,
+    Trainer,
+)
 
 __all__ = ["Train"]
 
@@ -45,27 +57,46 @@ class Train:
     """Folder of an interrupted run to go on with."""
 
     def run(self) -> None:
-        """Train, test and save."""
+        """Train, calibrate, test and save."""
         splits = load(self.dataset, root=self.root)
         model = self._model(splits)
         Trainer(model, self.training)  # refuses what it cannot train before a folder is made
         folder = self._folder()
-        trainer = Trainer(model, self._training(folder), callbacks=[EpochLines(self)])
         self._announce(model, splits, folder)
-        last = folder.checkpoints / "last.pt"
+        with self._resumable(folder):
+            self._fit(model, splits, folder)
+            evaluation = self._judge(model, splits)
+            folder.write_text(folder.evaluation, json.dumps(evaluation.to_plain(), indent=2) + "\n")
+            model.save(folder.model)
+        self._conclude(evaluation.accuracy, evaluation.num_examples, folder)
+
+    def _fit(self, model: SoftmaxClassifier, splits: Splits, folder: RunFolder) -> None:
+        """Train, and keep the history and what the layers did."""
+        callbacks: list[Callback] = [EpochLines(self), CSVLogger(folder.history_csv)]
+        if self.network.hidden_features:
+            inputs = (splits.val or splits.train).inputs
+            callbacks.append(LayerHealthLog(model, inputs, folder.layer_health))
+        trainer = Trainer(model, self._training(folder), callbacks=callbacks)
+        resume = None if self.resume is None else "auto"  # anew, if it was killed before the first
+        trainer.fit(splits.train, splits.val, resume=resume).history.to_json(folder.history_json)
+
+    def _judge(self, model: SoftmaxClassifier, splits: Splits) -> Evaluation:
+        """Make the probabilities honest with the validation set, and measure the test set."""
+        if splits.val is not None:
+            temperature = model.calibrate(splits.val)
+            _say(f"temperature: {temperature:.3f}, fitted to the validation examples")
+        machine = Machine(device=self.training.device, precision=self.training.precision)
+        with machine.autocast():
+            return evaluate(model, splits.test)
+
+    @contextlib.contextmanager
+    def _resumable(self, folder: RunFolder) -> Iterator[None]:
+        """Say how to go on after what is no fault of the run."""
         try:
-            result = trainer.fit(
-                splits.train, splits.val, resume=last if self.resume is not None else None
-            )
-        except TrainingInterrupted:
+            yield
+        except (TrainingInterrupted, KeyboardInterrupt, OSError):
             _say("go on with: " + shlex.join(["mlpkit", "train", "--resume", str(folder.path)]))
             raise
-        evaluation = trainer.evaluate(splits.test)
-        result.history.to_csv(folder.path / "history.csv")
-        result.history.to_json(folder.path / "history.json")
-        folder.write_text(folder.evaluation, json.dumps(evaluation.to_plain(), indent=2) + "\n")
-        model.save(folder.model)
-        self._conclude(evaluation.accuracy, evaluation.num_examples, folder)
 
     def _model(self, splits: Splits) -> SoftmaxClassifier:
         """Build the classifier; its first weights come from the seed alone."""
@@ -77,7 +108,11 @@ class Train:
         if self.resume is not None:
             return RunFolder(self.resume)
         folder = RunFolder.create(self.runs, self.dataset)
-        folder.write_text(folder.config, self.to_toml())
+        try:
+            folder.write_text(folder.config, self.to_toml())
+        except BaseException:
+            folder.path.rmdir()  # a run without options could neither be repeated nor resumed
+            raise
         return folder
 
     def to_toml(self) -> str:

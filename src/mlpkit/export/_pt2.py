@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from pathlib import Path
 
@@ -53,7 +54,10 @@ def export_pt2(
         torch.Size([5, 3])
     """
     program = _program(Deployed(model), raw_examples(model, examples))
-    return write_atomically(path, lambda file: torch.export.save(program, file))
+    # In memory first: torch ends the whole process where it meets a full disk while writing.
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def _program(deployed: Deployed, raw: Tensor) -> torch.export.ExportedProgram:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["learning_curves"]
 
+_LEGEND_WIDTH = 140  # letters that fit below the panels
 _LOG_FROM = 10.0  # from this ratio of largest to smallest loss on, a linear axis hides the end
 
 
@@ -57,10 +58,12 @@ def learning_curves(
     _loss_panel(all_axes[0], named, look, "loss [nats]" if is_classifier else "loss")
     if panels == 2:
         _error_panel(all_axes[1], named, look)
+    handles = _legend(named, look, with_validation=any(row.val_loss is not None for row in rows))
+    longest = max(len(str(handle.get_label())) for handle in handles)
     figure.legend(
-        handles=_legend(named, look, with_validation=any(row.val_loss is not None for row in rows)),
+        handles=handles,
         loc="outside lower center",
-        ncols=4,
+        ncols=max(1, min(4, _LEGEND_WIDTH // (longest + 8))),
         frameon=False,
         labelcolor=look.ink,
         fontsize=9,
@@ -137,19 +140,20 @@ def _error_panel(axes: Axes, named: Mapping[str, History], look: Look) -> None:
             colour,
             "-",
         )
-    best, epoch, name = min(
-        (row.val_error, row.epoch + 1, name)
-        for name, history in named.items()
-        for row in history
-        if row.val_error is not None
-    )
-    where = f"epoch {epoch}" if len(named) == 1 else f"{name}, epoch {epoch}"
+    bests = [found for history in named.values() if (found := _best(history)) is not None]
+    best, epoch = min(bests)
     axes.plot([epoch], [100 * best], "o", color=look.ink, markersize=5, zorder=3, clip_on=False)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     axes.set_xlabel("epoch")
     axes.set_ylabel("error [%]")
-    dress(axes, look, title=f"Validation error, best {100 * best:.2f} % ({where})")
+    dress(axes, look, title=f"Validation error, best {100 * best:.2f} % (epoch {epoch})")
+
+
+def _best(history: History) -> tuple[float, int] | None:
+    """Return the smallest validation error and its epoch, counted from 1; None without any."""
+    errors = [(row.val_error, row.epoch + 1) for row in history if row.val_error is not None]
+    return min(errors, default=None)
 
 
 def _legend(named: Mapping[str, History], look: Look, *, with_validation: bool) -> list[Line2D]:
@@ -160,8 +164,11 @@ def _legend(named: Mapping[str, History], look: Look, *, with_validation: bool) 
         return Line2D([], [], label=label, color=colour, linestyle=style, linewidth=1.8)
 
     alone = len(named) == 1
-    colours = zip(_colours(named, look), named, strict=True)
-    runs = [] if alone else [entry(name, colour, "-") for colour, name in colours]
+    runs = []
+    for colour, (name, history) in zip(_colours(named, look), named.items(), strict=True):
+        best = _best(history)
+        label = name if best is None else f"{name}, best {100 * best[0]:.2f} %"
+        runs += [] if alone else [entry(label, colour, "-")]
     kinds = [entry("training", look.series[1] if alone else look.quiet, "--")]
     if with_validation:
         kinds.append(entry("validation", look.series[0] if alone else look.quiet, "-"))

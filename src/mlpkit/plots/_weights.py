@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +16,41 @@ from mlpkit.plots._style import BLUE, VERMILLION, Appearance, blend, dress, new_
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["first_layer_weights"]
+__all__ = ["FirstLayerPictures", "first_layer_pictures", "first_layer_weights"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FirstLayerPictures:
+    """Rows of the first weight matrix in the shape of an input, (rows, H, W), and what they are."""
+
+    pictures: npt.NDArray[np.float32]
+    title: str
+
+
+def first_layer_pictures(model: SoftmaxClassifier, count: int) -> FirstLayerPictures:
+    """Return the first rows of the first weight matrix as pictures, at most ``count``.
+
+    Raises:
+        ValueError: If the inputs of the model are no grey pictures, or ``count`` is not positive.
+    """
+    shape = model.input_shape[1:] if model.input_shape[:-2] == (1,) else model.input_shape
+    if len(shape) != 2:
+        cure = "only weights on grey pictures can be drawn"
+        raise ValueError(sentence("model.input_shape", "(H, W)", model.input_shape, cure))
+    layers = model.network.layers
+    linear = layers[0].linear if len(layers) else model.network.head
+    assert linear is not None, "a classifier has an output layer"
+    rows = linear.weight.detach().cpu().float()
+    shown = rows[: integer("count", count, minimum=1)].reshape(-1, *shape).numpy()
+    if not len(layers):
+        title = "Template of each class: " + ", ".join(model.classes[: len(shown)])
+    else:
+        rows_of_a_unit = len(rows) // layers[0].out_features
+        of = f"{len(shown)} of {len(rows):,}"
+        title = f"Weights of the first layer, {of} " + (
+            "units" if rows_of_a_unit == 1 else f"rows, {rows_of_a_unit} for each unit"
+        )
+    return FirstLayerPictures(pictures=shown, title=title)
 
 
 def first_layer_weights(
@@ -44,17 +79,10 @@ def first_layer_weights(
         >>> model = SoftmaxClassifier.for_data(digits().train, (12,))
         >>> figure = first_layer_weights(model)
         >>> figure.axes[0].get_title(loc="left")
-        'Weights of the first layer, units 0 to 11 of 12'
+        'Weights of the first layer, 12 of 12 units'
     """
-    shape = model.input_shape[1:] if model.input_shape[:-2] == (1,) else model.input_shape
-    if len(shape) != 2:
-        cure = "only weights on grey pictures can be drawn"
-        raise ValueError(sentence("model.input_shape", "(H, W)", model.input_shape, cure))
-    layers = model.network.layers
-    linear = layers[0].linear if len(layers) else model.network.head
-    assert linear is not None, "a classifier has an output layer"
-    rows = linear.weight.detach().cpu().float()
-    shown = rows[: integer("count", count, minimum=1)].reshape(-1, *shape).numpy()
+    found = first_layer_pictures(model, count)
+    shown = found.pictures
     columns = math.ceil(math.sqrt(4 / 3 * len(shown)))
     mosaic = _mosaic(shown, columns)
     limit = float(np.abs(shown).max()) or 1.0
@@ -66,19 +94,13 @@ def first_layer_weights(
     bar.set_label("weight", color=look.ink)
     bar.ax.tick_params(colors=look.quiet, labelcolor=look.ink, labelsize=9)
     bar.outline.set_visible(False)
-    dress(axes, look, title=_title(model, len(shown), len(rows)), grid=False)
+    dress(axes, look, title=found.title, grid=False)
     axes.set_facecolor(look.grid)  # the gaps between the pictures
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure
-
-
-def _title(model: SoftmaxClassifier, shown: int, total: int) -> str:
-    if not len(model.network.layers):
-        return "Template of each class: " + ", ".join(model.classes[:shown])
-    return f"Weights of the first layer, units 0 to {shown - 1} of {total}"
 
 
 def _mosaic(pictures: npt.NDArray[np.float32], columns: int) -> npt.NDArray[np.float32]:

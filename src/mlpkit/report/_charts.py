@@ -9,18 +9,27 @@ from dataclasses import dataclass
 
 __all__ = ["Line", "line_chart", "ticks"]
 
-_WIDTH, _HEIGHT = 520, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 12, 46
+_SIZE, _SMALL_SIZE = (520, 300), (350, 250)
+_LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 12, 46
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """One line: its points, the class that the style knows it by, and vertical intervals."""
+    """One line: its points, the class that the style knows it by, and vertical intervals.
+
+    ``rank`` is the place of one line among many of the same style, from 0 to 1.
+    """
 
     label: str
     points: Sequence[tuple[float, float]]
     style: str
     intervals: Sequence[tuple[float, float]] = ()
+    rank: float | None = None
+
+    @property
+    def colour(self) -> str:
+        """The attribute by which the style mixes the colour of the line; empty without rank."""
+        return "" if self.rank is None else f' style="--rank:{self.rank:.3g}"'
 
 
 def ticks(low: float, high: float, *, most: int = 6) -> list[float]:
@@ -32,6 +41,11 @@ def ticks(low: float, high: float, *, most: int = 6) -> list[float]:
     step = next(m * power for m in (1, 2, 5, 10) if m * power >= raw * (1 - 1e-9))
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
+
+
+def _tick(value: float) -> str:
+    """Return a tick in at most five letters: 0.5, 0.005, 5e-4."""
+    return f"{value:.0e}".replace("e-0", "e-") if 0 < value < 1e-3 else f"{value:g}"
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
@@ -52,6 +66,7 @@ def line_chart(
     y_range: tuple[float, float] | None = None,
     log: bool = False,
     whole_x: bool = False,
+    small: bool = False,
 ) -> str:
     """Return an SVG element with axes, grid and lines.
 
@@ -64,7 +79,9 @@ def line_chart(
         y_range: Ends of the y axis; None fits the points, from 0 on where it is not logarithmic.
         log: Whether the y axis is logarithmic; all values are positive then.
         whole_x: Whether x counts something, so that only whole numbers make sense.
+        small: Whether it is one of three in a row, so that its words keep their size.
     """
+    width, height = _SMALL_SIZE if small else _SIZE
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points]
     x_low, x_high = x_range or (min(xs), max(xs))
@@ -73,7 +90,7 @@ def line_chart(
     y_high = y_high if y_high > y_low else y_low + 1.0
 
     def px(x: float) -> float:
-        return _LEFT + (x - x_low) / (x_high - x_low) * (_WIDTH - _LEFT - _RIGHT)
+        return _LEFT + (x - x_low) / (x_high - x_low) * (width - _LEFT - _RIGHT)
 
     def py(y: float) -> float:
         share = (
@@ -81,16 +98,17 @@ def line_chart(
             if log
             else (y - y_low) / (y_high - y_low)
         )
-        return _HEIGHT - _BOTTOM - share * (_HEIGHT - _TOP - _BOTTOM)
+        return height - _BOTTOM - share * (height - _TOP - _BOTTOM)
 
-    floor, wall = _HEIGHT - _BOTTOM, _WIDTH - _RIGHT
+    floor, wall = height - _BOTTOM, width - _RIGHT
     parts = [
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{html.escape(title)}">',
+        f'<svg viewBox="0 0 {width} {height}" class="{"small" if small else "large"}" role="img"'
+        f' aria-label="{html.escape(title)}">',
         f"<title>{html.escape(title)}</title>",
     ]
     for y in _log_ticks(y_low, y_high) if log else ticks(y_low, y_high):
         parts.append(f'<path class="grid" d="M{_LEFT} {py(y):.1f}H{wall}"/>')
-        parts.append(f'<text x="{_LEFT - 7}" y="{py(y) + 4:.1f}" class="end">{y:g}</text>')
+        parts.append(f'<text x="{_LEFT - 7}" y="{py(y) + 4:.1f}" class="end">{_tick(y)}</text>')
     parts += [
         f'<text x="{px(x):.1f}" y="{floor + 18}" class="mid">{x:g}</text>'
         for x in ticks(x_low, x_high)
@@ -99,9 +117,9 @@ def line_chart(
     middle = (_TOP + floor) / 2
     parts += [
         f'<path class="axis" d="M{_LEFT} {_TOP}V{floor}H{wall}"/>',
-        f'<text x="{(_LEFT + wall) / 2}" y="{_HEIGHT - 8}" class="mid name">'
+        f'<text x="{(_LEFT + wall) / 2}" y="{height - 8}" class="mid name">'
         f"{html.escape(x_label)}</text>",
-        f'<text x="14" y="{middle}" class="mid name" transform="rotate(-90 14 {middle})">'
+        f'<text x="20" y="{middle}" class="mid name" transform="rotate(-90 20 {middle})">'
         f"{html.escape(y_label)}</text>",
     ]
     for line in lines:
@@ -110,10 +128,10 @@ def line_chart(
             path = f"M{x:.1f} {py(low):.1f}V{py(high):.1f}"
             parts.append(f'<path class="whisker {line.style}" d="{path}"/>')
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in where)
-        parts.append(f'<polyline class="line {line.style}" points="{points}"/>')
+        parts.append(f'<polyline class="line {line.style}"{line.colour} points="{points}"/>')
         if len(where) == 1 or line.intervals:
             parts += [
-                f'<circle class="dot {line.style}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
+                f'<circle class="dot {line.style}"{line.colour} cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
                 for x, y in where
             ]
     return "".join([*parts, "</svg>"])

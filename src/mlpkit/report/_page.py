@@ -19,14 +19,19 @@ from mlpkit._checks import sentence
 from mlpkit._files import write_atomically
 from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.data import LabeledTensors, contact_sheet
+from mlpkit.nn import activation_statistics
 from mlpkit.plots import find_mistakes, reliability
+from mlpkit.plots._weights import first_layer_pictures
 from mlpkit.report._charts import Line, line_chart
+from mlpkit.report._network import layer_charts, layer_table, weight_pictures
 from mlpkit.report._run import Run, read_run
 from mlpkit.training import ClassificationMetrics, Evaluation, History
 
 __all__ = ["write_report"]
 
-_MISTAKES = 25
+_MISTAKES = 24
+_WEIGHTS = 48
+_MEASURED = 1000  # examples that the layers are looked at with
 _PACKAGES = ("mlpkit", "torch", "numpy", "safetensors")
 
 
@@ -74,7 +79,9 @@ def _assembled(run: Run) -> str:
         _classes(evaluation),
         _confusion(evaluation),
         _mistakes(run.model, run.test),
-        _calibration(probabilities, run.test.targets.cpu()),
+        _calibration(probabilities, run.test.targets.cpu(), float(run.model.temperature)),
+        _first_layer(run.model),
+        _layer_health(run),
         _section("Network", f"<pre>{html.escape(str(run.model.network.summary()))}</pre>"),
         _section("Options", f'<pre class="columns">{html.escape(run.config)}</pre>')
         if run.config
@@ -110,7 +117,7 @@ def _figures(run: Run, evaluation: Evaluation) -> str:
     rows = [
         ("test accuracy", f"{100 * evaluation.accuracy:.2f} %"),
         ("wrong", f"{round(evaluation.error * evaluation.num_examples):,}"
-                  f" of {evaluation.num_examples:,}"),
+                  f"<small> of {evaluation.num_examples:,}</small>"),
         ("test loss [nats]", f"{evaluation.loss:.4f}"),
         ("calibration error", f"{100 * evaluation.calibration_error:.2f} %"),
         ("parameters", f"{run.model.network.num_parameters:,}"),
@@ -183,7 +190,11 @@ def _classes(evaluation: Evaluation) -> str:
         for row in evaluation.per_class
     )
     table = f'<table class="classes"><tr><th>class</th>{head}</tr>{rows}</table>'
-    return _section("Classes", f'<div class="scroll">{table}</div>', wide=False)
+    words = (
+        '<p class="legend">the more colour, the worse: none at 100 %, full colour at '
+        f"{100 * lowest:.1f} %</p>"
+    )
+    return _section("Classes", f'<div class="scroll">{table}</div>{words}', wide=False)
 
 
 def _confusion(evaluation: Evaluation) -> str:
@@ -252,7 +263,7 @@ def _png(picture: Tensor) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _calibration(probabilities: Tensor, targets: Tensor) -> str:
+def _calibration(probabilities: Tensor, targets: Tensor, temperature: float) -> str:
     measured = reliability(probabilities, targets, num_bins=10)
     percent: Sequence[tuple[float, float]] = [
         (100 * b.confidence, 100 * b.accuracy) for b in measured.bins
@@ -273,7 +284,11 @@ def _calibration(probabilities: Tensor, targets: Tensor) -> str:
         x_range=(0, 100),
         y_range=(0, 100),
     )
-    words = '<p class="legend">on the dashed line, confidence is earned; bars: 95 % intervals</p>'
+    fitted = "" if temperature == 1.0 else f". Temperature of the softmax: {temperature:.2f}"
+    words = (
+        '<p class="legend">on the dashed line, confidence is earned; bars: 95 % intervals'
+        f"{fitted}</p>"
+    )
     rows = "".join(
         f"<tr><td>{100 * b.lower:.0f} to {100 * b.upper:.0f} %</td><td>{b.count:,}</td>"
         f"<td>{100 * b.confidence:.1f} %</td><td>{100 * b.accuracy:.1f} %</td></tr>"
@@ -284,6 +299,24 @@ def _calibration(probabilities: Tensor, targets: Tensor) -> str:
     return _section("Calibration", chart + words, wide=False) + _section(
         "Confidence", table, wide=False
     )
+
+
+def _first_layer(model: SoftmaxClassifier) -> str:
+    try:
+        found = first_layer_pictures(model, _WEIGHTS)
+    except ValueError:  # its inputs are no grey pictures: nothing to show
+        return ""
+    return _section("First layer", weight_pictures(found))
+
+
+def _layer_health(run: Run) -> str:
+    model = run.model
+    if not len(model.network.layers):
+        return ""
+    inputs = run.test.inputs[:_MEASURED].to(model.mean.device)
+    statistics = activation_statistics(model.network, model.standardize(inputs))
+    charts = layer_charts(run.layer_health) if len(run.layer_health) > 1 else ""
+    return _section("Hidden layers", charts + layer_table(statistics))
 
 
 def _versions() -> str:

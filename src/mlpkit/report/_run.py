@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
@@ -11,6 +12,8 @@ from mlpkit._checks import one_of, sentence
 from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.data import DatasetName, LabeledTensors, load
 from mlpkit.errors import ConfigError
+from mlpkit.nn import ActivationStatistics
+from mlpkit.report._layer_health import read_layer_health
 from mlpkit.training import History
 
 __all__ = ["Run", "read_run"]
@@ -26,6 +29,8 @@ class Run:
         test: Examples that it was not trained on.
         history: Its epochs.
         config: Its options, as text for people; empty where there are none.
+        layer_health: What the hidden layers did, by the number of epochs made before; empty where
+            nobody has measured.
     """
 
     title: str
@@ -33,6 +38,7 @@ class Run:
     test: LabeledTensors
     history: History
     config: str = ""
+    layer_health: Mapping[int, ActivationStatistics] = field(default_factory=dict)
 
 
 def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
@@ -60,6 +66,7 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
         dataset = one_of(argument, values.get("dataset"), get_args(DatasetName))
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
+    record = path / "layer_health.json"
     known = values.get("root")
     if root is None and isinstance(known, str):
         root = known
@@ -69,4 +76,5 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
         test=load(dataset, root=None if root is None else Path(root)).test,
         history=History.from_json(path / "history.json"),
         config=text,
+        layer_health=read_layer_health(record) if record.exists() else {},
     )
