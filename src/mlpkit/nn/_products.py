@@ -74,7 +74,7 @@ class AffineProducts:
         self._input = x
         if self._onednn is not None and low is None:
             return self._onednn(x, weight, bias, "relu" if relu else "none", [], "")
-        out = self._buffer("forward", len(x), weight.shape[0], x.dtype)
+        out = self._buffer("forward", x.shape[0], weight.shape[0], x.dtype)
         if bias is None:
             torch.mm(x, weight.t(), out=out)
         else:
@@ -100,7 +100,7 @@ class AffineProducts:
         if self._onednn is not None and grad.dtype == torch.float32:
             return self._onednn(grad, weight.t(), None, "none", [], "")
         return torch.mm(
-            grad, weight, out=self._buffer("backward", len(x), x.shape[1], grad.dtype)
+            grad, weight, out=self._buffer("backward", x.shape[0], x.shape[1], grad.dtype)
         )
 
     def _differentiate(self, grad: Tensor, x: Tensor) -> None:
@@ -131,7 +131,7 @@ class AffineProducts:
     def _buffer(self, use: str, rows: int, columns: int, dtype: torch.dtype) -> Tensor:
         """Return memory for one result; the same in each step, shorter for a short batch."""
         known = self._buffers.get(use)
-        if known is None or len(known) < rows or known.dtype != dtype:
+        if known is None or known.shape[0] < rows or known.dtype != dtype:
             known = torch.empty(rows, columns, dtype=dtype)
             self._buffers[use] = known
-        return known[:rows]
+        return known if known.shape[0] == rows else known[:rows]

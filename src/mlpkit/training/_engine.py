@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -31,9 +31,6 @@ _AUTOCAST: dict[Precision, torch.dtype | None] = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
-
-# Objectives that call the model once, on the batch, and see nothing of it but the output.
-_OF_THE_OUTPUT = (CrossEntropy, MeanSquaredError)
 
 # A loss scale this small means that the gradients overflow whatever it is.
 _SMALLEST_SCALE = 2.0**-24
@@ -139,6 +136,7 @@ class Engine:
         self._precision: Precision = precision
         self._device = device
         self._passes: Backpropagation | None = None
+        self._of_output = objective if _sees_the_output_alone(objective) else None
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._max_normed = (
             model if isinstance(model, MaxNormed) and model.max_norm is not None else None
@@ -154,7 +152,7 @@ class Engine:
         self._passes = (
             model.backpropagation()
             if isinstance(model, HasBackpropagation)
-            and type(self._objective) in _OF_THE_OUTPUT
+            and self._of_output is not None
             and self.scaler is None
             else None
         )
@@ -218,12 +216,12 @@ class Engine:
         total: float | Tensor,
     ) -> Tensor:
         """Set the gradients by the model's own passes, and return the loss."""
-        objective, targets = self._objective, batch.targets
-        assert isinstance(objective, OutputObjective), "one of _OF_THE_OUTPUT"
+        objective, targets = self._of_output, batch.targets
+        assert objective is not None, "else there are no passes"
         with torch.no_grad(), autocast(self._precision, self._device):
             outputs = passes.forward(batch.inputs)
             each = torch.ones((), device=self._device) / total
-            factors = each.expand(len(targets)) if weights is None else weights * each
+            factors = each.expand(targets.shape[0]) if weights is None else weights * each
             losses, gradient = loss_and_gradient(objective, outputs, targets, factors)
             passes.backward(gradient)
             return self._weighted_sum(losses, batch, weights) / total
@@ -235,7 +233,7 @@ class Engine:
         return self._objective(self._model, batch)
 
     def _weighted_sum(self, losses: Tensor, batch: BatchLike, weights: Tensor | None) -> Tensor:
-        if losses.shape != (len(batch.targets),):
+        if losses.shape != batch.targets.shape[:1]:
             raise ValueError(
                 sentence(
                     "objective",
@@ -258,11 +256,16 @@ class Engine:
         return by_class if batch.weights is None else by_class * batch.weights
 
 
+def _sees_the_output_alone(objective: Objective) -> TypeGuard[OutputObjective]:
+    """Return whether an objective calls the model once, on the batch, and reads nothing else."""
+    return type(objective) in (CrossEntropy, MeanSquaredError)
+
+
 def _total(window: Sequence[BatchLike], weights: Sequence[Tensor | None]) -> float | Tensor:
     """Return the total weight of a window; a number where every example weighs 1."""
     total: float | Tensor = 0.0
     for batch, weight in zip(window, weights, strict=True):
-        total = total + (float(len(batch.targets)) if weight is None else weight.sum())
+        total = total + (float(batch.targets.shape[0]) if weight is None else weight.sum())
     return total
 
 

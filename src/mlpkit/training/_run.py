@@ -148,7 +148,7 @@ class Run:
         """Note that a step was made."""
         self.state.batch += len(window)
         self.state.step += 1
-        self.state.examples += sum(len(batch.targets) for batch in window)
+        self.state.examples += sum(batch.targets.shape[0] for batch in window)
         self.meter.add(result.loss, result.weight, result.grad_norm)
         if self.average is not None:
             self.average.update(self.model, self.state.step - 1)
