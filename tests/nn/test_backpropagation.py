@@ -163,11 +163,13 @@ def _hooked(model: MLP) -> None:
 
 
 def _hooked_at_the_gradient(model: MLP) -> None:
-    model.layers[0].linear.weight.register_hook(lambda grad: grad)
+    model.layers[0].linear.weight.register_hook(lambda grad: grad)  # type: ignore[no-untyped-call]
 
 
 def _hooked_after_the_gradient(model: MLP) -> None:
-    model.layers[0].linear.weight.register_post_accumulate_grad_hook(lambda _: None)
+    model.layers[0].linear.weight.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
+        lambda _: None
+    )
 
 
 def _frozen(model: MLP) -> None:

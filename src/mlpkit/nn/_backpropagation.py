@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -224,14 +224,15 @@ class _Recorded:
     def backward(self, grad: Tensor) -> Tensor:
         """Return the gradient of what entered, and add that of the modules' parameters."""
         leaf, out = self._leaf, self._out
-        assert leaf is not None and out is not None, "backward follows forward"
+        assert leaf is not None, "backward follows forward"
+        assert out is not None, "backward follows forward"
         torch.autograd.backward(out, grad.to(out.dtype))
         self._leaf = self._out = None
         assert leaf.grad is not None, "every activation passes a gradient"
         return leaf.grad
 
 
-def _hooks(module: nn.Module) -> list[dict[int, object]]:
+def _hooks(module: nn.Module) -> list[Mapping[int, object]]:
     return [
         vars(module)[name]
         for name in (
@@ -243,7 +244,7 @@ def _hooks(module: nn.Module) -> list[dict[int, object]]:
     ]
 
 
-def _global_hooks() -> list[dict[int, object]]:
+def _global_hooks() -> list[Mapping[int, object]]:
     return [
         torch_modules._global_forward_hooks,
         torch_modules._global_forward_pre_hooks,

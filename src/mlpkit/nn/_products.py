@@ -22,7 +22,7 @@ def _linear_by_onednn() -> _Linear | None:
     ``torch.mm`` takes MKL for float32, which on some processors is slower, on AMD's up to twice.
     The operator is the one that torch's compiler emits for linear layers on a CPU.
     """
-    if not torch.backends.mkldnn.is_available():
+    if not torch._C._has_mkldnn:
         return None
     operator: object = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     return cast("_Linear | None", getattr(operator, "default", None))
@@ -68,7 +68,8 @@ class AffineProducts:
             low: The type to compute in, where autocast is on.
             relu: Whether ReLU follows.
         """
-        weight, bias = self._linear.weight, self._linear.bias if self._has_bias else None
+        weight: Tensor = self._linear.weight
+        bias: Tensor | None = self._linear.bias if self._has_bias else None
         if low is not None:
             weight, bias, x = *self._cast(weight, bias, low), x.to(low)
         self._input = x

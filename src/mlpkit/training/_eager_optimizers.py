@@ -73,9 +73,10 @@ def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
     """
     if closure is not None or not _is_plain(optimizer):
         return _ADAMW_STEP(optimizer, closure)
-    alike: dict[tuple[object, ...], _Tensors] = {}
+    alike: dict[_Options, _Tensors] = {}
     for group in optimizer.param_groups:
-        options = (group["lr"], group["betas"], group["eps"], group["weight_decay"])
+        beta1, beta2 = group["betas"]
+        options = _Options(group["lr"], beta1, beta2, group["eps"], group["weight_decay"])
         tensors = alike.setdefault(options, _Tensors([], [], [], [], []))
         for parameter in group["params"]:
             if parameter.grad is None:
@@ -88,7 +89,7 @@ def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
             tensors.exp_avgs.append(state["exp_avg"])
             tensors.exp_avg_sqs.append(state["exp_avg_sq"])
             tensors.steps.append(state["step"])
-    for (lr, (beta1, beta2), eps, weight_decay), tensors in alike.items():
+    for options, tensors in alike.items():
         if not tensors.parameters:
             continue
         torch._foreach_add_(tensors.steps, 1.0)
@@ -99,15 +100,23 @@ def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
             tensors.exp_avg_sqs,
             [],
             tensors.steps,
-            lr=lr,
-            beta1=beta1,
-            beta2=beta2,
-            weight_decay=weight_decay,
-            eps=eps,
+            lr=options.lr,
+            beta1=options.beta1,
+            beta2=options.beta2,
+            weight_decay=options.weight_decay,
+            eps=options.eps,
             amsgrad=False,
             maximize=False,
         )
     return None
+
+
+class _Options(NamedTuple):
+    lr: float
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
 
 
 class _Tensors(NamedTuple):
@@ -135,7 +144,7 @@ def _is_plain(optimizer: Optimizer) -> bool:
 class EagerAdamW(EagerOptimizer, AdamW):
     """:class:`torch.optim.AdamW`, unwrapped, and on the CPU in one call of its kernel."""
 
-    _bare_step = _adamw_step
+    _bare_step: ClassVar[_Step] = _adamw_step
 
 
 class EagerSGD(EagerOptimizer, SGD):

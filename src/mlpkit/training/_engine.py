@@ -272,7 +272,8 @@ def _total(window: Sequence[BatchLike], weights: Sequence[Tensor | None]) -> flo
 def _norm(grads: list[Tensor]) -> Tensor:
     """Return the Euclidean norm of all gradients together.
 
-    On the CPU it is the root of dot products, which BLAS computes twice as fast as torch a norm.
+    On the CPU it is the root of dot products, which BLAS computes faster than torch a norm, and
+    with a smaller error: torch adds up the squares of a long vector in float32.
     """
     if all(grad.device.type == "cpu" and grad.is_contiguous() for grad in grads):
         flat = [grad.view(-1) for grad in grads]
