@@ -193,9 +193,7 @@ class SoftmaxClassifier(nn.Module):
             raise ValueError(
                 _checks.sentence("x", f"of shape ({expected}) in its raw units", shape)
             )
-        values = x.to(self.mean.dtype)
-        centred = values - self.mean if values is x else values.sub_(self.mean)
-        return centred.div_(self.std)
+        return (x.to(self.mean.dtype) - self.mean) / self.std
 
     def predict_proba(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
         """Return the probability of each class, summing to one, in float32.
@@ -293,10 +291,11 @@ class SoftmaxClassifier(nn.Module):
 
         See :meth:`mlpkit.nn.MLP.backpropagation`.
         """
-        is_plain = type(self) is SoftmaxClassifier and self._compiled_call_impl is None
-        if not is_plain or self.network.backpropagation() is None:
+        if type(self) is not SoftmaxClassifier or self._compiled_call_impl is not None:
             return None
-        return Backpropagation(self.network, within=(self,), prepare=self.standardize)
+        if not {"forward", "standardize"}.isdisjoint(vars(self)):
+            return None
+        return self.network.backpropagation(within=(self,), prepare=self.standardize)
 
     @property
     def max_norm(self) -> float | None:

@@ -180,9 +180,50 @@ def _evaluating(model: MLP) -> None:
     model.eval()
 
 
+def _given_dropout(model: MLP) -> None:
+    model.layers[1].dropout.p = 0.5
+
+
+def _given_another_activation(model: MLP) -> None:
+    model.layers[0].activation = nn.Tanh()
+
+
+def _given_a_skip(model: MLP) -> None:
+    model.layers[1].skip = True
+
+
+def _given_an_output_activation(model: MLP) -> None:
+    model.output_activation = nn.Tanh()
+
+
+def _given_another_weight(model: MLP) -> None:
+    model.layers[0].linear.weight = nn.Parameter(torch.ones(96, 70))
+
+
+def _parametrised(model: MLP) -> None:
+    nn.utils.parametrizations.weight_norm(model.layers[0].linear)
+
+
+def _with_a_forward_of_its_own(model: MLP) -> None:
+    model.layers[0].forward = lambda x: x  # type: ignore[method-assign]
+
+
 @pytest.mark.parametrize(
     "change",
-    [_hooked, _hooked_at_the_gradient, _hooked_after_the_gradient, _frozen, _evaluating],
+    [
+        _hooked,
+        _hooked_at_the_gradient,
+        _hooked_after_the_gradient,
+        _frozen,
+        _evaluating,
+        _given_dropout,
+        _given_another_activation,
+        _given_a_skip,
+        _given_an_output_activation,
+        _given_another_weight,
+        _parametrised,
+        _with_a_forward_of_its_own,
+    ],
 )
 def test_what_only_autograd_sees_is_left_to_it(change: Callable[[MLP], None]) -> None:
     """Also where the change comes after the passes were made."""
@@ -216,3 +257,27 @@ def test_networks_made_of_other_layers_are_left_to_autograd() -> None:
     assert replaced.backpropagation() is None
     assert MLP(4, (3,), 2, device="meta").backpropagation() is None
     assert network().bfloat16().backpropagation() is None
+    tied = MLP(70, (72, 72), 5)
+    tied.layers[1].linear.bias = tied.layers[0].linear.bias
+    assert tied.backpropagation() is None
+    in_place = network()
+    in_place.layers[0].activation = nn.ELU(inplace=True)
+    assert in_place.backpropagation() is None
+
+
+def test_an_activation_that_passes_no_gradient() -> None:
+    class Step(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return (x > 0).to(x.dtype)
+
+    model = MLP(70, (96, 80), 5, activation=["relu", Step()])
+    inputs, grad = inputs_and_grad(model)
+    passes = Backpropagation(model)
+    passes.forward(inputs)
+    passes.backward(grad)
+    of_head = model.head.weight.grad if model.head is not None else None
+    of_first = model.layers[0].linear.weight.grad
+    assert of_head is not None
+    assert of_first is not None
+    assert of_head.any()
+    assert not of_first.any()

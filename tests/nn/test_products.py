@@ -62,3 +62,13 @@ def test_without_the_operator_the_products_are_torchs(monkeypatch: pytest.Monkey
     products = AffineProducts(linear, has_input_gradient=True, same_bits=False)
     with torch.no_grad():
         assert torch.equal(products.forward(x, low=None, relu=False), linear(x))
+
+
+@pytest.mark.parametrize("same_bits", [True, False])
+def test_relu_keeps_nan(same_bits: bool) -> None:
+    linear = nn.Linear(64, 64)
+    products = AffineProducts(linear, has_input_gradient=True, same_bits=same_bits)
+    with torch.no_grad():
+        linear.bias[3] = torch.nan
+        found = products.forward(torch.randn(8, 64), low=None, relu=True)
+    assert found.isnan().any(0).nonzero().flatten().tolist() == [3]

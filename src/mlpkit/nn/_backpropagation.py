@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from mlpkit.nn._mlp import MLP
 
 __all__ = ["Backpropagation"]
+
+
+# Methods that somebody may have replaced on one object.
+_OWN: Final = frozenset({"checked_input", "features", "forward", "preactivation"})
 
 
 class Backpropagation:
@@ -81,32 +85,34 @@ class Backpropagation:
         )
         last = network.output_activation
         self._output = None if last is None else _Recorded(last)
-        bypassed = [*within, network, network.layers, network.head_dropout]
-        bypassed += [] if network.head is None else [network.head]
-        for layer in network.layers:
-            bypassed += [layer, layer.linear, layer.dropout, layer.activation]
+        self._bypassed = [*within, *_bypassed(network)]
+        self._made_of = _makeup(self._bypassed)
         # Dicts that torch keeps for the life of a module: all are empty while nobody hooks.
-        self._hooks = [hooks for each in bypassed for hooks in _hooks(each)] + _global_hooks()
+        self._hooks = [hooks for each in self._bypassed for hooks in _hooks(each)]
+        self._hooks += _global_hooks()
 
     @staticmethod
     def knows(network: MLP) -> bool:
         """Return whether the network is made of the layers that are differentiated here."""
         linears = [layer.linear for layer in network.layers]
         linears += [] if network.head is None else [network.head]
-        made_of = [network.layers, *network.layers, *linears]
+        dropouts = [network.head_dropout, *(layer.dropout for layer in network.layers)]
         parameters = list(network.parameters())
-        first = parameters[0] if parameters else None
+        named = list(network.named_parameters(remove_duplicate=False))
+        dtypes = {parameter.dtype for parameter in parameters}
         return (
-            first is not None
-            and bool(linears)
-            and first.device.type == "cpu"
-            and first.dtype in (torch.float32, torch.float64)
-            and all(parameter.dtype == first.dtype for parameter in parameters)
+            bool(linears)
+            and len(named) == len(parameters)  # of tied layers the gradients add up
+            and all(parameter.device.type == "cpu" for parameter in parameters)
+            and dtypes in ({torch.float32}, {torch.float64})
             and all(type(linear) is nn.Linear for linear in linears)
             and all(type(layer) is HiddenLayer for layer in network.layers)
-            and all(type(layer.dropout) is nn.Dropout for layer in network.layers)
-            and type(network.head_dropout) is nn.Dropout
-            and all(each._compiled_call_impl is None for each in made_of)
+            and all(type(dropout) is nn.Dropout for dropout in dropouts)
+            and not any(getattr(module, "inplace", False) for module in network.modules())
+            and all(
+                module._compiled_call_impl is None and _OWN.isdisjoint(vars(module))
+                for module in _bypassed(network)
+            )
         )
 
     def applies(self, inputs: Tensor) -> bool:
@@ -120,6 +126,7 @@ class Backpropagation:
             and network.training
             and not inputs.requires_grad
             and not any(self._hooks)
+            and self._made_of == _makeup(self._bypassed)
             and not torch.is_anomaly_enabled()
             and all(
                 parameter.requires_grad
@@ -172,7 +179,9 @@ class _Layer:
     """One hidden layer: dropout, linear, norm, activation, skip."""
 
     def __init__(self, layer: HiddenLayer, *, is_first: bool, same_bits: bool) -> None:
-        self._dropout = _Recorded(layer.dropout) if layer.dropout.p > 0 else None
+        # No gradient passes the inputs of the network, so autograd need not see their dropout.
+        self._input_dropout = layer.dropout if is_first and layer.dropout.p > 0 else None
+        self._dropout = _Recorded(layer.dropout) if layer.dropout.p > 0 and not is_first else None
         self._products = AffineProducts(
             layer.linear, has_input_gradient=not is_first, same_bits=same_bits
         )
@@ -184,7 +193,8 @@ class _Layer:
 
     def forward(self, h: Tensor, low: torch.dtype | None) -> Tensor:
         """Return what leaves the layer."""
-        x = h if self._dropout is None else self._dropout.forward(h)
+        x = h if self._input_dropout is None else self._input_dropout(h)
+        x = x if self._dropout is None else self._dropout.forward(x)
         z = self._products.forward(x, low=low, relu=self._is_relu)
         self._h = z if self._activation is None else self._activation.forward(z)
         return self._h + h if self._skip else self._h
@@ -226,10 +236,33 @@ class _Recorded:
         leaf, out = self._leaf, self._out
         assert leaf is not None, "backward follows forward"
         assert out is not None, "backward follows forward"
-        torch.autograd.backward(out, grad.to(out.dtype))
         self._leaf = self._out = None
-        assert leaf.grad is not None, "every activation passes a gradient"
-        return leaf.grad
+        if out.requires_grad:
+            torch.autograd.backward(out, grad.to(out.dtype))
+        # A step function, for one, passes no gradient on.
+        return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+
+
+def _bypassed(network: MLP) -> list[nn.Module]:
+    """Return the modules whose ``forward`` is not called."""
+    modules: list[nn.Module] = [network, network.layers, network.head_dropout]
+    modules += [] if network.head is None else [network.head]
+    for layer in network.layers:
+        modules += [layer, layer.linear, layer.dropout, layer.activation]
+    return modules
+
+
+def _makeup(modules: Sequence[nn.Module]) -> list[tuple[object, ...]]:
+    """Return what the passes were built on: the type, parts and options of each module."""
+    return [
+        (
+            type(module),
+            *map(id, vars(module)["_modules"].values()),
+            *map(id, vars(module)["_parameters"].values()),
+            *(vars(module).get(option) for option in ("p", "skip", "inplace", "forward")),
+        )
+        for module in modules
+    ]
 
 
 def _hooks(module: nn.Module) -> list[Mapping[int, object]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 import torch
@@ -349,14 +349,24 @@ class MLP(nn.Module):
         for linear in self._linears():
             linear.weight.renorm_(p=2, dim=0, maxnorm=self.max_norm)  # rows of (outputs, inputs)
 
-    def backpropagation(self) -> Backpropagation | None:
+    def backpropagation(
+        self,
+        *,
+        within: Sequence[nn.Module] = (),
+        prepare: Callable[[Tensor], Tensor] | None = None,
+    ) -> Backpropagation | None:
         """Return what computes outputs and gradients faster than autograd, None if nothing does.
 
         :class:`mlpkit.training.Trainer` asks for it. Subclasses, networks on other devices than
-        the CPU and networks with replaced or parametrised linear layers leave it to autograd.
+        the CPU and networks with replaced, parametrised or tied linear layers leave it to autograd.
+
+        Args:
+            within: The modules around the network, which are left out too.
+            prepare: What is done to the inputs first; no gradient passes it.
         """
-        is_plain = type(self) is MLP and self._compiled_call_impl is None
-        return Backpropagation(self) if is_plain and Backpropagation.knows(self) else None
+        if type(self) is not MLP or not Backpropagation.knows(self):
+            return None
+        return Backpropagation(self, within=within, prepare=prepare)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Start anew: weights, biases, norms with their running statistics, and activations.

@@ -17,12 +17,12 @@ _NARROW: Final = 64
 
 
 def _linear_by_onednn() -> _Linear | None:
-    """Return oneDNN's linear layer for float32, with the activation in it, where torch has it.
+    """Return oneDNN's linear layer for float32, where torch has it.
 
     ``torch.mm`` takes MKL for float32, which on some processors is slower, on AMD's up to twice.
     The operator is the one that torch's compiler emits for linear layers on a CPU.
     """
-    if not torch._C._has_mkldnn:
+    if not (torch._C._has_mkldnn and torch._C._get_mkldnn_enabled()):
         return None
     operator: object = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     return cast("_Linear | None", getattr(operator, "default", None))
@@ -52,7 +52,7 @@ class AffineProducts:
         wide = min(linear.in_features, linear.out_features) >= _NARROW
         fits = weight.dtype == torch.float32 and wide and not same_bits
         self._linear = linear
-        self._has_bias = any(name == "bias" for name, _ in linear.named_parameters())
+        self._has_bias = linear.bias is not None
         self._has_input_gradient = has_input_gradient
         self._onednn = _linear_by_onednn() if fits else None
         self._gradients = [torch.empty_like(parameter) for parameter in linear.parameters()]
@@ -70,11 +70,13 @@ class AffineProducts:
         """
         weight: Tensor = self._linear.weight
         bias: Tensor | None = self._linear.bias if self._has_bias else None
+        low = None if weight.dtype == torch.float64 else low  # autocast leaves double alone
         if low is not None:
             weight, bias, x = *self._cast(weight, bias, low), x.to(low)
         self._input = x
-        if self._onednn is not None and low is None:
-            return self._onednn(x, weight, bias, "relu" if relu else "none", [], "")
+        if self._onednn is not None and x.dtype == weight.dtype == torch.float32:
+            out = self._onednn(x, weight, bias, "none", [], "")
+            return out.relu_() if relu else out  # its own ReLU would make 0 of NaN
         out = self._buffer("forward", x.shape[0], weight.shape[0], x.dtype)
         if bias is None:
             torch.mm(x, weight.t(), out=out)

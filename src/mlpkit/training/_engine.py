@@ -147,7 +147,9 @@ class Engine:
             optimizer.found_inf = guard.found  # type: ignore[attr-defined]  # read by the fused optimisers, as GradScaler sets it
 
     def begin_epoch(self) -> None:
-        """Ask the model, as it is now, for passes of its own."""
+        """Forget what gradients there are, and ask the model as it is now for its own passes."""
+        for parameter in self._parameters:
+            parameter.grad = None
         model = self._model
         self._passes = (
             model.backpropagation()
@@ -156,6 +158,10 @@ class Engine:
             and self.scaler is None
             else None
         )
+
+    def end(self) -> None:
+        """Give back the memory of the passes."""
+        self._passes = None
 
     def step(self, step: int, window: Sequence[BatchLike]) -> StepResult:
         """Make step number ``step`` on the batches of a window.
@@ -184,7 +190,9 @@ class Engine:
         """Check, clip and apply the gradients, and return their norm."""
         if self.scaler is not None:
             self.scaler.unscale_(self._optimizer)
-        grad_norm = _norm([p.grad for p in self._parameters if p.grad is not None])
+        grads = [p.grad for p in self._parameters if p.grad is not None]
+        # What clips is torch's own norm, so that a step is that of clip_grad_norm_ to the bit.
+        grad_norm = _norm(grads) if self._clip_norm is None else nn.utils.get_total_norm(grads)
         if self.scaler is None:
             self._guard.look(step, loss, grad_norm)
         if self._clip_norm is not None:
@@ -220,8 +228,11 @@ class Engine:
         assert objective is not None, "else there are no passes"
         with torch.no_grad(), autocast(self._precision, self._device):
             outputs = passes.forward(batch.inputs)
-            each = torch.ones((), device=self._device) / total
-            factors = each.expand(targets.shape[0]) if weights is None else weights * each
+            wide = torch.promote_types(outputs.dtype, torch.float32)
+            if weights is None:
+                factors = (outputs.new_ones((), dtype=wide) / total).expand(targets.shape[0])
+            else:
+                factors = (weights * (torch.ones_like(weights[:1]) / total)).to(wide)
             losses, gradient = loss_and_gradient(objective, outputs, targets, factors)
             passes.backward(gradient)
             return self._weighted_sum(losses, batch, weights) / total
@@ -275,7 +286,12 @@ def _norm(grads: list[Tensor]) -> Tensor:
     On the CPU it is the root of dot products, which BLAS computes faster than torch a norm, and
     with a smaller error: torch adds up the squares of a long vector in float32.
     """
-    if all(grad.device.type == "cpu" and grad.is_contiguous() for grad in grads):
+    if all(
+        grad.dtype in (torch.float32, torch.float64)
+        and grad.device.type == "cpu"
+        and grad.is_contiguous()
+        for grad in grads
+    ):
         flat = [grad.view(-1) for grad in grads]
         return torch.stack([torch.dot(each, each) for each in flat]).sum().sqrt()
     norms: tuple[Tensor, ...] = torch._foreach_norm(grads)

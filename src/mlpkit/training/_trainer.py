@@ -187,6 +187,7 @@ class Trainer:
                 raise known from None
             finally:
                 self.model.eval()
+                run.engine.end()
         return result
 
     def _train(self, run: Run, bar: ProgressBar) -> StopReason:
