@@ -470,6 +470,10 @@ for path, sha256 in zip(sys.argv[2::2], sys.argv[3::2]):
 """
 
 
+# What a process has besides, from one run to the next: stacks, code that is first used, arenas.
+PAGES = 2 * 2**20
+
+
 def test_peak_memory(tmp_path: Path) -> None:
     """Below twice the unpacked size: what Python and NumPy allocate, and the process's pages.
 
@@ -503,7 +507,7 @@ def test_peak_memory(tmp_path: Path) -> None:
         traced, resident, error = line.split(" ", 2)
         assert error == ""
         assert size <= int(traced) < 1.2 * size
-        assert int(resident) < 1.5 * size
+        assert int(resident) < 1.5 * size + PAGES
     traced, resident, error = bombed.split(" ", 2)
     assert "15696 bytes unpacked for shape (20, 28, 28), got more" in error
     assert int(traced) < 4 * 2**20

@@ -528,4 +528,5 @@ def test_each_network_has_its_best_epoch(monitor: Monitor) -> None:
 
 def test_the_progress_bar_tells_of_all(capsys: pytest.CaptureFixture[str]) -> None:
     fit_many(classifiers(), TRAIN, config=replace(CONFIG, progress=True))
-    assert "of 3 networks" in capsys.readouterr().err
+    assert "mean loss" in (told := capsys.readouterr().err)
+    assert "of 3" in told  # a narrow bar is cut, by older releases of tqdm in the middle of a word
