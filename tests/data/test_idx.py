@@ -471,7 +471,7 @@ for path, sha256 in zip(sys.argv[2::2], sys.argv[3::2]):
 
 
 # What a process has besides, from one run to the next: stacks, code that is first used, arenas.
-PAGES = 2 * 2**20
+PAGES = 4 * 2**20
 
 
 def test_peak_memory(tmp_path: Path) -> None:
