@@ -45,6 +45,13 @@ class Backpropagation:
         same_bits: Whether all results have the bits that autograd gives. Otherwise some products
             are oneDNN's, which sums in another order: the difference is rounding.
 
+    Shape:
+        - Input: ``(N, in_features)`` after ``prepare`` and flattening.
+        - Output, and its gradient: ``(N, out_features)``.
+
+    Raises:
+        ValueError: In ``forward``, if the inputs do not have ``in_features`` features.
+
     Example:
         >>> import torch
         >>> from mlpkit.nn import MLP, Backpropagation
