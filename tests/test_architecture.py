@@ -14,7 +14,7 @@ import mlpkit
 PACKAGE = Path(mlpkit.__file__).parent
 GROUND = {"errors", "_checks", "_files", "_plain"}
 PILLARS = {"nn", "training", "data"}
-ABOVE = {"classifier", "_artefact"}
+ABOVE = {"classifier", "_artefact", "_unpooled"}
 HIGH = {"plots", "export", "interop", "report", "sklearn", "recipes", "demo"}
 
 # What each room may import from; `mlpkit` itself (public names) is open to the CLI alone.
@@ -23,6 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "_plain": {"errors", "_checks", "_files"},
     **{name: GROUND | {name} for name in PILLARS},
     "_artefact": GROUND | {"nn"},
+    "_unpooled": GROUND | {"nn"},
     "classifier": GROUND | PILLARS | ABOVE,
     **dict.fromkeys(HIGH, GROUND | PILLARS | ABOVE | HIGH),
     "cli": GROUND | PILLARS | ABOVE | HIGH | {"cli", ""},

@@ -23,7 +23,7 @@ DESIGNED = {
     ),
     "mlpkit.data": (
         "LabeledTensors Batches digits mnist fashion_mnist kmnist qmnist emnist Splits "
-        "RandomAffine RandomElastic RandomErasing Compose center_digit"
+        "RandomAffine RandomElastic RandomErasing Compose avg_pool center_digit"
     ),
     "mlpkit.training": (
         "Trainer TrainerConfig Objective Callback History FitResult Evaluation CrossEntropy "

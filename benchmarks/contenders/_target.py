@@ -1,4 +1,7 @@
-"""How each contender trains towards a test accuracy; the settings are not tuned yet."""
+"""How each contender trains towards a test accuracy.
+
+The settings were chosen on 5,000 images that were held out of the 60,000.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +11,45 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, NamedTuple
 
+import torch
+
 from benchmarks import _mnist
 from benchmarks.contenders import LR
+from mlpkit import SoftmaxClassifier
+from mlpkit.data import Augmentation, Batches, RandomAffine, avg_pool, mnist
+from mlpkit.training import OptimizerConfig, Precision, Schedule, Trainer, TrainerConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
-    """Settings of mlpkit's Trainer, with a one-cycle schedule over all steps."""
+    """Settings of mlpkit's Trainer, with a one-cycle schedule over all steps.
+
+    Pictures of 28 x 28 are averaged to 14 x 14 before the training, which its clock counts.
+    """
 
     hidden_features: tuple[int, ...]
     epochs: int
     batch_size: int
     lr: float
-    weight_decay: float = 0.01
-    label_smoothing: float = 0.0
-    dropout: float = 0.0
-    shift: float = 0.0
-    """Largest random shift in pixels; 0 does not augment."""
+    precision: Precision = "fp32"
+    augment: Augmentation | None = None
 
+
+_LABEL_SMOOTHING = 0.05
+_WEIGHT_DECAY = 0.01
+_BETAS = (0.8, 0.95)
+_POOL = 2
 
 RECIPES: dict[float, Recipe] = {
-    98.0: Recipe(hidden_features=(512, 256), epochs=3, batch_size=256, lr=5e-3),
-    98.5: Recipe(hidden_features=(1024, 512), epochs=8, batch_size=256, lr=4e-3, dropout=0.2),
+    98.0: Recipe(hidden_features=(256,), epochs=4, batch_size=512, lr=2e-2),
+    98.5: Recipe(hidden_features=(1024,), epochs=5, batch_size=512, lr=1e-2, precision="bf16"),
     99.0: Recipe(
-        hidden_features=(1024, 512), epochs=20, batch_size=256, lr=3e-3, dropout=0.1, shift=2.0
+        hidden_features=(1024, 512),
+        epochs=13,
+        batch_size=256,
+        lr=4e-3,
+        precision="bf16",
+        augment=RandomAffine(degrees=10, translate=(0.05, 0.05), scale=(0.9, 1.1), shear=10),
     ),
 }
 
@@ -45,41 +63,28 @@ class Reached(NamedTuple):
 
 def build_mlpkit(recipe: Recipe) -> Callable[[int], Reached]:
     """Return one training by mlpkit from a seed, for the epochs of the recipe."""
-    import torch
-
-    from mlpkit import SoftmaxClassifier
-    from mlpkit.data import Batches, RandomAffine, mnist
-    from mlpkit.training import OptimizerConfig, Schedule, Trainer, TrainerConfig
-
     splits = mnist(_mnist.folder(), val_size=0, download=False)
 
     def train(seed: int) -> Reached:
+        start = time.perf_counter()
+        data = avg_pool(splits.train, _POOL)
         model = SoftmaxClassifier.for_data(
-            splits.train,
-            recipe.hidden_features,
-            dropout=recipe.dropout,
-            generator=torch.Generator().manual_seed(seed),
+            data, recipe.hidden_features, generator=torch.Generator().manual_seed(seed)
         )
         config = TrainerConfig(
             epochs=recipe.epochs,
-            batch_size=recipe.batch_size,
-            optimizer=OptimizerConfig(lr=recipe.lr, weight_decay=recipe.weight_decay),
+            optimizer=OptimizerConfig(lr=recipe.lr, weight_decay=_WEIGHT_DECAY, betas=_BETAS),
             schedule=Schedule(kind="one_cycle"),
-            label_smoothing=recipe.label_smoothing,
+            label_smoothing=_LABEL_SMOOTHING,
+            precision=recipe.precision,
             seed=seed,
             device="cpu",
         )
-        trainer = Trainer(model, config)
-        start = time.perf_counter()
-        if recipe.shift:
-            augment = RandomAffine(translate=(recipe.shift / 28, recipe.shift / 28))
-            trainer.fit(Batches(splits.train, recipe.batch_size, seed=seed, augment=augment))
-        else:
-            trainer.fit(splits.train)
+        batches = Batches(data, recipe.batch_size, seed=seed, augment=recipe.augment)
+        Trainer(model, config).fit(batches)
         seconds = time.perf_counter() - start
-        found = trainer.evaluate(splits.test).classification
-        assert found is not None
-        return Reached(seconds, found.accuracy)
+        right = model.unpooled(_POOL).predict(splits.test.inputs) == splits.test.targets
+        return Reached(seconds, float(right.double().mean()))
 
     return train
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from mlpkit import _checks
 from mlpkit._artefact import Artefact, read_artefact, write_artefact
+from mlpkit._unpooled import unpooled_network, unpooled_values
 from mlpkit.data import LabeledTensors
 from mlpkit.errors import ArtefactError
 from mlpkit.nn import (
@@ -282,6 +283,45 @@ class SoftmaxClassifier(nn.Module):
         self.temperature.copy_(1.0 / inverse)
         return float(self.temperature)
 
+    def unpooled(self, kernel_size: int) -> SoftmaxClassifier:
+        r"""Return the classifier of whole pictures that equals this one of averaged pictures.
+
+        .. math:: f'(x) = f(\operatorname{avg\_pool}(x)), \qquad W'_{ki+a,\;kj+b} = W_{ij} / k^2
+
+        The mean is linear, so it goes into the weights of the first layer: the result is an
+        ordinary classifier, with :math:`k^2` times as many inputs. It shares nothing with this one,
+        and in training mode it differs where the network has ``input_dropout``.
+
+        Args:
+            kernel_size: Height and width :math:`k` of a block, in pixels, as it was given to
+                :func:`mlpkit.data.avg_pool`.
+
+        Raises:
+            ValueError: If the classifier takes no pictures, or the weights of its first layer are
+                parametrised.
+            ConfigError: If the network has an activation that only exists as code.
+
+        Example:
+            >>> import torch
+            >>> from mlpkit import SoftmaxClassifier
+            >>> from mlpkit.data import avg_pool, digits
+            >>> test = digits().test
+            >>> small = SoftmaxClassifier.for_data(avg_pool(test, 2), (16,))
+            >>> small.unpooled(2).predict_proba(test.inputs).shape
+            torch.Size([360, 10])
+        """
+        kernel = _checks.integer("kernel_size", kernel_size, minimum=1)
+        *channels, height, width = _picture_shape(self.input_shape)
+        whole = SoftmaxClassifier(
+            unpooled_network(self.network, self.input_shape, kernel),
+            classes=self.classes,
+            mean=unpooled_values(self.mean, self.input_shape, kernel),
+            std=unpooled_values(self.std, self.input_shape, kernel),
+            input_shape=(*channels, height * kernel, width * kernel),
+        )
+        whole.temperature.copy_(self.temperature)
+        return whole.train(self.training)
+
     def param_groups(self, weight_decay: float) -> list[ParamGroup]:
         """Return the optimiser's parameter groups; see :meth:`mlpkit.nn.MLP.param_groups`."""
         return self.network.param_groups(weight_decay)
@@ -381,6 +421,13 @@ def _statistic(name: str, value: float | Tensor, features: int, weight: Tensor) 
         cure = "leave constant features at std 1"
         raise ValueError(_checks.sentence(name, "positive", value, cure))
     return tensor
+
+
+def _picture_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    if len(shape) not in (2, 3):
+        rule = "(H, W) or (channels, H, W) for pictures to be averaged"
+        raise ValueError(_checks.sentence("input_shape", rule, shape))
+    return shape
 
 
 def _class_names(train: LabeledTensors) -> tuple[str, ...]:

@@ -18,8 +18,10 @@ def test_the_table_has_the_names_of_its_type() -> None:
 @pytest.mark.parametrize("dataset", get_args(DatasetName))
 @pytest.mark.parametrize("name", get_args(PresetName))
 def test_a_preset_fits_its_data_set(name: PresetName, dataset: DatasetName) -> None:
-    """Inputs and outputs are as many as the images have pixels and classes."""
-    network = preset(name, dataset).network
+    """Inputs and outputs are as many as pixels and classes, and blocks divide the pictures."""
+    chosen = preset(name, dataset)
+    network = chosen.network
     facts = info(dataset)
+    assert all(side % chosen.pool == 0 for side in facts.image_shape)
     assert network.in_features == facts.image_shape[0] * facts.image_shape[1]
     assert network.out_features == len(facts.classes)

@@ -107,3 +107,32 @@ def test_probabilities_are_calibrated_on_the_validation_set(
     chosen = model.predict_proba(test.inputs)[torch.arange(len(test)), test.targets]
     kept = json.loads((folder / "test.json").read_text())
     assert kept["loss"] == pytest.approx(float(-chosen.log().mean()), rel=1e-4)
+
+
+def test_a_network_trained_on_averages_takes_whole_pictures(
+    run_here: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """--pool: training and validation see 4 x 4 pixels, the saved classifier and the test 8 x 8."""
+    words = ("train", "--epochs", "20", "--hidden-features", "32", "--pool", "2")
+    assert run_here(*words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "network: 16 -> 32 -> 10, 874 parameters" in lines
+    (folder,) = (tmp_path / "runs").iterdir()
+    model = SoftmaxClassifier.load(folder / "model")
+    assert model.input_shape == (8, 8)
+    test = digits().test
+    accuracy = (model.predict(test.inputs) == test.targets).double().mean()
+    assert accuracy > 0.8  # 16 pixels show less than 64
+    assert f"test accuracy: {accuracy:.2%} of 360 examples" in lines
+    assert run_here("train", "--config", str(folder / "config.toml"), "--runs", "again") == 0
+    (again,) = (tmp_path / "again").iterdir()
+    assert same_weights(folder, again)
+
+
+def test_blocks_that_do_not_fit_leave_nothing_behind(
+    run_here: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A block that does not divide the pictures is refused before a folder is made."""
+    assert run_here("train", "--pool", "3") == 1
+    assert "pool: kernel_size must be a divisor of both sides" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

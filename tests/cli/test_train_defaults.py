@@ -34,7 +34,10 @@ def test_the_data_set_decides_the_defaults() -> None:
     assert parse_train("mnist").network.in_features == 784
     assert parse_train("--epochs", "3", "mnist").network.in_features == 784
     assert parse_train("--epochs", "3", "mnist").training.epochs == 3
-    assert parse_train("mnist", "--preset", "fast").training == preset("fast", "mnist").training
+    fast = parse_train("mnist", "--preset", "fast")
+    assert fast.training == preset("fast", "mnist").training
+    assert (fast.pool, parse_train("--preset", "fast").pool, parse_train("mnist").pool) == (2, 1, 1)
+    assert parse_train("mnist", "--preset", "fast", "--pool", "1").pool == 1
 
 
 def test_options_are_those_of_the_configurations() -> None:

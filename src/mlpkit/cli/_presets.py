@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,10 +24,12 @@ class Preset:
     Attributes:
         network: The options of the network; its in_features and out_features fit the data set.
         training: The options of the training.
+        pool: Height and width of the block of pixels that is averaged to one for the training.
     """
 
     network: NetworkOptions
     training: TrainingOptions
+    pool: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,13 +40,21 @@ class _Recipe:
     training: TrainingOptions
     dropout: float = 0.0
     input_dropout: float = 0.0
+    pool: int = 1
 
 
-def _one_cycle(epochs: int, lr: float, batch_size: int, *, weight_decay: float) -> TrainingOptions:
+def _one_cycle(
+    epochs: int,
+    lr: float,
+    batch_size: int,
+    *,
+    weight_decay: float,
+    betas: tuple[float, float] | None = None,
+) -> TrainingOptions:
     return TrainingOptions(
         epochs=epochs,
         batch_size=batch_size,
-        optimizer=OptimizerConfig(lr=lr, weight_decay=weight_decay),
+        optimizer=OptimizerConfig(lr=lr, weight_decay=weight_decay, betas=betas),
         schedule=Schedule(kind="one_cycle"),
         label_smoothing=0.05,
     )
@@ -55,9 +66,11 @@ PRESETS: Mapping[PresetName, _Recipe] = {
         training=_one_cycle(10, 3e-3, 128, weight_decay=0.01),
         dropout=0.1,
     ),
+    # Chosen on 5,000 of MNIST's training images: the least work that is at 98.2 % there.
     "fast": _Recipe(
-        hidden_features=(512, 256),
-        training=_one_cycle(3, 5e-3, 256, weight_decay=0.01),
+        hidden_features=(256,),
+        training=_one_cycle(4, 2e-2, 512, weight_decay=0.01, betas=(0.8, 0.95)),
+        pool=2,
     ),
     "accurate": _Recipe(
         hidden_features=(1024, 1024),
@@ -70,6 +83,9 @@ PRESETS: Mapping[PresetName, _Recipe] = {
 _SMALL = 10_000
 _SMALL_EPOCHS = 4
 _SMALL_BATCH_SIZE = 64
+_LARGEST_SMALL_LR = 5e-3
+# Pictures with fewer pixels on a side are not averaged to still fewer.
+_SMALLEST_POOLED_SIDE = 28
 
 
 def preset(name: PresetName, dataset: DatasetName) -> Preset:
@@ -78,12 +94,12 @@ def preset(name: PresetName, dataset: DatasetName) -> Preset:
     facts = info(dataset)
     training = recipe.training
     if facts.num_train < _SMALL:
-        training = TrainingOptions(
-            epochs=recipe.training.epochs * _SMALL_EPOCHS,
-            batch_size=min(recipe.training.batch_size, _SMALL_BATCH_SIZE),
-            optimizer=recipe.training.optimizer,
-            schedule=recipe.training.schedule,
-            label_smoothing=recipe.training.label_smoothing,
+        optimizer = training.optimizer
+        training = dataclasses.replace(
+            training,
+            epochs=training.epochs * _SMALL_EPOCHS,
+            batch_size=min(training.batch_size, _SMALL_BATCH_SIZE),
+            optimizer=dataclasses.replace(optimizer, lr=min(optimizer.lr, _LARGEST_SMALL_LR)),
         )
     return Preset(
         network=NetworkOptions(
@@ -94,4 +110,5 @@ def preset(name: PresetName, dataset: DatasetName) -> Preset:
             input_dropout=recipe.input_dropout,
         ),
         training=training,
+        pool=recipe.pool if min(facts.image_shape) >= _SMALLEST_POOLED_SIDE else 1,
     )

@@ -22,7 +22,7 @@ from mlpkit.cli._machine import Machine
 from mlpkit.cli._options import HIDDEN_NETWORK_OPTIONS, NetworkOptions, TrainingOptions
 from mlpkit.cli._presets import PresetName
 from mlpkit.cli._run_folder import RunFolder
-from mlpkit.data import DatasetName, Splits, load
+from mlpkit.data import DatasetName, Splits, avg_pool, load
 from mlpkit.errors import TrainingInterrupted
 from mlpkit.nn import MLP
 from mlpkit.training import (
@@ -49,6 +49,9 @@ class Train:
     """Folder with the data files; without it MLPKIT_DATA, then the cache, then a download."""
     preset: PresetName = "default"
     """Where the defaults of the options below come from."""
+    pool: int = 1
+    """Train on pictures whose blocks of POOL x POOL pixels are averaged; the saved network takes
+    whole ones."""
     config: Path | None = None
     """TOML file with options; the command line wins over it."""
     runs: Path = Path("runs")
@@ -59,12 +62,16 @@ class Train:
     def run(self) -> None:
         """Train, calibrate, test and save."""
         splits = load(self.dataset, root=self.root)
-        model = self._model(splits)
+        seen = splits if self.pool == 1 else _pooled(splits, self.pool)
+        model = self._model(seen)
         Trainer(model, self.training)  # refuses what it cannot train before a folder is made
         folder = self._folder()
         self._announce(model, splits, folder)
         with self._resumable(folder):
-            self._fit(model, splits, folder)
+            self._fit(model, seen, folder)
+            self._calibrate(model, seen)
+            if self.pool > 1:
+                model = model.unpooled(self.pool)
             evaluation = self._judge(model, splits)
             folder.write_text(folder.evaluation, json.dumps(evaluation.to_plain(), indent=2) + "\n")
             model.save(folder.model)
@@ -80,11 +87,14 @@ class Train:
         resume = None if self.resume is None else "auto"  # anew, if it was killed before the first
         trainer.fit(splits.train, splits.val, resume=resume).history.to_json(folder.history_json)
 
-    def _judge(self, model: SoftmaxClassifier, splits: Splits) -> Evaluation:
-        """Make the probabilities honest with the validation set, and measure the test set."""
+    def _calibrate(self, model: SoftmaxClassifier, splits: Splits) -> None:
+        """Make the probabilities honest with the validation set."""
         if splits.val is not None:
             temperature = model.calibrate(splits.val)
             _say(f"temperature: {temperature:.3f}, fitted to the validation examples")
+
+    def _judge(self, model: SoftmaxClassifier, splits: Splits) -> Evaluation:
+        """Measure the test set."""
         machine = Machine(device=self.training.device, precision=self.training.precision)
         with machine.autocast():
             return evaluate(model, splits.test)
@@ -101,7 +111,10 @@ class Train:
     def _model(self, splits: Splits) -> SoftmaxClassifier:
         """Build the classifier; its first weights come from the seed alone."""
         generator = torch.Generator().manual_seed(self.training.seed)
-        network = MLP.from_config(self.network, generator=generator)
+        config = dataclasses.replace(
+            self.network, in_features=self.network.in_features // self.pool**2
+        )
+        network = MLP.from_config(config, generator=generator)
         return SoftmaxClassifier.with_network(network, splits.train)
 
     def _folder(self) -> RunFolder:
@@ -135,7 +148,7 @@ class Train:
         sizes = " -> ".join(
             str(size)
             for size in (
-                self.network.in_features,
+                model.network.in_features,
                 *self.network.hidden_features,
                 self.network.out_features,
             )
@@ -179,6 +192,16 @@ class EpochLines(Callback):
             words.append(f"val accuracy {row.val_accuracy:.2%}")
         words.append(f"{row.seconds:.1f} s")
         _say("  ".join(words))
+
+
+def _pooled(splits: Splits, kernel_size: int) -> Splits:
+    """Return the examples that are trained on, averaged; those of the test stay whole."""
+    try:
+        train = avg_pool(splits.train, kernel_size)
+        val = None if splits.val is None else avg_pool(splits.val, kernel_size)
+    except ValueError as error:
+        raise ValueError(f"pool: {error}") from None
+    return splits._replace(train=train, val=val)
 
 
 def _say(line: str) -> None:

@@ -51,6 +51,7 @@ class _FirstReading:
     dataset: Positional[DatasetName | None] = None
     root: Path | None = None
     preset: PresetName | None = None
+    pool: int | None = None
     config: Path | None = None
     runs: Path | None = None
     resume: Path | None = None
@@ -63,6 +64,7 @@ class ConfigFile:
     dataset: DatasetName | None = None
     root: Path | None = None
     preset: PresetName | None = None
+    pool: int | None = None
     network: dict[str, object] | None = None
     training: dict[str, object] | None = None
 
@@ -105,6 +107,7 @@ def train_defaults(arguments: Sequence[str]) -> Train:
     return Train(
         dataset=dataset,
         preset=name,
+        pool=chosen.pool if file.pool is None else file.pool,
         root=None if file.root is None else Path(file.root),
         network=_overlaid(chosen.network, file.network, str(path)),
         training=_overlaid(chosen.training, file.training, str(path)),

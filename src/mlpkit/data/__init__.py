@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlpkit.data._augment import Augmentation, uniform_draws
+from mlpkit.data._avg_pool import avg_pool
 from mlpkit.data._batches import Batch, Batches
 from mlpkit.data._catalog import DataFile, DatasetName, EmnistSplit, SetInfo, info
 from mlpkit.data._compose import Compose
@@ -41,6 +42,7 @@ __all__ = [
     "Rectangles",
     "SetInfo",
     "Splits",
+    "avg_pool",
     "center_digit",
     "contact_sheet",
     "decode_idx",

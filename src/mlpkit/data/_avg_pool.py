@@ -1,0 +1,58 @@
+"""Pictures of fewer pixels, each the mean of a block."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from mlpkit._checks import integer, sentence
+from mlpkit.data._augment import image_planes
+from mlpkit.data._labeled import LabeledTensors
+
+# So many pixels at a time are float32: what is made on the way stays small beside the pictures.
+_PIXELS_AT_ONCE = 1 << 20
+
+
+def avg_pool(data: LabeledTensors, kernel_size: int) -> LabeledTensors:
+    r"""Return the examples with every block of pixels averaged to one.
+
+    .. math:: y_{ij} = \frac{1}{k^2} \sum_{a=0}^{k-1} \sum_{b=0}^{k-1} x_{ki+a,\; kj+b}
+
+    A network learns faster from fewer pixels: the first layer is smaller, and 14 x 14 pixels show a
+    digit as well as 28 x 28. :meth:`mlpkit.SoftmaxClassifier.unpooled` makes what was trained on
+    them a classifier of whole pictures.
+
+    Args:
+        data: The examples, whose inputs are pictures.
+        kernel_size: Height and width :math:`k` of a block, in pixels, at least 1; it divides both
+            sides of the pictures. 1 returns ``data``.
+
+    Shape:
+        Inputs (N, H, W) or (N, channels, H, W), uint8 or floating-point; the type is kept, uint8
+        is rounded. Then (N, H / k, W / k) or (N, channels, H / k, W / k).
+
+    Raises:
+        TypeError: If the inputs are of another type.
+        ValueError: If they are no pictures, or ``kernel_size`` does not divide their sides.
+
+    Example:
+        >>> from mlpkit.data import avg_pool, digits
+        >>> avg_pool(digits().test, 2)
+        LabeledTensors(360 examples of uint8 (4, 4), 10 classes, on cpu)
+    """
+    kernel = integer("kernel_size", kernel_size, minimum=1)
+    images = data.inputs
+    planes = image_planes(images)
+    height, width = planes.shape[-2:]
+    if height % kernel or width % kernel:
+        rule = f"a divisor of both sides of the pictures ({height} x {width})"
+        raise ValueError(sentence("kernel_size", rule, kernel))
+    if kernel == 1:
+        return data
+    pooled = planes.new_empty(*planes.shape[:-2], height // kernel, width // kernel)
+    at_once = max(1, _PIXELS_AT_ONCE // (planes.shape[1] * height * width))
+    for part, result in zip(planes.split(at_once), pooled.split(at_once), strict=True):
+        means = F.avg_pool2d(part.to(torch.promote_types(part.dtype, torch.float32)), kernel)
+        result.copy_(means if part.is_floating_point() else means.round_())
+    pooled = pooled.view(*images.shape[:-2], *pooled.shape[-2:])
+    return LabeledTensors(pooled, data.targets, data.classes, weights=data.weights)

@@ -1,0 +1,86 @@
+"""Pictures of fewer pixels, against NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mlpkit.data import LabeledTensors, avg_pool, digits
+
+
+def labeled(inputs: Tensor) -> LabeledTensors:
+    """Return inputs with a class and a weight for each."""
+    count = len(inputs)
+    return LabeledTensors(
+        inputs, torch.arange(count) % 2, ("even", "odd"), weights=torch.arange(count) + 1.0
+    )
+
+
+@pytest.mark.parametrize("kernel_size", [1, 2, 3, 6])
+@pytest.mark.parametrize("shape", [(7, 12, 18), (5, 3, 12, 18), (0, 12, 18)])
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64, torch.bfloat16])
+def test_each_pixel_is_the_mean_of_its_block(
+    shape: tuple[int, ...], kernel_size: int, dtype: torch.dtype
+) -> None:
+    """NumPy's mean over the axes of the blocks, in float64; a half is rounded to the even one."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randint(0, 256, shape, generator=generator).to(dtype)
+    pooled = avg_pool(labeled(inputs), kernel_size).inputs
+    rows, columns = shape[-2] // kernel_size, shape[-1] // kernel_size
+    blocks = inputs.double().numpy().reshape(*shape[:-2], rows, kernel_size, columns, kernel_size)
+    means = torch.from_numpy(blocks.mean(axis=(-3, -1)))
+    expected = torch.from_numpy(np.rint(means.numpy())) if dtype is torch.uint8 else means
+    assert pooled.dtype is dtype
+    assert pooled.shape == (*shape[:-2], rows, columns)
+    if dtype is torch.uint8:
+        assert torch.equal(pooled.double(), expected)
+    else:
+        torch.testing.assert_close(pooled, expected.to(dtype))
+
+
+def test_many_pictures_are_averaged_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts are as the whole: a shorter last one, one picture larger than a part."""
+    inputs = torch.randint(0, 256, (23, 4, 6), dtype=torch.uint8)
+    whole = avg_pool(labeled(inputs), 2).inputs
+    for pixels in (1, 24, 5 * 24):
+        monkeypatch.setattr("mlpkit.data._avg_pool._PIXELS_AT_ONCE", pixels)
+        assert torch.equal(avg_pool(labeled(inputs), 2).inputs, whole)
+
+
+def test_targets_classes_and_weights_stay() -> None:
+    """Only the inputs change, and a block of one pixel changes nothing."""
+    data = labeled(torch.rand(6, 4, 4))
+    pooled = avg_pool(data, 2)
+    assert torch.equal(pooled.targets, data.targets)
+    assert pooled.classes == data.classes
+    assert pooled.weights is not None
+    assert data.weights is not None
+    assert torch.equal(pooled.weights, data.weights)
+    assert avg_pool(data, 1) is data
+
+
+@pytest.mark.parametrize(
+    ("inputs", "kernel_size", "error", "message"),
+    [
+        (torch.rand(3, 8, 8), 3, ValueError, r"a divisor of both sides of the pictures \(8 x 8\)"),
+        (torch.rand(3, 8, 6), 4, ValueError, r"a divisor of both sides of the pictures \(8 x 6\)"),
+        (torch.rand(3, 8, 8), 0, ValueError, "kernel_size must be a positive integer, got 0"),
+        (torch.rand(3, 64), 2, ValueError, "images must be of shape"),
+        (torch.zeros(3, 8, 8, dtype=torch.int32), 2, TypeError, "images must be uint8 or float"),
+    ],
+)
+def test_bad_arguments(
+    inputs: Tensor, kernel_size: int, error: type[Exception], message: str
+) -> None:
+    """What has no blocks is refused in a sentence."""
+    with pytest.raises(error, match=message):
+        avg_pool(LabeledTensors(inputs, torch.zeros(3, dtype=torch.int64)), kernel_size)
+
+
+def test_a_digit_keeps_its_light() -> None:
+    """The mean brightness is that of the whole picture, to the rounding."""
+    data = digits().test
+    small, whole = avg_pool(data, 4).inputs.double(), data.inputs.double()
+    assert (small.mean(dim=(1, 2)) - whole.mean(dim=(1, 2))).abs().max() < 0.5
