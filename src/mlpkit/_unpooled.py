@@ -40,9 +40,9 @@ def unpooled_values(values: Tensor, shape: Sequence[int], kernel_size: int) -> T
     """Repeat values of averaged pixels, (..., features), for each pixel; a single number stays."""
     if values.ndim == 0:
         return values
-    pictures = values.unflatten(-1, tuple(shape))
-    rows = pictures.repeat_interleave(kernel_size, dim=-2)
-    return rows.repeat_interleave(kernel_size, dim=-1).flatten(-len(shape))
+    pictures = values.reshape(*values.shape[:-1], *shape)
+    rows = torch.repeat_interleave(pictures, kernel_size, dim=-2)
+    return torch.repeat_interleave(rows, kernel_size, dim=-1).flatten(-len(shape))
 
 
 def _first_linear(network: MLP) -> tuple[str, nn.Linear]:

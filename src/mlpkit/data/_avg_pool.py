@@ -51,7 +51,9 @@ def avg_pool(data: LabeledTensors, kernel_size: int) -> LabeledTensors:
         return data
     pooled = planes.new_empty(*planes.shape[:-2], height // kernel, width // kernel)
     at_once = max(1, _PIXELS_AT_ONCE // (planes.shape[1] * height * width))
-    for part, result in zip(planes.split(at_once), pooled.split(at_once), strict=True):
+    for part, result in zip(
+        torch.split(planes, at_once), torch.split(pooled, at_once), strict=True
+    ):
         means = F.avg_pool2d(part.to(torch.promote_types(part.dtype, torch.float32)), kernel)
         result.copy_(means if part.is_floating_point() else means.round_())
     pooled = pooled.view(*images.shape[:-2], *pooled.shape[-2:])

@@ -137,6 +137,16 @@ class Batches:
     def __repr__(self) -> str:
         return f"Batches({len(self)} of {self.batch_size} examples from {self.data!r})"
 
+    @property
+    def device(self) -> torch.device:
+        """Where the examples are."""
+        return self.data.device
+
+    @property
+    def is_augmented(self) -> bool:
+        """Whether the inputs of an example change from epoch to epoch."""
+        return self.augment is not None
+
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Return the batches of an epoch, or what is left of them from ``start`` on.
 
@@ -147,38 +157,74 @@ class Batches:
         Raises:
             ValueError: If ``epoch`` is negative or ``start`` lies beyond the last batch.
         """
+        number, first = self._checked(epoch, start)
+        return self._epoch(number, first)
+
+    def positions(self, epoch: int, *, start: int = 0) -> Iterator[Tensor]:
+        """Return the positions of the examples of each batch, int64; :meth:`gather` takes them.
+
+        Args:
+            epoch: Number of the epoch, counted from 0.
+            start: Number of the first batch to give, counted from 0.
+
+        Raises:
+            ValueError: If ``epoch`` is negative or ``start`` lies beyond the last batch.
+        """
+        number, first = self._checked(epoch, start)
+        order = self._order(number)
+        return (order[rows] for rows in self._rows(first))
+
+    def gather(self, indices: Tensor, *, epoch: int) -> Batch:
+        """Return the examples at these positions, augmented as in an epoch.
+
+        Args:
+            indices: Positions in the data, int64, shape (n,), on the device of the data.
+            epoch: Number of the epoch, counted from 0.
+        """
+        data, weights = self.data, self.data.weights
+        inputs = data.inputs.index_select(0, indices)
+        if self.augment is not None:
+            inputs = self.augment(inputs, seed=self.seed, epoch=epoch, indices=indices)
+        targets = data.targets.index_select(0, indices)
+        weights = None if weights is None else weights.index_select(0, indices)
+        return Batch(inputs, targets, weights, indices)
+
+    def _checked(self, epoch: int, start: int) -> tuple[int, int]:
         number = integer("epoch", epoch, minimum=0)
         first = integer("start", start, minimum=0)
         if first > len(self):
             rule = f"at most the number of batches ({len(self)})"
             raise ValueError(sentence("start", rule, start))
-        return self._epoch(number, first)
+        return number, first
 
     def _epoch(self, epoch: int, start: int) -> Iterator[Batch]:
         order = self._order(epoch)
+        for rows in self._rows(start):
+            indices = order[rows]
+            yield (
+                self.gather(indices, epoch=epoch)
+                if self.shuffle
+                else self._cut(rows, indices, epoch)
+            )
+
+    def _rows(self, start: int) -> Iterator[slice]:
+        """Give the part of the order that each batch takes on this rank."""
         for batch in range(start, len(self)):
             low = batch * self.batch_size
             size = min(self.batch_size, self.num_examples - low)
-            mine = slice(
+            yield slice(
                 low + size * self.rank // self.world_size,
                 low + size * (self.rank + 1) // self.world_size,
             )
-            yield self._gathered(order[mine], None if self.shuffle else mine, epoch)
 
-    def _gathered(self, indices: Tensor, rows: slice | None, epoch: int) -> Batch:
-        """Gather shuffled rows, one operation for a tensor, or take a slice without copying."""
-        data = self.data
-        weights = data.weights
-        if rows is None:
-            inputs = data.inputs.index_select(0, indices)
-            targets = data.targets.index_select(0, indices)
-            weights = None if weights is None else weights.index_select(0, indices)
-        else:
-            inputs, targets = data.inputs[rows], data.targets[rows]
-            weights = None if weights is None else weights[rows]
+    def _cut(self, rows: slice, indices: Tensor, epoch: int) -> Batch:
+        """Return examples that lie side by side, without copying them."""
+        data, weights = self.data, self.data.weights
+        inputs = data.inputs[rows]
         if self.augment is not None:
             inputs = self.augment(inputs, seed=self.seed, epoch=epoch, indices=indices)
-        return Batch(inputs, targets, weights, indices)
+        weights = None if weights is None else weights[rows]
+        return Batch(inputs, data.targets[rows], weights, indices)
 
     def _order(self, epoch: int) -> Tensor:
         count, device = len(self.data), self.data.device

@@ -121,6 +121,11 @@ class TrainerConfig:
             (with loss scaling; a step whose scaled gradient overflows is counted, not applied).
         device: ``"auto"`` takes an accelerator where there is one; else a name as torch knows it.
         seed: Where the order of the examples and the training's own random stream start.
+        cuda_graph: Record the step on a CUDA device once and replay it: gathering, augmentation,
+            passes, guard and update are then one launch. The learning rate is a float32 tensor
+            then, so that the last bits differ. A model, objective or augmentation of your own
+            must not wait for the device. Not for fp16, mixup, muon, a momentum schedule or
+            ``accumulate`` above 1.
         deterministic: Ask torch for deterministic algorithms during the training. On a CPU a
             training repeats bit for bit without it.
         validate_every: Number of epochs from one validation to the next; the last epoch has one.
@@ -163,6 +168,7 @@ class TrainerConfig:
     precision: Precision = "fp32"
     device: str = "auto"
     seed: int = 0
+    cuda_graph: bool = False
     deterministic: bool = False
     validate_every: int = 1
     monitor: Monitor = "val_loss"
@@ -196,9 +202,26 @@ class TrainerConfig:
         one_of("precision", self.precision, get_args(Precision))
         one_of("monitor", self.monitor, get_args(Monitor))
         boolean("deterministic", self.deterministic)
+        boolean("cuda_graph", self.cuda_graph)
+        if self.cuda_graph:
+            self._check_can_be_recorded()
         if self.progress is not None:
             boolean("progress", self.progress)
         find_device(self.device)
+
+    def _check_can_be_recorded(self) -> None:
+        """Refuse what decides on the host, in each step, what the device has to do."""
+        for name, value, recordable in (
+            ("precision", self.precision, self.precision != "fp16"),
+            ("mixup", self.mixup, self.mixup is None),
+            ("accumulate", self.accumulate, self.accumulate == 1),
+            ("momentum_schedule", self.momentum_schedule, self.momentum_schedule is None),
+            ("optimizer.name", self.optimizer.name, self.optimizer.name != "muon"),
+            ("optimizer.fused", self.optimizer.fused, self.optimizer.fused),
+        ):
+            if not recordable:
+                cure = "or set cuda_graph=False"
+                raise ValueError(sentence(name, "one that a CUDA graph can hold", value, cure))
 
     def to_json(self) -> str:
         """Return the configuration as JSON."""

@@ -163,8 +163,10 @@ class Engine:
         """Give back the memory of the passes."""
         self._passes = None
 
-    def step(self, step: int, window: Sequence[BatchLike]) -> StepResult:
+    def step(self, step: int | Tensor, window: Sequence[BatchLike]) -> StepResult:
         """Make step number ``step`` on the batches of a window.
+
+        The number is only told where the step is bad; a step that is recorded has it in a tensor.
 
         Raises:
             BadStep: If loss or gradient is not finite, before any parameter changed.
@@ -186,7 +188,7 @@ class Engine:
             self._max_normed.apply_max_norm_()
         return StepResult(loss, total, grad_norm)
 
-    def _update(self, step: int, loss: Tensor) -> Tensor:
+    def _update(self, step: int | Tensor, loss: Tensor) -> Tensor:
         """Check, clip and apply the gradients, and return their norm."""
         if self.scaler is not None:
             self.scaler.unscale_(self._optimizer)
@@ -200,7 +202,7 @@ class Engine:
         if self.scaler is None:
             self._optimizer.step()
         else:
-            self._scaled_step(step, self.scaler, loss, grad_norm)
+            self._scaled_step(int(step), self.scaler, loss, grad_norm)
         for parameter in self._parameters:
             parameter.grad = None
         return grad_norm

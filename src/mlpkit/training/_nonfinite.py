@@ -52,19 +52,25 @@ class FiniteGuard:
         """1.0 once a step was bad, else 0.0, on the device."""
         return self._record.found
 
-    def look(self, step: int, loss: Tensor, grad_norm: Tensor) -> None:
+    def look(self, step: int | Tensor, loss: Tensor, grad_norm: Tensor) -> None:
         """Note or raise if ``loss`` or ``grad_norm`` is NaN or infinite.
+
+        Args:
+            step: Number of the step; a deferred guard takes a tensor too.
+            loss: Loss of the step.
+            grad_norm: Norm of its gradient.
 
         Raises:
             BadStep: If one is, and the guard is not deferred.
         """
         if not self.deferred:
             if not (math.isfinite(loss.item()) and math.isfinite(grad_norm.item())):
-                raise BadStep(step, loss.item(), grad_norm.item())
+                raise BadStep(int(step), loss.item(), grad_norm.item())
             return
         found, first = self._record
         bad = ~(torch.isfinite(loss) & torch.isfinite(grad_norm))
-        this = torch.stack([torch.full_like(first[0], step), loss.double(), grad_norm.double()])
+        number = step if isinstance(step, Tensor) else torch.full_like(first[0], step)
+        this = torch.stack([number.double(), loss.double(), grad_norm.double()])
         torch.where(bad & (found == 0), this, first, out=first)
         torch.maximum(found, bad.to(found.dtype), out=found)
 

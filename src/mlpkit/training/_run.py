@@ -40,7 +40,15 @@ from mlpkit.training._nonfinite import BadStep, FiniteGuard
 from mlpkit.training._objectives import Objective, Task, task_of
 from mlpkit.training._optimizers import set_lr, set_momentum
 from mlpkit.training._randomness import RandomStream
-from mlpkit.training._sources import BatchLike, BatchSource, on_device
+from mlpkit.training._sources import (
+    BatchLike,
+    BatchSource,
+    GatheringSource,
+    PendingBatch,
+    on_device,
+    windows,
+)
+from mlpkit.training._step_graph import CudaRecorder, StepGraph, keep_lr_on_device
 
 __all__ = ["Run", "StopReason", "TrainState"]
 
@@ -124,6 +132,11 @@ class Run:
             precision=config.precision,
             device=device,
         )
+        self._graph: StepGraph | None = None
+        if config.cuda_graph:
+            keep_lr_on_device(optimizer, device)
+            recorder = CudaRecorder(device)
+            self._graph = StepGraph(lambda step, batch: self.engine.step(step, [batch]), recorder)
         self.average = None if config.averaging is None else WeightAverage(model, config.averaging)
         self.own_weights: dict[str, Tensor] | None = None  # once the model has others
         self.total_steps = -(-len(train) // config.accumulate) * config.epochs
@@ -139,6 +152,23 @@ class Run:
         if self.config.momentum_schedule is not None:
             set_momentum(self.optimizer, self.config.momentum_schedule.momentum(step, total))
 
+    def windows(self) -> Iterator[Sequence[BatchLike]]:
+        """Give the batches of each step that is left of the epoch."""
+        epoch, start = self.state.epoch, self.state.batch
+        train = self.train
+        if self._graph is not None and isinstance(train, GatheringSource):
+            here = next(self.model.parameters()).device
+            if train.device == here:
+                positions = train.positions(epoch, start=start)
+                return ([PendingBatch(train, indices, epoch)] for indices in positions)
+        return windows(train.epoch(epoch, start=start), self.config.accumulate, self.device)
+
+    def step(self, window: Sequence[BatchLike]) -> StepResult:
+        """Make one step of the optimiser."""
+        if self._graph is None:
+            return self.engine.step(self.state.step, window)
+        return self._graph.step(self.state.step, window[0])
+
     @property
     def lr(self) -> float:
         """The learning rate of the latest step, of the first group."""
@@ -148,7 +178,7 @@ class Run:
         """Note that a step was made."""
         self.state.batch += len(window)
         self.state.step += 1
-        self.state.examples += sum(batch.targets.shape[0] for batch in window)
+        self.state.examples += sum(batch.indices.shape[0] for batch in window)
         self.meter.add(result.loss, result.weight, result.grad_norm)
         if self.average is not None:
             self.average.update(self.model, self.state.step - 1)
@@ -363,6 +393,8 @@ class Run:
         self.history = History.from_plain(cast("list[dict[str, object]]", content["history"]))
         self.model.load_state_dict(cast("dict[str, Tensor]", content["model"]))
         self.optimizer.load_state_dict(cast("dict[str, object]", content["optimizer"]))
+        if self._graph is not None:
+            keep_lr_on_device(self.optimizer, self.device)
         if self.engine.scaler is not None:
             self.engine.scaler.load_state_dict(cast("dict[str, object]", content["scaler"]))
         if self.average is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 from collections.abc import Iterator, Sized
@@ -17,7 +18,10 @@ __all__ = [
     "BatchLike",
     "BatchSource",
     "Examples",
+    "GatheringSource",
+    "LoadedBatch",
     "LoaderBatches",
+    "PendingBatch",
     "TrainingData",
     "as_batches",
     "on_device",
@@ -77,6 +81,30 @@ class BatchSource(Protocol):
 
 
 @runtime_checkable
+class GatheringSource(BatchSource, Protocol):
+    """Batches that say which examples they take before they take them.
+
+    Attributes:
+        device: Where the examples are.
+        is_augmented: Whether what is gathered depends on the epoch.
+    """
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def is_augmented(self) -> bool: ...
+
+    def positions(self, epoch: int, *, start: int = 0) -> Iterator[Tensor]:
+        """Give the positions of the examples of each batch of one epoch, from ``start`` on."""
+        ...
+
+    def gather(self, indices: Tensor, *, epoch: int) -> BatchLike:
+        """Return the examples at these positions as a batch of an epoch."""
+        ...
+
+
+@runtime_checkable
 class Examples(Protocol):
     """Examples with targets that can put themselves into batches."""
 
@@ -101,6 +129,40 @@ class LoadedBatch(NamedTuple):
     targets: Tensor
     weights: Tensor | None
     indices: Tensor
+
+
+class PendingBatch:
+    """A batch that is gathered when its inputs, targets or weights are first asked for.
+
+    Args:
+        source: Gathers it.
+        indices: Positions of its examples.
+        epoch: The epoch that it belongs to.
+    """
+
+    def __init__(self, source: GatheringSource, indices: Tensor, epoch: int) -> None:
+        self.source = source
+        self.indices = indices
+        self.epoch = epoch
+
+    @functools.cached_property
+    def _gathered(self) -> BatchLike:
+        return self.source.gather(self.indices, epoch=self.epoch)
+
+    @property
+    def inputs(self) -> Tensor:
+        """What the model is called with."""
+        return self._gathered.inputs
+
+    @property
+    def targets(self) -> Tensor:
+        """What the output is compared with."""
+        return self._gathered.targets
+
+    @property
+    def weights(self) -> Tensor | None:
+        """One weight for each example, or None."""
+        return self._gathered.weights
 
 
 class LoaderBatches:

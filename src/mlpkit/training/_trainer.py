@@ -34,7 +34,7 @@ from mlpkit.training._optimizers import build_optimizer, remember_lr
 from mlpkit.training._progress import ProgressBar
 from mlpkit.training._run import Run, StopReason, TrainState
 from mlpkit.training._signals import StopSignals
-from mlpkit.training._sources import BatchSource, TrainingData, as_batches, windows
+from mlpkit.training._sources import BatchSource, TrainingData, as_batches
 
 __all__ = ["FitResult", "OptimizerFactory", "Trainer"]
 
@@ -126,6 +126,8 @@ class Trainer:
             if not isinstance(callback, Callback):
                 raise TypeError(sentence("callbacks", "instances of Callback", callback))
         self.device = usable_device(self.config.device)
+        if self.config.cuda_graph:
+            _check_can_be_recorded(self.device, optimizer)
         self.model = model.to(self.device)
         self.objective = _objective(self.config, objective)
         self.state = TrainState()
@@ -199,10 +201,9 @@ class Trainer:
         while state.epoch < config.epochs and not run.is_out_of_patience:
             self.model.train()
             run.engine.begin_epoch()
-            batches = run.train.epoch(state.epoch, start=state.batch)
-            for window in windows(batches, config.accumulate, self.device):
+            for window in run.windows():
                 run.set_rates()
-                result = run.engine.step(state.step, window)
+                result = run.step(window)
                 run.advance(window, result)
 
                 bar.move_to(state.step)
@@ -511,6 +512,16 @@ class Trainer:
             last=None if checkpoints is None else checkpoints.last,
             best=self._best(run),
         )
+
+
+def _check_can_be_recorded(device: torch.device, optimizer: OptimizerFactory | None) -> None:
+    if device.type != "cuda":
+        rule = "a CUDA device for cuda_graph"
+        raise ValueError(sentence("device", rule, str(device), "set cuda_graph=False"))
+    if optimizer is not None:
+        rule = "None for cuda_graph"
+        cure = "name one in config.optimizer, whose learning rate can be kept on the device"
+        raise ValueError(sentence("optimizer", rule, optimizer, cure))
 
 
 def _objective(config: TrainerConfig, given: Objective | None) -> Objective:

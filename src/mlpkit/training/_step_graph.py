@@ -1,0 +1,163 @@
+"""An optimiser step that is recorded once, and replayed for every batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol, TypeAlias
+
+import torch
+from torch import Tensor
+
+from mlpkit.training._engine import StepResult
+from mlpkit.training._sources import BatchLike, LoadedBatch, PendingBatch
+
+__all__ = ["CudaRecorder", "MakeStep", "Recorder", "StepGraph", "keep_lr_on_device"]
+
+MakeStep: TypeAlias = Callable[[int | Tensor, BatchLike], StepResult]
+
+# cuBLAS, the allocator and the optimiser set themselves up in the first steps, which cannot be
+# recorded: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs asks for some.
+_STEPS_BEFORE = 3
+
+
+class Recorder(Protocol):
+    """Turns work on fixed tensors into a function that repeats it."""
+
+    def prepare(self, work: Callable[[], StepResult]) -> StepResult:
+        """Do the work as it will be recorded, so that everything is set up."""
+        ...
+
+    def record(self, work: Callable[[], StepResult]) -> tuple[StepResult, Callable[[], None]]:
+        """Return the tensors that the work leaves its result in, and what repeats the work.
+
+        Nothing is computed before the first repetition.
+        """
+        ...
+
+
+class CudaRecorder:
+    """Records CUDA graphs: a step is then one launch, however many kernels it has."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch types it so
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def prepare(self, work: Callable[[], StepResult]) -> StepResult:
+        """Do the work on the stream that records, where autograd then has its nodes."""
+        self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
+        with torch.cuda.stream(self._stream):
+            result = work()
+        torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
+        return result
+
+    def record(self, work: Callable[[], StepResult]) -> tuple[StepResult, Callable[[], None]]:
+        """Return the tensors of the result, and the replay of the graph."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+            result = work()
+        return result, graph.replay
+
+
+class _Kind(NamedTuple):
+    """What one recording holds for."""
+
+    size: int
+    epoch: int | None
+
+
+class _Recording(NamedTuple):
+    kind: _Kind
+    step: Tensor
+    batch: BatchLike
+    result: StepResult
+    replay: Callable[[], None]
+
+
+class StepGraph:
+    """Makes optimiser steps, each by replaying the record of one.
+
+    The record reads the batch, the number of the step and the learning rate from tensors that are
+    filled before each replay. A batch that knows how it is gathered, and augmented, is so within
+    the record; where the augmentation draws anew in each epoch, each epoch is recorded anew. The
+    first steps, and batches smaller than the largest, a last short one, are computed as usual.
+
+    Args:
+        make_step: Computes a step, and nothing that waits for the device. The learning rates of
+            its optimiser are tensors; see :func:`keep_lr_on_device`.
+        recorder: What records.
+    """
+
+    def __init__(self, make_step: MakeStep, recorder: Recorder) -> None:
+        self._make_step = make_step
+        self._recorder = recorder
+        self._largest = 0
+        self._prepared = 0
+        self._recording: _Recording | None = None
+
+    def step(self, step: int, batch: BatchLike) -> StepResult:
+        """Make step number ``step`` on a batch."""
+        kind = _kind(batch)
+        if kind.size > self._largest:
+            self._largest, self._prepared, self._recording = kind.size, 0, None
+        if kind.size < self._largest or self._prepared < _STEPS_BEFORE:
+            self._prepared += kind.size == self._largest
+            return self._recorder.prepare(lambda: self._make_step(step, batch))
+        recording = self._recording
+        if recording is None or recording.kind != kind:
+            self._recording = recording = self._record(kind, step, batch)
+        recording.step.fill_(step)
+        _fill(recording.batch, batch)
+        recording.replay()
+        loss, weight, grad_norm = recording.result
+        own_weight = weight.clone() if isinstance(weight, Tensor) else weight
+        return StepResult(
+            loss.clone(), own_weight, grad_norm.clone()
+        )  # the next replay writes there
+
+    def _record(self, kind: _Kind, step: int, batch: BatchLike) -> _Recording:
+        # Float64 holds every number of a step exactly, and is what the guard writes it down in.
+        number = torch.full((), float(step), dtype=torch.float64, device=batch.indices.device)
+        fixed = _fixed(batch)
+        result, replay = self._recorder.record(lambda: self._make_step(number, _anew(fixed)))
+        return _Recording(kind, number, fixed, result, replay)
+
+
+def keep_lr_on_device(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Keep every learning rate in a tensor, which a record reads at each replay."""
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(float(group["lr"]), device=device)
+        if "capturable" in group:
+            group["capturable"] = True
+
+
+def _kind(batch: BatchLike) -> _Kind:
+    size = len(batch.indices)
+    if isinstance(batch, PendingBatch) and batch.source.is_augmented:
+        return _Kind(size, batch.epoch)
+    return _Kind(size, None)
+
+
+def _fixed(batch: BatchLike) -> BatchLike:
+    """Return a batch whose tensors stay where they are."""
+    if isinstance(batch, PendingBatch):
+        return PendingBatch(batch.source, batch.indices.clone(), batch.epoch)
+    weights = None if batch.weights is None else batch.weights.clone()
+    return LoadedBatch(batch.inputs.clone(), batch.targets.clone(), weights, batch.indices.clone())
+
+
+def _anew(batch: BatchLike) -> BatchLike:
+    """Return the batch as one that has not been gathered yet."""
+    if isinstance(batch, PendingBatch):
+        return PendingBatch(batch.source, batch.indices, batch.epoch)
+    return batch
+
+
+def _fill(fixed: BatchLike, batch: BatchLike) -> None:
+    """Put a batch where the record reads it."""
+    fixed.indices.copy_(batch.indices)
+    if isinstance(batch, PendingBatch):
+        return
+    fixed.inputs.copy_(batch.inputs)
+    fixed.targets.copy_(batch.targets)
+    if fixed.weights is not None and batch.weights is not None:
+        fixed.weights.copy_(batch.weights)
