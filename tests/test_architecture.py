@@ -122,6 +122,24 @@ def test_the_package_alone_loads_neither_torch_nor_numpy() -> None:
     assert not loaded & {"torch", "numpy", "mlpkit.nn", "mlpkit.training", "mlpkit.data"}
 
 
+TRAINING = """
+import torch
+from mlpkit import SoftmaxClassifier
+from mlpkit.data import digits
+from mlpkit.training import Trainer, TrainerConfig
+train, val, test = digits()
+model = SoftmaxClassifier.for_data(train, (8,))
+Trainer(model, TrainerConfig(epochs=1, label_smoothing=0.1, progress=False)).fit(train, val)
+model.predict_proba(test.inputs)
+"""
+
+
+def test_a_training_is_as_light_as_importing_torch() -> None:
+    """torch's symbolic shapes and its compiler take longer to import than such a training."""
+    loaded = modules_after(TRAINING) - modules_after("import torch, numpy")
+    assert not [name for name in loaded if name.startswith(("sympy", "torch._dynamo"))]
+
+
 SIDE_EFFECTS = """
 import logging, random, warnings
 import numpy, torch

@@ -26,7 +26,7 @@ def assert_as_autograd(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("smoothing", [0.0, 0.05, 0.1, 1.0])
 def test_classes(dtype: torch.dtype, smoothing: float) -> None:
     torch.manual_seed(0)
     outputs, targets = (10 * torch.randn(37, 10)).to(dtype), torch.randint(0, 10, (37,))
@@ -37,7 +37,9 @@ def test_classes(dtype: torch.dtype, smoothing: float) -> None:
 def test_equal_weights_that_are_one_number_expanded() -> None:
     torch.manual_seed(0)
     each = (torch.ones(()) / 37).expand(37)
-    assert_as_autograd(CrossEntropy(), torch.randn(37, 10), torch.randint(0, 10, (37,)), each)
+    outputs, targets = torch.randn(37, 10), torch.randint(0, 10, (37,))
+    assert_as_autograd(CrossEntropy(), outputs, targets, each)
+    assert_as_autograd(CrossEntropy(label_smoothing=0.1), outputs, targets, each)
 
 
 def test_distributions_and_regression() -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit._checks import sentence
+from mlpkit.nn._build import unset_linear
 from mlpkit.nn._maxout import Maxout
 from mlpkit.nn._mlp import MLP
 
@@ -80,8 +81,7 @@ def merge_affine(model: MLP) -> nn.Linear:
         merged = _Affine(own.weight @ merged.weight, own.weight @ merged.bias + own.bias)
     like = next(model.parameters(), torch.empty(0))
     outputs = merged.weight.shape[0]
-    linear = nn.Linear(features, outputs, device="meta", dtype=like.dtype)
-    linear = linear.to_empty(device=like.device)
+    linear = unset_linear(features, outputs, bias=True, device=like.device, dtype=like.dtype)
     linear.weight.copy_(merged.weight)
     linear.bias.copy_(merged.bias)
     return linear

@@ -46,10 +46,27 @@ class Making(NamedTuple):
         )
 
     def linear(self, in_features: int, out_features: int, *, bias: bool) -> nn.Linear:
-        """Return a linear layer with unset weights: no number is drawn that is not used."""
-        empty = nn.Linear(in_features, out_features, bias=bias, device="meta", dtype=self.dtype)
-        device = torch.get_default_device() if self.device is None else self.device
-        return empty.to_empty(device=device)
+        """Return a linear layer with unset weights."""
+        return unset_linear(
+            in_features, out_features, bias=bias, device=self.device, dtype=self.dtype
+        )
+
+
+def unset_linear(
+    in_features: int,
+    out_features: int,
+    *,
+    bias: bool,
+    device: torch.device | str | None,
+    dtype: torch.dtype | None,
+) -> nn.Linear:
+    """Return a linear layer with unset weights: no number is drawn that is not used."""
+    linear = nn.Linear(in_features, out_features, bias=bias, device="meta", dtype=dtype)
+    # torch's to_empty imports its symbolic shapes, which takes longer than a short training.
+    for name, parameter in list(linear.named_parameters()):
+        memory = torch.empty(parameter.shape, device=device, dtype=parameter.dtype)
+        setattr(linear, name, nn.Parameter(memory))
+    return linear
 
 
 def build_layers(

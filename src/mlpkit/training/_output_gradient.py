@@ -10,6 +10,7 @@ from mlpkit.training._objectives import (
     CrossEntropy,
     OutputObjective,
     check_class_targets,
+    widened,
 )
 
 __all__ = ["loss_and_gradient"]
@@ -41,13 +42,7 @@ def loss_and_gradient(
         - losses, the first result: ``(N,)``, not weighted.
         - gradient, the second: as ``outputs``.
     """
-    is_plain = (
-        type(objective) is CrossEntropy
-        and objective.label_smoothing == 0.0
-        and outputs.dtype == torch.float32
-        and not targets.is_floating_point()
-    )
-    if is_plain:
+    if type(objective) is CrossEntropy and not targets.is_floating_point():
         return _of_a_class(objective, outputs, targets, weights)
     with torch.enable_grad():
         leaf = outputs.detach().requires_grad_()
@@ -57,18 +52,27 @@ def loss_and_gradient(
 
 
 def _of_a_class(
-    objective: OutputObjective, outputs: Tensor, targets: Tensor, weights: Tensor
+    objective: CrossEntropy, outputs: Tensor, targets: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Return cross-entropy and gradient where every target is a class."""
     check_class_targets(outputs, targets)
     aten = torch.ops.aten
-    scores = torch.log_softmax(outputs, 1)
+    logits = widened(outputs)
+    scores = torch.log_softmax(logits, 1)
     try:
         losses, total = aten.nll_loss_forward(scores, targets, None, _NO_REDUCTION, NEVER_IGNORED)
     except IndexError:
         objective.loss(outputs, targets)  # says which target it is
         raise
+    # As torch has it: (1 - e) of the loss of the class, and e / C of that of every class.
+    smoothing = objective.label_smoothing
+    of_class = weights if smoothing == 0.0 else weights * (1.0 - smoothing)
     gradient = aten.nll_loss_backward(
-        weights, scores, targets, None, _NO_REDUCTION, NEVER_IGNORED, total
+        of_class, scores, targets, None, _NO_REDUCTION, NEVER_IGNORED, total
     )
-    return losses, aten._log_softmax_backward_data(gradient, scores, 1, outputs.dtype)
+    if smoothing > 0.0:
+        each = smoothing / logits.shape[1]
+        losses = losses * (1.0 - smoothing) - scores.sum(1) * each
+        gradient -= (weights * each)[:, None]
+    gradient = aten._log_softmax_backward_data(gradient, scores, 1, logits.dtype)
+    return losses, gradient.to(outputs.dtype)
