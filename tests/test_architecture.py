@@ -135,7 +135,7 @@ model.predict_proba(test.inputs)
 
 
 def test_a_training_is_as_light_as_importing_torch() -> None:
-    """torch's symbolic shapes and its compiler take longer to import than such a training."""
+    """The symbolic shapes and the compiler of torch take longer to import than such a training."""
     loaded = modules_after(TRAINING) - modules_after("import torch, numpy")
     assert not [name for name in loaded if name.startswith(("sympy", "torch._dynamo"))]
 

@@ -438,12 +438,17 @@ def _class_names(train: LabeledTensors) -> tuple[str, ...]:
 
 
 def _mean_and_std(inputs: Tensor) -> tuple[float, float]:
-    """Return mean and standard deviation of all values, summed in float64 chunk by chunk."""
+    """Return mean and standard deviation of all values, summed in float64."""
     total = squares = 0.0
-    for chunk in torch.split(inputs, 8192):
-        values = chunk.double()
-        total += float(values.sum())
-        squares += float(values.square().sum())
+    if inputs.dtype == torch.uint8:  # each of the 256 values so many times
+        counts = torch.bincount(inputs.flatten(), minlength=256).double()
+        values = torch.arange(256, dtype=torch.float64, device=inputs.device)
+        total, squares = float(counts @ values), float(counts @ values.square())
+    else:
+        for chunk in torch.split(inputs, 8192):
+            values = chunk.double()
+            total += float(values.sum())
+            squares += float(values.square().sum())
     mean = total / inputs.numel()
     std = math.sqrt(max(squares / inputs.numel() - mean * mean, 0.0))
     return mean, std if std > 0 else 1.0

@@ -259,17 +259,16 @@ def _bypassed(network: MLP) -> list[nn.Module]:
     return modules
 
 
-def _makeup(modules: Sequence[nn.Module]) -> list[tuple[object, ...]]:
+def _makeup(modules: Sequence[nn.Module]) -> list[object]:
     """Return what the passes were built on: the type, parts and options of each module."""
-    return [
-        (
-            type(module),
-            *map(id, vars(module)["_modules"].values()),
-            *map(id, vars(module)["_parameters"].values()),
-            *(vars(module).get(option) for option in ("p", "skip", "inplace", "forward")),
-        )
-        for module in modules
-    ]
+    made_of: list[object] = []
+    for module in modules:  # asked in every step, so without a call that is not needed
+        own = module.__dict__
+        get = own.get
+        made_of += (module.__class__, get("p"), get("skip"), get("inplace"), get("forward"))
+        made_of += map(id, own["_modules"].values())
+        made_of += map(id, own["_parameters"].values())
+    return made_of
 
 
 def _hooks(module: nn.Module) -> list[Mapping[int, object]]:
