@@ -184,17 +184,17 @@ class SoftmaxClassifier(nn.Module):
         Raises:
             ValueError: If the shape is none of those that the class describes.
         """
-        shape = tuple(x.shape)
-        if shape == self.input_shape:
+        shape, one = x.shape, self.input_shape
+        if shape == one:
             x = x.reshape(-1)
-        elif shape[1:] in (self.input_shape, (1, *self.input_shape)):
+        elif shape[1:] == one or shape[1:] == (1, *one):
             x = x.flatten(1)
         elif shape[1:] != (self.network.in_features,):
-            expected = ", ".join(["N", *(str(size) for size in self.input_shape)])
-            raise ValueError(
-                _checks.sentence("x", f"of shape ({expected}) in its raw units", shape)
-            )
-        return (x.to(self.mean.dtype) - self.mean) / self.std
+            expected = ", ".join(["N", *(str(size) for size in one)])
+            rule = f"of shape ({expected}) in its raw units"
+            raise ValueError(_checks.sentence("x", rule, tuple(shape)))
+        mean = self.mean
+        return (x.to(mean.dtype) - mean) / self.std
 
     def predict_proba(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
         """Return the probability of each class, summing to one, in float32.

@@ -32,6 +32,7 @@ from mlpkit.nn._config import (
     widths,
 )
 from mlpkit.nn._hidden import HiddenLayers
+from mlpkit.nn._inference import apply_head, apply_layers, is_inference
 from mlpkit.nn._reset import refuse_sharing, reset_linears, reset_module
 from mlpkit.nn._summary import Summary, summarise
 
@@ -280,6 +281,8 @@ class MLP(nn.Module):
             ValueError: If its last axis does not have ``in_features`` features.
         """
         h = self.checked_input(x)
+        if is_inference(self):
+            return apply_layers(self.layers, h)
         for layer in self.layers:
             h = layer(h)
         return h
@@ -289,7 +292,11 @@ class MLP(nn.Module):
         h = self.features(x)
         if self.head is None:
             return h
-        y: Tensor = self.head(self.head_dropout(h))
+        y: Tensor = (
+            apply_head(self.head_dropout, self.head, h)
+            if is_inference(self)
+            else self.head(self.head_dropout(h))
+        )
         return y if self.output_activation is None else self.output_activation(y)
 
     def summary(self) -> Summary:
