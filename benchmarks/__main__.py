@@ -5,7 +5,10 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-BENCHMARKS = ("imports", "epoch", "target", "launch", "memory", "growth", "inference", "many")
+BENCHMARKS = (
+    *("imports", "epoch", "precision", "target", "launch"),
+    *("memory", "growth", "inference", "many"),
+)
 
 
 def main() -> int:
