@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 
 from mlpkit import SoftmaxClassifier
+from mlpkit.data import LabeledTensors, avg_pool
 from mlpkit.nn import MLP, ActivationName, NormName
 
 
@@ -92,5 +95,30 @@ def test_what_cannot_be_unpooled_is_named() -> None:
         classifier().unpooled(0)
     model = classifier()
     nn.utils.parametrizations.weight_norm(model.network.layers[0].linear)
-    with pytest.raises(ValueError, match=r"the first layer must be a plain torch\.nn\.Linear"):
+    with pytest.raises(ValueError, match="network must be one of plain parameters"):
         model.unpooled(2)
+    pruned = classifier()
+    prune.l1_unstructured(pruned.network.layers[1].linear, "weight", amount=0.5)  # type: ignore[no-untyped-call]  # torch types it so
+    with pytest.raises(ValueError, match="network must be one of plain parameters"):
+        pruned.unpooled(2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("bias", [True, False])
+def test_bytes_and_options(dtype: torch.dtype, *, bias: bool) -> None:
+    """What avg_pool makes of bytes is what the whole network sees in them; options stay."""
+    images = torch.randint(0, 256, (50, 6, 8), dtype=torch.uint8)
+    data = LabeledTensors(images, torch.arange(50) % 3, ("a", "b", "c"))
+    pooled = avg_pool(data, 2)
+    network = MLP(
+        12, (7,), 3, bias=bias, max_norm=1.0, input_dropout=0.3, dropout=0.2, dtype=dtype,
+        generator=torch.Generator().manual_seed(2),
+    )  # fmt: skip
+    model = SoftmaxClassifier.with_network(network, pooled).eval()
+    whole = model.unpooled(2)
+    assert whole.max_norm == 1.0
+    assert whole.network.config == dataclasses.replace(network.config, in_features=48)
+    tolerance = 1e-5 if dtype == torch.float32 else 0.05
+    torch.testing.assert_close(
+        whole.predict_proba(images), model.predict_proba(pooled.inputs), rtol=0, atol=tolerance
+    )

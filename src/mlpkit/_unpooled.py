@@ -24,7 +24,7 @@ def unpooled_network(network: MLP, shape: Sequence[int], kernel_size: int) -> ML
         kernel_size: Height and width of the block that a pixel is the mean of.
 
     Raises:
-        ValueError: If the weights of the first layer are parametrised.
+        ValueError: If weights are parametrised or pruned.
     """
     name, first = _first_linear(network)
     weight = unpooled_values(first.weight, shape, kernel_size) / kernel_size**2
@@ -32,7 +32,11 @@ def unpooled_network(network: MLP, shape: Sequence[int], kernel_size: int) -> ML
     whole = MLP.from_config(
         config, device=weight.device, dtype=weight.dtype, generator=torch.Generator(weight.device)
     )
-    whole.load_state_dict({**network.state_dict(), f"{name}.weight": weight})
+    state = network.state_dict()
+    for own in whole.state_dict().keys() ^ state.keys():
+        cure = "remove parametrizations and pruning first"
+        raise ValueError(sentence("network", "one of plain parameters", own, cure))
+    whole.load_state_dict({**state, f"{name}.weight": weight})
     return whole.train(network.training)
 
 
@@ -48,11 +52,6 @@ def unpooled_values(values: Tensor, shape: Sequence[int], kernel_size: int) -> T
 def _first_linear(network: MLP) -> tuple[str, nn.Linear]:
     """Return what the input enters, and its name in the state dict."""
     if len(network.layers):
-        name, first = "layers.0.linear", network.layers[0].linear  # the first has no skip
-    else:
-        assert network.head is not None, "a classifier has outputs"
-        name, first = "head", network.head
-    if type(first) is not nn.Linear:
-        cure = "remove its parametrization first"
-        raise ValueError(sentence("the first layer", "a plain torch.nn.Linear", first, cure))
-    return name, first
+        return "layers.0.linear", network.layers[0].linear  # the first has no skip
+    assert network.head is not None, "a classifier has outputs"
+    return "head", network.head

@@ -290,15 +290,15 @@ class SoftmaxClassifier(nn.Module):
 
         The mean is linear, so it goes into the weights of the first layer: the result is an
         ordinary classifier, with :math:`k^2` times as many inputs. It shares nothing with this one,
-        and in training mode it differs where the network has ``input_dropout``.
+        has no hooks and learns with all parameters; in training mode it differs where the network
+        has ``input_dropout``.
 
         Args:
             kernel_size: Height and width :math:`k` of a block, in pixels, as it was given to
                 :func:`mlpkit.data.avg_pool`.
 
         Raises:
-            ValueError: If the classifier takes no pictures, or the weights of its first layer are
-                parametrised.
+            ValueError: If the classifier takes no pictures, or weights are parametrised or pruned.
             ConfigError: If the network has an activation that only exists as code.
 
         Example:
@@ -439,6 +439,8 @@ def _class_names(train: LabeledTensors) -> tuple[str, ...]:
 
 def _mean_and_std(inputs: Tensor) -> tuple[float, float]:
     """Return mean and standard deviation of all values, summed in float64."""
+    if not inputs.numel():
+        raise ValueError(_checks.sentence("train", "one example or more", tuple(inputs.shape)))
     total = squares = 0.0
     if inputs.dtype == torch.uint8:  # each of the 256 values so many times
         counts = torch.bincount(inputs.flatten(), minlength=256).double()

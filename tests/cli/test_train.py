@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mlpkit import SoftmaxClassifier
+from mlpkit.cli._train_defaults import train_defaults
 from mlpkit.data import digits
 from mlpkit.nn import ActivationConfig
 
@@ -116,7 +117,7 @@ def test_a_network_trained_on_averages_takes_whole_pictures(
     words = ("train", "--epochs", "20", "--hidden-features", "32", "--pool", "2")
     assert run_here(*words) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert "network: 16 -> 32 -> 10, 874 parameters" in lines
+    assert "network: 16 -> 32 -> 10, 874 parameters, on means of 2 x 2 pixels" in lines
     (folder,) = (tmp_path / "runs").iterdir()
     model = SoftmaxClassifier.load(folder / "model")
     assert model.input_shape == (8, 8)
@@ -134,5 +135,25 @@ def test_blocks_that_do_not_fit_leave_nothing_behind(
 ) -> None:
     """A block that does not divide the pictures is refused before a folder is made."""
     assert run_here("train", "--pool", "3") == 1
-    assert "pool: kernel_size must be a divisor of both sides" in capsys.readouterr().err
+    message = "pool must be a divisor of both sides of the pictures (8 x 8), got 3"
+    assert message in capsys.readouterr().err
+    assert run_here("train", "--pool", "0") != 0
+    assert "pool must be a positive integer, got 0" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_training_on_averages_is_resumed(run_here: Callable[..., int], tmp_path: Path) -> None:
+    """The options of the run say that it saw averages; without a word, as before, it did not."""
+    words = ("train", "--epochs", "2", "--hidden-features", "8", "--pool", "2")
+    assert run_here(*words) == 0
+    (whole,) = (tmp_path / "runs").iterdir()
+    folder = tmp_path / "killed"
+    (folder / "checkpoints").mkdir(parents=True)
+    config = (whole / "config.toml").read_text()
+    (folder / "config.toml").write_text(config)
+    assert run_here("train", "--resume", str(folder)) == 0
+    assert same_weights(whole, folder)
+    (folder / "config.toml").write_text(
+        config.replace("pool = 2\n", "").replace('preset = "default"', 'preset = "fast"')
+    )
+    assert train_defaults(["--resume", str(folder)]).pool == 1

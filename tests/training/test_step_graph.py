@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from tests.training.scenario import examples
+from tests.training.tape import Tape
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
-from mlpkit.data import Batches, LabeledTensors, RandomAffine
+from mlpkit.data import (
+    Augmentation,
+    Batches,
+    Compose,
+    LabeledTensors,
+    RandomAffine,
+    RandomElastic,
+    RandomErasing,
+)
 from mlpkit.errors import NonFiniteError
 from mlpkit.nn import MLP
 from mlpkit.training import (
     AveragingConfig,
+    Callback,
     CheckpointConfig,
+    Mixup,
     MomentumSchedule,
     OptimizerConfig,
     OptimizerName,
     Precision,
     Schedule,
+    StepInfo,
     Trainer,
     TrainerConfig,
+    VirtualAdversarial,
+    fit_many,
 )
 from mlpkit.training._engine import Engine, StepResult
 from mlpkit.training._nonfinite import FiniteGuard
@@ -37,50 +51,18 @@ CPU = torch.device("cpu")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
-class Repeating:
-    """Records on any device: each repetition does the work again and leaves the result in place.
-
-    As in a graph, what the host decided while recording stays: the work sees the tensors that were
-    fixed then, and nothing of later batches but what was filled into them.
-    """
-
-    def __init__(self) -> None:
-        self.num_prepared = self.num_recorded = 0
-
-    def prepare(self, work: Callable[[], StepResult]) -> StepResult:
-        """Do the work."""
-        self.num_prepared += 1
-        return work()
-
-    def record(self, work: Callable[[], StepResult]) -> tuple[StepResult, Callable[[], None]]:
-        """Return fixed tensors for the result, and the work that fills them."""
-        self.num_recorded += 1
-        loss, grad_norm = torch.zeros(()), torch.zeros(())
-        weight = torch.zeros(())
-
-        def replay() -> None:
-            result = work()
-            loss.copy_(result.loss)
-            grad_norm.copy_(result.grad_norm)
-            weight.copy_(torch.as_tensor(result.weight))
-
-        return StepResult(loss, weight, grad_norm), replay
-
-
 def engine_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Engine:
-    """Return an engine without a guard that raises."""
-    engine = Engine(
+    """Return an engine as it is on a device: autograd's passes, and a guard that notes."""
+    return Engine(
         model,
         CrossEntropy(),
         optimizer,
-        FiniteGuard(CPU, deferred=False),
+        FiniteGuard(CPU, deferred=True),
         class_weights=None,
         clip_norm=0.5,
         precision="fp32",
         device=CPU,
     )
-    engine.begin_epoch()
-    return engine
 
 
 def _on(engine: Engine) -> MakeStep:
@@ -90,6 +72,23 @@ def _on(engine: Engine) -> MakeStep:
 def network() -> MLP:
     """Return a small network with fixed weights."""
     return MLP(6, (8,), 3, generator=torch.Generator().manual_seed(3))
+
+
+def test_the_tape_keeps_what_the_host_decided() -> None:
+    """The control of the test below: a rate that is a number stays what it was when recorded."""
+    model = network()
+    optimizer = build_optimizer(model, OptimizerConfig(lr=0.5))
+    graph = StepGraph(_on(engine_of(model, optimizer)), Tape())
+    data = examples(8)
+    batch = LoadedBatch(data.inputs, data.targets, None, torch.arange(8))
+    before: list[Tensor] = []
+    for step in range(6):
+        set_lr(optimizer, 1.0 if step < 4 else 0.0)
+        before = [parameter.clone() for parameter in model.parameters()]
+        graph.step(step, batch)
+    assert not all(map(torch.equal, before, model.parameters()))
+    with pytest.raises(RuntimeError, match="not permitted when stream is capturing"):
+        Tape().record(lambda: StepResult(torch.zeros(()), torch.ones(1).item(), torch.zeros(())))
 
 
 @pytest.mark.parametrize("pending", [True, False])
@@ -102,7 +101,7 @@ def test_replays_train_as_the_steps_themselves(*, pending: bool, weighted: bool)
     batches = Batches(data, 8, seed=4)
     plain, recorded = network(), network()
     histories: list[list[tuple[float, float, float]]] = []
-    recorder = Repeating()
+    recorder = Tape()
     for model in (plain, recorded):
         optimizer = build_optimizer(model, OptimizerConfig(lr=0.01))
         keep_lr_on_device(optimizer, CPU)
@@ -136,7 +135,7 @@ def test_results_outlive_the_next_replay() -> None:
         lambda step, batch: StepResult(
             batch.inputs.sum(), batch.inputs.amax(), torch.as_tensor(step)
         ),
-        Repeating(),
+        Tape(),
     )
     results = [
         graph.step(step, LoadedBatch(torch.full((2,), float(step)), *_rest(2))) for step in range(6)
@@ -152,7 +151,7 @@ def test_an_augmentation_is_recorded_for_each_epoch() -> None:
     data = LabeledTensors(images, torch.arange(32) % 3)
     for augment, num_recorded in ((RandomAffine(degrees=30), 4), (None, 1)):
         batches = Batches(data, 8, augment=augment)
-        recorder = Repeating()
+        recorder = Tape()
         graph = StepGraph(
             lambda _, batch: StepResult(batch.inputs.double().sum(), 1.0, torch.zeros(())), recorder
         )
@@ -166,7 +165,7 @@ def test_an_augmentation_is_recorded_for_each_epoch() -> None:
 
 def test_a_resumed_epoch_may_begin_with_its_short_batch() -> None:
     """The record is of the largest batch that came, not of the first."""
-    recorder = Repeating()
+    recorder = Tape()
     graph = StepGraph(
         lambda _, batch: StepResult(batch.inputs.sum(), 1.0, torch.zeros(())), recorder
     )
@@ -189,21 +188,71 @@ def test_the_rates_go_into_tensors_and_stay_there() -> None:
         assert group["capturable"]
 
 
+def test_a_batch_of_another_kind_is_recorded_anew() -> None:
+    """With weights or without, of another type or shape: never computed as the recorded one."""
+    ones = torch.ones(4, 3)
+    indices = torch.arange(4)
+
+    def total(_step: int | Tensor, batch: BatchLike) -> StepResult:
+        weight = torch.zeros(()) if batch.weights is None else batch.weights.sum()
+        return StepResult(batch.inputs.double().sum(), weight, batch.targets.double().sum())
+
+    graph = StepGraph(total, Tape())
+    kinds = [
+        LoadedBatch(ones, indices, torch.ones(4), indices),
+        LoadedBatch(ones, indices, None, indices),
+        LoadedBatch(2 * ones[:, :1], indices, None, indices),
+        LoadedBatch(ones / 2, indices, None, indices),
+        LoadedBatch(ones.to(torch.uint8), indices, None, indices),
+        LoadedBatch(ones, torch.ones(4, 4), None, indices),
+    ]
+    for batch in [kinds[0]] * 4 + kinds:
+        expected = total(0, batch)
+        assert tuple(map(float, graph.step(0, batch))) == tuple(map(float, expected))
+
+
+@pytest.mark.parametrize(
+    "augment",
+    [
+        RandomAffine(degrees=30, translate=(0.1, 0.1), scale=(0.8, 1.2), shear=10),
+        RandomElastic(),
+        RandomErasing(),
+        Compose((RandomAffine(degrees=5), RandomErasing())),
+    ],
+    ids=lambda augment: type(augment).__name__,
+)
+def test_every_augmentation_can_be_recorded(augment: Augmentation) -> None:
+    """Nothing in it copies from the host or reads from the device."""
+    images = torch.randint(0, 256, (40, 12, 12), dtype=torch.uint8)
+    batches = Batches(LabeledTensors(images, torch.arange(40) % 3), 8, augment=augment)
+    graph = StepGraph(
+        lambda _, batch: StepResult(batch.inputs.double().sum(), 1.0, torch.zeros(())), Tape()
+    )
+    for epoch in range(2):
+        for indices in batches.positions(epoch):
+            seen = graph.step(0, PendingBatch(batches, indices, epoch))
+            expected = batches.gather(indices, epoch=epoch).inputs.double().sum()
+            assert float(seen.loss) == float(expected)
+
+
 CONFIG = TrainerConfig(epochs=3, batch_size=8, progress=False, device="cpu")
 
 
 @pytest.mark.parametrize(
     ("unrecordable", "message"),
     [
-        (replace(CONFIG, precision="fp16"), "precision must be one that a CUDA graph can hold"),
-        (replace(CONFIG, mixup=0.2), "mixup must be one"),
-        (replace(CONFIG, accumulate=2), "accumulate must be one"),
+        (replace(CONFIG, precision="fp16"), "precision must be 'fp32' or 'bf16' for cuda_graph"),
+        (replace(CONFIG, mixup=0.2), "mixup must be None for cuda_graph"),
+        (replace(CONFIG, accumulate=2), "accumulate must be 1 for cuda_graph"),
         (
             replace(CONFIG, momentum_schedule=MomentumSchedule(kind="one_cycle")),
-            "momentum_schedule must be one",
+            "momentum_schedule must be None",
         ),
-        (replace(CONFIG, optimizer=OptimizerConfig(name="muon")), r"optimizer\.name must be one"),
-        (replace(CONFIG, optimizer=OptimizerConfig(fused=False)), r"optimizer\.fused must be one"),
+        (
+            replace(CONFIG, optimizer=OptimizerConfig(name="muon")),
+            r"optimizer\.name must be another",
+        ),
+        (replace(CONFIG, optimizer=OptimizerConfig(fused=False)), r"optimizer\.fused must be True"),
     ],
 )
 def test_what_the_host_decides_cannot_be_recorded(
@@ -215,9 +264,127 @@ def test_what_the_host_decides_cannot_be_recorded(
 
 
 def test_a_graph_needs_a_device_that_records() -> None:
-    """On the CPU there is none, and an optimiser of one's own may keep its rate anywhere."""
+    """On the CPU there is none; an optimiser of one's own may keep its rate anywhere."""
+    config = replace(CONFIG, cuda_graph=True)
     with pytest.raises(ValueError, match="device must be a CUDA device for cuda_graph"):
-        Trainer(network(), replace(CONFIG, cuda_graph=True))
+        Trainer(network(), config)
+    with pytest.raises(ValueError, match="optimizer must be None for cuda_graph"):
+        Trainer(network(), config, optimizer=torch.optim.AdamW)
+    for objective in (Mixup(0.2), VirtualAdversarial()):
+        with pytest.raises(ValueError, match="objective must be one that draws no random numbers"):
+            Trainer(network(), config, objective=objective)
+    with pytest.raises(ValueError, match="cuda_graph must be False for several networks"):
+        fit_many([network(), network()], examples(), config=config)
+
+
+@pytest.fixture
+def on_tape(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
+    """Let a trainer on the CPU record, and return the recorders that it makes."""
+    tapes: list[Tape] = []
+
+    def recorder(_device: torch.device) -> Tape:
+        tapes.append(Tape())
+        return tapes[-1]
+
+    monkeypatch.setattr("mlpkit.training._run.CudaRecorder", recorder)
+    monkeypatch.setattr("mlpkit.training._run._obeys_found_inf", lambda *_: True)
+    monkeypatch.setattr("mlpkit.training._trainer._check_can_be_recorded", lambda *_: None)
+    return tapes
+
+
+def plain_network() -> nn.Sequential:
+    """Return a network that leaves its gradients to autograd, as on a device."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+
+
+TAPED = replace(
+    CONFIG,
+    optimizer=OptimizerConfig(lr=0.01, weight_decay=0.1),
+    schedule=Schedule(kind="one_cycle"),
+    averaging=AveragingConfig(decay=0.9),
+    clip_norm=1.0,
+    label_smoothing=0.1,
+)
+
+
+@pytest.mark.parametrize("loader", [True, False])
+def test_a_training_that_is_recorded(on_tape: list[Tape], *, loader: bool) -> None:
+    """Schedule, averaging, clipping, a short last batch: as without, to the rounding of a rate."""
+    data = examples()
+    source = (
+        DataLoader(TensorDataset(data.inputs, data.targets), batch_size=8, shuffle=True)
+        if loader
+        else data
+    )
+    eager, recorded = plain_network(), plain_network()
+    rates: list[float] = []
+
+    class Rates(Callback):
+        def on_step_end(self, trainer: Trainer, info: StepInfo) -> None:  # noqa: ARG002 - the hook
+            rates.append(info.lr)
+
+    one = Trainer(eager, TAPED).fit(source, data)
+    trainer = Trainer(recorded, replace(TAPED, cuda_graph=True), callbacks=[Rates()])
+    other = trainer.fit(source, data)
+    for first, second in zip(eager.parameters(), recorded.parameters(), strict=True):
+        torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
+    (tape,) = on_tape
+    assert (tape.num_recorded, tape.num_prepared) == (1, 3 + 3)
+    assert [row.lr for row in other.history] == [row.lr for row in one.history]
+    assert rates == [0.01 * TAPED.schedule.ratio(step, 24) for step in range(24)]
+    run = trainer._run
+    assert run is not None
+    assert run._graph is not None
+    assert run._graph._recording is None  # its memory is given back
+
+
+@pytest.mark.usefixtures("on_tape")
+def test_a_recorded_training_resumes_to_the_bit(tmp_path: Path) -> None:
+    """Also in the middle of an epoch: rates and moments are where the record reads them."""
+    config = replace(TAPED, cuda_graph=True)
+    whole = plain_network()
+    Trainer(whole, config).fit(examples())
+
+    class Stop(Callback):
+        def on_step_end(self, trainer: Trainer, info: StepInfo) -> None:
+            if info.step == 12:
+                trainer.stop()
+
+    saving = replace(config, checkpoints=CheckpointConfig(folder=tmp_path))
+    Trainer(plain_network(), saving, callbacks=[Stop()]).fit(examples())
+    resumed = plain_network()
+    Trainer(resumed, saving).fit(examples(), resume="auto")
+    for first, second in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(first, second)
+
+
+@pytest.mark.usefixtures("on_tape")
+def test_a_nan_is_found_by_its_step() -> None:
+    """The guard in the record notes the number of the step from where it is filled in."""
+    model = plain_network()
+    weight = next(model.parameters())
+
+    class Break(Callback):
+        def on_step_end(self, trainer: Trainer, info: StepInfo) -> None:  # noqa: ARG002 - the hook
+            if info.step == 9:
+                with torch.no_grad():
+                    weight.fill_(torch.nan)
+
+    config = replace(TAPED, cuda_graph=True, averaging=None, sync_every=1)
+    with pytest.raises(NonFiniteError) as caught:
+        Trainer(model, config, callbacks=[Break()]).fit(examples())
+    assert caught.value.step == 10
+
+
+@pytest.mark.usefixtures("on_tape")
+def test_a_learning_rate_can_be_looked_for() -> None:
+    """find_lr makes its steps as usual."""
+    config = replace(TAPED, cuda_graph=True)
+    curve = Trainer(plain_network(), config).find_lr(examples(), steps=20)
+    expected = Trainer(plain_network(), TAPED).find_lr(examples(), steps=20)
+    assert curve == expected
 
 
 def _rest(size: int) -> tuple[Tensor, None, Tensor]:
@@ -277,7 +444,7 @@ def test_a_graph_augments_and_stops_at_nan() -> None:
 def test_a_graph_resumes_to_the_bit(tmp_path: Path) -> None:
     """A training that goes on from a checkpoint records anew, and ends as one that went through."""
     data = LabeledTensors(torch.rand(61, 36), torch.arange(61) % 3).to("cuda")
-    config = replace(CONFIG, cuda_graph=True, deterministic=True)
+    config = replace(CONFIG, cuda_graph=True)
     whole, _ = _trained(config, data)
     model = MLP(
         36, (32, 16), 3, dropout=0.1, flatten=True, generator=torch.Generator().manual_seed(1)

@@ -15,6 +15,7 @@ import tyro
 from tyro.conf import Positional
 
 from mlpkit import _plain
+from mlpkit._checks import integer, sentence
 from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.cli._evaluate import evaluate
 from mlpkit.cli._layer_health import LayerHealthLog
@@ -58,6 +59,9 @@ class Train:
     """Folder in which the run gets its own."""
     resume: Path | None = None
     """Folder of an interrupted run to go on with."""
+
+    def __post_init__(self) -> None:
+        integer("pool", self.pool, minimum=1)
 
     def run(self) -> None:
         """Train, calibrate, test and save."""
@@ -158,7 +162,8 @@ class Train:
             f"{self.dataset}: {len(splits.train):,} training, {val:,} validation and "
             f"{len(splits.test):,} test examples"
         )
-        _say(f"network: {sizes}, {model.network.num_parameters:,} parameters")
+        means = "" if self.pool == 1 else f", on means of {self.pool} x {self.pool} pixels"
+        _say(f"network: {sizes}, {model.network.num_parameters:,} parameters{means}")
         _say(f"run: {folder.path}")
 
     def _conclude(self, accuracy: float, num_examples: int, folder: RunFolder) -> None:
@@ -196,12 +201,12 @@ class EpochLines(Callback):
 
 def _pooled(splits: Splits, kernel_size: int) -> Splits:
     """Return the examples that are trained on, averaged; those of the test stay whole."""
-    try:
-        train = avg_pool(splits.train, kernel_size)
-        val = None if splits.val is None else avg_pool(splits.val, kernel_size)
-    except ValueError as error:
-        raise ValueError(f"pool: {error}") from None
-    return splits._replace(train=train, val=val)
+    height, width = splits.train.inputs.shape[-2:]
+    if height % kernel_size or width % kernel_size:
+        rule = f"a divisor of both sides of the pictures ({height} x {width})"
+        raise ValueError(sentence("pool", rule, kernel_size))
+    val = None if splits.val is None else avg_pool(splits.val, kernel_size)
+    return splits._replace(train=avg_pool(splits.train, kernel_size), val=val)
 
 
 def _say(line: str) -> None:

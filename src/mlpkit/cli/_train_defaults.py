@@ -107,11 +107,18 @@ def train_defaults(arguments: Sequence[str]) -> Train:
     return Train(
         dataset=dataset,
         preset=name,
-        pool=chosen.pool if file.pool is None else file.pool,
+        pool=_pool(chosen.pool, file.pool, resuming=first.resume is not None),
         root=None if file.root is None else Path(file.root),
         network=_overlaid(chosen.network, file.network, str(path)),
         training=_overlaid(chosen.training, file.training, str(path)),
     )
+
+
+def _pool(of_preset: int, of_file: int | None, *, resuming: bool) -> int:
+    """Return the block to average; a run whose file does not name one had none."""
+    if of_file is not None:
+        return of_file
+    return 1 if resuming else of_preset
 
 
 def _first_reading(arguments: Sequence[str]) -> _FirstReading:

@@ -13,6 +13,7 @@ from mlpkit.data._labeled import LabeledTensors
 _PIXELS_AT_ONCE = 1 << 20
 
 
+@torch.no_grad()
 def avg_pool(data: LabeledTensors, kernel_size: int) -> LabeledTensors:
     r"""Return the examples with every block of pixels averaged to one.
 
@@ -28,8 +29,9 @@ def avg_pool(data: LabeledTensors, kernel_size: int) -> LabeledTensors:
             sides of the pictures. 1 returns ``data``.
 
     Shape:
-        Inputs (N, H, W) or (N, channels, H, W), uint8 or floating-point; the type is kept, uint8
-        is rounded. Then (N, H / k, W / k) or (N, channels, H / k, W / k).
+        Inputs (N, H, W) or (N, channels, H, W), uint8 or floating-point; afterwards
+        (N, H / k, W / k) or (N, channels, H / k, W / k), floating-point as before, and float32
+        for uint8, where the mean would be rounded.
 
     Raises:
         TypeError: If the inputs are of another type.
@@ -38,7 +40,7 @@ def avg_pool(data: LabeledTensors, kernel_size: int) -> LabeledTensors:
     Example:
         >>> from mlpkit.data import avg_pool, digits
         >>> avg_pool(digits().test, 2)
-        LabeledTensors(360 examples of uint8 (4, 4), 10 classes, on cpu)
+        LabeledTensors(360 examples of float32 (4, 4), 10 classes, on cpu)
     """
     kernel = integer("kernel_size", kernel_size, minimum=1)
     images = data.inputs
@@ -49,12 +51,14 @@ def avg_pool(data: LabeledTensors, kernel_size: int) -> LabeledTensors:
         raise ValueError(sentence("kernel_size", rule, kernel))
     if kernel == 1:
         return data
-    pooled = planes.new_empty(*planes.shape[:-2], height // kernel, width // kernel)
-    at_once = max(1, _PIXELS_AT_ONCE // (planes.shape[1] * height * width))
+    wide = torch.promote_types(planes.dtype, torch.float32)
+    kept = planes.dtype if planes.is_floating_point() else wide
+    sides = (height // kernel, width // kernel)
+    pooled = planes.new_empty(*planes.shape[:-2], *sides, dtype=kept)
+    at_once = max(1, _PIXELS_AT_ONCE // max(1, planes.shape[1] * height * width))
     for part, result in zip(
         torch.split(planes, at_once), torch.split(pooled, at_once), strict=True
     ):
-        means = F.avg_pool2d(part.to(torch.promote_types(part.dtype, torch.float32)), kernel)
-        result.copy_(means if part.is_floating_point() else means.round_())
-    pooled = pooled.view(*images.shape[:-2], *pooled.shape[-2:])
+        result.copy_(F.avg_pool2d(part.to(wide), kernel))
+    pooled = pooled.view(*images.shape[:-2], *sides)
     return LabeledTensors(pooled, data.targets, data.classes, weights=data.weights)

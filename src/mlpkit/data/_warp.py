@@ -79,9 +79,15 @@ def _read(planes: Tensor, points: Tensor) -> Tensor:
     frame = (1 << (height - 1).bit_length(), 1 << (width - 1).bit_length())
     framed = planes.new_zeros((*planes.shape[:2], *frame), dtype=points.dtype)
     framed[..., :height, :width] = planes
-    side = points.new_tensor([frame[1], frame[0]]).view(1, 2, 1, 1)
-    middle = points.new_tensor([width, height]).view(1, 2, 1, 1) / side - 1.0
-    grid = torch.addcmul(middle, points, 2.0 / side).permute(0, 2, 3, 1)
+    # Powers of two: all of these are exact. Filled on the device, as a recorded step needs it.
+    scale = _both(points, 2.0 / frame[1], 2.0 / frame[0])
+    middle = _both(points, width / frame[1] - 1.0, height / frame[0] - 1.0)
+    grid = torch.addcmul(middle, points, scale).permute(0, 2, 3, 1)
     if len(grid) != len(planes):
         grid = grid.expand(len(planes), -1, -1, -1)
     return F.grid_sample(framed, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+
+def _both(points: Tensor, x: float, y: float) -> Tensor:
+    """Return a number for each axis of points, shape (1, 2, 1, 1)."""
+    return torch.stack((points.new_full((), x), points.new_full((), y))).view(1, 2, 1, 1)

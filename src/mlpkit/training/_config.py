@@ -123,9 +123,10 @@ class TrainerConfig:
         seed: Where the order of the examples and the training's own random stream start.
         cuda_graph: Record the step on a CUDA device once and replay it: gathering, augmentation,
             passes, guard and update are then one launch. The learning rate is a float32 tensor
-            then, so that the last bits differ. A model, objective or augmentation of your own
-            must not wait for the device. Not for fp16, mixup, muon, a momentum schedule or
-            ``accumulate`` above 1.
+            then, so that the last bits differ. A model, objective or augmentation of your own must
+            not wait for the device, copy to it or set the state of a generator; what a callback
+            changes in the model or the optimiser after the first steps is not seen. Not for fp16,
+            mixup, muon, a momentum schedule or ``accumulate`` above 1.
         deterministic: Ask torch for deterministic algorithms during the training. On a CPU a
             training repeats bit for bit without it.
         validate_every: Number of epochs from one validation to the next; the last epoch has one.
@@ -211,17 +212,17 @@ class TrainerConfig:
 
     def _check_can_be_recorded(self) -> None:
         """Refuse what decides on the host, in each step, what the device has to do."""
-        for name, value, recordable in (
-            ("precision", self.precision, self.precision != "fp16"),
-            ("mixup", self.mixup, self.mixup is None),
-            ("accumulate", self.accumulate, self.accumulate == 1),
-            ("momentum_schedule", self.momentum_schedule, self.momentum_schedule is None),
-            ("optimizer.name", self.optimizer.name, self.optimizer.name != "muon"),
-            ("optimizer.fused", self.optimizer.fused, self.optimizer.fused),
+        for name, value, recordable, rule in (
+            ("precision", self.precision, self.precision != "fp16", "'fp32' or 'bf16'"),
+            ("mixup", self.mixup, self.mixup is None, "None"),
+            ("accumulate", self.accumulate, self.accumulate == 1, "1"),
+            ("momentum_schedule", self.momentum_schedule, self.momentum_schedule is None, "None"),
+            ("optimizer.name", self.optimizer.name, self.optimizer.name != "muon", "another"),
+            ("optimizer.fused", self.optimizer.fused, self.optimizer.fused, "True"),
         ):
             if not recordable:
                 cure = "or set cuda_graph=False"
-                raise ValueError(sentence(name, "one that a CUDA graph can hold", value, cure))
+                raise ValueError(sentence(name, f"{rule} for cuda_graph", value, cure))
 
     def to_json(self) -> str:
         """Return the configuration as JSON."""

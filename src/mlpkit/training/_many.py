@@ -42,6 +42,7 @@ _COMMON = (
 # What has no meaning, or another one, for several networks at once: name, and the value it keeps.
 _REFUSED: Mapping[str, object] = {
     "precision": "fp32",
+    "cuda_graph": False,
     "mixup": None,
     "early_stopping": None,
     "checkpoints": None,

@@ -25,11 +25,11 @@ def loss_and_gradient(
 
     .. math::
         L = \sum_i w_i\, l_i, \qquad \frac{\partial L}{\partial z_{ic}}
-        = w_i \left(\operatorname{softmax}(z_i)_c - y_{ic}\right)
-        \quad\text{for the cross-entropy of a class}
+        = w_i \left(\operatorname{softmax}(z_i)_c - q_{ic}\right)
+        \quad\text{for the cross-entropy of a class, smoothed or not}
 
-    That gradient takes the kernels that autograd would call, so the bits are the same; any other
-    is autograd's.
+    with the targets :math:`q` of :class:`~mlpkit.training.CrossEntropy`. That gradient takes the
+    kernels that autograd would call, so the bits are the same; any other is autograd's.
 
     Args:
         objective: Gives the loss of each example.

@@ -133,10 +133,14 @@ class Run:
             device=device,
         )
         self._graph: StepGraph | None = None
+        self._gathering: GatheringSource | None = None
         if config.cuda_graph:
             keep_lr_on_device(optimizer, device)
             recorder = CudaRecorder(device)
             self._graph = StepGraph(lambda step, batch: self.engine.step(step, [batch]), recorder)
+            here = next(model.parameters()).device
+            if isinstance(train, GatheringSource) and train.device == here:
+                self._gathering = train
         self.average = None if config.averaging is None else WeightAverage(model, config.averaging)
         self.own_weights: dict[str, Tensor] | None = None  # once the model has others
         self.total_steps = -(-len(train) // config.accumulate) * config.epochs
@@ -155,13 +159,11 @@ class Run:
     def windows(self) -> Iterator[Sequence[BatchLike]]:
         """Give the batches of each step that is left of the epoch."""
         epoch, start = self.state.epoch, self.state.batch
-        train = self.train
-        if self._graph is not None and isinstance(train, GatheringSource):
-            here = next(self.model.parameters()).device
-            if train.device == here:
-                positions = train.positions(epoch, start=start)
-                return ([PendingBatch(train, indices, epoch)] for indices in positions)
-        return windows(train.epoch(epoch, start=start), self.config.accumulate, self.device)
+        gathering = self._gathering
+        if gathering is not None:
+            positions = gathering.positions(epoch, start=start)
+            return ([PendingBatch(gathering, indices, epoch)] for indices in positions)
+        return windows(self.train.epoch(epoch, start=start), self.config.accumulate, self.device)
 
     def step(self, window: Sequence[BatchLike]) -> StepResult:
         """Make one step of the optimiser."""
@@ -172,7 +174,18 @@ class Run:
     @property
     def lr(self) -> float:
         """The learning rate of the latest step, of the first group."""
-        return float(self.optimizer.param_groups[0]["lr"])
+        group = self.optimizer.param_groups[0]
+        if self._graph is None:
+            return float(group["lr"])
+        # What lies on the device is the same number in float32, and reading it would wait.
+        done = max(self.state.step - 1, 0)
+        return float(group["initial_lr"]) * self.config.schedule.ratio(done, self.total_steps)
+
+    def end(self) -> None:
+        """Give back the memory that only steps need."""
+        self.engine.end()
+        if self._graph is not None:
+            self._graph.forget()
 
     def advance(self, window: Sequence[BatchLike], result: StepResult) -> None:
         """Note that a step was made."""

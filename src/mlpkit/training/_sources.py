@@ -84,6 +84,8 @@ class BatchSource(Protocol):
 class GatheringSource(BatchSource, Protocol):
     """Batches that say which examples they take before they take them.
 
+    ``epoch(e)`` must be ``gather`` of each of ``positions(e)``.
+
     Attributes:
         device: Where the examples are.
         is_augmented: Whether what is gathered depends on the epoch.

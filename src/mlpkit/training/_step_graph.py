@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol, TypeAlias
 import torch
 from torch import Tensor
 
+from mlpkit._checks import sentence
 from mlpkit.training._engine import StepResult
 from mlpkit.training._sources import BatchLike, LoadedBatch, PendingBatch
 
@@ -53,16 +54,22 @@ class CudaRecorder:
     def record(self, work: Callable[[], StepResult]) -> tuple[StepResult, Callable[[], None]]:
         """Return the tensors of the result, and the replay of the graph."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-            result = work()
+        try:
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
+                result = work()
+        except RuntimeError as error:
+            rule = "False where a step does what no CUDA graph can hold"
+            reason = f"{str(error).splitlines()[0]}; set it, or look for what waits for the device"
+            raise RuntimeError(sentence("cuda_graph", rule, True, reason)) from error  # noqa: FBT003 - the value
         return result, graph.replay
 
 
 class _Kind(NamedTuple):
-    """What one recording holds for."""
+    """What one recording holds for: the shapes and types of a batch, or how it is gathered."""
 
     size: int
     epoch: int | None
+    tensors: tuple[tuple[torch.Size, torch.dtype] | None, ...]
 
 
 class _Recording(NamedTuple):
@@ -78,8 +85,11 @@ class StepGraph:
 
     The record reads the batch, the number of the step and the learning rate from tensors that are
     filled before each replay. A batch that knows how it is gathered, and augmented, is so within
-    the record; where the augmentation draws anew in each epoch, each epoch is recorded anew. The
-    first steps, and batches smaller than the largest, a last short one, are computed as usual.
+    the record; where the augmentation draws anew in each epoch, each epoch is recorded anew, and
+    so is a batch of another shape or type. The first steps, and batches smaller than the largest,
+    a last short one, are computed as usual.
+
+    What the host decides is as it was when the step was recorded.
 
     Args:
         make_step: Computes a step, and nothing that waits for the device. The learning rates of
@@ -114,6 +124,10 @@ class StepGraph:
             loss.clone(), own_weight, grad_norm.clone()
         )  # the next replay writes there
 
+    def forget(self) -> None:
+        """Give back the memory of the record."""
+        self._recording = None
+
     def _record(self, kind: _Kind, step: int, batch: BatchLike) -> _Recording:
         # Float64 holds every number of a step exactly, and is what the guard writes it down in.
         number = torch.full((), float(step), dtype=torch.float64, device=batch.indices.device)
@@ -132,9 +146,11 @@ def keep_lr_on_device(optimizer: torch.optim.Optimizer, device: torch.device) ->
 
 def _kind(batch: BatchLike) -> _Kind:
     size = len(batch.indices)
-    if isinstance(batch, PendingBatch) and batch.source.is_augmented:
-        return _Kind(size, batch.epoch)
-    return _Kind(size, None)
+    if isinstance(batch, PendingBatch):
+        return _Kind(size, batch.epoch if batch.source.is_augmented else None, ())
+    tensors = (batch.inputs, batch.targets, batch.weights)
+    described = tuple(None if each is None else (each.shape, each.dtype) for each in tensors)
+    return _Kind(size, None, described)
 
 
 def _fixed(batch: BatchLike) -> BatchLike:
@@ -153,7 +169,7 @@ def _anew(batch: BatchLike) -> BatchLike:
 
 
 def _fill(fixed: BatchLike, batch: BatchLike) -> None:
-    """Put a batch where the record reads it."""
+    """Put a batch of the recorded kind where the record reads it."""
     fixed.indices.copy_(batch.indices)
     if isinstance(batch, PendingBatch):
         return

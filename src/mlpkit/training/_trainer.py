@@ -35,6 +35,7 @@ from mlpkit.training._progress import ProgressBar
 from mlpkit.training._run import Run, StopReason, TrainState
 from mlpkit.training._signals import StopSignals
 from mlpkit.training._sources import BatchSource, TrainingData, as_batches
+from mlpkit.training._virtual_adversarial import VirtualAdversarial
 
 __all__ = ["FitResult", "OptimizerFactory", "Trainer"]
 
@@ -126,10 +127,10 @@ class Trainer:
             if not isinstance(callback, Callback):
                 raise TypeError(sentence("callbacks", "instances of Callback", callback))
         self.device = usable_device(self.config.device)
-        if self.config.cuda_graph:
-            _check_can_be_recorded(self.device, optimizer)
         self.model = model.to(self.device)
         self.objective = _objective(self.config, objective)
+        if self.config.cuda_graph:
+            _check_can_be_recorded(self.device, self.objective, optimizer)
         self.state = TrainState()
         self.history = History()
         self._optimizer = optimizer
@@ -189,7 +190,7 @@ class Trainer:
                 raise known from None
             finally:
                 self.model.eval()
-                run.engine.end()
+                run.end()
         return result
 
     def _train(self, run: Run, bar: ProgressBar) -> StopReason:
@@ -399,7 +400,7 @@ class Trainer:
         model = copy.deepcopy(self.model)
         run = Run(
             model,
-            dataclasses.replace(self.config, averaging=None, checkpoints=None),
+            dataclasses.replace(self.config, averaging=None, checkpoints=None, cuda_graph=False),
             self.objective,
             self._build_optimizer(model),
             train=self._batches("train", train, shuffle=True),
@@ -514,14 +515,20 @@ class Trainer:
         )
 
 
-def _check_can_be_recorded(device: torch.device, optimizer: OptimizerFactory | None) -> None:
-    if device.type != "cuda":
-        rule = "a CUDA device for cuda_graph"
-        raise ValueError(sentence("device", rule, str(device), "set cuda_graph=False"))
+def _check_can_be_recorded(
+    device: torch.device, objective: Objective, optimizer: OptimizerFactory | None
+) -> None:
+    """Refuse what decides on the host, in each step, what the device has to do."""
     if optimizer is not None:
         rule = "None for cuda_graph"
         cure = "name one in config.optimizer, whose learning rate can be kept on the device"
         raise ValueError(sentence("optimizer", rule, optimizer, cure))
+    if isinstance(objective, Mixup | VirtualAdversarial):
+        rule = "one that draws no random numbers for cuda_graph"
+        raise ValueError(sentence("objective", rule, objective, "set cuda_graph=False"))  # noqa: TRY004 - its type is right, its use is not
+    if device.type != "cuda":
+        rule = "a CUDA device for cuda_graph"
+        raise ValueError(sentence("device", rule, str(device), "set cuda_graph=False"))
 
 
 def _objective(config: TrainerConfig, given: Objective | None) -> Objective:

@@ -1,0 +1,100 @@
+"""A recorder for any device: the calls of a step, noted once and made again.
+
+As a CUDA graph it computes nothing while it records, repeats what was called on the very tensors of
+then, whatever the host has decided since, and refuses what a graph cannot hold: a value that the
+host reads, a constant that the host copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from mlpkit.training._engine import StepResult
+
+_IMPOSSIBLE = ("aten._local_scalar_dense", "aten.lift_fresh", "aten.nonzero")
+
+
+class Tape:
+    """Records the calls of a step, and counts what it did."""
+
+    def __init__(self) -> None:
+        self.num_prepared = self.num_recorded = 0
+
+    def prepare(self, work: Callable[[], StepResult]) -> StepResult:
+        """Do the work."""
+        self.num_prepared += 1
+        return work()
+
+    def record(self, work: Callable[[], StepResult]) -> tuple[StepResult, Callable[[], None]]:
+        """Return the tensors of the result, and what makes the calls again."""
+        self.num_recorded += 1
+        calls = _Calls()
+        with calls:
+            result = work()
+        calls.undo()
+        return result, calls.repeat
+
+
+class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types it so
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # as above
+        self._made: list[tuple[OpOverload, tuple[object, ...], dict[str, object], object]] = []
+        self._before: list[tuple[Tensor, Tensor]] = []
+
+    def __torch_dispatch__(
+        self,
+        func: OpOverload,
+        types: Sequence[type],
+        args: tuple[object, ...] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        if str(func).startswith(_IMPOSSIBLE):
+            raise RuntimeError(f"operation not permitted when stream is capturing: {func}")
+        options = dict(kwargs or {})
+        self._before += [(tensor, tensor.clone()) for tensor in _written(func, args, options)]
+        out: object = func(*args, **options)
+        self._made.append((func, args, options, out))
+        return out
+
+    @torch.no_grad()
+    def undo(self) -> None:
+        """Take back what recording has computed."""
+        for tensor, value in reversed(self._before):
+            tensor.copy_(value)
+
+    @torch.no_grad()
+    def repeat(self) -> None:
+        """Make every call again, with its result where it was."""
+        for func, args, options, out in self._made:
+            again: object = func(*args, **options)
+            inputs = {_place(each) for each in _tensors((args, tuple(options.values())))}
+            for old, new in zip(_tensors(out), _tensors(again), strict=True):
+                if _place(old) not in inputs:  # else a view, or written there already
+                    old.copy_(new)
+
+
+def _written(
+    func: OpOverload, args: tuple[object, ...], options: Mapping[str, object]
+) -> Iterator[Tensor]:
+    """Give the tensors that a call writes to."""
+    for position, argument in enumerate(func._schema.arguments):
+        if argument.alias_info is not None and argument.alias_info.is_write:
+            given = args[position] if position < len(args) else options.get(argument.name)
+            yield from _tensors(given)
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from _tensors(each)
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
