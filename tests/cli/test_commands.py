@@ -14,7 +14,7 @@ from mlpkit.cli._info import Info
     ("words", "most"),
     [
         ((), 30),
-        (("train",), 50),  # a line for each option; --help-verbose says what they do
+        (("train",), 52),  # a line for each option; --help-verbose says what they do
         (("evaluate",), 24),
         (("predict",), 24),
         (("plot",), 24),
