@@ -61,12 +61,16 @@ def unset_linear(
     dtype: torch.dtype | None,
 ) -> nn.Linear:
     """Return a linear layer with unset weights: no number is drawn that is not used."""
-    linear = nn.Linear(in_features, out_features, bias=bias, device="meta", dtype=dtype)
-    # torch's to_empty imports its symbolic shapes, which takes longer than a short training.
-    for name, parameter in list(linear.named_parameters()):
-        memory = torch.empty(parameter.shape, device=device, dtype=parameter.dtype)
-        setattr(linear, name, nn.Parameter(memory))
+    # Not made on the meta device and emptied: that imports torch's symbolic shapes, which takes
+    # longer than a short training.
+    linear: nn.Linear = _Unset(in_features, out_features, bias=bias, device=device, dtype=dtype)
+    linear.__class__ = nn.Linear
     return linear
+
+
+class _Unset(nn.Linear):
+    def reset_parameters(self) -> None:
+        """Leave the parameters as they are."""
 
 
 def build_layers(
