@@ -8,6 +8,7 @@ idle, and the rounds go through them.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import multiprocessing
 import os
@@ -83,6 +84,24 @@ class Worker(Generic[Measured]):
         self._process.join(timeout=10)
         if self._process.is_alive():
             self._process.terminate()
+
+
+def in_turn(
+    contenders: Sequence[tuple[str, Callable[..., Measure[Measured]], tuple[object, ...]]],
+    repeats: int,
+) -> list[list[Measured]]:
+    """Return what each contender measured from seeds 1 to ``repeats``, after one turn to warm up.
+
+    Args:
+        contenders: What :class:`Worker` takes, for each.
+        repeats: Number of rounds, each of one turn of every contender.
+    """
+    with contextlib.ExitStack() as stack:
+        workers = [stack.enter_context(Worker(*contender)) for contender in contenders]
+        for worker in workers:
+            worker.turn(0)
+        rounds = [[worker.turn(seed) for worker in workers] for seed in range(1, repeats + 1)]
+    return [list(turns) for turns in zip(*rounds, strict=True)]
 
 
 def _serve(

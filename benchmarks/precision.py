@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 import sys
 from collections.abc import Sequence
 
 from benchmarks import _command_line, _machine
 from benchmarks._figures import Spread, paired_ratio, table
-from benchmarks._workers import Worker
+from benchmarks._workers import in_turn
 from benchmarks.contenders import Turn, Workload, build
 
 NETWORKS = ((512, 256), (2048, 2048))
@@ -17,16 +16,6 @@ PAIRS = {
     "Trainer": ("mlpkit", "mlpkit-bf16"),
     "matrix products alone": ("floor", "floor-bf16"),
 }
-
-
-def measure(names: Sequence[str], workload: Workload, repeats: int) -> list[list[Turn]]:
-    """Return the turns of each contender, from the same seeds, in turn."""
-    with contextlib.ExitStack() as stack:
-        workers = [stack.enter_context(Worker(name, build, (name, workload))) for name in names]
-        for worker in workers:
-            worker.turn(0)
-        rounds = [[worker.turn(seed) for worker in workers] for seed in range(1, repeats + 1)]
-    return [list(turns) for turns in zip(*rounds, strict=True)]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -40,7 +29,8 @@ def main(arguments: Sequence[str]) -> int:
     for hidden in NETWORKS:
         workload = Workload(batch_size=512, hidden_features=hidden)
         names = [name for pair in PAIRS.values() for name in pair]
-        turns = dict(zip(names, measure(names, workload, options.repeats), strict=True))
+        measured = in_turn([(name, build, (name, workload)) for name in names], options.repeats)
+        turns = dict(zip(names, measured, strict=True))
         for title, (single, half) in PAIRS.items():
             seconds = [[turn.seconds for turn in turns[name]] for name in (single, half)]
             rows.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -10,7 +9,7 @@ from typing import NamedTuple
 
 from benchmarks import _command_line, _machine
 from benchmarks._figures import Spread, paired_ratio, table
-from benchmarks._workers import Worker
+from benchmarks._workers import in_turn
 from benchmarks.contenders._target import RECIPES, Reached, build_mlpkit, build_sklearn
 
 
@@ -30,19 +29,13 @@ def rows(percent: float) -> list[Row]:
     return found
 
 
-def race(percent: float, seeds: Sequence[int]) -> list[list[str]]:
+def race(percent: float, repeats: int) -> list[list[str]]:
     """Train each contender from every seed, in turn, and return the rows of the table."""
     contenders = rows(percent)
-    with contextlib.ExitStack() as stack:
-        workers = [
-            stack.enter_context(Worker(row.title, row.build, row.given)) for row in contenders
-        ]
-        for worker in workers:
-            worker.turn(0)
-        reached = [[worker.turn(seed) for worker in workers] for seed in seeds]
-    ours = [turns[0].seconds for turns in reached]
+    reached = in_turn(contenders, repeats)
+    ours = [turn.seconds for turn in reached[0]]
     shown = []
-    for row, turns in zip(contenders, zip(*reached, strict=True), strict=True):
+    for row, turns in zip(contenders, reached, strict=True):
         seconds = [turn.seconds for turn in turns]
         accuracies = [turn.accuracy for turn in turns]
         shown.append(
@@ -50,7 +43,7 @@ def race(percent: float, seeds: Sequence[int]) -> list[list[str]]:
                 f"{row.title} to {percent} %",
                 Spread.of(seconds).shown(2),
                 paired_ratio(seconds, ours).shown(1),
-                f"{sum(100 * value >= percent for value in accuracies)} of {len(seeds)}",
+                f"{sum(100 * value >= percent for value in accuracies)} of {repeats}",
                 f"{100 * statistics.median(accuracies):.2f} %",
             ]
         )
@@ -64,8 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     load_before = _machine.load()
     _machine.use_processors(options.threads)
-    seeds = range(1, options.repeats + 1)
-    shown = [line for percent in options.percent for line in race(percent, seeds)]
+    shown = [line for percent in options.percent for line in race(percent, options.repeats)]
     parts = [
         "Seconds of training from tensors in memory, evaluation and import not counted, "
         f"{options.repeats} seeds, median (min to max). mlpkit trains for a number of epochs fixed "

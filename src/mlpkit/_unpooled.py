@@ -33,9 +33,10 @@ def unpooled_network(network: MLP, shape: Sequence[int], kernel_size: int) -> ML
         config, device=weight.device, dtype=weight.dtype, generator=torch.Generator(weight.device)
     )
     state = network.state_dict()
-    for own in whole.state_dict().keys() ^ state.keys():
+    differing = sorted(whole.state_dict().keys() ^ state.keys())
+    if differing:
         cure = "remove parametrizations and pruning first"
-        raise ValueError(sentence("network", "one of plain parameters", own, cure))
+        raise ValueError(sentence("network", "one of plain parameters", differing, cure))
     whole.load_state_dict({**state, f"{name}.weight": weight})
     return whole.train(network.training)
 

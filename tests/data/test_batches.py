@@ -268,3 +268,28 @@ def test_an_augmentation_is_an_instance(augment: object, found: str) -> None:
     message = f"augment must be an augmentation or None, got {found}.*; pass an instance"
     with pytest.raises(TypeError, match=message):
         Batches(numbered(5), 2, augment=cast("Augmentation", augment))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"shuffle": False}, {"balanced": True}, {"rank": 1, "world_size": 3}]
+)
+def test_an_epoch_is_what_is_gathered_at_its_positions(options: dict[str, int]) -> None:
+    """Whatever decides the order, with weights, and with an augmentation of each epoch."""
+    inputs = torch.arange(40.0).view(20, 2)
+    data = LabeledTensors(inputs, torch.arange(20) % 3, weights=torch.rand(20))
+
+    def moved(images: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
+        return images + seed + 10 * epoch + indices.unsqueeze(1)
+
+    batches = Batches(data, 6, seed=3, augment=moved, **options)  # type: ignore[arg-type]  # flags and numbers
+    for epoch, start in ((0, 0), (2, 1)):
+        gathered = [batches.gather(i, epoch=epoch) for i in batches.positions(epoch, start=start)]
+        expected = list(batches.epoch(epoch, start=start))
+        assert len(gathered) == len(expected)
+        for one, other in zip(gathered, expected, strict=True):
+            assert other.weights is not None
+            assert one.weights is not None
+            for first, second in zip(one, other, strict=True):
+                assert first is not None
+                assert second is not None
+                assert torch.equal(first, second)

@@ -176,7 +176,7 @@ def test_a_resumed_epoch_may_begin_with_its_short_batch() -> None:
 
 
 def test_the_rates_go_into_tensors_and_stay_there() -> None:
-    """set_lr fills the tensor that a record reads, and loading a state keeps one."""
+    """set_lr fills the tensor that a record reads; a resumed training is tested below."""
     model = network()
     optimizer = build_optimizer(model, OptimizerConfig(lr=0.01))
     keep_lr_on_device(optimizer, CPU)
@@ -250,7 +250,7 @@ CONFIG = TrainerConfig(epochs=3, batch_size=8, progress=False, device="cpu")
         ),
         (
             replace(CONFIG, optimizer=OptimizerConfig(name="muon")),
-            r"optimizer\.name must be another",
+            r"optimizer\.name must be 'adamw' or 'sgd'",
         ),
         (replace(CONFIG, optimizer=OptimizerConfig(fused=False)), r"optimizer\.fused must be True"),
     ],

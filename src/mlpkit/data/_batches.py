@@ -182,12 +182,15 @@ class Batches:
             epoch: Number of the epoch, counted from 0.
         """
         data, weights = self.data, self.data.weights
-        inputs = data.inputs.index_select(0, indices)
-        if self.augment is not None:
-            inputs = self.augment(inputs, seed=self.seed, epoch=epoch, indices=indices)
+        inputs = self._augmented(data.inputs.index_select(0, indices), indices, epoch)
         targets = data.targets.index_select(0, indices)
         weights = None if weights is None else weights.index_select(0, indices)
         return Batch(inputs, targets, weights, indices)
+
+    def _augmented(self, inputs: Tensor, indices: Tensor, epoch: int) -> Tensor:
+        if self.augment is None:
+            return inputs
+        return self.augment(inputs, seed=self.seed, epoch=epoch, indices=indices)
 
     def _checked(self, epoch: int, start: int) -> tuple[int, int]:
         number = integer("epoch", epoch, minimum=0)
@@ -220,9 +223,7 @@ class Batches:
     def _cut(self, rows: slice, indices: Tensor, epoch: int) -> Batch:
         """Return examples that lie side by side, without copying them."""
         data, weights = self.data, self.data.weights
-        inputs = data.inputs[rows]
-        if self.augment is not None:
-            inputs = self.augment(inputs, seed=self.seed, epoch=epoch, indices=indices)
+        inputs = self._augmented(data.inputs[rows], indices, epoch)
         weights = None if weights is None else weights[rows]
         return Batch(inputs, data.targets[rows], weights, indices)
 

@@ -28,9 +28,9 @@ def is_inference(network: nn.Module) -> bool:
 def apply_layers(layers: HiddenLayers, h: Tensor) -> Tensor:
     """Return what leaves the last hidden layer.
 
-    The numbers are those of calling each layer. For one example those calls, of the layer, of
-    dropout and of the linear map, take a quarter of the time, and they are left out where nobody
-    has replaced or hooked into what would be called.
+    The numbers are those of calling each layer. Those calls, of the layer, of dropout and of the
+    linear map, are a good part of the time for one example, and they are left out where nobody has
+    replaced or hooked into what would be called.
     """
     for layer in layers:
         parts = layer._modules

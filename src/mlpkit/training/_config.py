@@ -217,7 +217,12 @@ class TrainerConfig:
             ("mixup", self.mixup, self.mixup is None, "None"),
             ("accumulate", self.accumulate, self.accumulate == 1, "1"),
             ("momentum_schedule", self.momentum_schedule, self.momentum_schedule is None, "None"),
-            ("optimizer.name", self.optimizer.name, self.optimizer.name != "muon", "another"),
+            (
+                "optimizer.name",
+                self.optimizer.name,
+                self.optimizer.name != "muon",
+                "'adamw' or 'sgd'",
+            ),
             ("optimizer.fused", self.optimizer.fused, self.optimizer.fused, "True"),
         ):
             if not recordable:

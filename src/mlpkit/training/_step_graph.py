@@ -118,11 +118,10 @@ class StepGraph:
         recording.step.fill_(step)
         _fill(recording.batch, batch)
         recording.replay()
+        # The next replay writes where this one has left its result.
         loss, weight, grad_norm = recording.result
         own_weight = weight.clone() if isinstance(weight, Tensor) else weight
-        return StepResult(
-            loss.clone(), own_weight, grad_norm.clone()
-        )  # the next replay writes there
+        return StepResult(loss.clone(), own_weight, grad_norm.clone())
 
     def forget(self) -> None:
         """Give back the memory of the record."""
