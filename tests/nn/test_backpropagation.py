@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mlpkit.nn import MLP, ActivationName, Backpropagation, Maxout, MLPConfig, PReLU
 
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 NAMES = [name for name in get_args(ActivationName) if name != "threshold"]
 
 
@@ -63,9 +64,12 @@ def inputs_and_grad(
     )
 
 
-def assert_same_bits(model: MLP, *, dtype: torch.dtype = torch.float32) -> None:
+def assert_same_bits(
+    model: MLP, *, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> None:
+    model = model.to(device)
     twin = copy.deepcopy(model)
-    inputs, grad = inputs_and_grad(model, dtype=dtype)
+    inputs, grad = (each.to(device) for each in inputs_and_grad(model, dtype=dtype))
     expected, expected_gradients = by_autograd(twin, inputs, grad)
     found, found_gradients = by_own_passes(model, inputs, grad)
     assert torch.equal(found, expected)
@@ -135,10 +139,35 @@ def test_bf16_as_autocast_computes_it(options: dict[str, Any]) -> None:
         assert torch.equal(one, other)
 
 
-def test_faster_products_differ_by_rounding_only() -> None:
-    """Sums of up to 96 products in another order: a few units in the last place of the largest."""
-    model = network()
-    inputs, grad = inputs_and_grad(model, rows=128)
+@needs_cuda
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"bias": False},
+        {"norm": "batch", "dropout": 0.3, "residual": True, "hidden_features": (96, 96)},
+        {"activation": "gelu", "output_activation": "tanh"},
+    ],
+    ids=str,
+)
+def test_on_a_gpu(options: dict[str, Any]) -> None:
+    assert_same_bits(network(**options), device="cuda")
+    assert_same_bits(network(**options).double(), dtype=torch.float64, device="cuda")
+    model = network(**options).cuda()
+    twin = copy.deepcopy(model)
+    inputs, grad = (each.cuda() for each in inputs_and_grad(model))
+    with torch.autocast("cuda", torch.bfloat16):
+        expected, expected_gradients = by_autograd(twin, inputs, grad)
+        found, found_gradients = by_own_passes(model, inputs, grad)
+    for one, other in zip([found, *found_gradients], [expected, *expected_gradients], strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
+def test_faster_products_differ_by_rounding_only(device: str) -> None:
+    """Sums of up to 128 products in another order: a few units in the last place of the largest."""
+    model = network().to(device)
+    inputs, grad = (each.to(device) for each in inputs_and_grad(model, rows=128))
     exact = copy.deepcopy(model).double()
     output, expected = by_autograd(exact, inputs.double(), grad.double())
     found, found_gradients = by_own_passes(model, inputs, grad, same_bits=False)

@@ -8,14 +8,14 @@ host reads, a constant that the host copies.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from mlpkit.training._engine import StepResult
-
+_Result = TypeVar("_Result")
 _IMPOSSIBLE = ("aten._local_scalar_dense", "aten.lift_fresh", "aten.nonzero")
 
 
@@ -25,12 +25,12 @@ class Tape:
     def __init__(self) -> None:
         self.num_prepared = self.num_recorded = 0
 
-    def prepare(self, work: Callable[[], StepResult]) -> StepResult:
+    def prepare(self, work: Callable[[], _Result]) -> _Result:
         """Do the work."""
         self.num_prepared += 1
         return work()
 
-    def record(self, work: Callable[[], StepResult]) -> tuple[StepResult, Callable[[], None]]:
+    def record(self, work: Callable[[], _Result]) -> tuple[_Result, Callable[[], None]]:
         """Return the tensors of the result, and what makes the calls again."""
         self.num_recorded += 1
         calls = _Calls()

@@ -182,14 +182,27 @@ class TestDeferred:
     def test_the_first_of_several_is_kept(self) -> None:
         guard = FiniteGuard(torch.device("cpu"), deferred=True)
         good, bad = torch.tensor(1.5), torch.tensor(math.nan)
-        guard.look(0, good, good)
-        guard.read()
-        guard.look(1, good, torch.tensor(math.inf))
-        guard.look(2, bad, bad)
-        guard.look(3, good, good)
+        steps = [(good, good), (good, torch.tensor(math.inf)), (bad, bad), (good, good)]
+        for step, (loss, grad_norm) in enumerate(steps):
+            guard.look(step, loss, grad_norm)
+            guard.note(step, loss, grad_norm)
+            if step == 0:
+                guard.read()
         with pytest.raises(BadStep, match=r"step 1: loss 1\.5, gradient norm inf"):
             guard.read()
         assert guard.found.item() == 1.0
+
+    @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+    @pytest.mark.parametrize("good", [0.0, -1.0, 3e38, 1e-45])
+    @pytest.mark.parametrize("both", [False, True])
+    def test_what_is_found(self, bad: float, good: float, *, both: bool) -> None:
+        figures = torch.tensor([bad, bad if both else good])
+        for loss, grad_norm in (figures, figures.flip(0)):
+            guard = FiniteGuard(torch.device("cpu"), deferred=True)
+            guard.look(0, torch.tensor(good), torch.tensor(good))
+            assert guard.found.item() == 0.0
+            guard.look(1, loss, grad_norm)
+            assert guard.found.item() == 1.0
 
     @pytest.mark.parametrize("name", ["adamw", "sgd"])
     def test_a_fused_optimiser_leaves_the_parameters_alone_from_then_on(self, name: str) -> None:
@@ -214,7 +227,8 @@ class TestDeferred:
         batches = list(examples(48).batches(8).epoch(0))
         seen = []
         for step, batch in enumerate(batches):
-            engine.step(step, [batch])
+            result = engine.step(step, [batch])
+            guard.note(step, result.loss, result.grad_norm)
             seen.append([parameter.detach().clone() for parameter in model.parameters()])
         assert differences(seen[0], seen[1]) != []
         assert differences(seen[1], seen[5]) == []

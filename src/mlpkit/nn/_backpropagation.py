@@ -23,7 +23,7 @@ _OWN: Final = frozenset({"checked_input", "features", "forward", "preactivation"
 
 
 class Backpropagation:
-    r"""Forward and backward pass of an MLP in training, on the CPU, without a graph of its own.
+    r"""Forward and backward pass of an MLP in training, without a graph of its own.
 
     With :math:`h_l = \phi_l(Z_l)` and :math:`Z_l = h_{l-1} W_l^\top + b_l` the gradient of the
     loss goes down through the layers,
@@ -42,8 +42,9 @@ class Backpropagation:
         network: The network, in training mode.
         within: The modules around it, whose hooks would be missed.
         prepare: What is done to the inputs first; no gradient passes it.
-        same_bits: Whether all results have the bits that autograd gives. Otherwise some products
-            are oneDNN's, which sums in another order: the difference is rounding.
+        same_bits: Whether all results have the bits that autograd gives. Otherwise some sums are
+            made in another order, oneDNN's or that of a matrix-vector product: the difference is
+            rounding.
 
     Shape:
         - Input: ``(N, in_features)`` after ``prepare`` and flattening.
@@ -78,6 +79,7 @@ class Backpropagation:
         self._network = network
         self._prepare = prepare
         self._parameters = list(network.parameters())
+        self._device = self._parameters[0].device
         self._layers = [
             _Layer(layer, is_first=index == 0, same_bits=same_bits)
             for index, layer in enumerate(network.layers)
@@ -107,10 +109,12 @@ class Backpropagation:
         parameters = list(network.parameters())
         named = list(network.named_parameters(remove_duplicate=False))
         dtypes = {parameter.dtype for parameter in parameters}
+        devices = {parameter.device for parameter in parameters}
         return (
             bool(linears)
             and len(named) == len(parameters)  # of tied layers the gradients add up
-            and all(parameter.device.type == "cpu" for parameter in parameters)
+            and len(devices) == 1
+            and devices.pop().type in ("cpu", "cuda")
             and dtypes in ({torch.float32}, {torch.float64})
             and all(type(linear) is nn.Linear for linear in linears)
             and all(type(layer) is HiddenLayer for layer in network.layers)
@@ -127,7 +131,7 @@ class Backpropagation:
         network = self._network
         is_flat = self._prepare is not None or network.flatten or inputs.ndim == 2
         return (
-            inputs.device.type == "cpu"
+            inputs.device == self._device
             and inputs.ndim > 1
             and is_flat
             and network.training
@@ -148,7 +152,8 @@ class Backpropagation:
         """Return the output of the network; its memory is used again by the next call."""
         network = self._network
         h = network.checked_input(inputs if self._prepare is None else self._prepare(inputs))
-        low = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else None
+        kind = self._device.type
+        low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
         for layer in self._layers:
             h = layer.forward(h, low)
         if self._head is not None:

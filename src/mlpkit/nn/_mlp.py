@@ -365,7 +365,8 @@ class MLP(nn.Module):
         """Return what computes outputs and gradients faster than autograd, None if nothing does.
 
         :class:`mlpkit.training.Trainer` asks for it. Subclasses, networks on other devices than
-        the CPU and networks with replaced, parametrised or tied linear layers leave it to autograd.
+        the CPU or CUDA's, and networks with replaced, parametrised or tied linear layers leave it
+        to autograd.
 
         Args:
             within: The modules around the network, which are left out too.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Final, TypeAlias, cast
 
@@ -41,7 +42,8 @@ class AffineProducts:
         linear: The layer; its parameters are read anew in each step.
         has_input_gradient: Whether something before the layer learns.
         same_bits: Whether each product is the one that autograd computes, to the same bits.
-            Otherwise Z and the gradient of X may come from oneDNN, which sums in another order.
+            Otherwise Z and the gradient of X may come from oneDNN, and on a CUDA device that of b
+            from a product with ones, which sum in another order.
 
     Shape:
         - X: ``(N, in_features)``; Z and G: ``(N, out_features)``.
@@ -50,14 +52,17 @@ class AffineProducts:
     def __init__(self, linear: nn.Linear, *, has_input_gradient: bool, same_bits: bool) -> None:
         weight = linear.weight
         wide = min(linear.in_features, linear.out_features) >= _NARROW
-        fits = weight.dtype == torch.float32 and wide and not same_bits
+        on_cpu = weight.device.type == "cpu"
+        fits = on_cpu and weight.dtype == torch.float32 and wide and not same_bits
         self._linear = linear
         self._has_bias = linear.bias is not None
         self._has_input_gradient = has_input_gradient
         self._onednn = _linear_by_onednn() if fits else None
-        self._gradients = [torch.empty_like(parameter) for parameter in linear.parameters()]
+        # A product has more blocks at work than torch's sum over so few rows.
+        self._sums_by_product = not (on_cpu or same_bits)
         self._low: list[Tensor] = []  # weight, and bias, as autocast casts them
         self._input: Tensor | None = None
+        self._ones: Tensor | None = None
         self._buffers: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor, *, low: torch.dtype | None, relu: bool) -> Tensor:
@@ -106,19 +111,32 @@ class AffineProducts:
             grad, weight, out=self._buffer("backward", x.shape[0], x.shape[1], grad.dtype)
         )
 
+    @functools.cached_property
+    def _gradients(self) -> list[Tensor]:
+        """Memory for the gradients of weight and bias."""
+        return [torch.empty_like(parameter) for parameter in self._linear.parameters()]
+
     def _differentiate(self, grad: Tensor, x: Tensor) -> None:
         """Fill the gradients of weight and bias; in low precision as autocast rounds them."""
         of_weight, *of_bias = self._gradients
         if grad.dtype == of_weight.dtype:
             torch.mm(grad.t(), x, out=of_weight)
             for gradient in of_bias:
-                torch.sum(grad, 0, out=gradient)
+                self._sum_rows(grad, gradient)
         else:
             rows, columns = of_weight.shape
             low = self._buffer("weight", rows, columns, grad.dtype)
             of_weight.copy_(torch.mm(grad.t(), x, out=low))
             for gradient in of_bias:
-                gradient.copy_(grad.sum(0))
+                gradient.copy_(self._sum_rows(grad, None))
+
+    def _sum_rows(self, grad: Tensor, out: Tensor | None) -> Tensor:
+        if not self._sums_by_product:
+            return torch.sum(grad, 0, out=out)
+        rows = grad.shape[0]
+        if self._ones is None or self._ones.shape[0] < rows or self._ones.dtype != grad.dtype:
+            self._ones = grad.new_ones(rows)
+        return torch.mv(grad.t(), self._ones[:rows], out=out)
 
     def _cast(
         self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
@@ -135,6 +153,6 @@ class AffineProducts:
         """Return memory for one result; the same in each step, shorter for a short batch."""
         known = self._buffers.get(use)
         if known is None or known.shape[0] < rows or known.dtype != dtype:
-            known = torch.empty(rows, columns, dtype=dtype)
+            known = torch.empty(rows, columns, dtype=dtype, device=self._linear.weight.device)
             self._buffers[use] = known
         return known if known.shape[0] == rows else known[:rows]

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
+from mlpkit.training._blocks import blocks
+
 __all__ = ["EagerAdamW", "EagerMuon", "EagerOptimizer", "EagerSGD"]
 
 _Closure: TypeAlias = Callable[[], float]
@@ -68,11 +70,12 @@ _ADAMW_STEP: Final[_Step] = inspect.unwrap(AdamW.step)
 def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
     """Update the parameters by one call of the fused kernel for all groups with equal options.
 
-    torch makes a call for each group, and looks for what is never the case on a CPU. Anything but
-    the plain case, and the first step, which makes the state, is left to torch.
+    torch makes a call for each group, and looks for what is not the case here. Anything but the
+    plain case, and the first step, which makes the state, is left to torch.
     """
     if closure is not None or not _is_plain(optimizer):
         return _ADAMW_STEP(optimizer, closure)
+    found_inf: Tensor | None = getattr(optimizer, "found_inf", None)
     alike: dict[_Options, _Tensors] = {}
     for group in optimizer.param_groups:
         beta1, beta2 = group["betas"]
@@ -93,13 +96,14 @@ def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
         if not tensors.parameters:
             continue
         torch._foreach_add_(tensors.steps, 1.0)
+        cut = _cut(tensors)
         torch._fused_adamw_(
-            tensors.parameters,
-            tensors.grads,
-            tensors.exp_avgs,
-            tensors.exp_avg_sqs,
+            cut.parameters,
+            cut.grads,
+            cut.exp_avgs,
+            cut.exp_avg_sqs,
             [],
-            tensors.steps,
+            cut.steps,
             lr=options.lr,
             beta1=options.beta1,
             beta2=options.beta2,
@@ -107,12 +111,15 @@ def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
             eps=options.eps,
             amsgrad=False,
             maximize=False,
+            found_inf=found_inf,
         )
+        if found_inf is not None:
+            torch._foreach_sub_(tensors.steps, [found_inf] * len(tensors.steps))
     return None
 
 
 class _Options(NamedTuple):
-    lr: float
+    lr: float | Tensor  # a tensor is equal to none but itself
     beta1: float
     beta2: float
     eps: float
@@ -129,15 +136,40 @@ class _Tensors(NamedTuple):
     steps: list[Tensor]
 
 
+def _cut(tensors: _Tensors) -> _Tensors:
+    """Return the same in blocks, each with the step of its parameter."""
+    parameters = blocks(tensors.parameters)
+    if len(parameters) == len(tensors.parameters):
+        return tensors
+    starts = {parameter.data_ptr(): number for number, parameter in enumerate(tensors.parameters)}
+    number, steps = 0, []
+    for parameter in parameters:
+        number = starts.get(parameter.data_ptr(), number)
+        steps.append(tensors.steps[number])
+    return _Tensors(
+        parameters,
+        blocks(tensors.grads),
+        blocks(tensors.exp_avgs),
+        blocks(tensors.exp_avg_sqs),
+        steps,
+    )
+
+
 def _is_plain(optimizer: Optimizer) -> bool:
-    """Return whether all groups ask for the fused kernel on the CPU with no option but numbers."""
-    return getattr(optimizer, "found_inf", None) is None and all(
-        group["fused"]
-        and not (group["amsgrad"] or group["maximize"] or group["differentiable"])
-        and isinstance(group["lr"], float)
-        and all(isinstance(beta, float) for beta in group["betas"])
-        and all(parameter.device.type == "cpu" for parameter in group["params"])
-        for group in optimizer.param_groups
+    """Return whether all groups ask for the fused kernel, on one device, with known options."""
+    devices = {
+        parameter.device for group in optimizer.param_groups for parameter in group["params"]
+    }
+    return (
+        getattr(optimizer, "grad_scale", None) is None
+        and len(devices) == 1
+        and devices.pop().type in ("cpu", "cuda")
+        and all(
+            group["fused"]
+            and not (group["amsgrad"] or group["maximize"] or group["differentiable"])
+            and all(isinstance(beta, float) for beta in group["betas"])
+            for group in optimizer.param_groups
+        )
     )
 
 

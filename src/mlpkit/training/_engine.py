@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.amp import GradScaler
 
 from mlpkit._checks import sentence
+from mlpkit.training._blocks import blocks
 from mlpkit.training._nonfinite import BadStep, FiniteGuard
 from mlpkit.training._objectives import (
     CrossEntropy,
@@ -136,6 +137,7 @@ class Engine:
         self._precision: Precision = precision
         self._device = device
         self._passes: Backpropagation | None = None
+        self._factors: dict[tuple[int, torch.dtype], Tensor] = {}
         self._of_output = objective if _sees_the_output_alone(objective) else None
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._max_normed = (
@@ -162,11 +164,12 @@ class Engine:
     def end(self) -> None:
         """Give back the memory of the passes."""
         self._passes = None
+        self._factors.clear()
 
-    def step(self, step: int | Tensor, window: Sequence[BatchLike]) -> StepResult:
+    def step(self, step: int, window: Sequence[BatchLike]) -> StepResult:
         """Make step number ``step`` on the batches of a window.
 
-        The number is only told where the step is bad; a step that is recorded has it in a tensor.
+        The number is only told where the step is bad.
 
         Raises:
             BadStep: If loss or gradient is not finite, before any parameter changed.
@@ -188,7 +191,7 @@ class Engine:
             self._max_normed.apply_max_norm_()
         return StepResult(loss, total, grad_norm)
 
-    def _update(self, step: int | Tensor, loss: Tensor) -> Tensor:
+    def _update(self, step: int, loss: Tensor) -> Tensor:
         """Check, clip and apply the gradients, and return their norm."""
         if self.scaler is not None:
             self.scaler.unscale_(self._optimizer)
@@ -202,7 +205,7 @@ class Engine:
         if self.scaler is None:
             self._optimizer.step()
         else:
-            self._scaled_step(int(step), self.scaler, loss, grad_norm)
+            self._scaled_step(step, self.scaler, loss, grad_norm)
         for parameter in self._parameters:
             parameter.grad = None
         return grad_norm
@@ -232,12 +235,20 @@ class Engine:
             outputs = passes.forward(batch.inputs)
             wide = torch.promote_types(outputs.dtype, torch.float32)
             if weights is None:
-                factors = (outputs.new_ones((), dtype=wide) / total).expand(targets.shape[0])
+                factors = self._equal_factors(targets.shape[0], wide)
             else:
                 factors = (weights * (torch.ones_like(weights[:1]) / total)).to(wide)
             losses, gradient = loss_and_gradient(objective, outputs, targets, factors)
             passes.backward(gradient)
             return self._weighted_sum(losses, batch, weights) / total
+
+    def _equal_factors(self, size: int, dtype: torch.dtype) -> Tensor:
+        """Return 1 / N for each of N examples; the same tensor in each step."""
+        known = self._factors.get((size, dtype))
+        if known is None:
+            one = torch.ones((), dtype=dtype, device=self._device)
+            known = self._factors[size, dtype] = (one / float(size)).expand(size)
+        return known
 
     def _losses(self, batch: BatchLike) -> Tensor:
         if self._autocast:
@@ -296,6 +307,6 @@ def _norm(grads: list[Tensor]) -> Tensor:
     ):
         flat = [grad.view(-1) for grad in grads]
         return torch.stack([torch.dot(each, each) for each in flat]).sum().sqrt()
-    norms: tuple[Tensor, ...] = torch._foreach_norm(grads)
+    norms: tuple[Tensor, ...] = torch._foreach_norm(blocks(grads))
     norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     return norm

@@ -51,10 +51,12 @@ def range_test(run: Run, *, low: float, high: float, steps: int) -> LRCurve:
         for group in run.optimizer.param_groups:
             group["lr"] = lr
         try:
-            loss = run.engine.step(step, window).loss.item()
+            result = run.engine.step(step, window)
+            run.guard.note(step, result.loss, result.grad_norm)
             run.guard.read()
         except BadStep:
             break
+        loss = result.loss.item()
         lrs.append(lr)
         losses.append(loss)
         if loss > _DIVERGED * max(losses[:5]):

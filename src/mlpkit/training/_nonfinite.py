@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,42 +20,34 @@ class BadStep(Exception):  # noqa: N818 - becomes a NonFiniteError where epoch a
         super().__init__(f"step {step}: loss {loss}, gradient norm {grad_norm}")
 
 
-class _Record(NamedTuple):
-    found: Tensor  # 1.0 from the first bad step on, else 0.0; what fused optimisers call found_inf
-    first: Tensor  # step, loss and gradient norm of that step, float64
-
-
 class FiniteGuard:
     """Looks at loss and gradient norm of each step, before the parameters change.
 
     On the CPU reading a number costs nothing, so a bad step raises at once. Elsewhere reading
-    would make the host wait for the device: there the first bad step is noted on the device,
-    ``found`` tells the optimiser, on the device too, to leave the parameters alone from then on,
-    and the note is read now and then by :meth:`read`. Either way no parameter ever gets a value
-    from a bad step, and the step that is named is the first.
+    would make the host wait for the device: there ``found`` tells the optimiser, on the device, to
+    leave the parameters alone from the first bad step on, and :meth:`read`, now and then, looks
+    for that step among those that were noted. Either way no parameter ever gets a value from a bad
+    step, and the step that is named is the first.
 
     Args:
         device: Where loss and gradients are.
-        deferred: Note instead of raise; only for an optimiser that obeys ``found``.
+        deferred: Tell the optimiser instead of raising; only for one that obeys ``found``.
+
+    Attributes:
+        deferred: As given.
+        found: 1.0 once a step was bad, else 0.0, on the device; fused optimisers call it found_inf.
     """
 
     def __init__(self, device: torch.device, *, deferred: bool) -> None:
         self.deferred = deferred
-        self._record = _Record(
-            torch.zeros((), device=device),
-            torch.zeros(3, device=device, dtype=torch.float64),
-        )
+        self.found = torch.zeros((), device=device)
+        self._noted: list[tuple[int, Tensor, Tensor]] = []
 
-    @property
-    def found(self) -> Tensor:
-        """1.0 once a step was bad, else 0.0, on the device."""
-        return self._record.found
-
-    def look(self, step: int | Tensor, loss: Tensor, grad_norm: Tensor) -> None:
-        """Note or raise if ``loss`` or ``grad_norm`` is NaN or infinite.
+    def look(self, step: int, loss: Tensor, grad_norm: Tensor) -> None:
+        """Raise, or tell the optimiser, if ``loss`` or ``grad_norm`` is NaN or infinite.
 
         Args:
-            step: Number of the step; a deferred guard takes a tensor too.
+            step: Number of the step.
             loss: Loss of the step.
             grad_norm: Norm of its gradient.
 
@@ -65,21 +56,36 @@ class FiniteGuard:
         """
         if not self.deferred:
             if not (math.isfinite(loss.item()) and math.isfinite(grad_norm.item())):
-                raise BadStep(int(step), loss.item(), grad_norm.item())
+                raise BadStep(step, loss.item(), grad_norm.item())
             return
-        found, first = self._record
-        bad = ~(torch.isfinite(loss) & torch.isfinite(grad_norm))
-        number = step if isinstance(step, Tensor) else torch.full_like(first[0], step)
-        this = torch.stack([number.double(), loss.double(), grad_norm.double()])
-        torch.where(bad & (found == 0), this, first, out=first)
-        torch.maximum(found, bad.to(found.dtype), out=found)
+        # A finite number less itself is 0; NaN and infinity less themselves are NaN, which is
+        # unequal to everything. Four kernels: asking isfinite of both takes a dozen.
+        bad = (loss - loss) != (grad_norm - grad_norm)
+        torch.maximum(self.found, bad, out=self.found)
+
+    def note(self, step: int, loss: Tensor, grad_norm: Tensor) -> None:
+        """Keep the figures of a step until the next :meth:`read`, which looks for a bad one there.
+
+        Args:
+            step: Number of the step.
+            loss: Its loss, in memory that no later step writes.
+            grad_norm: Norm of its gradient, likewise.
+        """
+        if self.deferred:
+            self._noted.append((step, loss, grad_norm))
 
     def read(self) -> None:
-        """Raise the first bad step that was noted, if any; waits for the device.
+        """Raise the first bad step since the last call, if any; waits for the device.
 
         Raises:
             BadStep: If a step was bad.
         """
-        if self.deferred and self._record.found.item():
-            step, loss, grad_norm = self._record.first.tolist()
-            raise BadStep(int(step), loss, grad_norm)
+        if not self.deferred:
+            return
+        noted, self._noted = self._noted, []
+        if self.found.item() == 0.0:
+            return
+        for step, loss, grad_norm in noted:
+            if not (math.isfinite(loss.item()) and math.isfinite(grad_norm.item())):
+                raise BadStep(step, loss.item(), grad_norm.item())
+        raise BadStep(noted[-1][0] if noted else 0, math.nan, math.nan)

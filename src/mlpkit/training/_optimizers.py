@@ -174,12 +174,13 @@ def set_lr(optimizer: Optimizer, ratio: float) -> None:
     Raises:
         KeyError: If a group has no ``initial_lr``; :func:`remember_lr` gives it one.
     """
+    filled: Tensor | None = None  # groups may share one tensor, and each fill is a launch
     for group in optimizer.param_groups:
         lr = group["initial_lr"] * ratio
-        if isinstance(group["lr"], Tensor):
-            group["lr"].fill_(lr)
-        else:
+        if not isinstance(group["lr"], Tensor):
             group["lr"] = lr
+        elif group["lr"] is not filled:
+            filled = group["lr"].fill_(lr)
 
 
 def set_momentum(optimizer: Optimizer, momentum: float) -> None:

@@ -137,7 +137,11 @@ class Run:
         if config.cuda_graph:
             keep_lr_on_device(optimizer, device)
             recorder = CudaRecorder(device)
-            self._graph = StepGraph(lambda step, batch: self.engine.step(step, [batch]), recorder)
+            self._graph = StepGraph(
+                lambda step, batch: self.engine.step(step, [batch]),
+                recorder,
+                begin=self.engine.begin_epoch,
+            )
             here = next(model.parameters()).device
             if isinstance(train, GatheringSource) and train.device == here:
                 self._gathering = train
@@ -193,6 +197,7 @@ class Run:
         self.state.step += 1
         self.state.examples += sum(batch.indices.shape[0] for batch in window)
         self.meter.add(result.loss, result.weight, result.grad_norm)
+        self.guard.note(self.state.step - 1, result.loss, result.grad_norm)
         if self.average is not None:
             self.average.update(self.model, self.state.step - 1)
         self.latest = result

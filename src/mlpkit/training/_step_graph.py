@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,7 +14,8 @@ from mlpkit.training._sources import BatchLike, LoadedBatch, PendingBatch
 
 __all__ = ["CudaRecorder", "MakeStep", "Recorder", "StepGraph", "keep_lr_on_device"]
 
-MakeStep: TypeAlias = Callable[[int | Tensor, BatchLike], StepResult]
+MakeStep: TypeAlias = Callable[[int, BatchLike], StepResult]
+_Result = TypeVar("_Result")
 
 # cuBLAS, the allocator and the optimiser set themselves up in the first steps, which cannot be
 # recorded: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs asks for some.
@@ -24,11 +25,11 @@ _STEPS_BEFORE = 3
 class Recorder(Protocol):
     """Turns work on fixed tensors into a function that repeats it."""
 
-    def prepare(self, work: Callable[[], StepResult]) -> StepResult:
+    def prepare(self, work: Callable[[], _Result]) -> _Result:
         """Do the work as it will be recorded, so that everything is set up."""
         ...
 
-    def record(self, work: Callable[[], StepResult]) -> tuple[StepResult, Callable[[], None]]:
+    def record(self, work: Callable[[], _Result]) -> tuple[_Result, Callable[[], None]]:
         """Return the tensors that the work leaves its result in, and what repeats the work.
 
         Nothing is computed before the first repetition.
@@ -43,7 +44,7 @@ class CudaRecorder:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch types it so
         self._pool = torch.cuda.graph_pool_handle()
 
-    def prepare(self, work: Callable[[], StepResult]) -> StepResult:
+    def prepare(self, work: Callable[[], _Result]) -> _Result:
         """Do the work on the stream that records, where autograd then has its nodes."""
         self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
         with torch.cuda.stream(self._stream):
@@ -51,7 +52,7 @@ class CudaRecorder:
         torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
         return result
 
-    def record(self, work: Callable[[], StepResult]) -> tuple[StepResult, Callable[[], None]]:
+    def record(self, work: Callable[[], _Result]) -> tuple[_Result, Callable[[], None]]:
         """Return the tensors of the result, and the replay of the graph."""
         graph = torch.cuda.CUDAGraph()
         try:
@@ -74,20 +75,25 @@ class _Kind(NamedTuple):
 
 class _Recording(NamedTuple):
     kind: _Kind
-    step: Tensor
     batch: BatchLike
-    result: StepResult
+    figures: Tensor  # loss, norm of the gradient and, where examples have weights, their sum
+    weight: float | None
     replay: Callable[[], None]
+
+    def result(self) -> StepResult:
+        """Return what the latest replay left, in memory that the next one does not write."""
+        loss, grad_norm, *weights = self.figures.clone().unbind()
+        return StepResult(loss, weights[0] if self.weight is None else self.weight, grad_norm)
 
 
 class StepGraph:
     """Makes optimiser steps, each by replaying the record of one.
 
-    The record reads the batch, the number of the step and the learning rate from tensors that are
-    filled before each replay. A batch that knows how it is gathered, and augmented, is so within
-    the record; where the augmentation draws anew in each epoch, each epoch is recorded anew, and
-    so is a batch of another shape or type. The first steps, and batches smaller than the largest,
-    a last short one, are computed as usual.
+    The record reads the batch and the learning rate from tensors that are filled before each
+    replay. A batch that knows how it is gathered, and augmented, is so within the record; where the
+    augmentation draws anew in each epoch, each epoch is recorded anew, and so is a batch of another
+    shape or type. The first steps, and batches smaller than the largest, a last short one, are
+    computed as usual.
 
     What the host decides is as it was when the step was recorded.
 
@@ -95,11 +101,16 @@ class StepGraph:
         make_step: Computes a step, and nothing that waits for the device. The learning rates of
             its optimiser are tensors; see :func:`keep_lr_on_device`.
         recorder: What records.
+        begin: Called within the record before its step, so that memory which the steps use again
+            and again is of the record, and lasts as long.
     """
 
-    def __init__(self, make_step: MakeStep, recorder: Recorder) -> None:
+    def __init__(
+        self, make_step: MakeStep, recorder: Recorder, *, begin: Callable[[], None]
+    ) -> None:
         self._make_step = make_step
         self._recorder = recorder
+        self._begin = begin
         self._largest = 0
         self._prepared = 0
         self._recording: _Recording | None = None
@@ -115,30 +126,37 @@ class StepGraph:
         recording = self._recording
         if recording is None or recording.kind != kind:
             self._recording = recording = self._record(kind, step, batch)
-        recording.step.fill_(step)
         _fill(recording.batch, batch)
         recording.replay()
-        # The next replay writes where this one has left its result.
-        loss, weight, grad_norm = recording.result
-        own_weight = weight.clone() if isinstance(weight, Tensor) else weight
-        return StepResult(loss.clone(), own_weight, grad_norm.clone())
+        return recording.result()
 
     def forget(self) -> None:
         """Give back the memory of the record."""
         self._recording = None
 
     def _record(self, kind: _Kind, step: int, batch: BatchLike) -> _Recording:
-        # Float64 holds every number of a step exactly, and is what the guard writes it down in.
-        number = torch.full((), float(step), dtype=torch.float64, device=batch.indices.device)
         fixed = _fixed(batch)
-        result, replay = self._recorder.record(lambda: self._make_step(number, _anew(fixed)))
-        return _Recording(kind, number, fixed, result, replay)
+
+        def work() -> tuple[Tensor, float | None]:
+            self._begin()
+            loss, weight, grad_norm = self._make_step(step, _anew(fixed))
+            if isinstance(weight, Tensor):
+                return torch.stack([loss, grad_norm, weight]), None
+            return torch.stack([loss, grad_norm]), weight
+
+        (figures, weight), replay = self._recorder.record(work)
+        return _Recording(kind, fixed, figures, weight, replay)
 
 
 def keep_lr_on_device(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
-    """Keep every learning rate in a tensor, which a record reads at each replay."""
+    """Keep every learning rate in a tensor, which a record reads at each replay.
+
+    Groups with the same base rate share one.
+    """
+    rates: dict[float, Tensor] = {}
     for group in optimizer.param_groups:
-        group["lr"] = torch.tensor(float(group["lr"]), device=device)
+        lr = torch.tensor(float(group["lr"]), device=device)
+        group["lr"] = rates.setdefault(group["initial_lr"], lr)
         if "capturable" in group:
             group["capturable"] = True
 
