@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 
+from mlpkit._side_stream import SideStream
 from mlpkit.nn._hidden import HiddenLayer
 from mlpkit.nn._products import AffineProducts
 
@@ -80,8 +81,10 @@ class Backpropagation:
         self._prepare = prepare
         self._parameters = list(network.parameters())
         self._device = self._parameters[0].device
+        on_cpu = self._device.type == "cpu"
+        self._beside = None if on_cpu or same_bits else SideStream(self._device)
         self._layers = [
-            _Layer(layer, is_first=index == 0, same_bits=same_bits)
+            _Layer(layer, is_first=index == 0, same_bits=same_bits, beside=self._beside)
             for index, layer in enumerate(network.layers)
         ]
         self._head_dropout = _Recorded(network.head_dropout) if network.head_dropout.p > 0 else None
@@ -89,7 +92,10 @@ class Backpropagation:
             None
             if network.head is None
             else AffineProducts(
-                network.head, has_input_gradient=bool(self._layers), same_bits=same_bits
+                network.head,
+                has_input_gradient=bool(self._layers),
+                same_bits=same_bits,
+                beside=self._beside,
             )
         )
         last = network.output_activation
@@ -170,7 +176,11 @@ class Backpropagation:
         The parameters must have no gradient yet. The memory of ``.grad`` is used again by the
         next call.
         """
-        grad = grad_output
+        self._go_back(grad_output)
+        if self._beside is not None:
+            self._beside.join()
+
+    def _go_back(self, grad: Tensor) -> None:
         if self._output is not None:
             grad = self._output.backward(grad)
         if self._head is not None:
@@ -190,12 +200,19 @@ class Backpropagation:
 class _Layer:
     """One hidden layer: dropout, linear, norm, activation, skip."""
 
-    def __init__(self, layer: HiddenLayer, *, is_first: bool, same_bits: bool) -> None:
+    def __init__(
+        self,
+        layer: HiddenLayer,
+        *,
+        is_first: bool,
+        same_bits: bool,
+        beside: SideStream | None,
+    ) -> None:
         # No gradient passes the inputs of the network, so autograd need not see their dropout.
         self._input_dropout = layer.dropout if is_first and layer.dropout.p > 0 else None
         self._dropout = _Recorded(layer.dropout) if layer.dropout.p > 0 and not is_first else None
         self._products = AffineProducts(
-            layer.linear, has_input_gradient=not is_first, same_bits=same_bits
+            layer.linear, has_input_gradient=not is_first, same_bits=same_bits, beside=beside
         )
         self._is_relu = layer.norm is None and type(layer.activation) is nn.ReLU
         steps = [step for step in (layer.norm, layer.activation) if step is not None]

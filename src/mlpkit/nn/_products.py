@@ -9,11 +9,13 @@ from typing import Final, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
+from mlpkit._side_stream import SideStream
+
 __all__ = ["AffineProducts"]
 
 _Linear: TypeAlias = Callable[[Tensor, Tensor, Tensor | None, str, list[float | None], str], Tensor]
 
-# Below this width a call of oneDNN costs more than it saves.
+# Below this width a call of oneDNN costs more than it saves, and so does cuBLAS with a bias.
 _NARROW: Final = 64
 
 
@@ -42,24 +44,33 @@ class AffineProducts:
         linear: The layer; its parameters are read anew in each step.
         has_input_gradient: Whether something before the layer learns.
         same_bits: Whether each product is the one that autograd computes, to the same bits.
-            Otherwise Z and the gradient of X may come from oneDNN, and on a CUDA device that of b
-            from a product with ones, which sum in another order.
+            Otherwise Z and the gradient of X may come from oneDNN, which sums in another order.
+        beside: Where the gradients of W and b are computed on a CUDA device, by products in an
+            order of their own; None computes them at once.
 
     Shape:
         - X: ``(N, in_features)``; Z and G: ``(N, out_features)``.
     """
 
-    def __init__(self, linear: nn.Linear, *, has_input_gradient: bool, same_bits: bool) -> None:
+    def __init__(
+        self,
+        linear: nn.Linear,
+        *,
+        has_input_gradient: bool,
+        same_bits: bool,
+        beside: SideStream | None = None,
+    ) -> None:
         weight = linear.weight
         wide = min(linear.in_features, linear.out_features) >= _NARROW
         on_cpu = weight.device.type == "cpu"
         fits = on_cpu and weight.dtype == torch.float32 and wide and not same_bits
         self._linear = linear
+        self._beside = beside
+        # A float32 product with few outputs takes cuBLAS twice as long if it adds the bias itself.
+        self._adds_bias_after = beside is not None and linear.out_features < _NARROW
         self._has_bias = linear.bias is not None
         self._has_input_gradient = has_input_gradient
         self._onednn = _linear_by_onednn() if fits else None
-        # A product has more blocks at work than torch's sum over so few rows.
-        self._sums_by_product = not (on_cpu or same_bits)
         self._low: list[Tensor] = []  # weight, and bias, as autocast casts them
         self._input: Tensor | None = None
         self._ones: Tensor | None = None
@@ -85,6 +96,8 @@ class AffineProducts:
         out = self._buffer("forward", x.shape[0], weight.shape[0], x.dtype)
         if bias is None:
             torch.mm(x, weight.t(), out=out)
+        elif self._adds_bias_after and x.dtype == torch.float32:
+            torch.mm(x, weight.t(), out=out).add_(bias)
         else:
             torch.addmm(bias, x, weight.t(), out=out)
         return out.relu_() if relu else out
@@ -98,7 +111,10 @@ class AffineProducts:
         x = self._input
         assert x is not None, "backward follows forward"
         parameter = self._linear.weight
-        self._differentiate(grad, x)
+        if self._beside is None:
+            self._differentiate(grad, x)
+        else:
+            self._beside.do(lambda: self._differentiate_by_products(grad, x), grad)
         parameter.grad = self._gradients[0]
         if self._has_bias:
             self._linear.bias.grad = self._gradients[1]
@@ -122,21 +138,26 @@ class AffineProducts:
         if grad.dtype == of_weight.dtype:
             torch.mm(grad.t(), x, out=of_weight)
             for gradient in of_bias:
-                self._sum_rows(grad, gradient)
+                torch.sum(grad, 0, out=gradient)
         else:
             rows, columns = of_weight.shape
             low = self._buffer("weight", rows, columns, grad.dtype)
             of_weight.copy_(torch.mm(grad.t(), x, out=low))
             for gradient in of_bias:
-                gradient.copy_(self._sum_rows(grad, None))
+                gradient.copy_(torch.sum(grad, 0, dtype=grad.dtype))
 
-    def _sum_rows(self, grad: Tensor, out: Tensor | None) -> Tensor:
-        if not self._sums_by_product:
-            return torch.sum(grad, 0, out=out)
-        rows = grad.shape[0]
-        if self._ones is None or self._ones.shape[0] < rows or self._ones.dtype != grad.dtype:
-            self._ones = grad.new_ones(rows)
-        return torch.mv(grad.t(), self._ones[:rows], out=out)
+    def _differentiate_by_products(self, grad: Tensor, x: Tensor) -> None:
+        """Do the same on a CUDA device: in low precision without rounding what was summed.
+
+        A sum over rows is a product with ones, for which more blocks of threads are at work.
+        """
+        of_weight, *of_bias = self._gradients
+        _product(grad.t(), x, out=of_weight)
+        for gradient in of_bias:
+            rows = grad.shape[0]
+            if self._ones is None or self._ones.shape[1] < rows or self._ones.dtype != grad.dtype:
+                self._ones = grad.new_ones(1, rows)
+            _product(self._ones[:, :rows], grad, out=gradient.unsqueeze(0))
 
     def _cast(
         self, weight: Tensor, bias: Tensor | None, dtype: torch.dtype
@@ -156,3 +177,11 @@ class AffineProducts:
             known = torch.empty(rows, columns, dtype=dtype, device=self._linear.weight.device)
             self._buffers[use] = known
         return known if known.shape[0] == rows else known[:rows]
+
+
+def _product(a: Tensor, b: Tensor, *, out: Tensor) -> None:
+    """Write the matrix product into ``out``, in whose type the sums are kept."""
+    if a.dtype == out.dtype:
+        torch.mm(a, b, out=out)
+    else:
+        torch.mm(a, b, out.dtype, out=out)

@@ -8,11 +8,12 @@ from typing import Final
 import torch
 from torch import Tensor
 
-__all__ = ["blocks"]
+__all__ = ["OF_A_LAUNCH", "blocks"]
 
 # One launch takes at most 36 tensors with three beside each, as an optimiser has, and gives every
 # 65,536 elements of them to one block of threads, where a GPU has room for more than a hundred.
-_MOST: Final = 36
+OF_A_LAUNCH: Final = 36
+_MOST: Final = 2 * OF_A_LAUNCH
 _OF_A_BLOCK: Final = 65_536
 _SMALLEST: Final = 4_096
 
@@ -32,7 +33,7 @@ def blocks(tensors: Sequence[Tensor]) -> list[Tensor]:
 
 
 def cut(tensors: list[Tensor]) -> list[Tensor]:
-    """Return views of equal parts, as many as one launch takes; lists of equal shapes alike."""
+    """Return views of equal parts, as many as two launches take; lists of equal shapes alike."""
     left = _MOST - len(tensors)  # each tensor may end with a part that is not full
     if not tensors or left <= 0 or not all(tensor.is_contiguous() for tensor in tensors):
         return tensors

@@ -8,6 +8,7 @@ step, use torch's own class.
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import ClassVar, Final, NamedTuple, TypeAlias, overload
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
-from mlpkit.training._blocks import blocks
+from mlpkit._side_stream import SideStream
+from mlpkit.training._blocks import OF_A_LAUNCH, blocks
 
 __all__ = ["EagerAdamW", "EagerMuon", "EagerOptimizer", "EagerSGD"]
 
@@ -96,23 +98,14 @@ def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
         if not tensors.parameters:
             continue
         torch._foreach_add_(tensors.steps, 1.0)
-        cut = _cut(tensors)
-        torch._fused_adamw_(
-            cut.parameters,
-            cut.grads,
-            cut.exp_avgs,
-            cut.exp_avg_sqs,
-            [],
-            cut.steps,
-            lr=options.lr,
-            beta1=options.beta1,
-            beta2=options.beta2,
-            weight_decay=options.weight_decay,
-            eps=options.eps,
-            amsgrad=False,
-            maximize=False,
-            found_inf=found_inf,
-        )
+        first, *others = _launches(tensors)
+        beside = SideStream(tensors.parameters[0].device) if others else None
+        for other in others:
+            assert beside is not None, "there are others"
+            beside.do(functools.partial(_update, other, options, found_inf))
+        _update(first, options, found_inf)
+        if beside is not None:
+            beside.join()
         if found_inf is not None:
             torch._foreach_sub_(tensors.steps, [found_inf] * len(tensors.steps))
     return None
@@ -136,23 +129,49 @@ class _Tensors(NamedTuple):
     steps: list[Tensor]
 
 
-def _cut(tensors: _Tensors) -> _Tensors:
-    """Return the same in blocks, each with the step of its parameter."""
+def _update(tensors: _Tensors, options: _Options, found_inf: Tensor | None) -> None:
+    torch._fused_adamw_(
+        tensors.parameters,
+        tensors.grads,
+        tensors.exp_avgs,
+        tensors.exp_avg_sqs,
+        [],
+        tensors.steps,
+        lr=options.lr,
+        beta1=options.beta1,
+        beta2=options.beta2,
+        weight_decay=options.weight_decay,
+        eps=options.eps,
+        amsgrad=False,
+        maximize=False,
+        found_inf=found_inf,
+    )
+
+
+def _launches(tensors: _Tensors) -> list[_Tensors]:
+    """Return the same in blocks, each with the step of its parameter, as many as one launch takes.
+
+    Outside the record of a CUDA graph they are one.
+    """
     parameters = blocks(tensors.parameters)
     if len(parameters) == len(tensors.parameters):
-        return tensors
+        return [tensors]
     starts = {parameter.data_ptr(): number for number, parameter in enumerate(tensors.parameters)}
     number, steps = 0, []
     for parameter in parameters:
         number = starts.get(parameter.data_ptr(), number)
         steps.append(tensors.steps[number])
-    return _Tensors(
+    whole = _Tensors(
         parameters,
         blocks(tensors.grads),
         blocks(tensors.exp_avgs),
         blocks(tensors.exp_avg_sqs),
         steps,
     )
+    return [
+        _Tensors(*(each[start : start + OF_A_LAUNCH] for each in whole))
+        for start in range(0, len(parameters), OF_A_LAUNCH)
+    ]
 
 
 def _is_plain(optimizer: Optimizer) -> bool:
