@@ -193,8 +193,10 @@ class SoftmaxClassifier(nn.Module):
             expected = ", ".join(["N", *(str(size) for size in one)])
             rule = f"of shape ({expected}) in its raw units"
             raise ValueError(_checks.sentence("x", rule, tuple(shape)))
-        mean = self.mean
-        return (x.to(mean.dtype) - mean) / self.std
+        mean = _buffer(self, "mean")
+        if x.dtype is not torch.uint8:  # pixels are converted by the subtraction
+            x = x.to(mean.dtype)
+        return (x - mean) / _buffer(self, "std")
 
     def predict_proba(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
         """Return the probability of each class, summing to one, in float32.
@@ -208,7 +210,9 @@ class SoftmaxClassifier(nn.Module):
             - Output: ``(N, num_classes)``, on the device of the model.
         """
         return self._in_batches(
-            x, batch_size, lambda logits: torch.softmax(logits.float() / self.temperature, -1)
+            x,
+            batch_size,
+            lambda logits: torch.softmax(logits.float() / _buffer(self, "temperature"), -1),
         )
 
     def predict(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
@@ -236,10 +240,10 @@ class SoftmaxClassifier(nn.Module):
             self.eval()
         try:
             with torch.inference_mode():
-                if x.ndim == 0 or x.shape == self.input_shape or len(x) <= size:
-                    return finish(self(x.to(self.mean.device)))
-                batches = torch.split(x, size)
-                return torch.cat([finish(self(part.to(self.mean.device))) for part in batches])
+                device, shape = _buffer(self, "mean").device, x.shape
+                if not shape or shape == self.input_shape or shape[0] <= size:
+                    return finish(self(x.to(device)))
+                return torch.cat([finish(self(part.to(device))) for part in torch.split(x, size)])
         finally:
             if was_training:
                 self.train()
@@ -421,6 +425,13 @@ def _statistic(name: str, value: float | Tensor, features: int, weight: Tensor) 
         cure = "leave constant features at std 1"
         raise ValueError(_checks.sentence(name, "positive", value, cure))
     return tensor
+
+
+def _buffer(model: nn.Module, name: str) -> Tensor:
+    """Return ``model.name`` as fast as a buffer is found; torch looks elsewhere first."""
+    found = model._buffers.get(name)
+    value: Tensor = getattr(model, name) if found is None else found
+    return value
 
 
 def _picture_shape(shape: tuple[int, ...]) -> tuple[int, ...]:

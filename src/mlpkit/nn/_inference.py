@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard, TypeVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -11,74 +13,92 @@ from mlpkit.nn._hidden import HiddenLayer, HiddenLayers
 
 __all__ = ["apply_head", "apply_layers", "is_inference"]
 
+_Module = TypeVar("_Module", bound=nn.Module)
+
 
 def is_inference(network: nn.Module) -> bool:
-    """Return whether a pass is for its result alone, and nobody watches all modules."""
+    """Return whether a pass is for its result alone, and nobody watches all modules.
+
+    Hooks on the backward pass do nothing here: there is none.
+    """
     return not (
         network.training
         or torch.is_grad_enabled()
         or torch_modules._global_forward_hooks
         or torch_modules._global_forward_pre_hooks
-        or torch_modules._global_backward_hooks
-        or torch_modules._global_backward_pre_hooks
         or torch.compiler.is_compiling()
     )
 
 
-def apply_layers(layers: HiddenLayers, h: Tensor) -> Tensor:
-    """Return what leaves the last hidden layer.
+def apply_layers(network: nn.Module, h: Tensor) -> Tensor:
+    """Return what leaves the last of ``network.layers``.
 
-    The numbers are those of calling each layer. Those calls, of the layer, of dropout and of the
-    linear map, are a good part of the time for one example, and they are left out where nobody has
-    replaced or hooked into what would be called.
+    The numbers are those of calling each layer. Those calls, of the layer, of dropout, of the
+    linear map and of ReLU, are a good part of the time for one example, and they are left out
+    where nobody has replaced or hooked into what would be called.
     """
+    layers = network._modules["layers"]
+    assert isinstance(layers, HiddenLayers), "every network has them"
     for layer in layers:
         parts = layer._modules
-        linear, dropout = parts["linear"], parts["dropout"]
-        if not (type(layer) is HiddenLayer and _is_quiet(layer) and _does_nothing(dropout)):
+        if not (_is_plain(layer, HiddenLayer) and _does_nothing(parts["dropout"])):
             h = layer(h)
             continue
-        z = _mapped(linear, h)
-        norm = layer.norm
+        linear, activation, norm = parts["linear"], parts["activation"], layer.norm
+        assert linear is not None and activation is not None, "every layer has both"
+        weights = _weights(linear)
+        z = linear(h) if weights is None else F.linear(h, *weights)
+        is_own = weights is not None and norm is None and type(z) is Tensor
         if norm is not None:
             z = norm(z)
-        activated: Tensor = layer.activation(z)
+        if is_own and _is_plain(activation, nn.ReLU):
+            activated = torch.relu_(z)  # nobody else holds z
+        else:
+            activated = activation(z)
         h = activated + h if layer.skip else activated
     return h
 
 
-def apply_head(dropout: nn.Dropout, head: nn.Linear, h: Tensor) -> Tensor:
+def apply_head(network: nn.Module, h: Tensor) -> Tensor:
     """Return the output of the network before its activation."""
-    return _mapped(head, h if _does_nothing(dropout) else dropout(h))
+    dropout, head = network._modules["head_dropout"], network._modules["head"]
+    assert dropout is not None and head is not None, "asked only where there is a head"
+    if not _does_nothing(dropout):
+        h = dropout(h)
+    weights = _weights(head)
+    y: Tensor = head(h) if weights is None else F.linear(h, *weights)
+    return y
 
 
-def _mapped(linear: nn.Module | None, x: Tensor) -> Tensor:
-    if type(linear) is nn.Linear and _is_quiet(linear):
-        return F.linear(x, linear.weight, linear.bias)
-    assert linear is not None, "every layer has one"
-    mapped: Tensor = linear(x)
-    return mapped
+def _weights(linear: nn.Module) -> tuple[Tensor, Tensor | None] | None:
+    """Return weight and bias if calling the module is ``F.linear`` with them."""
+    if not _is_plain(linear, nn.Linear):
+        return None
+    own = linear._parameters  # to ask for an attribute takes ten times as long
+    weight = own.get("weight")
+    if weight is None or "bias" not in own:  # a buffer, for instance
+        return None
+    return weight, own["bias"]
 
 
 def _does_nothing(dropout: nn.Module | None) -> bool:
-    return (
-        type(dropout) is nn.Dropout
-        and (not dropout.training or dropout.p == 0.0)
-        and _is_quiet(dropout)
-    )
+    return _is_plain(dropout, nn.Dropout) and (not dropout.training or dropout.p == 0.0)
 
 
-def _is_quiet(module: nn.Module) -> bool:
-    """Return whether calling the module is nothing but its class's ``forward``."""
-    return not (
+def _is_plain(module: nn.Module | None, kind: type[_Module]) -> TypeGuard[_Module]:
+    """Return whether calling the module is nothing but ``forward`` of that very class."""
+    return type(module) is kind and not (
         module._forward_hooks
         or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
         or module._compiled_call_impl is not None
-        or not _OWN.isdisjoint(module.__dict__)
+        or not module.__dict__.keys().isdisjoint(_ELSEWHERE[kind])
     )
 
 
-# Methods that somebody may have replaced on one object.
-_OWN = frozenset({"forward", "preactivation"})
+# What an object of the class keeps outside its own dictionary, unless somebody replaced it there.
+_ELSEWHERE: dict[type[nn.Module], frozenset[str]] = {
+    HiddenLayer: frozenset({"forward", "preactivation", "dropout", "linear", "activation"}),
+    nn.Linear: frozenset({"forward", "weight", "bias"}),
+    nn.Dropout: frozenset({"forward"}),
+    nn.ReLU: frozenset({"forward"}),
+}

@@ -282,7 +282,7 @@ class MLP(nn.Module):
         """
         h = self.checked_input(x)
         if is_inference(self):
-            return apply_layers(self.layers, h)
+            return apply_layers(self, h)
         for layer in self.layers:
             h = layer(h)
         return h
@@ -290,12 +290,13 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the network: logits, unless ``output_activation`` is given."""
         h = self.features(x)
-        if self.head is None:
+        head = self.head
+        if head is None:
             return h
         y: Tensor = (
-            apply_head(self.head_dropout, self.head, h)
+            apply_head(self, h)
             if is_inference(self)
-            else self.head(self.head_dropout(h))
+            else head(self.head_dropout(h))
         )
         return y if self.output_activation is None else self.output_activation(y)
 
