@@ -59,6 +59,36 @@ def test_every_accepted_shape_gives_the_same_logits(x: Tensor) -> None:
     torch.testing.assert_close(model(x[2]), expected[2])
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("of_each_feature", [False, True])
+def test_every_type_of_input_is_converted_first(
+    x: Tensor, dtype: torch.dtype, *, of_each_feature: bool
+) -> None:
+    """To the bit: the input in the type of the model, minus the mean, divided by std."""
+    shape = (12,) if of_each_feature else ()
+    model = make_model(mean=torch.rand(shape) * 100, std=torch.rand(shape) * 50 + 1).to(dtype)
+    every_pixel = torch.arange(264).clamp(max=255).to(torch.uint8).reshape(22, 4, 3)
+    given = [every_pixel, every_pixel.int(), every_pixel > 9, every_pixel.double() / 7]
+    for raw in given:
+        expected = (raw.flatten(1).to(dtype) - model.mean) / model.std
+        assert torch.equal(model.standardize(raw), expected)
+        assert torch.equal(model.standardize(raw[5]), expected[5])
+        with torch.no_grad():
+            logits = model.network(expected).float()
+        assert torch.equal(model.predict_proba(raw), logits.softmax(-1))
+
+
+def test_statistics_that_are_no_buffers_are_used(x: Tensor) -> None:
+    """A mean that learns, and a standard deviation that somebody keeps out of state_dict."""
+    model, expected = make_model(mean=20.0, std=50.0), make_model()
+    del model.mean, model.std
+    model.mean = torch.nn.Parameter(torch.tensor(33.0))
+    model.std = torch.tensor(78.0)
+    assert torch.equal(model.predict_proba(x), expected.predict_proba(x))
+    (gradient,) = torch.autograd.grad(model(x).sum(), [model.mean])
+    assert gradient != 0.0
+
+
 def test_a_wrong_shape_is_named(x: Tensor) -> None:
     """The message has the shape wanted and the shape given."""
     with pytest.raises(ValueError, match=r"^x must be of shape \(N, 4, 3\) .*, got \(5, 3, 4\)$"):

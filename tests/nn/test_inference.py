@@ -9,6 +9,7 @@ from typing import get_args
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from mlpkit.nn import MLP, ActivationName, NormName
 
@@ -53,6 +54,18 @@ def test_every_norm(norm: NormName | None, *, bias: bool) -> None:
         assert torch.equal(model(x), called(model, x))
         with torch.autocast("cpu", torch.bfloat16, enabled=not rounds_weights):
             assert torch.equal(model(x), called(model, x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_every_dtype_and_number_of_examples(dtype: torch.dtype) -> None:
+    """One example with and without its axis, none, and many; the input stays as it was."""
+    model = network(residual=True, dtype=dtype)
+    for shape in [(6,), (1, 6), (0, 6), (300, 6), (2, 3, 6)]:
+        x = torch.randn(shape, dtype=dtype)
+        given = x.clone()
+        with torch.no_grad():
+            assert torch.equal(model(x), called(model, x))
+        assert torch.equal(x, given)
 
 
 def test_dropout_that_somebody_left_on_drops() -> None:
@@ -103,9 +116,81 @@ def _parametrise(model: MLP) -> None:
         model.layers[0].linear.parametrizations.weight.original0.mul_(2.0)  # type: ignore[union-attr, operator]  # torch types it as a module
 
 
+def _hold_weight_as_attribute(model: MLP) -> None:
+    linear = model.layers[0].linear
+    weight = linear.weight.detach()
+    del linear.weight
+    linear.weight = 2.0 * weight  # as pruning does
+
+
+def _hold_weight_as_buffer(model: MLP) -> None:
+    linear = model.layers[0].linear
+    weight = linear.weight.detach()
+    del linear.weight
+    linear.register_buffer("weight", 2.0 * weight)
+
+
+def _hold_bias_as_attribute(model: MLP) -> None:
+    linear = model.layers[0].linear
+    del linear.bias
+    linear.bias = torch.ones(8)  # type: ignore[assignment]  # as pruning does
+
+
+def _hold_bias_as_buffer(model: MLP) -> None:
+    linear = model.layers[0].linear
+    del linear.bias
+    linear.register_buffer("bias", torch.ones(8))
+
+
+def _prune(model: MLP) -> None:
+    prune.random_unstructured(model.layers[0].linear, "weight", amount=0.5)  # type: ignore[no-untyped-call]  # torch's
+
+
+def _replace_activation(model: MLP) -> None:
+    model.layers[0].activation = nn.Tanh()
+
+
+def _replace_activation_by_a_function(model: MLP) -> None:
+    del model.layers[0].activation
+    model.layers[0].activation = torch.tanh  # type: ignore[assignment]  # what is tested
+
+
+def _replace_dropout_by_a_function(model: MLP) -> None:
+    del model.layers[0].dropout
+    model.layers[0].dropout = torch.neg  # type: ignore[assignment]  # what is tested
+
+
+def _replace_activation_forward(model: MLP) -> None:
+    model.layers[0].activation.forward = torch.tanh
+
+
+class _Shifted(nn.ReLU):
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's word
+        return super().forward(input) + 1.0
+
+
+def _replace_activation_class(model: MLP) -> None:
+    model.layers[0].activation.__class__ = _Shifted
+
+
+def _replace_layers(model: MLP) -> None:
+    model.layers = nn.ModuleList([nn.Sequential(model.layers[0])])  # type: ignore[assignment]  # what is tested
+
+
 @pytest.mark.parametrize(
     "change",
     [
+        _hold_weight_as_attribute,
+        _hold_weight_as_buffer,
+        _hold_bias_as_attribute,
+        _hold_bias_as_buffer,
+        _prune,
+        _replace_activation,
+        _replace_activation_by_a_function,
+        _replace_dropout_by_a_function,
+        _replace_activation_forward,
+        _replace_activation_class,
+        _replace_layers,
         _replace_forward,
         _replace_layer_forward,
         _replace_preactivation,
@@ -127,9 +212,10 @@ def test_what_was_replaced_is_called(change: Callable[[MLP], None]) -> None:
         assert torch.equal(model(x), expected)
 
 
-def test_every_hook_is_called() -> None:
+@pytest.mark.parametrize("norm", [None, "layer"])
+def test_every_hook_is_called(norm: NormName | None) -> None:
     """Hooks on each module, and on all modules, see what they see with gradients."""
-    model = network(dropout=0.5, norm="layer")
+    model = network(dropout=0.5, norm=norm)
     x = torch.randn(2, 6)
     for name, module in model.named_modules():
         if name == "layers":
@@ -153,6 +239,86 @@ def test_every_hook_is_called() -> None:
         handle.remove()
     assert seen.count("Dropout") == 3
     assert seen.count("Linear") == 3
+
+
+@pytest.mark.parametrize("norm", [None, "layer"])
+def test_what_a_hook_keeps_stays_as_it_was(norm: NormName | None) -> None:
+    """What enters an activation is not overwritten where somebody else has it."""
+    model = network(norm=norm)
+    layer = model.layers[0]
+    kept: list[Tensor] = []
+    watched = layer.linear if layer.norm is None else layer.norm
+    watched.register_forward_hook(lambda _module, _inputs, output: kept.append(output))
+    x = torch.randn(5, 6)
+    with torch.no_grad():
+        model(x)
+        assert torch.equal(kept[0], layer.preactivation(x))
+    assert bool((kept[0] < 0).any())
+
+
+def test_tensors_of_another_class_are_not_written_into() -> None:
+    """A subclass may refuse what is done in place, or keep what it saw."""
+    seen: list[Tensor] = []
+
+    class Recording(Tensor):
+        @classmethod
+        def __torch_function__(
+            cls,
+            func: Callable[..., Tensor],
+            types: tuple[type, ...],
+            args: tuple[object, ...] = (),
+            kwargs: dict[str, object] | None = None,
+        ) -> Tensor:
+            result = super().__torch_function__(func, types, args, kwargs or {})  # type: ignore[no-untyped-call]  # torch's
+            if func is nn.functional.linear:
+                seen.append(result)
+            return result  # type: ignore[no-any-return]  # of torch
+
+    model = network()
+    x = torch.randn(5, 6)
+    with torch.no_grad():
+        out = model(x.as_subclass(Recording))
+        assert torch.equal(out.as_subclass(Tensor), called(model, x))
+        z = seen[0].as_subclass(Tensor)
+        assert torch.equal(z, model.layers[0].preactivation(x))
+
+
+def test_weights_changed_in_any_way_are_the_ones_used() -> None:
+    """Nothing is remembered from one pass to the next."""
+    model, other = network(), network(activation="relu")
+    x = torch.randn(5, 6)
+    with torch.no_grad():
+        before = model(x)
+        model.layers[0].linear.weight.mul_(2.0)
+        assert torch.equal(model(x), called(model, x))
+        assert not torch.equal(model(x), before)
+        model.load_state_dict(other.state_dict())
+        assert torch.equal(model(x), before)
+        model.double()
+        assert torch.equal(model(x.double()), called(model, x.double()))
+        weights = {name: 2.0 * value for name, value in other.state_dict().items()}
+        out = torch.func.functional_call(other, weights, (x,))
+        other.load_state_dict(weights)
+        assert torch.equal(out, called(other, x))
+
+
+def test_vmap_over_weights_and_over_inputs_equals_a_loop() -> None:
+    """Without gradients too, where ReLU works in place."""
+    models = [network() for _ in range(3)]
+    with torch.no_grad():
+        for scale, model in enumerate(models, start=1):
+            model.layers[0].linear.weight.mul_(scale)
+        stacked = torch.func.stack_module_state(models)
+        x = torch.randn(4, 6)
+
+        def one(state: tuple[dict[str, Tensor], dict[str, Tensor]], example: Tensor) -> Tensor:
+            out: Tensor = torch.func.functional_call(models[0], state, (example,))
+            return out
+
+        out = torch.vmap(one, in_dims=(0, None))(stacked, x)
+        expected = torch.stack([called(model, x) for model in models])
+        torch.testing.assert_close(out, expected)
+        torch.testing.assert_close(torch.vmap(models[0])(x), called(models[0], x))
 
 
 def test_compiled_and_copied_networks_still_work() -> None:

@@ -15,6 +15,7 @@ from mlpkit.training import (
     Trainer,
     TrainerConfig,
 )
+from mlpkit.training._evaluation import is_training
 
 CONFIG = TrainerConfig(epochs=3, batch_size=8, progress=False)
 
@@ -41,6 +42,15 @@ class TestPrediction:
         assert torch.equal(trainer.predict_proba(inputs), trainer.predict_proba(inputs))
         assert dropout.training
         assert not trainer.model.training
+
+    def test_it_is_known_of_every_module_whether_it_trains(self) -> None:
+        model = nn.Sequential(nn.Sequential(nn.Linear(2, 2)), nn.ModuleDict({"a": nn.ReLU()}))
+        model.register_module("nothing", None)
+        assert not is_training(model.eval())
+        for module in model.modules():
+            module.training = True
+            assert is_training(model)
+            module.training = False
 
     def test_a_regression_gives_the_output_itself(self) -> None:
         data = LabeledTensors(torch.randn(20, 6), torch.randn(20, 3))

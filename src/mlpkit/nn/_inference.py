@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,52 +17,44 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 
 def is_inference(network: nn.Module) -> bool:
-    """Return whether a pass is for its result alone, and nobody watches all modules.
-
-    Hooks on the backward pass do nothing here: there is none.
-    """
+    """Return whether a pass is for its result alone, and nobody watches all modules."""
     return not (
         network.training
         or torch.is_grad_enabled()
         or torch_modules._global_forward_hooks
         or torch_modules._global_forward_pre_hooks
+        or torch_modules._global_backward_hooks
+        or torch_modules._global_backward_pre_hooks
         or torch.compiler.is_compiling()
     )
 
 
-def apply_layers(network: nn.Module, h: Tensor) -> Tensor:
-    """Return what leaves the last of ``network.layers``.
+def apply_layers(layers: HiddenLayers, h: Tensor) -> Tensor:
+    """Return what leaves the last hidden layer.
 
     The numbers are those of calling each layer. Those calls, of the layer, of dropout, of the
     linear map and of ReLU, are a good part of the time for one example, and they are left out
     where nobody has replaced or hooked into what would be called.
     """
-    layers = network._modules["layers"]
-    assert isinstance(layers, HiddenLayers), "every network has them"
     for layer in layers:
-        parts = layer._modules
+        parts: dict[str, Any] = layer._modules  # of the types that HiddenLayer declares
         if not (_is_plain(layer, HiddenLayer) and _does_nothing(parts["dropout"])):
             h = layer(h)
             continue
-        linear, activation, norm = parts["linear"], parts["activation"], layer.norm
-        assert linear is not None and activation is not None, "every layer has both"
+        linear, norm, activation = parts["linear"], layer.norm, parts["activation"]
         weights = _weights(linear)
-        z = linear(h) if weights is None else F.linear(h, *weights)
-        is_own = weights is not None and norm is None and type(z) is Tensor
+        z: Tensor = linear(h) if weights is None else F.linear(h, *weights)
         if norm is not None:
             z = norm(z)
-        if is_own and _is_plain(activation, nn.ReLU):
-            activated = torch.relu_(z)  # nobody else holds z
-        else:
-            activated = activation(z)
+        elif weights is not None and type(z) is Tensor and _is_plain(activation, nn.ReLU):
+            activation = torch.relu_  # in place: nobody else holds z
+        activated: Tensor = activation(z)
         h = activated + h if layer.skip else activated
     return h
 
 
-def apply_head(network: nn.Module, h: Tensor) -> Tensor:
+def apply_head(dropout: nn.Dropout, head: nn.Linear, h: Tensor) -> Tensor:
     """Return the output of the network before its activation."""
-    dropout, head = network._modules["head_dropout"], network._modules["head"]
-    assert dropout is not None and head is not None, "asked only where there is a head"
     if not _does_nothing(dropout):
         h = dropout(h)
     weights = _weights(head)
@@ -85,11 +77,13 @@ def _does_nothing(dropout: nn.Module | None) -> bool:
     return _is_plain(dropout, nn.Dropout) and (not dropout.training or dropout.p == 0.0)
 
 
-def _is_plain(module: nn.Module | None, kind: type[_Module]) -> TypeGuard[_Module]:
+def _is_plain(module: object, kind: type[_Module]) -> TypeGuard[_Module]:
     """Return whether calling the module is nothing but ``forward`` of that very class."""
     return type(module) is kind and not (
         module._forward_hooks
         or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
         or module._compiled_call_impl is not None
         or not module.__dict__.keys().isdisjoint(_ELSEWHERE[kind])
     )

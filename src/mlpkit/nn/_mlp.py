@@ -282,7 +282,7 @@ class MLP(nn.Module):
         """
         h = self.checked_input(x)
         if is_inference(self):
-            return apply_layers(self, h)
+            return apply_layers(self.layers, h)
         for layer in self.layers:
             h = layer(h)
         return h
@@ -294,7 +294,7 @@ class MLP(nn.Module):
         if head is None:
             return h
         y: Tensor = (
-            apply_head(self, h)
+            apply_head(self.head_dropout, head, h)
             if is_inference(self)
             else head(self.head_dropout(h))
         )

@@ -23,7 +23,7 @@ from mlpkit.training._checkpoint import prepare_folder, read_checkpoint
 from mlpkit.training._config import TrainerConfig, usable_device
 from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._engine import autocast
-from mlpkit.training._evaluation import evaluate, evaluation_mode, forward
+from mlpkit.training._evaluation import evaluate, evaluation_mode, forward, is_training
 from mlpkit.training._history import EpochRow, History
 from mlpkit.training._lr_finder import LRCurve, range_test
 from mlpkit.training._metrics import Evaluation
@@ -352,7 +352,7 @@ class Trainer:
         config, run = self.config, self._run
         size = config.eval_batch_size
         is_plain = config.precision == "fp32" and (run is None or not run.is_average_wanted)
-        if is_plain and not any(module.training for module in self.model.modules()):
+        if is_plain and not is_training(self.model):
             return forward(self.model, x, size, self.device)  # one small tensor: no time to lose
         with (
             run.average_applied() if run else nullcontext(),
