@@ -146,6 +146,10 @@ def _prune(model: MLP) -> None:
     prune.random_unstructured(model.layers[0].linear, "weight", amount=0.5)  # type: ignore[no-untyped-call]  # torch's
 
 
+def _replace_dropout_forward(model: MLP) -> None:
+    model.layers[0].dropout.forward = torch.neg  # type: ignore[method-assign]  # what is tested
+
+
 def _replace_activation(model: MLP) -> None:
     model.layers[0].activation = nn.Tanh()
 
@@ -185,6 +189,7 @@ def _replace_layers(model: MLP) -> None:
         _hold_bias_as_attribute,
         _hold_bias_as_buffer,
         _prune,
+        _replace_dropout_forward,
         _replace_activation,
         _replace_activation_by_a_function,
         _replace_dropout_by_a_function,

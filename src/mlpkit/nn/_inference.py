@@ -92,7 +92,7 @@ def _is_plain(module: object, kind: type[_Module]) -> TypeGuard[_Module]:
 # What an object of the class keeps outside its own dictionary, unless somebody replaced it there.
 _ELSEWHERE: dict[type[nn.Module], frozenset[str]] = {
     HiddenLayer: frozenset({"forward", "preactivation", "dropout", "linear", "activation"}),
-    nn.Linear: frozenset({"forward", "weight", "bias"}),
+    nn.Linear: frozenset({"forward"}),
     nn.Dropout: frozenset({"forward"}),
     nn.ReLU: frozenset({"forward"}),
 }
