@@ -45,6 +45,13 @@ def hardware() -> str:
     return "; ".join(parts)
 
 
+def gpu() -> str | None:
+    """Return the name of the CUDA device, None where there is none."""
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
 def versions(distributions: Sequence[str]) -> str:
     """Return one line of the installed versions, Python first."""
     found = [f"Python {platform.python_version()}"]

@@ -6,11 +6,14 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import _command_line, _machine
 from benchmarks._figures import Spread, paired_ratio, table
 from benchmarks._workers import in_turn
+
+if TYPE_CHECKING:
+    from mlpkit.data import Augmentation
 
 EPOCHS = 10
 AUGMENTATIONS = {
@@ -33,7 +36,9 @@ class Epoch(NamedTuple):
     accuracy: float
 
 
-def build_trainer(batch_size: int, precision: str, *, cuda_graph: bool) -> Callable[[int], Epoch]:
+def build_trainer(
+    batch_size: int, precision: str, *, cuda_graph: bool, augmented: bool
+) -> Callable[[int], Epoch]:
     """Return a training by mlpkit's Trainer, with its default features and a schedule."""
     import statistics
     from typing import cast
@@ -44,7 +49,7 @@ def build_trainer(batch_size: int, precision: str, *, cuda_graph: bool) -> Calla
     from benchmarks.contenders import LR
     from benchmarks.contenders._mlpkit import SCHEDULE
     from mlpkit import SoftmaxClassifier
-    from mlpkit.data import mnist
+    from mlpkit.data import Batches, mnist
     from mlpkit.training import (
         Callback,
         EpochRow,
@@ -80,9 +85,11 @@ def build_trainer(batch_size: int, precision: str, *, cuda_graph: bool) -> Calla
         )
         clock = Clock()
         trainer = Trainer(model, config, callbacks=[clock])
+        augment = augmentation("affine") if augmented else None
+        batches = Batches(data, batch_size, seed=seed, augment=augment)
         torch.cuda.synchronize()
         start = time.perf_counter()
-        trainer.fit(data)
+        trainer.fit(batches)
         torch.cuda.synchronize()
         seconds = time.perf_counter() - start
         later = [after - before for before, after in pairwise(clock.marks)]
@@ -134,19 +141,24 @@ def build_loop(batch_size: int) -> Callable[[int], Epoch]:
     return turn
 
 
+def augmentation(kind: str) -> Augmentation:
+    """Return what the name stands for."""
+    from mlpkit.data import RandomAffine, RandomElastic
+
+    if kind == "affine":
+        return RandomAffine(degrees=12, translate=(0.05, 0.05), scale=(0.88, 1.12), shear=12)
+    return RandomElastic()
+
+
 def build_augmentation(kind: str, batch_size: int) -> Callable[[int], float]:
     """Return what gathers and augments one epoch, and tells the images in a second."""
     import torch
 
     from benchmarks import _mnist
-    from mlpkit.data import Augmentation, Batches, RandomAffine, RandomElastic, mnist
+    from mlpkit.data import Batches, mnist
 
-    augmentations: dict[str, Augmentation] = {
-        "affine": RandomAffine(degrees=12, translate=(0.05, 0.05), scale=(0.88, 1.12), shear=12),
-        "elastic": RandomElastic(),
-    }
     data = mnist(_mnist.folder(), val_size=0, download=False).train.to("cuda")
-    batches = Batches(data, batch_size, augment=augmentations[kind])
+    batches = Batches(data, batch_size, augment=augmentation(kind))
 
     def turn(seed: int) -> float:
         torch.cuda.synchronize()
@@ -165,13 +177,18 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--batch-size", nargs="+", type=int, default=[128, 512])
     options = parser.parse_args(arguments)
     load_before = _machine.load()
+    gpu = _machine.gpu()
+    if gpu is None:
+        print("no CUDA device", file=sys.stderr)
+        return 1
     parts = []
     for size in options.batch_size:
         contenders: list[tuple[str, Callable[..., Callable[[int], Epoch]], tuple[object, ...]]] = [
             ("loop, eager, fused AdamW", build_loop, (size,)),
-            ("`Trainer`", _trainer, (size, "fp32", False)),
-            ("`Trainer`, `cuda_graph=True`", _trainer, (size, "fp32", True)),
-            ("`Trainer`, `cuda_graph=True`, bf16", _trainer, (size, "bf16", True)),
+            ("`Trainer`", _trainer, (size, "fp32", False, False)),
+            ("`Trainer`, `cuda_graph=True`", _trainer, (size, "fp32", True, False)),
+            ("`Trainer`, `cuda_graph=True`, bf16", _trainer, (size, "bf16", True, False)),
+            ("the same, `RandomAffine`", _trainer, (size, "bf16", True, True)),
         ]
         turns = in_turn(contenders, options.repeats)
         loop = [turn.steady for turn in turns[0]]
@@ -198,13 +215,18 @@ def main(arguments: Sequence[str]) -> int:
         (rates,) = in_turn([(kind, build_augmentation, (kind, 512))], options.repeats)
         (wide,) = in_turn([(kind, build_augmentation, (kind, 4096))], options.repeats)
         rows.append([title, Spread.of(rates).shown(2, 1e-6), Spread.of(wide).shown(2, 1e-6)])
-    parts.append(table(["million images a second", "batch 512", "batch 4096"], rows))
+    parts += [table(["million images a second", "batch 512", "batch 4096"], rows), f"{gpu}."]
     _command_line.report("gpu", arguments, load_before, parts, write=options.write)
     return 0
 
 
-def _trainer(batch_size: int, precision: str, cuda_graph: bool) -> Callable[[int], Epoch]:  # noqa: FBT001 - a worker's arguments are positional
-    return build_trainer(batch_size, precision, cuda_graph=cuda_graph)
+def _trainer(
+    batch_size: int,
+    precision: str,
+    cuda_graph: bool,  # noqa: FBT001 - a worker's arguments are positional
+    augmented: bool,  # noqa: FBT001 - likewise
+) -> Callable[[int], Epoch]:
+    return build_trainer(batch_size, precision, cuda_graph=cuda_graph, augmented=augmented)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import pytest
 import mlpkit
 
 PACKAGE = Path(mlpkit.__file__).parent
-GROUND = {"errors", "_checks", "_files", "_plain"}
+GROUND = {"errors", "_checks", "_files", "_plain", "_side_stream"}
 PILLARS = {"nn", "training", "data"}
 ABOVE = {"classifier", "_artefact", "_unpooled"}
 HIGH = {"plots", "export", "interop", "report", "sklearn", "recipes", "demo"}
