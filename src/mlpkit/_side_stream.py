@@ -33,7 +33,7 @@ class SideStream:
             work: Writes to memory that nothing else touches before :meth:`join`.
             inputs: What it reads; kept, since their memory would be given to others.
         """
-        if not torch.cuda.is_current_stream_capturing():
+        if self._device.type != "cuda" or not torch.cuda.is_current_stream_capturing():
             work()
             return
         if self._stream is None:

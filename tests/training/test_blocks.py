@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 import torch
 from torch import Tensor
@@ -15,19 +13,6 @@ from mlpkit.training._eager_optimizers import EagerAdamW
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 SHAPES = [(512, 784), (512,), (256, 512), (256,), (10, 256), (10,)]
-
-
-class AtOnce:
-    """Does what a side stream would do beside."""
-
-    def __init__(self, device: torch.device) -> None:
-        assert device.type == "cpu"
-
-    def do(self, work: Callable[[], None]) -> None:
-        work()
-
-    def join(self) -> None:
-        pass
 
 
 def tensors(seed: int = 0) -> list[Tensor]:
@@ -68,7 +53,6 @@ def test_outside_a_record_nothing_is_cut() -> None:
 def test_adamw_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Groups of different weight decay, and steps that are not the same for all parameters."""
     monkeypatch.setattr(_eager_optimizers, "blocks", cut)
-    monkeypatch.setattr(_eager_optimizers, "SideStream", AtOnce)
     trained = []
     for kind in (AdamW, EagerAdamW):
         parameters = [each.requires_grad_() for each in tensors()]

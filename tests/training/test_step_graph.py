@@ -99,7 +99,7 @@ def test_the_tape_keeps_what_the_host_decided() -> None:
 @pytest.mark.parametrize("pending", [True, False])
 @pytest.mark.parametrize("weighted", [True, False])
 def test_replays_train_as_the_steps_themselves(*, pending: bool, weighted: bool) -> None:
-    """Three epochs with a short last batch and a schedule: the same bits as without a record."""
+    """Five epochs with a short last batch and a schedule: the same bits as without a record."""
     data = examples()
     weights = torch.linspace(0.5, 1.5, len(data)) if weighted else None
     data = LabeledTensors(data.inputs, data.targets, weights=weights)
@@ -113,10 +113,10 @@ def test_replays_train_as_the_steps_themselves(*, pending: bool, weighted: bool)
         engine = engine_of(model, optimizer)
         graph = _graph(_on(engine), recorder)
         history = []
-        for epoch in range(3):
+        for epoch in range(5):
             for number, indices in enumerate(batches.positions(epoch)):
                 step = epoch * len(batches) + number
-                set_lr(optimizer, Schedule(kind="one_cycle").ratio(step, 3 * len(batches)))
+                set_lr(optimizer, Schedule(kind="one_cycle").ratio(step, 5 * len(batches)))
                 gathered = batches.gather(indices, epoch=epoch)
                 if model is plain:
                     result = engine.step(step, [gathered])
@@ -130,8 +130,8 @@ def test_replays_train_as_the_steps_themselves(*, pending: bool, weighted: bool)
     assert histories[0] == histories[1]
     for one, other in zip(plain.parameters(), recorded.parameters(), strict=True):
         assert torch.equal(one, other)
-    # 61 examples make 7 full batches and one short: three steps first, then one record for all.
-    assert (recorder.num_recorded, recorder.num_prepared) == (1, 3 + 3)
+    # 61 examples make 7 full batches and one short: of each three steps first, then one record.
+    assert (recorder.num_recorded, recorder.num_prepared) == (2, 3 + 3)
 
 
 def test_results_outlive_the_next_replay() -> None:
@@ -176,6 +176,36 @@ def test_a_resumed_epoch_may_begin_with_its_short_batch() -> None:
         result = graph.step(0, LoadedBatch(torch.ones(size), *_rest(size)))
         assert float(result.loss) == size
     assert (recorder.num_recorded, recorder.num_prepared) == (1, 5)
+
+
+def test_one_shorter_size_has_a_record_of_its_own() -> None:
+    """The last batches of epochs do; batches of any size are not recorded one by one."""
+    recorder = Tape()
+    graph = _graph(lambda _, batch: StepResult(batch.inputs.sum(), 1.0, torch.zeros(())), recorder)
+    for size in (8, 8, 8, 8, 3, 3, 3, 3, 5, 5, 5, 5, 8, 3, 5):
+        result = graph.step(0, LoadedBatch(torch.ones(size), *_rest(size)))
+        assert float(result.loss) == size
+    assert (recorder.num_recorded, recorder.num_prepared) == (2, 3 + 3 + 5)
+    larger = LoadedBatch(torch.ones(9), *_rest(9))
+    assert float(graph.step(0, larger).loss) == 9
+    assert not graph._recordings
+
+
+def test_with_an_augmentation_a_short_batch_is_computed_as_usual() -> None:
+    """A record of it would be replayed once."""
+    data = LabeledTensors(
+        torch.randint(0, 256, (20, 6, 6), dtype=torch.uint8), torch.arange(20) % 3
+    )
+    batches = Batches(data, 8, augment=RandomErasing())
+    recorder = Tape()
+    graph = _graph(
+        lambda _, batch: StepResult(batch.inputs.double().sum(), 1.0, torch.zeros(())), recorder
+    )
+    for epoch in range(5):
+        for indices in batches.positions(epoch):
+            seen = graph.step(0, PendingBatch(batches, indices, epoch))
+            assert float(seen.loss) == float(batches.gather(indices, epoch=epoch).inputs.sum())
+    assert (recorder.num_recorded, recorder.num_prepared) == (4, 3 + 5)
 
 
 def test_the_rates_go_into_tensors_and_stay_there() -> None:
@@ -343,7 +373,7 @@ def test_a_training_that_is_recorded(
     run = trainer._run
     assert run is not None
     assert run._graph is not None
-    assert run._graph._recording is None  # its memory is given back
+    assert not run._graph._recordings  # their memory is given back
 
 
 @pytest.mark.usefixtures("on_tape")

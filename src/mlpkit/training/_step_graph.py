@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -92,8 +93,8 @@ class StepGraph:
     The record reads the batch and the learning rate from tensors that are filled before each
     replay. A batch that knows how it is gathered, and augmented, is so within the record; where the
     augmentation draws anew in each epoch, each epoch is recorded anew, and so is a batch of another
-    shape or type. The first steps, and batches smaller than the largest, a last short one, are
-    computed as usual.
+    shape or type. There is a record for the largest batches and one for shorter ones of one size,
+    the last of each epoch; the first steps of a size, and any other size, are computed as usual.
 
     What the host decides is as it was when the step was recorded.
 
@@ -112,27 +113,39 @@ class StepGraph:
         self._recorder = recorder
         self._begin = begin
         self._largest = 0
-        self._prepared = 0
-        self._recording: _Recording | None = None
+        self._prepared: Counter[int] = (
+            Counter()
+        )  # steps computed as usual, by the size of the batch
+        self._recordings: dict[int, _Recording] = {}  # by size too
 
     def step(self, step: int, batch: BatchLike) -> StepResult:
         """Make step number ``step`` on a batch."""
         kind = _kind(batch)
-        if kind.size > self._largest:
-            self._largest, self._prepared, self._recording = kind.size, 0, None
-        if kind.size < self._largest or self._prepared < _STEPS_BEFORE:
-            self._prepared += kind.size == self._largest
+        size = kind.size
+        if size > self._largest:
+            self._largest = size
+            self._prepared.clear()
+            self._recordings.clear()
+        if self._prepared[size] < _STEPS_BEFORE or not self._pays(kind):
+            self._prepared[size] += 1
             return self._recorder.prepare(lambda: self._make_step(step, batch))
-        recording = self._recording
+        recording = self._recordings.get(size)
         if recording is None or recording.kind != kind:
-            self._recording = recording = self._record(kind, step, batch)
+            self._recordings[size] = recording = self._record(kind, step, batch)
         _fill(recording.batch, batch)
         recording.replay()
         return recording.result()
 
     def forget(self) -> None:
-        """Give back the memory of the record."""
-        self._recording = None
+        """Give back the memory of the records."""
+        self._recordings.clear()
+
+    def _pays(self, kind: _Kind) -> bool:
+        """Return whether a record of a batch will be replayed often, or is there already."""
+        if kind.size == self._largest or kind.size in self._recordings:
+            return True
+        others = len(self._recordings.keys() - {self._largest})
+        return kind.epoch is None and others == 0
 
     def _record(self, kind: _Kind, step: int, batch: BatchLike) -> _Recording:
         fixed = _fixed(batch)
