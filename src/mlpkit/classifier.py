@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from mlpkit.nn import (
     InitName,
     NormName,
     ParamGroup,
+    StackedBackpropagation,
 )
 
 __all__ = ["SoftmaxClassifier"]
@@ -335,11 +336,29 @@ class SoftmaxClassifier(nn.Module):
 
         See :meth:`mlpkit.nn.MLP.backpropagation`.
         """
-        if type(self) is not SoftmaxClassifier or self._compiled_call_impl is not None:
-            return None
-        if not {"forward", "standardize"}.isdisjoint(vars(self)):
+        if not self._is_bare:
             return None
         return self.network.backpropagation(within=(self,), prepare=self.standardize)
+
+    def stacked_backpropagation(
+        self, stacks: Mapping[nn.Parameter, nn.Parameter], *, shared: bool
+    ) -> StackedBackpropagation | None:
+        """Return what computes outputs and gradients of many such classifiers, or None.
+
+        See :meth:`mlpkit.nn.MLP.stacked_backpropagation`.
+        """
+        if not self._is_bare:
+            return None
+        return self.network.stacked_backpropagation(stacks, shared=shared, prepare=self.standardize)
+
+    @property
+    def _is_bare(self) -> bool:
+        """Whether a call of this object does what the class says."""
+        return (
+            type(self) is SoftmaxClassifier
+            and self._compiled_call_impl is None
+            and {"forward", "standardize"}.isdisjoint(vars(self))
+        )
 
     @property
     def max_norm(self) -> float | None:

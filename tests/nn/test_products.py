@@ -56,7 +56,7 @@ def test_weights_that_were_replaced_are_read_in_the_next_step() -> None:
 
 
 def test_without_the_operator_the_products_are_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_products, "_linear_by_onednn", lambda: None)
+    monkeypatch.setattr(_products, "linear_by_onednn", lambda: None)
     torch.manual_seed(0)
     linear, x = nn.Linear(128, 128), torch.randn(8, 128)
     products = AffineProducts(linear, has_input_gradient=True, same_bits=False)

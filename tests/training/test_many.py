@@ -35,6 +35,7 @@ from mlpkit.training import (
     TrainerConfig,
     fit_many,
 )
+from mlpkit.training._stacked_passes import StackedPasses
 
 K = 3
 SPLITS = digits()
@@ -166,6 +167,7 @@ CASES: dict[str, tuple[dict[str, object], TrainerConfig | list[TrainerConfig]]] 
         seeded(CONFIG),
     ),
     "clipping": ({}, [replace(CONFIG, clip_norm=norm) for norm in (None, 0.1, 1.0)]),
+    "accumulation": ({}, seeded(replace(CONFIG, accumulate=3))),
     "accumulation, smoothing": (
         {"dropout": 0.2},
         seeded(replace(CONFIG, accumulate=3, label_smoothing=0.1)),
@@ -187,16 +189,67 @@ CASES: dict[str, tuple[dict[str, object], TrainerConfig | list[TrainerConfig]]] 
         ],
     ),
     "seldom validated": ({}, replace(CONFIG, validate_every=2)),
+    "SwiGLU, skips, no bias, rates and orders": (
+        {"activation": "swiglu", "residual": True, "bias": False},
+        [
+            replace(config, optimizer=OptimizerConfig(lr=lr, weight_decay=0.1), clip_norm=norm)
+            for config, lr, norm in zip(
+                seeded(CONFIG), (1e-3, 2e-3, 4e-3), (0.5, None, 2.0), strict=True
+            )
+        ],
+    ),
+    "GELU, max-norm, smoothing": (
+        {"activation": "gelu", "max_norm": 1.0},
+        seeded(replace(CONFIG, label_smoothing=0.1)),
+    ),
+}
+# What goes through autograd's graph; everything else has passes of its own.
+BY_AUTOGRAD = {
+    *("dropout, a seed for each", "dropout, one seed", "batch norm", "averaged batch norm"),
+    *("layer norm, PReLU, skips", "RMS norm, SwiGLU", "Maxout, max-norm"),
+    *("accumulation", "accumulation, smoothing"),
 }
 
 
+@pytest.fixture
+def own_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Note the size of each batch that goes through passes of the networks' own."""
+    sizes: list[int] = []
+    inner = StackedPasses.losses_and_gradients
+
+    def noted(
+        self: StackedPasses, batch: BatchLike, weights: Tensor | None, totals: float | Tensor
+    ) -> tuple[Tensor, list[Tensor | None]]:
+        found = inner(self, batch, weights, totals)
+        sizes.append(found[0].shape[1])
+        return found
+
+    monkeypatch.setattr(StackedPasses, "losses_and_gradients", noted)
+    return sizes
+
+
 @pytest.mark.parametrize("name", CASES)
-def test_equals_separate_trainings(name: str) -> None:
+def test_equals_separate_trainings(name: str, own_passes: list[int]) -> None:
     options, configs = CASES[name]
     models = classifiers(**options)
     others = copy.deepcopy(models)
     found = fit_many(models, TRAIN, VAL, config=configs)
+    assert own_passes == ([] if name in BY_AUTOGRAD else [64, 64, 64, 58] * 3)
     assert_same(found, separately(others, configs), models, others)
+
+
+@pytest.mark.parametrize("configs", [CONFIG, seeded(CONFIG)], ids=["one seed", "seeds"])
+def test_double_precision(
+    configs: TrainerConfig | list[TrainerConfig], own_passes: list[int]
+) -> None:
+    models = [model.double() for model in classifiers()]
+    others = copy.deepcopy(models)
+    found = fit_many(models, TRAIN, VAL, config=configs)
+    assert own_passes
+    assert_same(found, separately(others, configs), models, others)
+    for model, other in zip(models, others, strict=True):
+        for one, two in zip(model.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(one, two, rtol=0, atol=1e-12)
 
 
 def test_muon_equals_separate_trainings_as_far_as_it_can() -> None:
@@ -236,12 +289,23 @@ def test_plain_modules_with_a_frozen_parameter() -> None:
     assert_same(found, separately(others, configs, train=FLOATS, val=None), models, others)
 
 
-def test_preprocessing_of_its_own_for_each_network() -> None:
+def test_preprocessing_of_its_own_for_each_network(own_passes: list[int]) -> None:
     models = classifiers()
     for scale, model in enumerate(models, start=1):
         model.std.mul_(scale)  # type: ignore[operator]  # a buffer
     others = copy.deepcopy(models)
     found = fit_many(models, TRAIN, VAL, config=CONFIG)
+    assert not own_passes  # they would take the first network's for all
+    assert_same(found, separately(others, CONFIG), models, others)
+
+
+def test_a_frozen_layer_is_left_to_autograd(own_passes: list[int]) -> None:
+    models = classifiers()
+    for model in models:
+        next(model.parameters()).requires_grad = False
+    others = copy.deepcopy(models)
+    found = fit_many(models, TRAIN, VAL, config=CONFIG)
+    assert not own_passes
     assert_same(found, separately(others, CONFIG), models, others)
 
 

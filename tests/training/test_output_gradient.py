@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mlpkit.training import CrossEntropy, MeanSquaredError
 from mlpkit.training._objectives import OutputObjective
-from mlpkit.training._output_gradient import loss_and_gradient
+from mlpkit.training._output_gradient import loss_and_gradient, stacked_loss_and_gradient
 
 
 def assert_as_autograd(
@@ -60,3 +60,37 @@ def test_a_class_out_of_range_is_named() -> None:
         ValueError, match=r"targets must be class indices in \[0, 3\), got \[0, 3\]"
     ):
         loss_and_gradient(CrossEntropy(), torch.zeros(2, 3), torch.tensor([0, 3]), torch.ones(2))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("kind", ["classes", "distributions", "regression", "one number"])
+def test_many_networks_have_the_losses_and_gradients_of_each(smoothing: float, kind: str) -> None:
+    torch.manual_seed(0)
+    count, rows = 3, 7
+    shape = (count, rows) if kind == "one number" else (count, rows, 4)
+    outputs = torch.randn(shape).mT.contiguous().mT  # the examples last in memory
+    objective: OutputObjective = CrossEntropy(label_smoothing=smoothing)
+    targets = torch.randn(shape)
+    if kind == "classes":
+        targets = torch.randint(4, (rows,)).expand(count, rows)
+    elif kind == "distributions":
+        targets = targets.softmax(2)
+    else:
+        objective = MeanSquaredError()
+    weights = torch.rand(count, rows)
+    losses, gradient = stacked_loss_and_gradient(objective, outputs, targets, weights)
+    for k in range(count):
+        own = loss_and_gradient(objective, outputs[k], targets[k], weights[k])
+        torch.testing.assert_close((losses[k], gradient[k]), own)
+
+
+def test_a_class_out_of_range_is_named_among_many_networks() -> None:
+    targets = torch.tensor([[0, 1], [2, 3]])
+    with pytest.raises(
+        ValueError, match=r"targets must be class indices in \[0, 3\), got \[0, 3\]"
+    ):
+        stacked_loss_and_gradient(CrossEntropy(), torch.zeros(2, 2, 3), targets, torch.ones(2, 2))
+    with pytest.raises(ValueError, match=r"of shape \(4,\)"):
+        stacked_loss_and_gradient(
+            CrossEntropy(), torch.zeros(2, 2, 3), targets.unsqueeze(2), torch.ones(2, 2)
+        )

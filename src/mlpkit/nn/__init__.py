@@ -37,6 +37,7 @@ from mlpkit.nn._maxout import Maxout, contiguous_pieces
 from mlpkit.nn._mlp import MLP, ParamGroup
 from mlpkit.nn._norms import BatchNorm
 from mlpkit.nn._prelu import PReLU
+from mlpkit.nn._stacked_backpropagation import StackedBackpropagation
 from mlpkit.nn._summary import Summary, SummaryRow
 
 __all__ = [
@@ -63,6 +64,7 @@ __all__ = [
     "PReLU",
     "ParamGroup",
     "ReGLU",
+    "StackedBackpropagation",
     "Summary",
     "SummaryRow",
     "SwiGLU",

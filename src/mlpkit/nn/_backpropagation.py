@@ -11,12 +11,13 @@ from torch.nn.modules import module as torch_modules
 
 from mlpkit._side_stream import SideStream
 from mlpkit.nn._hidden import HiddenLayer
+from mlpkit.nn._layer_passes import LayerPasses
 from mlpkit.nn._products import AffineProducts
 
 if TYPE_CHECKING:
     from mlpkit.nn._mlp import MLP
 
-__all__ = ["Backpropagation"]
+__all__ = ["Backpropagation", "global_hooks"]
 
 
 # Methods that somebody may have replaced on one object.
@@ -82,29 +83,18 @@ class Backpropagation:
         self._parameters = list(network.parameters())
         self._device = self._parameters[0].device
         on_cpu = self._device.type == "cpu"
-        self._beside = None if on_cpu or same_bits else SideStream(self._device)
-        self._layers = [
-            _Layer(layer, is_first=index == 0, same_bits=same_bits, beside=self._beside)
-            for index, layer in enumerate(network.layers)
-        ]
-        self._head_dropout = _Recorded(network.head_dropout) if network.head_dropout.p > 0 else None
-        self._head = (
-            None
-            if network.head is None
-            else AffineProducts(
-                network.head,
-                has_input_gradient=bool(self._layers),
-                same_bits=same_bits,
-                beside=self._beside,
-            )
+        self._beside = beside = None if on_cpu or same_bits else SideStream(self._device)
+        self._passes = LayerPasses(
+            network,
+            lambda linear, inner: AffineProducts(
+                linear, has_input_gradient=inner, same_bits=same_bits, beside=beside
+            ),
         )
-        last = network.output_activation
-        self._output = None if last is None else _Recorded(last)
         self._bypassed = [*within, *_bypassed(network)]
         self._made_of = _makeup(self._bypassed)
         # Dicts that torch keeps for the life of a module: all are empty while nobody hooks.
         self._hooks = [hooks for each in self._bypassed for hooks in _hooks(each)]
-        self._hooks += _global_hooks()
+        self._hooks += global_hooks()
 
     @staticmethod
     def knows(network: MLP) -> bool:
@@ -160,14 +150,7 @@ class Backpropagation:
         h = network.checked_input(inputs if self._prepare is None else self._prepare(inputs))
         kind = self._device.type
         low = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
-        for layer in self._layers:
-            h = layer.forward(h, low)
-        if self._head is not None:
-            x = h if self._head_dropout is None else self._head_dropout.forward(h)
-            h = self._head.forward(x, low=low, relu=False)
-        if self._output is not None:
-            h = self._output.forward(h)
-        return h
+        return self._passes.forward(h, low)
 
     @torch.no_grad()
     def backward(self, grad_output: Tensor) -> None:
@@ -176,100 +159,9 @@ class Backpropagation:
         The parameters must have no gradient yet. The memory of ``.grad`` is used again by the
         next call.
         """
-        self._go_back(grad_output)
+        self._passes.backward(grad_output)
         if self._beside is not None:
             self._beside.join()
-
-    def _go_back(self, grad: Tensor) -> None:
-        if self._output is not None:
-            grad = self._output.backward(grad)
-        if self._head is not None:
-            of_features = self._head.backward(grad)
-            if of_features is None:
-                return
-            grad = of_features
-            if self._head_dropout is not None:
-                grad = self._head_dropout.backward(grad)
-        for layer in reversed(self._layers):
-            of_input = layer.backward(grad)
-            if of_input is None:
-                return
-            grad = of_input
-
-
-class _Layer:
-    """One hidden layer: dropout, linear, norm, activation, skip."""
-
-    def __init__(
-        self,
-        layer: HiddenLayer,
-        *,
-        is_first: bool,
-        same_bits: bool,
-        beside: SideStream | None,
-    ) -> None:
-        # No gradient passes the inputs of the network, so autograd need not see their dropout.
-        self._input_dropout = layer.dropout if is_first and layer.dropout.p > 0 else None
-        self._dropout = _Recorded(layer.dropout) if layer.dropout.p > 0 and not is_first else None
-        self._products = AffineProducts(
-            layer.linear, has_input_gradient=not is_first, same_bits=same_bits, beside=beside
-        )
-        self._is_relu = layer.norm is None and type(layer.activation) is nn.ReLU
-        steps = [step for step in (layer.norm, layer.activation) if step is not None]
-        self._activation = None if self._is_relu else _Recorded(*steps)
-        self._skip = layer.skip
-        self._h: Tensor | None = None
-
-    def forward(self, h: Tensor, low: torch.dtype | None) -> Tensor:
-        """Return what leaves the layer."""
-        x = h if self._input_dropout is None else self._input_dropout(h)
-        x = x if self._dropout is None else self._dropout.forward(x)
-        z = self._products.forward(x, low=low, relu=self._is_relu)
-        self._h = z if self._activation is None else self._activation.forward(z)
-        return self._h + h if self._skip else self._h
-
-    def backward(self, grad: Tensor) -> Tensor | None:
-        """Return the gradient of what entered the layer; None for the inputs of the network."""
-        assert self._h is not None, "backward follows forward"
-        if self._activation is not None:
-            of_z = self._activation.backward(grad.to(self._h.dtype))
-        else:
-            of_z = torch.ops.aten.threshold_backward(grad.to(self._h.dtype), self._h, 0)
-        of_x = self._products.backward(of_z)
-        if of_x is None:
-            return None
-        of_input = of_x if self._dropout is None else self._dropout.backward(of_x)
-        return grad + of_input if self._skip else of_input
-
-
-class _Recorded:
-    """Modules that autograd differentiates, by themselves."""
-
-    def __init__(self, *modules: nn.Module) -> None:
-        self._modules = modules
-        self._leaf: Tensor | None = None
-        self._out: Tensor | None = None
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return what leaves the modules."""
-        self._leaf = x.detach().requires_grad_()
-        with torch.enable_grad():
-            out = self._leaf
-            for module in self._modules:
-                out = module(out)
-        self._out = out
-        return out.detach()
-
-    def backward(self, grad: Tensor) -> Tensor:
-        """Return the gradient of what entered, and add that of the modules' parameters."""
-        leaf, out = self._leaf, self._out
-        assert leaf is not None, "backward follows forward"
-        assert out is not None, "backward follows forward"
-        self._leaf = self._out = None
-        if out.requires_grad:
-            torch.autograd.backward(out, grad.to(out.dtype))
-        # A step function, for one, passes no gradient on.
-        return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
 
 
 def _bypassed(network: MLP) -> list[nn.Module]:
@@ -305,7 +197,8 @@ def _hooks(module: nn.Module) -> list[Mapping[int, object]]:
     ]
 
 
-def _global_hooks() -> list[Mapping[int, object]]:
+def global_hooks() -> list[Mapping[int, object]]:
+    """Return the dicts of the hooks that every module has."""
     return [
         torch_modules._global_forward_hooks,
         torch_modules._global_forward_pre_hooks,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Self, TypeAlias
 
 import torch
@@ -34,6 +34,7 @@ from mlpkit.nn._config import (
 from mlpkit.nn._hidden import HiddenLayers
 from mlpkit.nn._inference import apply_head, apply_layers, is_inference
 from mlpkit.nn._reset import refuse_sharing, reset_linears, reset_module
+from mlpkit.nn._stacked_backpropagation import StackedBackpropagation
 from mlpkit.nn._summary import Summary, summarise
 
 __all__ = ["MLP", "ParamGroup"]
@@ -376,6 +377,30 @@ class MLP(nn.Module):
         if type(self) is not MLP or not Backpropagation.knows(self):
             return None
         return Backpropagation(self, within=within, prepare=prepare)
+
+    def stacked_backpropagation(
+        self,
+        stacks: Mapping[nn.Parameter, nn.Parameter],
+        *,
+        shared: bool,
+        prepare: Callable[[Tensor], Tensor] | None = None,
+    ) -> StackedBackpropagation | None:
+        """Return what computes outputs and gradients of many such networks, None if nothing does.
+
+        :func:`mlpkit.training.fit_many` asks for it. It leaves to autograd what
+        :meth:`backpropagation` does, and networks with norms, dropout, learned activations or
+        frozen parameters.
+
+        Args:
+            stacks: For each parameter those of all networks, one after the other.
+            shared: Whether all networks have one input.
+            prepare: What is done to the inputs first; no gradient passes it.
+        """
+        if type(self) is not MLP or not StackedBackpropagation.knows(self):
+            return None
+        if any(parameter not in stacks for parameter in self.parameters()):
+            return None
+        return StackedBackpropagation(self, stacks, shared=shared, prepare=prepare)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Start anew: weights, biases, norms with their running statistics, and activations.

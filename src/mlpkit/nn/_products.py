@@ -11,15 +11,17 @@ from torch import Tensor, nn
 
 from mlpkit._side_stream import SideStream
 
-__all__ = ["AffineProducts"]
+__all__ = ["NARROW", "AffineProducts", "OneDNNLinear", "linear_by_onednn"]
 
-_Linear: TypeAlias = Callable[[Tensor, Tensor, Tensor | None, str, list[float | None], str], Tensor]
+OneDNNLinear: TypeAlias = Callable[
+    [Tensor, Tensor, Tensor | None, str, list[float | None], str], Tensor
+]
 
 # Below this width a call of oneDNN costs more than it saves, and so does cuBLAS with a bias.
-_NARROW: Final = 64
+NARROW: Final = 64
 
 
-def _linear_by_onednn() -> _Linear | None:
+def linear_by_onednn() -> OneDNNLinear | None:
     """Return oneDNN's linear layer for float32, where torch has it.
 
     ``torch.mm`` takes MKL for float32, which on some processors is slower, on AMD's up to twice.
@@ -28,7 +30,7 @@ def _linear_by_onednn() -> _Linear | None:
     if not (torch._C._has_mkldnn and torch._C._get_mkldnn_enabled()):
         return None
     operator: object = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-    return cast("_Linear | None", getattr(operator, "default", None))
+    return cast("OneDNNLinear | None", getattr(operator, "default", None))
 
 
 class AffineProducts:
@@ -61,16 +63,16 @@ class AffineProducts:
         beside: SideStream | None = None,
     ) -> None:
         weight = linear.weight
-        wide = min(linear.in_features, linear.out_features) >= _NARROW
+        wide = min(linear.in_features, linear.out_features) >= NARROW
         on_cpu = weight.device.type == "cpu"
         fits = on_cpu and weight.dtype == torch.float32 and wide and not same_bits
         self._linear = linear
         self._beside = beside
         # A float32 product with few outputs takes cuBLAS twice as long if it adds the bias itself.
-        self._adds_bias_after = beside is not None and linear.out_features < _NARROW
+        self._adds_bias_after = beside is not None and linear.out_features < NARROW
         self._has_bias = linear.bias is not None
         self._has_input_gradient = has_input_gradient
-        self._onednn = _linear_by_onednn() if fits else None
+        self._onednn = linear_by_onednn() if fits else None
         self._low: list[Tensor] = []  # weight, and bias, as autocast casts them
         self._input: Tensor | None = None
         self._ones: Tensor | None = None

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
-from typing import ClassVar, Final, NamedTuple, TypeAlias, overload
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Final, NamedTuple, Self, TypeAlias, cast, overload
 
 import torch
 from torch import Tensor
@@ -20,7 +20,16 @@ from torch.optim import SGD, AdamW, Muon, Optimizer
 from mlpkit._side_stream import SideStream
 from mlpkit.training._blocks import OF_A_LAUNCH, blocks
 
-__all__ = ["EagerAdamW", "EagerMuon", "EagerOptimizer", "EagerSGD"]
+__all__ = [
+    "AdamWOptions",
+    "AdamWTensors",
+    "EagerAdamW",
+    "EagerMuon",
+    "EagerOptimizer",
+    "EagerSGD",
+    "fused_adamw_",
+    "is_plain",
+]
 
 _Closure: TypeAlias = Callable[[], float]
 _Step: TypeAlias = Callable[[Optimizer, _Closure | None], float | None]
@@ -75,14 +84,12 @@ def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
     torch makes a call for each group, and looks for what is not the case here. Anything but the
     plain case, and the first step, which makes the state, is left to torch.
     """
-    if closure is not None or not _is_plain(optimizer):
+    if closure is not None or not is_plain(optimizer):
         return _ADAMW_STEP(optimizer, closure)
     found_inf: Tensor | None = getattr(optimizer, "found_inf", None)
-    alike: dict[_Options, _Tensors] = {}
+    alike: dict[AdamWOptions, AdamWTensors] = {}
     for group in optimizer.param_groups:
-        beta1, beta2 = group["betas"]
-        options = _Options(group["lr"], beta1, beta2, group["eps"], group["weight_decay"])
-        tensors = alike.setdefault(options, _Tensors([], [], [], [], []))
+        tensors = alike.setdefault(AdamWOptions.of(group), AdamWTensors([], [], [], [], []))
         for parameter in group["params"]:
             if parameter.grad is None:
                 continue
@@ -102,8 +109,8 @@ def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
         beside = SideStream(tensors.parameters[0].device) if others else None
         for other in others:
             assert beside is not None, "there are others"
-            beside.do(functools.partial(_update, other, options, found_inf))
-        _update(first, options, found_inf)
+            beside.do(functools.partial(fused_adamw_, options, other, found_inf))
+        fused_adamw_(options, first, found_inf)
         if beside is not None:
             beside.join()
         if found_inf is not None:
@@ -111,15 +118,25 @@ def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
     return None
 
 
-class _Options(NamedTuple):
+class AdamWOptions(NamedTuple):
+    """The options of a group that the fused kernel takes."""
+
     lr: float | Tensor  # a tensor is equal to none but itself
     beta1: float
     beta2: float
     eps: float
     weight_decay: float
 
+    @classmethod
+    def of(cls, group: Mapping[str, object]) -> Self:
+        """Return the present options of a group."""
+        beta1, beta2 = cast("tuple[float, float]", group["betas"])
+        names = ("lr", "eps", "weight_decay")
+        lr, eps, weight_decay = (cast("float", group[name]) for name in names)
+        return cls(lr, beta1, beta2, eps, weight_decay)
 
-class _Tensors(NamedTuple):
+
+class AdamWTensors(NamedTuple):
     """What the fused kernel takes, in lists of equal length."""
 
     parameters: list[Tensor]
@@ -129,7 +146,10 @@ class _Tensors(NamedTuple):
     steps: list[Tensor]
 
 
-def _update(tensors: _Tensors, options: _Options, found_inf: Tensor | None) -> None:
+def fused_adamw_(
+    options: AdamWOptions, tensors: AdamWTensors, found_inf: Tensor | None = None
+) -> None:
+    """Update the parameters, unless something was found; their steps are those with this one."""
     torch._fused_adamw_(
         tensors.parameters,
         tensors.grads,
@@ -148,7 +168,7 @@ def _update(tensors: _Tensors, options: _Options, found_inf: Tensor | None) -> N
     )
 
 
-def _launches(tensors: _Tensors) -> list[_Tensors]:
+def _launches(tensors: AdamWTensors) -> list[AdamWTensors]:
     """Return the same in blocks, each with the step of its parameter, as many as one launch takes.
 
     Outside the record of a CUDA graph they are one.
@@ -161,7 +181,7 @@ def _launches(tensors: _Tensors) -> list[_Tensors]:
     for parameter in parameters:
         number = starts.get(parameter.data_ptr(), number)
         steps.append(tensors.steps[number])
-    whole = _Tensors(
+    whole = AdamWTensors(
         parameters,
         blocks(tensors.grads),
         blocks(tensors.exp_avgs),
@@ -169,12 +189,12 @@ def _launches(tensors: _Tensors) -> list[_Tensors]:
         steps,
     )
     return [
-        _Tensors(*(each[start : start + OF_A_LAUNCH] for each in whole))
+        AdamWTensors(*(each[start : start + OF_A_LAUNCH] for each in whole))
         for start in range(0, len(parameters), OF_A_LAUNCH)
     ]
 
 
-def _is_plain(optimizer: Optimizer) -> bool:
+def is_plain(optimizer: Optimizer) -> bool:
     """Return whether all groups ask for the fused kernel, on one device, with known options."""
     devices = {
         parameter.device for group in optimizer.param_groups for parameter in group["params"]
@@ -193,7 +213,7 @@ def _is_plain(optimizer: Optimizer) -> bool:
 
 
 class EagerAdamW(EagerOptimizer, AdamW):
-    """:class:`torch.optim.AdamW`, unwrapped, and on the CPU in one call of its kernel."""
+    """:class:`torch.optim.AdamW`, unwrapped, in one call of its kernel for all equal options."""
 
     _bare_step: ClassVar[_Step] = _adamw_step
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch.utils.data import DataLoader
@@ -13,13 +14,16 @@ from mlpkit.training._config import TrainerConfig
 from mlpkit.training._sources import (
     BatchLike,
     BatchSource,
+    GatheringSource,
     LoadedBatch,
     TrainingData,
     as_batches,
-    windows,
+    on_device,
 )
 
 __all__ = ["JoinedBatch", "JoinedBatches"]
+
+_T = TypeVar("_T")
 
 
 class JoinedBatch(NamedTuple):
@@ -64,23 +68,54 @@ class JoinedBatches:
 
     def epoch(self, epoch: int) -> Iterator[list[JoinedBatch]]:
         """Give what makes one step, for all networks, over one epoch."""
-        sources = self._by_seed.values()
-        steps = [windows(one.epoch(epoch), self._accumulate, self._device) for one in sources]
-        for step in zip(*steps, strict=True):
-            by_seed = dict(zip(self._by_seed, step, strict=True))
-            each = [by_seed[seed] for seed in self._seeds]
-            yield [self._joined(batches) for batches in zip(*each, strict=True)]
+        gathering = [one for one in self._by_seed.values() if isinstance(one, GatheringSource)]
+        at_once = len(gathering) == len(self._by_seed) > 1
+        if at_once and not any(one.is_augmented for one in gathering):
+            joined = self._gathered(gathering, epoch)
+        else:
+            joined = self._loaded(epoch)
+        while window := list(itertools.islice(joined, self._accumulate)):
+            yield window
 
-    def _joined(self, batches: tuple[BatchLike, ...]) -> JoinedBatch:
-        if self.shared:
-            return JoinedBatch(batches, batches[0])
-        weights = [batch.weights for batch in batches if batch.weights is not None]
-        return JoinedBatch(
-            batches,
-            LoadedBatch(
-                torch.stack([batch.inputs for batch in batches]),
-                torch.stack([batch.targets for batch in batches]),
-                torch.stack(weights) if weights else None,
-                torch.stack([batch.indices for batch in batches]),
-            ),
-        )
+    def _gathered(self, sources: Sequence[GatheringSource], epoch: int) -> Iterator[JoinedBatch]:
+        """Give batches of examples that are taken from the data for all networks at once."""
+        for positions in zip(*(one.positions(epoch) for one in sources), strict=True):
+            indices = torch.stack(self._for_each(positions))  # (K, N)
+            found = on_device(sources[0].gather(indices.flatten(), epoch=epoch), self._device)
+            inputs, targets, weights = found.inputs, found.targets, found.weights
+            whole = LoadedBatch(
+                inputs.reshape(*indices.shape, *inputs.shape[1:]),
+                targets.reshape(*indices.shape, *targets.shape[1:]),
+                None if weights is None else weights.reshape(indices.shape),
+                found.indices.view(indices.shape),
+            )
+            yield JoinedBatch(_parts(whole), whole)
+
+    def _loaded(self, epoch: int) -> Iterator[JoinedBatch]:
+        """Give batches as the sources make them."""
+        for step in zip(*(one.epoch(epoch) for one in self._by_seed.values()), strict=True):
+            own = tuple(self._for_each([on_device(batch, self._device) for batch in step]))
+            yield JoinedBatch(own, own[0] if self.shared else _whole(own))
+
+    def _for_each(self, by_seed: Sequence[_T]) -> list[_T]:
+        """Return what each network has, given what each seed has."""
+        found = dict(zip(self._by_seed, by_seed, strict=True))
+        return [found[seed] for seed in self._seeds]
+
+
+def _whole(batches: Sequence[BatchLike]) -> BatchLike:
+    """Return all batches in one, with an axis for the networks."""
+    weights = [batch.weights for batch in batches if batch.weights is not None]
+    return LoadedBatch(
+        torch.stack([batch.inputs for batch in batches]),
+        torch.stack([batch.targets for batch in batches]),
+        torch.stack(weights) if weights else None,
+        torch.stack([batch.indices for batch in batches]),
+    )
+
+
+def _parts(whole: LoadedBatch) -> tuple[BatchLike, ...]:
+    """Return the batch of each network."""
+    weights = [None] * len(whole.inputs) if whole.weights is None else whole.weights
+    each = zip(whole.inputs, whole.targets, weights, whole.indices, strict=True)
+    return tuple(LoadedBatch(*parts) for parts in each)

@@ -29,6 +29,7 @@ from mlpkit.training._sources import (
     TrainingData,
     as_batches,
 )
+from mlpkit.training._stacked_passes import StackedPasses
 from mlpkit.training._stacked_update import build_update
 from mlpkit.training._trainer import FitResult
 
@@ -153,12 +154,16 @@ def fit_many(
         stack = NetworkStack(networks, objective)
         _check_batch(networks[0], objective, batch.own[0])
         stack.try_on(batch.whole, shared=orders.shared)
+        # Passes of their own set gradients, and cannot add to those of another batch.
+        adds_up = first.accumulate > 1
+        passes = None if adds_up else stack.passes(batch.whole, shared=orders.shared)
         with (
             StopSignals() as signals,
             deterministic_algorithms(device, active=first.deterministic),
             stack,
         ):
-            return _Together(stack, configs, objective, orders, held_out, device).train(signals)
+            together = _Together(stack, configs, objective, orders, held_out, device, passes)
+            return together.train(signals)
     finally:
         for model in networks:
             model.eval()
@@ -221,12 +226,14 @@ class _Together:
         orders: JoinedBatches,
         val: BatchSource | None,
         device: torch.device,
+        passes: StackedPasses | None,
     ) -> None:
         self._stack = stack
         self._orders = orders
         self._objective = objective
         self._config = configs[0]
         self._device = device
+        self._passes = passes
         self._update = build_update(stack, configs)
         self._runs = [
             Run(
@@ -295,14 +302,9 @@ class _Together:
         losses: Tensor | None = None
         gradients: list[Tensor | None] = [None] * len(self._stack.parameters)
         for joined, weight in zip(window, weights, strict=True):
-            shared = self._orders.shared
-            each = self._stack.losses(joined.whole, self._generators, shared=shared)  # (K, N)
-            loss = (each if weight is None else weight * each).sum(1) / totals
-            parts = torch.autograd.grad(
-                loss.sum(), list(self._stack.parameters.values()), allow_unused=True
-            )
+            loss, parts = self._loss_and_gradients(joined.whole, weight, totals)
             gradients = [_sum(old, new) for old, new in zip(gradients, parts, strict=True)]
-            losses = loss.detach() if losses is None else losses + loss.detach()
+            losses = loss if losses is None else losses + loss
         assert losses is not None
         norms = self._look(losses, gradients)
         if self._clip_norms is not None:
@@ -314,6 +316,18 @@ class _Together:
             [totals] * len(self._runs) if isinstance(totals, float) else list(totals.unbind())
         )
         return list(map(StepResult, losses.unbind(), each_total, norms.unbind()))
+
+    def _loss_and_gradients(
+        self, batch: BatchLike, weight: Tensor | None, totals: float | Tensor
+    ) -> tuple[Tensor, Sequence[Tensor | None]]:
+        """Return the part of a batch in each network's loss, ``(K,)``, and in the gradients."""
+        if self._passes is not None:
+            each, parts = self._passes.losses_and_gradients(batch, weight, totals)
+            return _mean(each, weight, totals), parts
+        each = self._stack.losses(batch, self._generators, shared=self._orders.shared)
+        loss = _mean(each, weight, totals)
+        stacks = list(self._stack.parameters.values())
+        return loss.detach(), torch.autograd.grad(loss.sum(), stacks, allow_unused=True)
 
     def _look(self, losses: Tensor, gradients: Sequence[Tensor | None]) -> Tensor:
         """Return the gradient norm of each network, or raise for the first that is not finite.
@@ -419,6 +433,11 @@ def _sum(old: Tensor | None, new: Tensor | None) -> Tensor | None:
         found = new if old is None else old
         return None if found is None else found.contiguous()
     return old + new.contiguous()
+
+
+def _mean(each: Tensor, weight: Tensor | None, totals: float | Tensor) -> Tensor:
+    """Return the weighted sum of each network's losses by its total, ``(K, N)`` to ``(K,)``."""
+    return (each if weight is None else weight * each).sum(1) / totals
 
 
 def _totals(window: Sequence[JoinedBatch], weights: Sequence[Tensor | None]) -> float | Tensor:

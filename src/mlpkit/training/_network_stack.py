@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from mlpkit._checks import sentence
 from mlpkit.training._objectives import CrossEntropy, MeanSquaredError, Objective
 from mlpkit.training._sources import BatchLike, LoadedBatch
 from mlpkit.training._stacked_calls import DropoutSite, StackedCalls
+from mlpkit.training._stacked_passes import HasStackedBackpropagation, StackedPasses
 
 __all__ = ["NetworkStack"]
 
@@ -86,6 +87,24 @@ class NetworkStack:
                 self._shared[name] = stack[0].clone()
         for name in self._shared:
             del self._others[name]
+
+    def passes(self, batch: BatchLike, *, shared: bool) -> StackedPasses | None:
+        """Return passes of the networks' own for batches like this one; None leaves it to autograd.
+
+        Ask after :meth:`try_on`, which finds out what is one for all networks: the passes read
+        anything but the parameters off the first.
+        """
+        model, objective = self.models[0], self._objective
+        if not (isinstance(model, HasStackedBackpropagation) and isinstance(objective, _ROW_WISE)):
+            return None
+        if self._others or not self._template.is_row_wise:
+            return None
+        first, stacks = self._each[0], self.parameters
+        of_first = {cast("nn.Parameter", first[name]): stack for name, stack in stacks.items()}
+        passes = model.stacked_backpropagation(of_first, shared=shared)
+        if passes is None or not passes.applies(batch.inputs):
+            return None
+        return StackedPasses(passes, objective, list(stacks.values()), shared=shared)
 
     def _sites_of(self, batch: BatchLike, *, shared: bool) -> list[DropoutSite]:
         """Return the calls of dropout for batches of this shape, found by one pass."""

@@ -88,7 +88,7 @@ class GatheringSource(BatchSource, Protocol):
 
     Attributes:
         device: Where the examples are.
-        is_augmented: Whether what is gathered depends on the epoch.
+        is_augmented: Whether what is gathered depends on the epoch, or on the seed of the order.
     """
 
     @property

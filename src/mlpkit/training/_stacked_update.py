@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mlpkit.training._config import TrainerConfig
+from mlpkit.training._each_adamw import EachAdamW
 from mlpkit.training._network_stack import NetworkStack
 from mlpkit.training._optimizers import HasParamGroups, build_optimizer
 from mlpkit.training._run import Run
@@ -25,6 +26,7 @@ class EachUpdate:
             for model, config in zip(stack.models, configs, strict=True)
         ]
         self._members = [[tensor for tensor, _ in stack.views(name)] for name in stack.parameters]
+        self._at_once: EachAdamW | None = None  # after a step, which makes the state
 
     def set_rates(self, runs: Sequence[Run]) -> None:
         """Give every optimiser the rates of the next step."""
@@ -33,6 +35,10 @@ class EachUpdate:
 
     def step(self, gradients: Sequence[Tensor | None]) -> None:
         """Update all networks."""
+        known = [gradient for gradient in gradients if gradient is not None]
+        if self._at_once is not None and len(known) == len(self._members):
+            self._at_once.step(known)
+            return
         for members, gradient in zip(self._members, gradients, strict=True):
             if gradient is not None:
                 for parameter, row in zip(members, gradient.unbind(), strict=True):
@@ -42,6 +48,8 @@ class EachUpdate:
         for members in self._members:
             for parameter in members:
                 parameter.grad = None
+        if EachAdamW.knows(self.optimizers):
+            self._at_once = EachAdamW(self.optimizers, self._members)
 
 
 class StackUpdate:

@@ -1,0 +1,142 @@
+"""Backpropagation through many MLPs of one structure at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from mlpkit.nn._activations import is_known
+from mlpkit.nn._backpropagation import Backpropagation, global_hooks
+from mlpkit.nn._layer_passes import LayerPasses
+from mlpkit.nn._stacked_products import StackedProducts
+
+if TYPE_CHECKING:
+    from mlpkit.nn._mlp import MLP
+
+__all__ = ["StackedBackpropagation"]
+
+
+class StackedBackpropagation:
+    r"""Forward and backward pass of K MLPs in training, on the CPU, without a graph of their own.
+
+    What :class:`Backpropagation` does for one network, with the weights of layer l of all of them
+    in one stack :math:`W^{(l)} \in \mathbb{R}^{K \times H \times D}`.
+
+    Args:
+        network: One of the networks, in training mode; the others differ in the values of their
+            parameters alone.
+        stacks: The stack of each of its parameters.
+        shared: Whether all networks have one input.
+        prepare: What is done to the inputs first, for all networks alike; no gradient passes it.
+
+    Shape:
+        - Input: ``(K, N, in_features)`` after ``prepare`` and flattening, ``(N, in_features)``
+          where it is shared.
+        - Output, and its gradient: ``(K, N, out_features)``.
+
+    Raises:
+        ValueError: In ``forward``, if the inputs do not have ``in_features`` features.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mlpkit.nn import MLP, StackedBackpropagation
+        >>> models = [MLP(4, (8,), 3), MLP(4, (8,), 3)]
+        >>> each = zip(*(model.parameters() for model in models), strict=True)
+        >>> stacks = {same[0]: nn.Parameter(torch.stack(same).detach()) for same in each}
+        >>> passes = StackedBackpropagation(models[0], stacks, shared=True)
+        >>> inputs = torch.ones(2, 4)
+        >>> torch.allclose(passes.forward(inputs)[1], models[1](inputs), atol=1e-6)
+        True
+        >>> passes.backward(torch.ones(2, 2, 3))  # the gradient of the sum of all logits
+        >>> stacks[models[0].head.bias].grad
+        tensor([[2., 2., 2.],
+                [2., 2., 2.]])
+    """
+
+    def __init__(
+        self,
+        network: MLP,
+        stacks: Mapping[nn.Parameter, nn.Parameter],
+        *,
+        shared: bool,
+        prepare: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self._network = network
+        self._prepare = prepare
+        self._shared = shared
+        self._inputs = torch.empty(0)  # prepared, of each network; memory that is used again
+        self._passes = LayerPasses(
+            network,
+            lambda linear, inner: StackedProducts(
+                *(stacks[parameter] for parameter in linear.parameters()),
+                shared=shared and not inner,
+                has_input_gradient=inner,
+            ),
+        )
+
+    @staticmethod
+    def knows(network: MLP) -> bool:
+        """Return whether networks like this one are made of what is differentiated here.
+
+        Norms and dropout are not: the parameters and the random numbers of each are its own.
+        """
+        dropouts = [network.head_dropout, *(layer.dropout for layer in network.layers)]
+        activations = [activation for _, activation in network.named_activations()]
+        return (
+            Backpropagation.knows(network)
+            and not any(dropout.p for dropout in dropouts)
+            and all(layer.norm is None for layer in network.layers)
+            and all(map(_is_stackable, activations))
+        )
+
+    def applies(self, inputs: Tensor) -> bool:
+        """Return whether the passes compute what calling the networks on ``inputs`` would."""
+        network = self._network
+        axes = inputs.ndim - (not self._shared)
+        is_flat = self._prepare is not None or network.flatten or axes == 2
+        return (
+            inputs.device.type == "cpu"
+            and axes > 1
+            and is_flat
+            and network.training
+            and not inputs.requires_grad
+            and not any(global_hooks())
+            and not torch.is_anomaly_enabled()
+            and not torch.is_autocast_enabled("cpu")
+        )
+
+    @torch.no_grad()
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs of the networks; their memory is used again by the next call."""
+        if self._shared:
+            return self._passes.forward(self._rows(inputs), None)
+        # One network after the other: what is prepared stays in the cache, and needs no new memory.
+        for number, own in enumerate(inputs.unbind()):
+            rows = self._rows(own)
+            if number == 0 and self._inputs.shape[1:] != rows.shape:
+                self._inputs = rows.new_empty(len(inputs), *rows.shape)
+            self._inputs[number] = rows
+        return self._passes.forward(self._inputs, None)
+
+    def _rows(self, inputs: Tensor) -> Tensor:
+        """Return one row of features for each example."""
+        prepared = inputs if self._prepare is None else self._prepare(inputs)
+        return self._network.checked_input(prepared)
+
+    @torch.no_grad()
+    def backward(self, grad_output: Tensor) -> None:
+        """Set the gradient of every stack, given that of the latest outputs.
+
+        The memory of ``.grad`` is used again by the next call.
+        """
+        self._passes.backward(grad_output)
+
+
+def _is_stackable(activation: nn.Module) -> bool:
+    """Return whether an activation does to ``(K, N, H)`` what it does to each ``(N, H)``."""
+    has_an_axis = type(activation) is nn.GLU  # which need not be the last
+    return is_known(activation) and not has_an_axis and not list(activation.parameters())
