@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import torch
@@ -22,7 +23,7 @@ class SideStream:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._stream: torch.cuda.Stream | None = None
+        self._stream = _stream(device) if device.type == "cuda" else None
         self._is_busy = False
         self._in_use: list[Tensor] = []
 
@@ -33,11 +34,9 @@ class SideStream:
             work: Writes to memory that nothing else touches before :meth:`join`.
             inputs: What it reads; kept, since their memory would be given to others.
         """
-        if self._device.type != "cuda" or not torch.cuda.is_current_stream_capturing():
+        if self._stream is None or not torch.cuda.is_current_stream_capturing():
             work()
             return
-        if self._stream is None:
-            self._stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]  # torch types it so
         self._stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(self._stream):
             work()
@@ -50,3 +49,18 @@ class SideStream:
             torch.cuda.current_stream(self._device).wait_stream(self._stream)
             self._is_busy = False
             self._in_use.clear()
+
+
+@functools.cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the one side stream of a device.
+
+    For each stream that multiplies, cuBLAS takes tens of MiB and keeps them. The first product is
+    therefore not one within a record, whose memory would be kept with it.
+    """
+    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch types it so
+    if not torch.cuda.is_current_stream_capturing():
+        with torch.cuda.stream(stream):
+            one = torch.ones(1, 1, device=device)
+            torch.mm(one, one)
+    return stream

@@ -192,6 +192,47 @@ class TestDeferred:
             guard.read()
         assert guard.found.item() == 1.0
 
+    def test_the_optimiser_is_given_back(self) -> None:
+        """Else one that is used again would leave its parameters alone for ever."""
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=True)
+        guard = FiniteGuard(torch.device("cpu"), deferred=True)
+        engine = Engine(
+            model,
+            Poisoned(0, math.nan, "loss"),
+            optimizer,
+            guard,
+            class_weights=None,
+            clip_norm=None,
+            precision="fp32",
+            device=torch.device("cpu"),
+        )
+        before = [parameter.detach().clone() for parameter in model.parameters()]
+        engine.step(0, list(examples(8).batches(8).epoch(0)))
+        assert differences(before, list(model.parameters())) == []
+        engine.end()
+        assert not hasattr(optimizer, "found_inf")
+
+    def test_every_later_look_tells_the_same(self) -> None:
+        guard = FiniteGuard(torch.device("cpu"), deferred=True)
+        good, bad = torch.tensor(1.5), torch.tensor(math.nan)
+        for step in range(5):
+            loss = bad if step == 3 else good
+            guard.look(step, loss, good)
+            guard.note(step, loss, good)
+        for step in range(5, 8):
+            with pytest.raises(BadStep, match="step 3: loss nan"):
+                guard.read()
+            guard.look(step, good, good)
+            guard.note(step, good, good)
+
+    def test_what_is_noted_is_bounded(self) -> None:
+        guard = FiniteGuard(torch.device("cpu"), deferred=True)
+        good = torch.tensor(1.5)
+        for step in range(2500):
+            guard.note(step, good, good)
+        assert len(guard._noted) == 500
+
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
     @pytest.mark.parametrize("good", [0.0, -1.0, 3e38, 1e-45])
     @pytest.mark.parametrize("both", [False, True])

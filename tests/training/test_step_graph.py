@@ -29,6 +29,7 @@ from mlpkit.training import (
     AveragingConfig,
     Callback,
     CheckpointConfig,
+    EpochRow,
     Mixup,
     MomentumSchedule,
     OptimizerConfig,
@@ -44,7 +45,7 @@ from mlpkit.training import (
 from mlpkit.training._engine import Engine, StepResult
 from mlpkit.training._nonfinite import FiniteGuard
 from mlpkit.training._objectives import CrossEntropy
-from mlpkit.training._optimizers import build_optimizer, set_lr
+from mlpkit.training._optimizers import build_optimizer, remember_lr, set_lr
 from mlpkit.training._sources import BatchLike, LoadedBatch, PendingBatch
 from mlpkit.training._step_graph import MakeStep, StepGraph, keep_lr_on_device
 
@@ -53,7 +54,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 
 def engine_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Engine:
-    """Return an engine as it is on a device: autograd's passes, and a guard that notes."""
+    """Return an engine with a guard as it is on a device, which notes."""
     return Engine(
         model,
         CrossEntropy(),
@@ -221,6 +222,43 @@ def test_the_rates_go_into_tensors_and_stay_there() -> None:
         assert group["capturable"]
 
 
+def test_groups_share_a_tensor_where_they_have_the_same_base_rate() -> None:
+    """Each of another base rate has its own, and so has one whose base rate is changed later."""
+    parameters = [nn.Parameter(torch.ones(2)) for _ in range(3)]
+    groups = [
+        {"params": [one], "lr": lr} for one, lr in zip(parameters, (0.1, 0.2, 0.1), strict=True)
+    ]
+    optimizer = torch.optim.AdamW(groups)
+    remember_lr(optimizer)
+    keep_lr_on_device(optimizer, CPU)
+    first, second, third = optimizer.param_groups
+    assert first["lr"] is third["lr"]
+    set_lr(optimizer, 0.5)
+    assert [float(group["lr"]) for group in (first, second, third)] == pytest.approx(
+        [0.05, 0.1, 0.05]
+    )
+    third["initial_lr"] = 0.0
+    set_lr(optimizer, 1.0)
+    assert [float(group["lr"]) for group in (first, second, third)] == pytest.approx([0.1, 0.2, 0])
+    first["initial_lr"] = 1.0
+    set_lr(optimizer, 1.0)
+    assert [float(group["lr"]) for group in (first, second, third)] == pytest.approx([1, 0.2, 0])
+
+
+def test_steps_of_their_own_use_no_memory_of_a_record() -> None:
+    """What the steps use again is forgotten within the record, before its step, and after it."""
+    calls: list[str] = []
+
+    def step(_: int, batch: BatchLike) -> StepResult:
+        calls.append("step")
+        return StepResult(batch.inputs.sum(), 1.0, torch.zeros(()))
+
+    graph = StepGraph(step, Tape(), begin=lambda: calls.append("begin"))
+    for _ in range(4):
+        graph.step(0, LoadedBatch(torch.ones(8), *_rest(8)))
+    assert calls == ["step", "step", "step", "begin", "step", "begin"]
+
+
 def test_a_batch_of_another_kind_is_recorded_anew() -> None:
     """With weights or without, of another type or shape: never computed as the recorded one."""
     ones = torch.ones(4, 3)
@@ -326,7 +364,7 @@ def on_tape(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
 
 
 def plain_network() -> nn.Sequential:
-    """Return a network that leaves its gradients to autograd, as on a device."""
+    """Return a network that leaves its gradients to autograd."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
@@ -397,8 +435,8 @@ def test_a_recorded_training_resumes_to_the_bit(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("on_tape")
-def test_a_nan_is_found_by_its_step() -> None:
-    """The guard in the record notes the number of the step from where it is filled in."""
+def test_a_nan_is_found_by_its_step(tmp_path: Path) -> None:
+    """Although it is looked for much later, and whoever saves in the meantime is told the same."""
     model = plain_network()
     weight = next(model.parameters())
 
@@ -408,10 +446,13 @@ def test_a_nan_is_found_by_its_step() -> None:
                 with torch.no_grad():
                     weight.fill_(torch.nan)
 
-    config = replace(TAPED, cuda_graph=True, averaging=None, sync_every=1)
+    config = replace(TAPED, cuda_graph=True, averaging=None)
+    trainer = Trainer(model, config, callbacks=[Break()])
     with pytest.raises(NonFiniteError) as caught:
-        Trainer(model, config, callbacks=[Break()]).fit(examples())
+        trainer.fit(examples())
     assert caught.value.step == 10
+    with pytest.raises(NonFiniteError, match="at step 10 "):
+        trainer.save(tmp_path / "last.pt")
 
 
 @pytest.mark.usefixtures("on_tape")
@@ -471,9 +512,47 @@ def test_a_graph_augments_and_stops_at_nan() -> None:
     graph, _ = _trained(replace(CONFIG, cuda_graph=True), augmented)
     for one, other in zip(eager.parameters(), graph.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
-    too_fast = replace(CONFIG, cuda_graph=True, optimizer=OptimizerConfig(name="sgd", lr=1e30))
-    with pytest.raises(NonFiniteError):
-        _trained(too_fast, augmented)
+    too_fast = replace(CONFIG, optimizer=OptimizerConfig(name="sgd", lr=1e6))
+    steps = []
+    for cuda_graph in (False, True):
+        with pytest.raises(NonFiniteError) as caught:
+            _trained(replace(too_fast, cuda_graph=cuda_graph), augmented)
+        steps.append(caught.value.step)
+    assert steps[0] == steps[1]
+
+
+@needs_cuda
+@pytest.mark.parametrize("augment", [None, RandomErasing()], ids=["plain", "augmented"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_wide_network_with_two_records(
+    precision: Precision, augment: Augmentation | None
+) -> None:
+    """Parameters in blocks, a record of the short batch too, and batches of a third size between.
+
+    Memory of device and records is as much after the tenth epoch as after the fourth.
+    """
+    images = torch.randint(0, 256, (300, 28, 28), dtype=torch.uint8)
+    weights = torch.linspace(0.5, 1.5, 300)
+    data = LabeledTensors(images.float() / 255, torch.arange(300) % 10, weights=weights)
+    batches = Batches(data.to("cuda"), 128, augment=augment)
+    config = replace(CONFIG, epochs=10, precision=precision, device="cuda")
+    trained: list[nn.Module] = []
+    memory: list[int] = []
+
+    class Look(Callback):
+        def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002 - the hook
+            memory.append(torch.cuda.memory_reserved())
+
+    for cuda_graph in (False, True):
+        memory.clear()
+        model = MLP(784, (512, 256), 10, flatten=True, generator=torch.Generator().manual_seed(1))
+        trainer = Trainer(model, replace(config, cuda_graph=cuda_graph), callbacks=[Look()])
+        trainer.fit(batches)
+        trained.append(model)
+    assert memory[9] <= memory[4] + 2**24
+    tolerance = 1e-3 if precision == "fp32" else 2e-2
+    for one, other in zip(trained[0].parameters(), trained[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=tolerance, atol=tolerance)
 
 
 @needs_cuda

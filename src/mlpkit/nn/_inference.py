@@ -47,7 +47,7 @@ def apply_layers(layers: HiddenLayers, h: Tensor) -> Tensor:
         if norm is not None:
             z = norm(z)
         elif weights is not None and type(z) is Tensor and _is_plain(activation, nn.ReLU):
-            activation = torch.relu_  # in place: nobody else holds z
+            activation = torch.relu_  # in place: nobody holds z, but for modes that watch torch
         activated: Tensor = activation(z)
         h = activated + h if layer.skip else activated
     return h

@@ -116,7 +116,8 @@ class AffineProducts:
         if self._beside is None:
             self._differentiate(grad, x)
         else:
-            self._beside.do(lambda: self._differentiate_by_products(grad, x), grad)
+            gradients = self._gradients  # in memory of the main line, which reads them
+            self._beside.do(lambda: self._differentiate_by_products(grad, x, *gradients), grad)
         parameter.grad = self._gradients[0]
         if self._has_bias:
             self._linear.bias.grad = self._gradients[1]
@@ -148,12 +149,13 @@ class AffineProducts:
             for gradient in of_bias:
                 gradient.copy_(torch.sum(grad, 0, dtype=grad.dtype))
 
-    def _differentiate_by_products(self, grad: Tensor, x: Tensor) -> None:
+    def _differentiate_by_products(
+        self, grad: Tensor, x: Tensor, of_weight: Tensor, *of_bias: Tensor
+    ) -> None:
         """Do the same on a CUDA device: in low precision without rounding what was summed.
 
         A sum over rows is a product with ones, for which more blocks of threads are at work.
         """
-        of_weight, *of_bias = self._gradients
         _product(grad.t(), x, out=of_weight)
         for gradient in of_bias:
             rows = grad.shape[0]

@@ -106,13 +106,11 @@ def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
             continue
         torch._foreach_add_(tensors.steps, 1.0)
         first, *others = _launches(tensors)
-        beside = SideStream(tensors.parameters[0].device) if others else None
+        beside = SideStream(tensors.parameters[0].device)
         for other in others:
-            assert beside is not None, "there are others"
             beside.do(functools.partial(fused_adamw_, options, other, found_inf))
         fused_adamw_(options, first, found_inf)
-        if beside is not None:
-            beside.join()
+        beside.join()
         if found_inf is not None:
             torch._foreach_sub_(tensors.steps, [found_inf] * len(tensors.steps))
     return None
@@ -121,7 +119,7 @@ def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
 class AdamWOptions(NamedTuple):
     """The options of a group that the fused kernel takes."""
 
-    lr: float | Tensor  # a tensor is equal to none but itself
+    lr: float | Tensor  # tensors are told apart by identity, as they are hashed
     beta1: float
     beta2: float
     eps: float
@@ -202,13 +200,22 @@ def is_plain(optimizer: Optimizer) -> bool:
     return (
         getattr(optimizer, "grad_scale", None) is None
         and len(devices) == 1
-        and devices.pop().type in ("cpu", "cuda")
+        and _is_known(devices.pop(), optimizer)
         and all(
             group["fused"]
             and not (group["amsgrad"] or group["maximize"] or group["differentiable"])
             and all(isinstance(beta, float) for beta in group["betas"])
             for group in optimizer.param_groups
         )
+    )
+
+
+def _is_known(device: torch.device, optimizer: Optimizer) -> bool:
+    """Return whether the kernel is known on the device, and torch would not refuse to record it."""
+    if device.type != "cuda":
+        return device.type == "cpu"
+    return not torch.cuda.is_current_stream_capturing() or all(
+        group["capturable"] for group in optimizer.param_groups
     )
 
 

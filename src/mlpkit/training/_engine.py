@@ -162,9 +162,11 @@ class Engine:
         )
 
     def end(self) -> None:
-        """Give back the memory of the passes."""
+        """Give back the memory of the passes, and the optimiser as it was."""
         self._passes = None
         self._factors.clear()
+        if getattr(self._optimizer, "found_inf", None) is self._guard.found:
+            del self._optimizer.found_inf  # type: ignore[attr-defined]  # set above
 
     def step(self, step: int, window: Sequence[BatchLike]) -> StepResult:
         """Make step number ``step`` on the batches of a window.
@@ -247,7 +249,10 @@ class Engine:
         known = self._factors.get((size, dtype))
         if known is None:
             one = torch.ones((), dtype=dtype, device=self._device)
-            known = self._factors[size, dtype] = (one / float(size)).expand(size)
+            known = (one / float(size)).expand(size)
+            # Within a record it is computed at each replay only, in memory of the record.
+            if one.device.type != "cuda" or not torch.cuda.is_current_stream_capturing():
+                self._factors[size, dtype] = known
         return known
 
     def _losses(self, batch: BatchLike) -> Tensor:

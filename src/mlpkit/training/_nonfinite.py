@@ -9,6 +9,8 @@ from torch import Tensor
 
 __all__ = ["BadStep", "FiniteGuard"]
 
+_MOST_NOTED = 1000  # two numbers of a step take a block of device memory each
+
 
 class BadStep(Exception):  # noqa: N818 - becomes a NonFiniteError where epoch and rate are known
     """A step whose loss or gradient is not finite, met before the optimiser used it."""
@@ -26,7 +28,7 @@ class FiniteGuard:
     On the CPU reading a number costs nothing, so a bad step raises at once. Elsewhere reading
     would make the host wait for the device: there ``found`` tells the optimiser, on the device, to
     leave the parameters alone from the first bad step on, and :meth:`read`, now and then, looks
-    for that step among those that were noted. Either way no parameter ever gets a value from a bad
+    for that step among all that were noted. Either way no parameter ever gets a value from a bad
     step, and the step that is named is the first.
 
     Args:
@@ -42,6 +44,7 @@ class FiniteGuard:
         self.deferred = deferred
         self.found = torch.zeros((), device=device)
         self._noted: list[tuple[int, Tensor, Tensor]] = []
+        self._first: tuple[int, float, float] | None = None
 
     def look(self, step: int, loss: Tensor, grad_norm: Tensor) -> None:
         """Raise, or tell the optimiser, if ``loss`` or ``grad_norm`` is NaN or infinite.
@@ -70,12 +73,18 @@ class FiniteGuard:
             step: Number of the step.
             loss: Its loss, in memory that no later step writes.
             grad_norm: Norm of its gradient, likewise.
+
+        Raises:
+            BadStep: If so many are kept that it is time to read them, and one was bad.
         """
-        if self.deferred:
-            self._noted.append((step, loss, grad_norm))
+        if not self.deferred:
+            return
+        self._noted.append((step, loss, grad_norm))
+        if len(self._noted) == _MOST_NOTED:
+            self.read()
 
     def read(self) -> None:
-        """Raise the first bad step since the last call, if any; waits for the device.
+        """Raise the first bad step, if there was one, however often it is called; waits.
 
         Raises:
             BadStep: If a step was bad.
@@ -83,9 +92,12 @@ class FiniteGuard:
         if not self.deferred:
             return
         noted, self._noted = self._noted, []
-        if self.found.item() == 0.0:
-            return
-        for step, loss, grad_norm in noted:
-            if not (math.isfinite(loss.item()) and math.isfinite(grad_norm.item())):
-                raise BadStep(step, loss.item(), grad_norm.item())
-        raise BadStep(noted[-1][0] if noted else 0, math.nan, math.nan)
+        if self._first is None and self.found.item() != 0.0:
+            figures = ((step, loss.item(), norm.item()) for step, loss, norm in noted)
+            self._first = next(
+                (step, loss, norm)
+                for step, loss, norm in figures
+                if not (math.isfinite(loss) and math.isfinite(norm))
+            )
+        if self._first is not None:
+            raise BadStep(*self._first)

@@ -174,13 +174,16 @@ def set_lr(optimizer: Optimizer, ratio: float) -> None:
     Raises:
         KeyError: If a group has no ``initial_lr``; :func:`remember_lr` gives it one.
     """
-    filled: Tensor | None = None  # groups may share one tensor, and each fill is a launch
+    filled: dict[Tensor, float] = {}
     for group in optimizer.param_groups:
         lr = group["initial_lr"] * ratio
         if not isinstance(group["lr"], Tensor):
             group["lr"] = lr
-        elif group["lr"] is not filled:
-            filled = group["lr"].fill_(lr)
+        elif filled.setdefault(group["lr"], lr) != lr:
+            # Groups share a tensor, but for one whose base rate was changed since.
+            group["lr"] = torch.full_like(group["lr"], lr)
+    for tensor, lr in filled.items():
+        tensor.fill_(lr)
 
 
 def set_momentum(optimizer: Optimizer, momentum: float) -> None:

@@ -102,8 +102,8 @@ class StepGraph:
         make_step: Computes a step, and nothing that waits for the device. The learning rates of
             its optimiser are tensors; see :func:`keep_lr_on_device`.
         recorder: What records.
-        begin: Called within the record before its step, so that memory which the steps use again
-            and again is of the record, and lasts as long.
+        begin: Forgets memory that steps use again and again. Called within the record before its
+            step, so that what the step uses is of the record and lasts as long, and after it.
     """
 
     def __init__(
@@ -158,6 +158,7 @@ class StepGraph:
             return torch.stack([loss, grad_norm]), weight
 
         (figures, weight), replay = self._recorder.record(work)
+        self._begin()  # steps of their own write to no memory of the record
         return _Recording(kind, fixed, figures, weight, replay)
 
 
