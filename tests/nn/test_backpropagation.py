@@ -289,6 +289,9 @@ def test_networks_made_of_other_layers_are_left_to_autograd() -> None:
     tied = MLP(70, (72, 72), 5)
     tied.layers[1].linear.bias = tied.layers[0].linear.bias
     assert tied.backpropagation() is None
+    with_more = network()
+    with_more.layers[0].linear.scale = nn.Parameter(torch.ones(()))
+    assert with_more.backpropagation() is None
     in_place = network()
     in_place.layers[0].activation = nn.ELU(inplace=True)
     assert in_place.backpropagation() is None

@@ -33,8 +33,11 @@ class GraphProducts:
 
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 6, 6)])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_gradients_are_those_of_the_network(hidden: tuple[int, ...], activation: str) -> None:
-    model = MLP(6, hidden, 3, activation=activation, residual=True, norm="layer")  # type: ignore[arg-type]  # a name
+@pytest.mark.parametrize("norm", [None, "layer"])
+def test_gradients_are_those_of_the_network(
+    hidden: tuple[int, ...], activation: str, norm: str | None
+) -> None:
+    model = MLP(6, hidden, 3, activation=activation, residual=True, norm=norm)  # type: ignore[arg-type]  # names
     made: list[GraphProducts] = []
 
     def products_of(linear: nn.Linear, inner: bool) -> GraphProducts:

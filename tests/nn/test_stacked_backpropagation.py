@@ -125,6 +125,8 @@ UNKNOWN: dict[str, Callable[[], MLP]] = {
     "an activation with an axis": lambda: with_activation(
         networks(activation="glu")[0], nn.GLU(dim=1)
     ),
+    "an activation that draws": lambda: with_activation(networks()[0], nn.RReLU()),
+    "on another device": lambda: networks()[0].to("meta"),
     "a subclass": lambda: type("Own", (MLP,), {})(4, (5,), 3),
     "in place": lambda: with_activation(networks()[0], nn.ReLU(inplace=True)),
 }
@@ -150,6 +152,7 @@ def test_applies_to_what_a_call_of_the_networks_would_do_alike() -> None:
     assert alike.applies(inputs(9, 70))
     assert own.applies(inputs(K, 9, 70))
     assert not own.applies(inputs(K, 9, 4, 70))  # an axis more
+    assert not alike.applies(torch.empty(9, 70, device="meta"))
     assert not alike.applies(inputs(K, 9, 70))
     assert not alike.applies(inputs(9, 70).requires_grad_())
     with torch.autograd.set_detect_anomaly(mode=True):

@@ -12,6 +12,7 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 from torch.utils.data import DataLoader
 
 from mlpkit import MLP, SoftmaxClassifier
@@ -309,15 +310,32 @@ def test_a_frozen_layer_is_left_to_autograd(own_passes: list[int]) -> None:
     assert_same(found, separately(others, CONFIG), models, others)
 
 
-def test_example_weights_and_soft_targets() -> None:
+def test_example_weights_and_soft_targets(own_passes: list[int]) -> None:
     weights = torch.rand(len(TRAIN), generator=torch.Generator().manual_seed(0))
     soft = torch.nn.functional.one_hot(TRAIN.targets, 10) * 0.9 + 0.01
     data = LabeledTensors(TRAIN.inputs, soft, TRAIN.classes, weights=weights)
     for configs in (CONFIG, seeded(CONFIG)):
         models = classifiers()
         others = copy.deepcopy(models)
+        own_passes.clear()
         found = fit_many(models, data, config=configs)
         assert_same(found, separately(others, configs, train=data, val=None), models, others)
+        assert own_passes
+
+
+def test_layers_whose_bias_was_registered_first(own_passes: list[int]) -> None:
+    """As those are that were pruned or parametrised once."""
+    models = classifiers()
+    for model in models:
+        assert isinstance(model, SoftmaxClassifier)
+        linear = model.network.layers[0].linear
+        prune.random_unstructured(linear, "weight", amount=0.0)  # type: ignore[no-untyped-call]
+        prune.remove(linear, "weight")  # type: ignore[no-untyped-call]
+        assert next(iter(linear._parameters)) == "bias"
+    others = copy.deepcopy(models)
+    found = fit_many(models, TRAIN, VAL, config=CONFIG)
+    assert_same(found, separately(others, CONFIG), models, others)
+    assert own_passes
 
 
 def test_batches_give_all_networks_their_order() -> None:
@@ -334,11 +352,12 @@ def absolute_error(model: nn.Module, batch: BatchLike) -> Tensor:
 
 
 @pytest.mark.parametrize("objective", [MeanSquaredError(), absolute_error])
-def test_regression(objective: Objective) -> None:
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_regression(objective: Objective, dropout: float, own_passes: list[int]) -> None:
     inputs = torch.randn(150, 5, generator=torch.Generator().manual_seed(0))
     data = LabeledTensors(inputs, torch.stack([inputs.sum(1), inputs.prod(1)], dim=1))
     models = [
-        MLP(5, (8,), 2, dropout=0.1, generator=torch.Generator().manual_seed(seed))
+        MLP(5, (8,), 2, dropout=dropout, generator=torch.Generator().manual_seed(seed))
         for seed in range(K)
     ]
     others = copy.deepcopy(models)
@@ -346,6 +365,7 @@ def test_regression(objective: Objective) -> None:
     found = fit_many(models, data, data, config=configs, objective=objective)
     expected = separately(others, configs, train=data, val=data, objective=objective)
     assert_same(found, expected, models, others)
+    assert bool(own_passes) == (isinstance(objective, MeanSquaredError) and dropout == 0.0)
 
 
 def test_one_network_is_enough_and_the_generator_is_left_alone() -> None:

@@ -226,6 +226,15 @@ class TestDeferred:
             guard.look(step, good, good)
             guard.note(step, good, good)
 
+    def test_a_step_that_was_never_noted_is_the_next_one(self) -> None:
+        guard = FiniteGuard(torch.device("cpu"), deferred=True)
+        good, bad = torch.tensor(1.5), torch.tensor(math.nan)
+        guard.look(0, good, good)
+        guard.note(0, good, good)
+        guard.look(1, bad, good)
+        with pytest.raises(BadStep, match="step 1: loss nan, gradient norm nan"):
+            guard.read()
+
     def test_what_is_noted_is_bounded(self) -> None:
         guard = FiniteGuard(torch.device("cpu"), deferred=True)
         good = torch.tensor(1.5)

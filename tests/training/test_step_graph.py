@@ -455,6 +455,27 @@ def test_a_nan_is_found_by_its_step(tmp_path: Path) -> None:
         trainer.save(tmp_path / "last.pt")
 
 
+def test_a_base_rate_that_a_callback_changes_is_recorded_anew(on_tape: list[Tape]) -> None:
+    """Where groups shared a tensor, neither trains with the rate of the other."""
+
+    class Freeze(Callback):
+        def on_step_end(self, trainer: Trainer, info: StepInfo) -> None:
+            assert trainer._run is not None
+            if info.step == 9:
+                trainer._run.optimizer.param_groups[0]["initial_lr"] = 0.0
+
+    trained = []
+    for cuda_graph in (False, True):
+        model = network()
+        config = replace(TAPED, averaging=None, cuda_graph=cuda_graph)
+        Trainer(model, config, callbacks=[Freeze()]).fit(examples())
+        trained.append(model)
+    (tape,) = on_tape
+    assert tape.num_recorded == 2
+    for one, other in zip(trained[0].parameters(), trained[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.usefixtures("on_tape")
 def test_a_learning_rate_can_be_looked_for() -> None:
     """find_lr makes its steps as usual."""

@@ -113,6 +113,7 @@ class Backpropagation:
             and devices.pop().type in ("cpu", "cuda")
             and dtypes in ({torch.float32}, {torch.float64})
             and all(type(linear) is nn.Linear for linear in linears)
+            and all(linear._parameters.keys() == {"weight", "bias"} for linear in linears)
             and all(type(layer) is HiddenLayer for layer in network.layers)
             and all(type(dropout) is nn.Dropout for dropout in dropouts)
             and not any(getattr(module, "inplace", False) for module in network.modules())

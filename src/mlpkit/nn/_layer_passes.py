@@ -13,7 +13,7 @@ from mlpkit.nn._hidden import HiddenLayer
 if TYPE_CHECKING:
     from mlpkit.nn._mlp import MLP
 
-__all__ = ["LayerPasses", "Products"]
+__all__ = ["LayerPasses", "Products", "ProductsOf"]
 
 
 class Products(Protocol):

@@ -133,7 +133,8 @@ class AffineProducts:
     @functools.cached_property
     def _gradients(self) -> list[Tensor]:
         """Memory for the gradients of weight and bias."""
-        return [torch.empty_like(parameter) for parameter in self._linear.parameters()]
+        of_weight = torch.empty_like(self._linear.weight)
+        return [of_weight, torch.empty_like(self._linear.bias)] if self._has_bias else [of_weight]
 
     def _differentiate(self, grad: Tensor, x: Tensor) -> None:
         """Fill the gradients of weight and bias; in low precision as autocast rounds them."""

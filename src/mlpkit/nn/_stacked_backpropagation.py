@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mlpkit.nn._activations import is_known
 from mlpkit.nn._backpropagation import Backpropagation, global_hooks
-from mlpkit.nn._layer_passes import LayerPasses
+from mlpkit.nn._layer_passes import LayerPasses, ProductsOf
 from mlpkit.nn._stacked_products import StackedProducts
 
 if TYPE_CHECKING:
@@ -69,14 +69,15 @@ class StackedBackpropagation:
         self._prepare = prepare
         self._shared = shared
         self._inputs = torch.empty(0)  # prepared, of each network; memory that is used again
-        self._passes = LayerPasses(
-            network,
-            lambda linear, inner: StackedProducts(
-                *(stacks[parameter] for parameter in linear.parameters()),
-                shared=shared and not inner,
-                has_input_gradient=inner,
-            ),
-        )
+        self._passes = LayerPasses(network, self._products_of(stacks))
+
+    def _products_of(self, stacks: Mapping[nn.Parameter, nn.Parameter]) -> ProductsOf:
+        def products_of(linear: nn.Linear, inner: bool) -> StackedProducts:  # noqa: FBT001 - positional by its type
+            named = {name: stacks[parameter] for name, parameter in linear.named_parameters()}
+            shared = self._shared and not inner
+            return StackedProducts(**named, shared=shared, has_input_gradient=inner)
+
+        return products_of
 
     @staticmethod
     def knows(network: MLP) -> bool:
@@ -88,13 +89,18 @@ class StackedBackpropagation:
         activations = [activation for _, activation in network.named_activations()]
         return (
             Backpropagation.knows(network)
+            and all(parameter.device.type == "cpu" for parameter in network.parameters())
             and not any(dropout.p for dropout in dropouts)
             and all(layer.norm is None for layer in network.layers)
             and all(map(_is_stackable, activations))
         )
 
     def applies(self, inputs: Tensor) -> bool:
-        """Return whether the passes compute what calling the networks on ``inputs`` would."""
+        """Return whether the passes compute what calling the networks on ``inputs`` would.
+
+        That nobody hooks into a network, freezes a part or changes one since is for the caller to
+        know.
+        """
         network = self._network
         axes = inputs.ndim - (not self._shared)
         is_flat = self._prepare is not None or network.flatten or axes == 2
@@ -138,5 +144,6 @@ class StackedBackpropagation:
 
 def _is_stackable(activation: nn.Module) -> bool:
     """Return whether an activation does to ``(K, N, H)`` what it does to each ``(N, H)``."""
-    has_an_axis = type(activation) is nn.GLU  # which need not be the last
-    return is_known(activation) and not has_an_axis and not list(activation.parameters())
+    # The axis of the one need not be the last, and the random numbers of the other are its own.
+    is_other = type(activation) in (nn.GLU, nn.RReLU)
+    return is_known(activation) and not is_other and not list(activation.parameters())

@@ -26,7 +26,7 @@ _CURE = "train them one after the other with Trainer"
 
 
 class NetworkStack:
-    """K networks of one structure, run as one by ``torch.vmap``.
+    """K networks of one structure, run as one by passes of their own or by ``torch.vmap``.
 
     Within a ``with`` block the parameters of each network, and the buffers that training writes
     to, are views of the stacks, ``(K, ...)``: whatever happens to the one happens to the other.

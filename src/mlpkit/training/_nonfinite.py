@@ -93,11 +93,10 @@ class FiniteGuard:
             return
         noted, self._noted = self._noted, []
         if self._first is None and self.found.item() != 0.0:
-            figures = ((step, loss.item(), norm.item()) for step, loss, norm in noted)
-            self._first = next(
-                (step, loss, norm)
-                for step, loss, norm in figures
-                if not (math.isfinite(loss) and math.isfinite(norm))
-            )
+            figures = [(step, loss.item(), norm.item()) for step, loss, norm in noted]
+            bad = [each for each in figures if not all(map(math.isfinite, each[1:]))]
+            # A step whose note never came, since something else went wrong first, is the next one.
+            after = figures[-1][0] + 1 if figures else 0
+            self._first = bad[0] if bad else (after, math.nan, math.nan)
         if self._first is not None:
             raise BadStep(*self._first)

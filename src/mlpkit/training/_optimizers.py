@@ -166,24 +166,30 @@ def remember_lr(optimizer: Optimizer) -> None:
         group.setdefault("initial_lr", float(group["lr"]))
 
 
-def set_lr(optimizer: Optimizer, ratio: float) -> None:
+def set_lr(optimizer: Optimizer, ratio: float) -> bool:
     """Set the learning rate of every group to its base rate times ``ratio``.
 
-    A rate that is a tensor, as a captured CUDA graph needs it, is filled in place.
+    A rate that is a tensor, as a captured CUDA graph needs it, is filled in place. Groups may share
+    one; if their base rates have come to differ, one of them gets another.
+
+    Returns:
+        Whether a group got another tensor, so that a graph reads one that is not its own.
 
     Raises:
         KeyError: If a group has no ``initial_lr``; :func:`remember_lr` gives it one.
     """
     filled: dict[Tensor, float] = {}
+    parted = False
     for group in optimizer.param_groups:
         lr = group["initial_lr"] * ratio
         if not isinstance(group["lr"], Tensor):
             group["lr"] = lr
         elif filled.setdefault(group["lr"], lr) != lr:
-            # Groups share a tensor, but for one whose base rate was changed since.
             group["lr"] = torch.full_like(group["lr"], lr)
+            parted = True
     for tensor, lr in filled.items():
         tensor.fill_(lr)
+    return parted
 
 
 def set_momentum(optimizer: Optimizer, momentum: float) -> None:

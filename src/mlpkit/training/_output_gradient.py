@@ -62,14 +62,14 @@ def stacked_loss_and_gradient(
         - targets: ``(K, N, ...)``; weights: ``(K, N)``.
         - losses: ``(K, N)``; gradient: as ``outputs``.
     """
-    rows, classes = outputs.flatten(0, 1), targets.flatten(0, 1)
     if type(objective) is CrossEntropy and not targets.is_floating_point():
-        check_class_targets(rows, classes)
+        check_class_targets(outputs[0], targets[0])
         losses, gradient = _of_a_class(
             objective, outputs.mT.unsqueeze(3), targets.unsqueeze(2), weights.unsqueeze(2)
         )
         return losses.squeeze(2), gradient.squeeze(3).mT
-    losses, gradient = loss_and_gradient(objective, rows, classes, weights.flatten())
+    rows, their_targets = outputs.flatten(0, 1), targets.flatten(0, 1)
+    losses, gradient = loss_and_gradient(objective, rows, their_targets, weights.flatten())
     return losses.view(weights.shape), gradient.view(outputs.shape)
 
 

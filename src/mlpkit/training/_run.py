@@ -156,7 +156,9 @@ class Run:
     def set_rates(self) -> None:
         """Give the optimiser the learning rate and the momentum of the next step."""
         step, total = self.state.step, self.total_steps
-        set_lr(self.optimizer, self.config.schedule.ratio(step, total))
+        parted = set_lr(self.optimizer, self.config.schedule.ratio(step, total))
+        if parted and self._graph is not None:
+            self._graph.forget()
         if self.config.momentum_schedule is not None:
             set_momentum(self.optimizer, self.config.momentum_schedule.momentum(step, total))
 

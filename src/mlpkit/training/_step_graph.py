@@ -113,10 +113,9 @@ class StepGraph:
         self._recorder = recorder
         self._begin = begin
         self._largest = 0
-        self._prepared: Counter[int] = (
-            Counter()
-        )  # steps computed as usual, by the size of the batch
-        self._recordings: dict[int, _Recording] = {}  # by size too
+        # Both by the size of the batch; the first counts the steps that were computed as usual.
+        self._prepared: Counter[int] = Counter()
+        self._recordings: dict[int, _Recording] = {}
 
     def step(self, step: int, batch: BatchLike) -> StepResult:
         """Make step number ``step`` on a batch."""
