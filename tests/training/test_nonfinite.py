@@ -20,6 +20,7 @@ from mlpkit.training import (
     Callback,
     CheckpointConfig,
     MeanSquaredError,
+    Objective,
     OptimizerConfig,
     StepInfo,
     Trainer,
@@ -176,6 +177,22 @@ def test_a_rate_that_is_far_too_high() -> None:
     assert all(bool(torch.isfinite(parameter).all()) for parameter in model.parameters())
 
 
+def deferring(
+    model: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer, guard: FiniteGuard
+) -> Engine:
+    """Return an engine whose guard tells the optimiser instead of raising."""
+    return Engine(
+        model,
+        objective,
+        optimizer,
+        guard,
+        class_weights=None,
+        clip_norm=None,
+        precision="fp32",
+        device=torch.device("cpu"),
+    )
+
+
 class TestDeferred:
     """On an accelerator nothing waits: the first bad step is noted, and updates stop on it."""
 
@@ -197,16 +214,7 @@ class TestDeferred:
         model = network()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=True)
         guard = FiniteGuard(torch.device("cpu"), deferred=True)
-        engine = Engine(
-            model,
-            Poisoned(0, math.nan, "loss"),
-            optimizer,
-            guard,
-            class_weights=None,
-            clip_norm=None,
-            precision="fp32",
-            device=torch.device("cpu"),
-        )
+        engine = deferring(model, Poisoned(0, math.nan, "loss"), optimizer, guard)
         before = [parameter.detach().clone() for parameter in model.parameters()]
         engine.step(0, list(examples(8).batches(8).epoch(0)))
         assert differences(before, list(model.parameters())) == []
@@ -257,23 +265,13 @@ class TestDeferred:
     @pytest.mark.parametrize("name", ["adamw", "sgd"])
     def test_a_fused_optimiser_leaves_the_parameters_alone_from_then_on(self, name: str) -> None:
         model = network()
-        device = torch.device("cpu")
-        guard = FiniteGuard(device, deferred=True)
+        guard = FiniteGuard(torch.device("cpu"), deferred=True)
         optimizer: torch.optim.Optimizer = (
             torch.optim.AdamW(model.parameters(), fused=True)
             if name == "adamw"
             else torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, fused=True)
         )
-        engine = Engine(
-            model,
-            Poisoned(2, math.nan, "loss"),
-            optimizer,
-            guard,
-            class_weights=None,
-            clip_norm=None,
-            precision="fp32",
-            device=device,
-        )
+        engine = deferring(model, Poisoned(2, math.nan, "loss"), optimizer, guard)
         batches = list(examples(48).batches(8).epoch(0))
         seen = []
         for step, batch in enumerate(batches):

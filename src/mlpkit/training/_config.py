@@ -125,8 +125,8 @@ class TrainerConfig:
             passes, guard and update are then one launch. The learning rate is a float32 tensor
             then, so that the last bits differ. A model, objective or augmentation of your own must
             not wait for the device, copy to it or set the state of a generator; what a callback
-            changes in the model or the optimiser after the first steps is not seen. Not for fp16,
-            mixup, muon, a momentum schedule or ``accumulate`` above 1.
+            changes in the model or the optimiser after the first steps is not seen, base learning
+            rates excepted. Not for fp16, mixup, muon, momentum schedules, ``accumulate`` above 1.
         deterministic: Ask torch for deterministic algorithms during the training. On a CPU a
             training repeats bit for bit without it.
         validate_every: Number of epochs from one validation to the next; the last epoch has one.
