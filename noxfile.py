@@ -93,7 +93,7 @@ def build(session: nox.Session) -> None:
 
 
 def compare_with_sources(session: nox.Session, wheel: Path) -> None:
-    """Stop unless the wheel holds exactly the package's tracked files, and its licence."""
+    """Stop unless the wheel holds exactly the package's tracked files, and its license."""
     listed = subprocess.run(
         ["git", "ls-files", "src/mlpkit"], check=True, capture_output=True, text=True
     ).stdout.split()

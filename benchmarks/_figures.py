@@ -17,7 +17,7 @@ class Spread(NamedTuple):
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Summarise at least one value."""
+        """Summarize at least one value."""
         return cls(min(values), statistics.median(values), max(values))
 
     def shown(self, digits: int = 3, scale: float = 1.0) -> str:
@@ -27,7 +27,7 @@ class Spread(NamedTuple):
 
 
 def paired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> Spread:
-    """Summarise the ratio within each round, where both met the same state of the machine."""
+    """Summarize the ratio within each round, where both met the same state of the machine."""
     return Spread.of([top / bottom for top, bottom in zip(numerator, denominator, strict=True)])
 
 

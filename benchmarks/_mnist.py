@@ -42,7 +42,7 @@ def read(examples: int = 60_000) -> Mnist:
     )
 
 
-def normalised(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def normalized(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return ``(images / 255 - MEAN) / STD`` in float32."""
     return images.astype(np.float32) * np.float32(1 / (255 * STD)) - np.float32(MEAN / STD)
 

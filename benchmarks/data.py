@@ -1,4 +1,4 @@
-"""Loading, batching, augmenting and centring MNIST: ``python -m benchmarks.data --only epoch``.
+"""Loading, batching, augmenting and centering MNIST: ``python -m benchmarks.data --only epoch``.
 
 Every contender takes its turn in every round, so that a ratio compares times of one moment.
 """
@@ -91,18 +91,18 @@ def _loaded(root: Path, *, verify: bool) -> int:
 
 
 def epoch(repeats: int) -> str:
-    """Shuffled, normalised float32 batches of 128: a whole epoch, against 12,800 images."""
+    """Shuffled, normalized float32 batches of 128: a whole epoch, against 12,800 images."""
     datasets = importlib.import_module("torchvision.datasets")
     transforms = importlib.import_module("torchvision.transforms.v2")
     train = mnist(_mnist.folder(), val_size=0).train
-    normalise = transforms.Compose(
+    normalize = transforms.Compose(
         [
             transforms.ToImage(),
             transforms.ToDtype(torch.float32, scale=True),
             transforms.Normalize([_mnist.MEAN], [_mnist.STD]),
         ]
     )
-    theirs = _as_torchvision(datasets.MNIST, train, normalise)
+    theirs = _as_torchvision(datasets.MNIST, train, normalize)
     some: Dataset[tuple[Tensor, int]] = Subset(theirs, range(12_800))
     loaders = {
         f"torchvision + DataLoader, {workers} workers": DataLoader(
@@ -117,7 +117,7 @@ def epoch(repeats: int) -> str:
 
 
 class _Epochs:
-    """One epoch after another, normalised batch by batch."""
+    """One epoch after another, normalized batch by batch."""
 
     def __init__(self, batches: Batches) -> None:
         self._batches = batches
@@ -131,7 +131,7 @@ class _Epochs:
 
 
 class _Loader:
-    """The epochs of a DataLoader that normalises image by image."""
+    """The epochs of a DataLoader that normalizes image by image."""
 
     def __init__(self, loader: DataLoader[tuple[Tensor, int]]) -> None:
         self._loader = loader
@@ -195,18 +195,18 @@ class _Augmentation:
         return sum(len(batch) for batch in self._batches)
 
 
-def centring(_repeats: int) -> str:
+def centering(_repeats: int) -> str:
     """Accuracy on 2,000 test digits: as they are, and pasted anywhere and brought back."""
     splits = mnist(_mnist.folder())
     net = _trained(splits.train)
     generator = np.random.default_rng(0)
     test = splits.test.subset(torch.from_numpy(generator.permutation(10_000)[:2_000]))
     rows = [["as MNIST has them", f"{_accuracy(net, test.inputs, test.targets):.2%}"]]
-    for paper in ("black", "white", "grey, little contrast", "uneven light and noise"):
+    for paper in ("black", "white", "gray, little contrast", "uneven light and noise"):
         pictures = [_pasted(digit, paper, generator) for digit in test.inputs]
         centered = torch.stack([center_digit(picture) for picture in pictures])
         rows.append([f"pasted on {paper}", f"{_accuracy(net, centered, test.targets):.2%}"])
-    return table(["2,000 test digits", "recognised"], rows)
+    return table(["2,000 test digits", "recognized"], rows)
 
 
 def _trained(train: LabeledTensors) -> nn.Module:
@@ -243,20 +243,20 @@ def _pasted(digit: Tensor, paper: str, generator: np.random.Generator) -> npt.ND
         y, x = np.meshgrid(np.linspace(-0.5, 0.5, height), np.linspace(-0.5, 0.5, width))
         slope_x, slope_y, bend_x, bend_y = generator.uniform(-0.35, 0.35, 4)
         light = 200 * (1 + slope_x * x + slope_y * y + bend_x * x**2 + bend_y * y**2).T
-        greys = light * (1 - 0.7 * ink) + generator.normal(0, 4, ink.shape)
+        grays = light * (1 - 0.7 * ink) + generator.normal(0, 4, ink.shape)
     else:
-        ends = {"black": (0, 255), "white": (255, 0), "grey, little contrast": (180, 120)}
+        ends = {"black": (0, 255), "white": (255, 0), "gray, little contrast": (180, 120)}
         blank, pen = ends[paper]
-        greys = blank + (pen - blank) * ink
-    picture: npt.NDArray[np.uint8] = greys.clip(0, 255).astype(np.uint8)
+        grays = blank + (pen - blank) * ink
+    picture: npt.NDArray[np.uint8] = grays.clip(0, 255).astype(np.uint8)
     return picture
 
 
 PARTS: dict[str, tuple[str, Callable[[int], str]]] = {
     "loading": ("Loading all four files", loading),
-    "epoch": ("One epoch of normalised batches of 128", epoch),
+    "epoch": ("One epoch of normalized batches of 128", epoch),
     "augmentation": ("Distorting images", augmentation),
-    "centring": ("Other people's pictures", centring),
+    "centering": ("Other people's pictures", centering),
 }
 
 

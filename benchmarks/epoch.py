@@ -36,7 +36,7 @@ def measure(names: Sequence[str], workload: Workload, repeats: int) -> dict[str,
             except ContenderError as error:
                 print(error, file=sys.stderr)
         for round_number in range(-1, repeats):
-            # Another one begins each round, so that nobody always follows the same neighbour.
+            # Another one begins each round, so that nobody always follows the same neighbor.
             shift = max(round_number, 0) % max(len(workers), 1)
             for worker in workers[shift:] + workers[:shift]:
                 turn = worker.turn(round_number + 1)
@@ -82,12 +82,12 @@ def outside_the_band(measured: Mapping[str, Sequence[Turn]]) -> list[str]:
         for name, turns in measured.items()
         if CONTENDERS[name].learns and (value := accuracy(turns)) is not None
     }
-    centre = found.get("hand", statistics.median(found.values()) if found else 0.0)
+    center = found.get("hand", statistics.median(found.values()) if found else 0.0)
     return [
         f"{name}: median accuracy {value:.4f} is outside "
-        f"[{centre - BAND['below']:.4f}, {centre + BAND['above']:.4f}]"
+        f"[{center - BAND['below']:.4f}, {center + BAND['above']:.4f}]"
         for name, value in found.items()
-        if not centre - BAND["below"] <= value <= centre + BAND["above"]
+        if not center - BAND["below"] <= value <= center + BAND["above"]
     ]
 
 

@@ -1,6 +1,6 @@
 """The second moment of the hidden values through depth, for every activation that has a name.
 
-Prints the table of docs/decisions/0002-init-auto.md. An initialisation is one draw of all weights;
+Prints the table of docs/decisions/0002-init-auto.md. An initialization is one draw of all weights;
 a set is 64 of them, over which the second moment is averaged. With weights that are independent
 normal numbers and drawn afresh in every layer, W x given x is exactly normal with independent
 entries, so the pre-activations are drawn directly; tests/nn/test_init.py multiplies matrices.
@@ -34,7 +34,7 @@ class Measured(NamedTuple):
     """What happened to an activation, relative to the second moment that it should keep.
 
     Attributes:
-        mean: Mean after the last layer, over all initialisations.
+        mean: Mean after the last layer, over all initializations.
         spread: Standard deviation of the same.
         within: Share of the sets whose average stays within 10 % in every layer.
         layers: Depth up to which that holds for 95 % of the sets.

@@ -57,7 +57,10 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(Tensor|Path|Sequence|Iterator|Iterable|Mapping|Callable|Literal|optional)"),
     (r"py:.*", r"(Image|Optimizer|DataFrame|Figure)"),  # of Pillow, torch, pandas and matplotlib
     # aliases of types: the annotations show them, the arguments' text says what they hold
-    (r"py:.*", r"(Activation|ActivationName|Appearance|NormName|InitName|OptimizerFactory|Plain)"),
+    (
+        r"py:.*",
+        r"(Activation|ActivationName|Appearance|NormName|InitName|OptimizerFactory|JSONValue)",
+    ),
     (r"py:(class|exc)", r"[A-Z]?[A-Za-z]*(Error|Exception|KeyboardInterrupt)"),
     (r"py:class", r"(None|bool|int|float|str|bytes|list|tuple|dict|set|type|object)"),
     (r"py:.*", r"mlpkit\.(\w+\.)*_\w+\.[A-Z_].*"),  # type variables and aliases of private files

@@ -50,8 +50,8 @@ def photograph(digit: Tensor, generator: np.random.Generator) -> Tensor:
     y, x = np.mgrid[-0.5:0.5:120j, -0.5:0.5:120j]
     tilt_x, tilt_y, bend = generator.uniform(-0.6, 0.6, 3)
     light = 170 * (1 + tilt_x * x + tilt_y * y + bend * x * x)
-    greys = light * (1 - 0.75 * ink) + generator.normal(0, 4, ink.shape)
-    return torch.from_numpy(greys.clip(0, 255).astype(np.uint8))
+    grays = light * (1 - 0.75 * ink) + generator.normal(0, 4, ink.shape)
+    return torch.from_numpy(grays.clip(0, 255).astype(np.uint8))
 
 
 def grid_lines(size: int = 84, step: int = 7) -> Tensor:

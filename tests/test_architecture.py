@@ -1,10 +1,12 @@
-"""The house rules that the imports alone can prove: layers, privacy, lightness."""
+"""The rules of the architecture that the imports alone can prove: layers, cycles, privacy, weight."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -12,76 +14,131 @@ import pytest
 import mlpkit
 
 PACKAGE = Path(mlpkit.__file__).parent
-GROUND = {"errors", "_checks", "_files", "_plain", "_side_stream"}
+GROUND = {"errors", "_checks", "_serialization", "_files", "_devices", "_protocols"}
 PILLARS = {"nn", "training", "data"}
-ABOVE = {"classifier", "_artefact", "_unpooled"}
-HIGH = {"plots", "export", "interop", "report", "sklearn", "recipes", "demo"}
+MODELS = {"models"}
+VIEWS = {"plots", "export", "interop", "demo"}
+TOP = {"report", "sklearn", "recipes"}
 
-# What each room may import from; `mlpkit` itself (public names) is open to the CLI alone.
+# What each part of the package may import besides itself; `mlpkit` is its `__init__.py`.
 MAY_IMPORT: dict[str, set[str]] = {
-    **{name: {"errors", "_checks"} - {name} for name in GROUND},
-    "_plain": {"errors", "_checks", "_files"},
-    **{name: GROUND | {name} for name in PILLARS},
-    "_artefact": GROUND | {"nn"},
-    "_unpooled": GROUND | {"nn"},
-    "classifier": GROUND | PILLARS | ABOVE,
-    **dict.fromkeys(HIGH, GROUND | PILLARS | ABOVE | HIGH),
-    "cli": GROUND | PILLARS | ABOVE | HIGH | {"cli", ""},
+    **dict.fromkeys(GROUND, GROUND),
+    **dict.fromkeys(PILLARS, GROUND),
+    "models": GROUND | PILLARS,
+    **dict.fromkeys(VIEWS, GROUND | PILLARS | MODELS),
+    **dict.fromkeys(TOP, GROUND | PILLARS | MODELS | VIEWS),
+    "cli": GROUND | PILLARS | MODELS | VIEWS | TOP,
     "__main__": {"cli"},
-    "": GROUND | PILLARS | ABOVE | {""},
+    "mlpkit": GROUND | PILLARS | MODELS,
 }
 
+FILES = sorted(PACKAGE.rglob("*.py"))
 
-def rooms_imported(source: str) -> set[str]:
-    """Return the first part below `mlpkit` of everything that a source file imports."""
-    rooms: set[str] = set()
+
+def module_of(path: Path) -> str:
+    """Return the dotted name of a source file."""
+    parts = ("mlpkit", *path.relative_to(PACKAGE).with_suffix("").parts)
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in FILES}
+
+
+def imported(source: str, modules: Mapping[str, object] = MODULES) -> set[str]:
+    """Return the modules of mlpkit that a source imports, within functions and for types too."""
+    return set(_imported(source, modules))
+
+
+def _imported(source: str, modules: Mapping[str, object]) -> Iterator[str]:
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (one.name for one in node.names if one.name.split(".")[0] == "mlpkit")
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "relative imports hide the layers"
             module = node.module or ""
-            names = (
-                [f"mlpkit.{alias.name}" for alias in node.names] if module == "mlpkit" else [module]
-            )
-        else:
-            continue
-        for name in names:
-            top, _, below = name.partition(".")
-            if top == "mlpkit":
-                rooms.add(below.partition(".")[0])
+            if module.split(".")[0] == "mlpkit":
+                for one in node.names:
+                    inner = f"{module}.{one.name}"
+                    yield inner if inner in modules else module
+
+
+def part_of(module: str) -> str:
+    """Return the first part of a dotted name below `mlpkit`, or `mlpkit` itself."""
+    return module.partition(".")[2].partition(".")[0] or "mlpkit"
+
+
+def private_imports(module: str, source: str) -> set[str]:
+    """Return the private modules that a module imports from outside their package."""
     return {
-        room if (PACKAGE / room).exists() or (PACKAGE / f"{room}.py").exists() else ""
-        for room in rooms
+        found
+        for found in imported(source)
+        for package, _, name in [found.rpartition(".")]
+        if name.startswith("_")
+        and package != "mlpkit"
+        and not f"{module}.".startswith(f"{package}.")
     }
 
 
-def room_of(path: Path) -> str:
-    """Return the room that a file of the package stands in; the package itself is ''."""
-    first = path.relative_to(PACKAGE).parts[0]
-    return "" if first == "__init__.py" else first.removesuffix(".py")
-
-
-FILES = sorted(PACKAGE.rglob("*.py"))
+def first_cycle(imports: Mapping[str, set[str]]) -> list[str]:
+    """Return modules that import one another in a circle, none if there is no circle."""
+    try:
+        TopologicalSorter(imports).prepare()
+    except CycleError as error:
+        cycle: list[str] = error.args[1]
+        return cycle
+    return []
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_only_go_down(path: Path) -> None:
     """nn, training and data never import one another, and nobody imports from above."""
-    room = room_of(path)
-    forbidden = rooms_imported(path.read_text(encoding="utf-8")) - MAY_IMPORT[room]
-    assert not forbidden, f"{room or 'mlpkit'} must not import {sorted(forbidden)}"
+    part = part_of(module_of(path))
+    parts = {part_of(found) for found in imported(path.read_text(encoding="utf-8"))}
+    forbidden = parts - MAY_IMPORT[part] - ({part} if part != "mlpkit" else set())
+    assert not forbidden, f"{part} must not import {sorted(forbidden)}"
 
 
-def test_the_rule_can_fail() -> None:
-    """The rule sees each way of importing a forbidden room."""
-    for source in (
+def test_no_file_imports_itself_through_others() -> None:
+    """No two files import one another, directly or through others, not even for types."""
+    imports = {
+        module: imported(path.read_text(encoding="utf-8")) - {module}
+        for module, path in MODULES.items()
+    }
+    assert not first_cycle(imports)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_private_files_are_private_to_their_package(path: Path) -> None:
+    """`a/b/_c.py` is imported within `a/b` only; others import what `a/b` exports."""
+    assert not private_imports(module_of(path), path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
         "import mlpkit.data",
         "from mlpkit import data",
         "from mlpkit.data import mnist",
-        "def f():\n    from mlpkit.data._idx import read_idx",
-    ):
-        assert rooms_imported(source) - MAY_IMPORT["nn"] == {"data"}
+        "def f():\n    from mlpkit.data.sets._idx import read_idx",
+        "if TYPE_CHECKING:\n    from mlpkit.data import Batches",
+    ],
+)
+def test_each_way_of_importing_is_seen(source: str) -> None:
+    """The rule of the layers can fail."""
+    assert {part_of(found) for found in imported(source)} - MAY_IMPORT["nn"] == {"data"}
+
+
+def test_a_cycle_and_a_private_import_are_seen() -> None:
+    """The rules of the cycles and of privacy can fail."""
+    modules = {"mlpkit.a": None, "mlpkit.b": None}
+    imports = {
+        "mlpkit.a": imported("import mlpkit.b", modules),
+        "mlpkit.b": imported("if TYPE_CHECKING:\n    from mlpkit import a", modules),
+    }
+    assert sorted(set(first_cycle(imports))) == ["mlpkit.a", "mlpkit.b"]
+    source = "from mlpkit.training.optim._schedule import Schedule"
+    assert private_imports("mlpkit.training._trainer", source)
+    assert not private_imports("mlpkit.training.optim._optimizers", source)
 
 
 HEAVY = (
@@ -153,7 +210,7 @@ def state():
     )
 
 before = state()
-import mlpkit.nn, mlpkit.data, mlpkit.training, mlpkit.classifier
+import mlpkit.nn, mlpkit.data, mlpkit.training, mlpkit.models._softmax_classifier
 assert state() == before
 """
 

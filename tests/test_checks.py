@@ -15,7 +15,7 @@ from mlpkit import _checks
 @pytest.mark.parametrize("value", [7, np.int64(7), torch.tensor(7)])
 def test_integer_accepts_everything_that_is_an_index(value: object) -> None:
     """Python, NumPy and torch integers all become an int."""
-    result = _checks.integer("width", value, minimum=1)
+    result = _checks.check_int("width", value, minimum=1)
     assert type(result) is int
     assert result == 7
 
@@ -24,7 +24,7 @@ def test_integer_accepts_everything_that_is_an_index(value: object) -> None:
 def test_integer_refuses_what_only_looks_like_one(value: object) -> None:
     """A bool, a float, a string or several numbers are no integer."""
     with pytest.raises(TypeError, match=r"^width must be a positive integer, got "):
-        _checks.integer("width", value, minimum=1)
+        _checks.check_int("width", value, minimum=1)
 
 
 @pytest.mark.parametrize(
@@ -34,13 +34,13 @@ def test_integer_refuses_what_only_looks_like_one(value: object) -> None:
 def test_integer_refuses_what_is_too_small(value: int, minimum: int, rule: str) -> None:
     """The sentence names argument, rule and value."""
     with pytest.raises(ValueError, match=rf"^size must be {rule}.*, got {value}; add one$"):
-        _checks.integer("size", value, minimum=minimum, cure="add one")
+        _checks.check_int("size", value, minimum=minimum, cure="add one")
 
 
 @pytest.mark.parametrize("value", [0, 0.5, np.float32(0.5), fractions.Fraction(1, 2)])
 def test_number_accepts_every_real(value: object) -> None:
     """Whatever is a real number becomes a float of the same value."""
-    result = _checks.number("lr", value)
+    result = _checks.check_float("lr", value)
     assert type(result) is float
     assert result == value
 
@@ -50,30 +50,30 @@ def test_number_keeps_to_its_bounds(value: float) -> None:
     """NaN, infinity and what lies outside are refused; the upper bound itself is outside."""
     rule = "a finite number at least 0 and less than 1"
     with pytest.raises(ValueError, match=rf"^dropout must be {rule}, got {value}$"):
-        _checks.probability("dropout", value)
+        _checks.check_probability("dropout", value)
 
 
 def test_number_tells_open_bounds_from_closed_ones() -> None:
     """`above` leaves its bound out, `minimum` and `maximum` hold theirs in."""
-    assert _checks.number("x", 1, minimum=1, maximum=1) == 1.0
+    assert _checks.check_float("x", 1, minimum=1, maximum=1) == 1.0
     with pytest.raises(ValueError, match=r"^x must be a finite number greater than 1, got 1$"):
-        _checks.number("x", 1, above=1)
+        _checks.check_float("x", 1, above=1)
     with pytest.raises(ValueError, match=r"^x must be a finite number at most 1, got 1.5$"):
-        _checks.number("x", 1.5, maximum=1)
+        _checks.check_float("x", 1.5, maximum=1)
 
 
 @pytest.mark.parametrize("value", [True, "0.5", None, 1j])
 def test_number_refuses_other_types(value: object) -> None:
     """A bool is not a number, a string of digits neither."""
     with pytest.raises(TypeError, match=r"^lr must be a finite number, got "):
-        _checks.number("lr", value)
+        _checks.check_float("lr", value)
 
 
 @pytest.mark.parametrize("value", [0, 1, "yes", None])
 def test_boolean_refuses_what_merely_counts_as_one(value: object) -> None:
     """Only True and False are booleans."""
     with pytest.raises(TypeError, match=r"^flatten must be True or False, got "):
-        _checks.boolean("flatten", value)
+        _checks.check_bool("flatten", value)
 
 
 def test_one_of_suggests_the_nearest_name() -> None:
@@ -82,12 +82,12 @@ def test_one_of_suggests_the_nearest_name() -> None:
         ValueError,
         match=r"^norm must be one of 'batch', 'layer', 'rms', got 'bacth'; did you mean 'batch'\?$",
     ):
-        _checks.one_of("norm", "bacth", ("batch", "layer", "rms"))
+        _checks.check_choice("norm", "bacth", ("batch", "layer", "rms"))
     with pytest.raises(ValueError, match=r"got 'xyz'$"):
-        _checks.one_of("norm", "xyz", ("batch", "layer", "rms"))
+        _checks.check_choice("norm", "xyz", ("batch", "layer", "rms"))
     with pytest.raises(TypeError, match=r"^norm must be one of 'batch', got 3$"):
-        _checks.one_of("norm", 3, ("batch",))
-    assert _checks.one_of("norm", "batch", ("batch", "layer")) == "batch"
+        _checks.check_choice("norm", 3, ("batch",))
+    assert _checks.check_choice("norm", "batch", ("batch", "layer")) == "batch"
 
 
 def test_nearest_ignores_case() -> None:
@@ -97,6 +97,6 @@ def test_nearest_ignores_case() -> None:
 
 def test_a_long_value_is_cut() -> None:
     """An error stays readable whatever was passed."""
-    text = _checks.sentence("x", "short", "y" * 500)
+    text = _checks.error_message("x", "short", "y" * 500)
     assert len(text) < 150
     assert text.endswith("...")

@@ -30,7 +30,7 @@ def test_every_exception_is_in_the_tree_and_in_its_picture() -> None:
         (errors.DataError, ValueError),
         (errors.DownloadError, OSError),
         (errors.DownloadError, errors.DataError),
-        (errors.ArtefactError, ValueError),
+        (errors.ArtifactError, ValueError),
         (errors.MissingDependencyError, ImportError),
         (errors.NonFiniteError, ArithmeticError),
         (errors.CheckpointWriteError, OSError),

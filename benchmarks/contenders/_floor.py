@@ -1,4 +1,4 @@
-"""The matrix products of an epoch and nothing else: no data, no activation, no optimiser."""
+"""The matrix products of an epoch and nothing else: no data, no activation, no optimizer."""
 
 from __future__ import annotations
 

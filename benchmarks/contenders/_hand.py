@@ -54,7 +54,7 @@ class BestLoop:
     """The fastest eager loop known that computes what the Trainer computes by default.
 
     Weights scaled for ReLU, fused AdamW with the Trainer's schedule, the mean loss of the epoch,
-    and rows gathered into one buffer that is used again. The images are normalised before the
+    and rows gathered into one buffer that is used again. The images are normalized before the
     clock starts, which the Trainer's are not, and there is no gradient norm and no check of each
     step.
     """

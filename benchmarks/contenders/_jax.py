@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks import _mnist
 from benchmarks.contenders import LR, Workload
 
-# Arrays, parameters and optimiser states of libraries that are not there where types are checked.
+# Arrays, parameters and optimizer states of libraries that are not there where types are checked.
 Pytree = Any
 
 
@@ -22,9 +22,9 @@ class Jax:
         self.optimizer = import_module("optax").adam(LR)
         self.workload = workload
         data = _mnist.read(workload.examples)
-        self.inputs = self.jnp.asarray(_mnist.normalised(data.train_images))
+        self.inputs = self.jnp.asarray(_mnist.normalized(data.train_images))
         self.targets = self.jnp.asarray(data.train_labels)
-        self.test_inputs = self.jnp.asarray(_mnist.normalised(data.test_images))
+        self.test_inputs = self.jnp.asarray(_mnist.normalized(data.test_images))
         self.test_targets = data.test_labels
         self.epoch = self.jax.jit(self._epoch, donate_argnums=(0, 1))
         self.prepare(0)

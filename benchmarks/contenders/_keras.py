@@ -18,8 +18,8 @@ class Keras:
         self.keras = import_module("keras")
         self.workload = workload
         self.data = _mnist.read(workload.examples)
-        self.inputs = _mnist.normalised(self.data.train_images)
-        self.test_inputs = _mnist.normalised(self.data.test_images)
+        self.inputs = _mnist.normalized(self.data.train_images)
+        self.test_inputs = _mnist.normalized(self.data.test_images)
 
     def prepare(self, seed: int) -> None:
         keras = self.keras

@@ -15,8 +15,8 @@ class SklearnMLP:
     def __init__(self, workload: Workload) -> None:
         self.workload = workload
         self.data = _mnist.read(workload.examples)
-        self.inputs = _mnist.normalised(self.data.train_images)
-        self.test_inputs = _mnist.normalised(self.data.test_images)
+        self.inputs = _mnist.normalized(self.data.train_images)
+        self.test_inputs = _mnist.normalized(self.data.test_images)
         self.estimator = import_module("sklearn.neural_network").MLPClassifier
 
     def prepare(self, seed: int) -> None:

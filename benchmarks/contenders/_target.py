@@ -113,7 +113,7 @@ def build_mlpkit(recipe: Recipe) -> Callable[[int], Reached]:
 def build_sklearn(percent: float) -> Callable[[int], Reached]:
     """Return one training by scikit-learn, epoch by epoch until it has the percentage."""
     data = _mnist.read()
-    inputs, test_inputs = _mnist.normalised(data.train_images), _mnist.normalised(data.test_images)
+    inputs, test_inputs = _mnist.normalized(data.train_images), _mnist.normalized(data.test_images)
     estimator = import_module("sklearn.neural_network").MLPClassifier
 
     def train(seed: int) -> Reached:

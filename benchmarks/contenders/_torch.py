@@ -13,7 +13,7 @@ from benchmarks.contenders import Workload
 
 
 class Resident(NamedTuple):
-    """Normalised float32 images and int64 labels, all in memory."""
+    """Normalized float32 images and int64 labels, all in memory."""
 
     inputs: Tensor
     targets: Tensor
@@ -22,12 +22,12 @@ class Resident(NamedTuple):
 
 
 def resident(workload: Workload) -> Resident:
-    """Read and normalise MNIST."""
+    """Read and normalize MNIST."""
     data = _mnist.read(workload.examples)
     return Resident(
-        torch.from_numpy(_mnist.normalised(data.train_images)),
+        torch.from_numpy(_mnist.normalized(data.train_images)),
         torch.from_numpy(data.train_labels),
-        torch.from_numpy(_mnist.normalised(data.test_images)),
+        torch.from_numpy(_mnist.normalized(data.test_images)),
         torch.from_numpy(data.test_labels),
     )
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlpkit import data, nn, training
-    from mlpkit.classifier import SoftmaxClassifier
+    from mlpkit.models import SoftmaxClassifier
     from mlpkit.nn import MLP, Maxout, MLPConfig, PReLU
     from mlpkit.training import History, Trainer, TrainerConfig
 
@@ -32,17 +32,17 @@ __version__ = version("mlpkit")
 # Loaded when first asked for: torch takes seconds, in which the command `mlpkit` must already be
 # able to answer Ctrl-C, and a script that only wants `mlpkit.errors` need not wait for it.
 _HOMES = {
-    "SoftmaxClassifier": "mlpkit.classifier",
+    "SoftmaxClassifier": "mlpkit.models._softmax_classifier",
     **dict.fromkeys(("MLP", "MLPConfig", "Maxout", "PReLU"), "mlpkit.nn"),
     **dict.fromkeys(("History", "Trainer", "TrainerConfig"), "mlpkit.training"),
 }
-_ROOMS = ("data", "nn", "training")
+_SUBPACKAGES = ("data", "nn", "training")
 
 if not TYPE_CHECKING:  # where it is seen, every misspelled name passes for an attribute
 
     def __getattr__(name: str) -> object:
         """Return a public name, and keep it for the next time."""
-        if name in _ROOMS:
+        if name in _SUBPACKAGES:
             return importlib.import_module(f"mlpkit.{name}")
         if name not in _HOMES:
             raise AttributeError(f"module 'mlpkit' has no attribute {name!r}")

@@ -14,7 +14,7 @@ import numpy as np
 _Name = TypeVar("_Name", bound=str)
 
 
-def sentence(argument: str, rule: str, value: object, cure: str | None = None) -> str:
+def error_message(argument: str, rule: str, value: object, cure: str | None = None) -> str:
     """Return ``<argument> must be <rule>, got <value>; <what to do>``."""
     text = f"{argument} must be {rule}, got {_shown(value)}"
     return text if cure is None else f"{text}; {cure}"
@@ -34,7 +34,7 @@ def nearest(value: str, names: Sequence[str]) -> str | None:
     return next(name for name in names if name.lower() == found[0])
 
 
-def integer(argument: str, value: object, *, minimum: int, cure: str | None = None) -> int:
+def check_int(argument: str, value: object, *, minimum: int, cure: str | None = None) -> int:
     """Return ``value`` as an int of at least ``minimum``; a bool is not an integer."""
     if type(value) is int and value >= minimum:  # the usual case: asked in every training step
         return value
@@ -43,17 +43,17 @@ def integer(argument: str, value: object, *, minimum: int, cure: str | None = No
     )
     # NumPy before 2 took its own bool for an index
     if isinstance(value, bool | np.bool_) or not isinstance(value, SupportsIndex):
-        raise TypeError(sentence(argument, rule, value, cure))
+        raise TypeError(error_message(argument, rule, value, cure))
     try:
         number = operator.index(value)
     except TypeError:  # for instance a tensor with several elements
-        raise TypeError(sentence(argument, rule, value, cure)) from None
+        raise TypeError(error_message(argument, rule, value, cure)) from None
     if number < minimum:
-        raise ValueError(sentence(argument, rule, value, cure))
+        raise ValueError(error_message(argument, rule, value, cure))
     return number
 
 
-def number(
+def check_float(
     argument: str,
     value: object,
     *,
@@ -76,7 +76,7 @@ def number(
     ]
     rule = "a finite number" + (" " + " and ".join(bounds) if bounds else "")
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise TypeError(sentence(argument, rule, value, cure))
+        raise TypeError(error_message(argument, rule, value, cure))
     real = float(value)
     inside = (
         math.isfinite(real)
@@ -86,32 +86,32 @@ def number(
         and (maximum is None or real <= maximum)
     )
     if not inside:
-        raise ValueError(sentence(argument, rule, value, cure))
+        raise ValueError(error_message(argument, rule, value, cure))
     return real
 
 
-def probability(argument: str, value: object, *, cure: str | None = None) -> float:
+def check_probability(argument: str, value: object, *, cure: str | None = None) -> float:
     """Return ``value`` as a float in [0, 1)."""
-    return number(argument, value, minimum=0.0, below=1.0, cure=cure)
+    return check_float(argument, value, minimum=0.0, below=1.0, cure=cure)
 
 
-def boolean(argument: str, value: object) -> bool:
+def check_bool(argument: str, value: object) -> bool:
     """Return ``value`` if it is a bool, and nothing that merely counts as one."""
     if not isinstance(value, bool):
-        raise TypeError(sentence(argument, "True or False", value))
+        raise TypeError(error_message(argument, "True or False", value))
     return value
 
 
-def one_of(argument: str, value: object, names: Sequence[_Name]) -> _Name:
+def check_choice(argument: str, value: object, names: Sequence[_Name]) -> _Name:
     """Return ``value`` if it is one of ``names``, else suggest the nearest."""
     listed = ", ".join(repr(name) for name in sorted(names))
     rule = f"one of {listed}"
     if not isinstance(value, str):
-        raise TypeError(sentence(argument, rule, value))
+        raise TypeError(error_message(argument, rule, value))
     for name in names:
         if name == value:
             return name
     meant = nearest(value, names)
     raise ValueError(
-        sentence(argument, rule, value, None if meant is None else f"did you mean {meant!r}?")
+        error_message(argument, rule, value, None if meant is None else f"did you mean {meant!r}?")
     )

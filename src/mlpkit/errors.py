@@ -8,7 +8,7 @@ has a type of its own, which also derives from the built-in that a reader would 
     +-- ConfigError (ValueError)             a configuration file that cannot be used
     +-- DataError (ValueError)               a data file or data set that cannot be trusted
     |   +-- DownloadError (also OSError)     no source could deliver a data set
-    +-- ArtefactError (ValueError)           a saved model folder that cannot be used
+    +-- ArtifactError (ValueError)           a saved model folder that cannot be used
     +-- MissingDependencyError (ImportError) an optional package is absent or broken
     +-- NonFiniteError (ArithmeticError)     training met NaN or infinity
     +-- CheckpointError (OSError)
@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 __all__ = [
-    "ArtefactError",
+    "ArtifactError",
     "CheckpointCorruptError",
     "CheckpointError",
     "CheckpointVersionError",
@@ -57,7 +57,7 @@ class DownloadError(DataError, OSError):
     """No source delivered the data; the message lists each address with its reason."""
 
 
-class ArtefactError(MlpkitError, ValueError):
+class ArtifactError(MlpkitError, ValueError):
     """A saved model folder is incomplete, damaged or of an unknown version."""
 
 
@@ -69,7 +69,7 @@ class NonFiniteError(MlpkitError, ArithmeticError):
     """Training met NaN or infinity and stopped before it could spread.
 
     Attributes:
-        step: The optimiser step, counted from 0, in which the value appeared.
+        step: The optimizer step, counted from 0, in which the value appeared.
         epoch: The epoch, counted from 0, that the step belongs to.
         loss: Loss of that step in nats, possibly NaN.
         lr: Learning rate of that step.

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.cli import _main as main
 from mlpkit.data import digits
+from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.training import OptimizerConfig, Trainer, TrainerConfig
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from mlpkit.data import digits
 
 
-def test_info_has_licence_and_citation(
+def test_info_has_license_and_citation(
     run_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What one must know before using a data set is there."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.demo import write_demo
+from mlpkit.models._softmax_classifier import SoftmaxClassifier
 
 
 def test_the_page_is_that_of_write_demo(

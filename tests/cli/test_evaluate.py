@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.cli._evaluate import evaluate
 from mlpkit.data import digits
+from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.nn import MLP
 
 

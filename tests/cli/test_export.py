@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.data import digits
+from mlpkit.models._softmax_classifier import SoftmaxClassifier
 
 
 def test_pt2(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mlpkit.cli._model import load_model
-from mlpkit.errors import ArtefactError
+from mlpkit.errors import ArtifactError
 from mlpkit.training import History
 
 
@@ -24,12 +24,12 @@ def test_each_way_of_naming_a_model(digits_run: Path) -> None:
 
 def test_what_is_no_model(tmp_path: Path) -> None:
     """A path that is not there, a run that was interrupted, and an empty folder."""
-    with pytest.raises(ArtefactError, match=r"MODEL must be the folder of a run .*nowhere"):
+    with pytest.raises(ArtifactError, match=r"MODEL must be the folder of a run .*nowhere"):
         load_model(tmp_path / "nowhere")
-    with pytest.raises(ArtefactError, match=r"model.safetensors must be a file .*got none"):
+    with pytest.raises(ArtifactError, match=r"model.safetensors must be a file .*got none"):
         load_model(tmp_path)
     (tmp_path / "config.toml").touch()
-    with pytest.raises(ArtefactError, match=r"MODEL must be a run that has ended.*--resume"):
+    with pytest.raises(ArtifactError, match=r"MODEL must be a run that has ended.*--resume"):
         load_model(tmp_path)
 
 

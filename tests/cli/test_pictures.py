@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.cli._pictures import PictureReader
 from mlpkit.data import center_digit
+from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.nn import MLP
 
 CLOTHES = ("T-shirt", "Trouser")
@@ -52,7 +52,7 @@ def test_small_digits_fill_their_field(stroke: Path) -> None:
     assert torch.equal(raw.sum(0) > 0, torch.arange(8) == 3) or raw[:, 3:5].sum() == raw.sum()
 
 
-def test_clothes_are_not_centred(tmp_path: Path) -> None:
+def test_clothes_are_not_centerd(tmp_path: Path) -> None:
     """The whole picture, light ones inverted, in its proportions in the middle of the field."""
     picture = torch.rand(56, 28)
     picture[0], picture[-1], picture[:, 0], picture[:, -1] = 0.0, 0.0, 0.0, 0.0

@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.data import digits
+from mlpkit.models._softmax_classifier import SoftmaxClassifier
 
 
 @pytest.fixture
@@ -23,14 +23,14 @@ def pictures(tmp_path: Path) -> list[str]:
     for index, image in enumerate(images):
         large = F.interpolate(image[None, None], size=(160, 160), mode="bicubic")[0, 0]
         paper = F.pad(large.clamp(0, 1), (70, 20, 30, 100))
-        grey = (255 - 220 * paper).to(torch.uint8).numpy()
+        gray = (255 - 220 * paper).to(torch.uint8).numpy()
         path = tmp_path / f"{index}.{'png' if index % 2 else 'jpg'}"
-        Image.fromarray(grey).save(path)
+        Image.fromarray(gray).save(path)
         paths.append(path.name)
     return paths
 
 
-def test_drawn_digits_are_recognised(
+def test_drawn_digits_are_recognized(
     tmp_path: Path,
     digits_run: Path,
     pictures: list[str],
@@ -101,7 +101,7 @@ def test_a_picture_that_is_none(
     [
         ((), "PICTURE must be at least one file"),
         (("a.png", "--ink", "0"), "ink must be a finite number greater than 0, got 0.0"),
-        (("a.png", "--fit", "centre"), "center"),
+        (("a.png", "--fit", "middle"), "center"),
     ],
 )
 def test_a_wrong_command_line(
@@ -125,4 +125,4 @@ def test_a_model_that_takes_no_pictures(
     network = SoftmaxClassifier.load(digits_run / "model").network
     SoftmaxClassifier(network, classes=tuple("0123456789")).save(tmp_path / "model")
     assert run_here("predict", "a.png", "--model", "model") == 1
-    assert "MODEL must be a classifier of grey pictures" in capsys.readouterr().err
+    assert "MODEL must be a classifier of gray pictures" in capsys.readouterr().err

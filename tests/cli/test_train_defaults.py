@@ -87,8 +87,8 @@ def test_a_file_stands_between_preset_and_command_line(tmp_path: Path) -> None:
     assert train.training.schedule == default.training.schedule
 
 
-def test_a_file_can_change_the_kind_of_optimiser(tmp_path: Path) -> None:
-    """Options of the preset's optimiser do not leak into another one."""
+def test_a_file_can_change_the_kind_of_optimizer(tmp_path: Path) -> None:
+    """Options of the preset's optimizer do not leak into another one."""
     path = tmp_path / "run.toml"
     path.write_text('[training.optimizer]\nname = "sgd"\nlr = 0.1\n')
     assert train_defaults(["--config", str(path)]).training.optimizer == OptimizerConfig(

@@ -262,7 +262,7 @@ def test_a_wrong_epoch_is_refused_before_the_first_batch() -> None:
 
 
 @pytest.mark.parametrize(
-    ("augment", "found"), [(3, "3"), (RandomAffine, "<class 'mlpkit.data._random_affine.")]
+    ("augment", "found"), [(3, "3"), (RandomAffine, "<class 'mlpkit.data.augment._random_affine.")]
 )
 def test_an_augmentation_is_an_instance(augment: object, found: str) -> None:
     message = f"augment must be an augmentation or None, got {found}.*; pass an instance"
@@ -283,7 +283,9 @@ def test_an_epoch_is_what_is_gathered_at_its_positions(options: dict[str, int]) 
 
     batches = Batches(data, 6, seed=3, augment=moved, **options)  # type: ignore[arg-type]  # flags and numbers
     for epoch, start in ((0, 0), (2, 1)):
-        gathered = [batches.gather(i, epoch=epoch) for i in batches.positions(epoch, start=start)]
+        gathered = [
+            batches.gather(i, epoch=epoch) for i in batches.batch_indices(epoch, start=start)
+        ]
         expected = list(batches.epoch(epoch, start=start))
         assert len(gathered) == len(expected)
         for one, other in zip(gathered, expected, strict=True):

@@ -146,9 +146,9 @@ class Chromium:
         self.call("Page.navigate", url=page.as_uri())
         while self.evaluate("document.readyState + location.href") != f"complete{page.as_uri()}":
             time.sleep(0.02)
-        self.settle()
+        self.fill_defaults()
 
-    def settle(self) -> None:
+    def fill_defaults(self) -> None:
         """Wait until what has happened is on the screen."""
         self.evaluate("new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))")
 
@@ -181,7 +181,7 @@ class Chromium:
         point = self.place(selector, x, y)
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.mouse(kind, point)
-        self.settle()
+        self.fill_defaults()
 
     def draw(self, points: Iterable[Point]) -> None:
         """Draw one stroke on the board with the mouse; points are 0 to 1 across the board."""
@@ -193,7 +193,7 @@ class Chromium:
                 "Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, button="left", buttons=1
             )
         self.mouse("mouseReleased", self.place("#board", *path[-1]))
-        self.settle()
+        self.fill_defaults()
 
     def touch(self, points: Iterable[Point]) -> None:
         """Draw one stroke on the board with a finger."""
@@ -202,7 +202,7 @@ class Chromium:
             kind = "touchStart" if index == 0 else "touchMove"
             self.call("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}])
         self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
-        self.settle()
+        self.fill_defaults()
 
     def press(self, key: str, *, times: int = 1) -> None:
         """Press and release a key, as often as wanted."""
@@ -212,7 +212,7 @@ class Chromium:
         for _ in range(times):
             for kind in ("keyDown", "keyUp"):
                 self.call("Input.dispatchKeyEvent", type=kind, key=key, **text, **number)
-        self.settle()
+        self.fill_defaults()
 
 
 def _pipe() -> tuple[int, int]:

@@ -1,4 +1,4 @@
-// Centre or shrink drawings in Node: node run_digit.js DIGIT_JS TASKS
+// Center or shrink drawings in Node: node run_digit.js DIGIT_JS TASKS
 // TASKS is a JSON list of {how, ink, width, height, picture}; prints the list of pictures.
 "use strict";
 const fs = require("node:fs");

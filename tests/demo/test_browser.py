@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from tests.demo.chromium import Chromium, Point, find_chromium
 
-from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.data import LabeledTensors, mnist
 from mlpkit.demo import write_demo
+from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.nn import MLP
 
 pytestmark = pytest.mark.browser
@@ -68,7 +68,7 @@ def lines(side: int = 28) -> SoftmaxClassifier:
 
 
 def line_examples() -> LabeledTensors:
-    """Return a standing line that is labelled so, and one that is labelled as lying."""
+    """Return a standing line that is labeled so, and one that is labeled as lying."""
     images = torch.zeros(2, 28, 28, dtype=torch.uint8)
     images[:, 4:24, 13:15] = 255
     return LabeledTensors(images, torch.tensor([1, 0]), (LIES, STANDS))
@@ -125,7 +125,7 @@ def test_an_empty_board_has_no_answer(page: Chromium) -> None:
 
 
 def test_mouse_and_finger_draw(page: Chromium) -> None:
-    """Strokes by mouse and by touch are answered, centred, with both probabilities."""
+    """Strokes by mouse and by touch are answered, centerd, with both probabilities."""
     page.draw([(0.1, 0.3), (0.4, 0.3)])
     assert winner(page) == LIES
     assert text(page, "#winner-class") == LIES  # as text, not as markup
@@ -180,7 +180,7 @@ def test_single_keys(page: Chromium) -> None:
     assert winner(page) == STANDS
     assert "right" in text(page, "#runner-up")
     page.press("e")
-    assert f"wrong, it is labelled {LIES}" in text(page, "#runner-up")
+    assert f"wrong, it is labeled {LIES}" in text(page, "#runner-up")
     page.click("summary")
     page.click("#single-keys")
     page.press("c")
@@ -196,9 +196,9 @@ def test_an_example_is_seen_as_it_is_and_can_be_drawn_on(page: Chromium) -> None
     assert seen(page)[5, 13] == 1
 
 
-def test_without_centring_the_place_counts(page: Chromium) -> None:
+def test_without_centering_the_place_counts(page: Chromium) -> None:
     """The switch lets the drawing stay in its corner."""
-    page.click("#centre")
+    page.click("#center")
     page.draw([(0.1, 0.1), (0.2, 0.1)])
     where = seen(page).nonzero()
     assert where.amax(0).tolist()[0] < 7
@@ -228,7 +228,7 @@ def test_nothing_is_cut_off(page: Chromium, width: int, height: int) -> None:
     """From phone to projector the page never scrolls sideways, and text stays in its box."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     page.call("Emulation.setDeviceMetricsOverride", **size)
-    page.settle()
+    page.fill_defaults()
     page.draw(STANDING)
     root = "document.documentElement"
     assert page.evaluate(f"{root}.scrollWidth - {root}.clientWidth") == 0
@@ -257,7 +257,7 @@ def test_small_pictures_in_other_units(browser: Chromium, tmp_path: Path) -> Non
 
 
 @pytest.mark.mnist
-def test_drawn_digits_are_recognised(browser: Chromium, mnist_root: Path, tmp_path: Path) -> None:
+def test_drawn_digits_are_recognized(browser: Chromium, mnist_root: Path, tmp_path: Path) -> None:
     """Strokes of a 0, 1, 2, 3, 4 and 7 are called so by a network trained on MNIST."""
     page = write_demo(trained_on_mnist(mnist_root), tmp_path / "mnist.html")
     browser.open(page)

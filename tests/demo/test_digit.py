@@ -1,4 +1,4 @@
-"""The page centres a drawing as Python does, and as MNIST's pictures were centred."""
+"""The page centers a drawing as Python does, and as MNIST's pictures were centerd."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def resized(ink: Ink, rows: int, columns: int) -> Ink:
     return np.asarray(small[0, 0].numpy())
 
 
-def centred(ink: Ink, picture: Picture) -> Ink:
+def centerd(ink: Ink, picture: Picture) -> Ink:
     """Return what the page should make of a drawing: the oracle, word by word."""
     rows, columns, box = (int(picture[key]) for key in ("rows", "columns", "box"))
     field = np.zeros((rows, columns))
@@ -95,17 +95,17 @@ def in_node(
 
 
 @pytest.mark.parametrize("picture", [MNIST, DIGITS], ids=["28x28", "8x8"])
-def test_centring_equals_the_oracle(picture: Picture, tmp_path: Path, run_node: RunNode) -> None:
+def test_centering_equals_the_oracle(picture: Picture, tmp_path: Path, run_node: RunNode) -> None:
     """Every pixel of twelve drawings is within one level; nearly all are equal."""
     inks = [drawing(seed) for seed in range(10)]
     inks += [drawing(10, 60, 200), np.pad(drawing(11, 12, 12), 60)]  # a wide board, a tiny digit
     found = in_node(run_node, tmp_path, "center", inks, picture)
-    differences = np.abs(np.stack(found) - np.stack([centred(ink, picture) for ink in inks]))
+    differences = np.abs(np.stack(found) - np.stack([centerd(ink, picture) for ink in inks]))
     assert differences.max() <= 1
     assert (differences > 0).mean() < 0.001
 
 
-def test_centring_agrees_with_center_digit(tmp_path: Path, run_node: RunNode) -> None:
+def test_centering_agrees_with_center_digit(tmp_path: Path, run_node: RunNode) -> None:
     """The page and mlpkit.data.center_digit make the same picture, to one level of 255."""
     inks = [drawing(seed) for seed in range(10)]
     found = in_node(run_node, tmp_path, "center", inks, MNIST)
@@ -115,7 +115,7 @@ def test_centring_agrees_with_center_digit(tmp_path: Path, run_node: RunNode) ->
 
 
 def test_the_mass_is_on_the_middle_pixel(tmp_path: Path, run_node: RunNode) -> None:
-    """The centre of mass is within half a pixel of (14, 14), as in MNIST, and the box is 20."""
+    """The center of mass is within half a pixel of (14, 14), as in MNIST, and the box is 20."""
     for page in in_node(run_node, tmp_path, "center", [drawing(s) for s in range(10)], MNIST):
         where = np.argwhere(page > 0)
         assert (where.max(0) - where.min(0) + 1).max() == 20
@@ -134,7 +134,7 @@ def test_nothing_drawn_is_background(tmp_path: Path, run_node: RunNode) -> None:
 
 @pytest.mark.parametrize("picture", [MNIST, DIGITS], ids=["28x28", "8x8"])
 def test_shrinking_keeps_the_place(picture: Picture, tmp_path: Path, run_node: RunNode) -> None:
-    """Without centring the whole board is resized, by torch's anti-aliased filter."""
+    """Without centering the whole board is resized, by torch's anti-aliased filter."""
     inks = [drawing(seed) for seed in range(5)]
     rows, columns, white = (int(picture[key]) for key in ("rows", "columns", "white"))
     for ink, page in zip(inks, in_node(run_node, tmp_path, "shrink", inks, picture), strict=True):
@@ -144,7 +144,7 @@ def test_shrinking_keeps_the_place(picture: Picture, tmp_path: Path, run_node: R
 
 
 def test_ink_of_one_is_not_rounded(tmp_path: Path, run_node: RunNode) -> None:
-    """For pictures in [0, 1] the grey edges stay fractions."""
+    """For pictures in [0, 1] the gray edges stay fractions."""
     ink = drawing(0)
     (page,) = in_node(run_node, tmp_path, "shrink", [ink], {**MNIST, "white": 1})
     np.testing.assert_allclose(page, resized(ink, 28, 28), atol=1e-6)

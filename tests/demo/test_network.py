@@ -12,9 +12,9 @@ import pytest
 import torch
 from torch import nn
 
-from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.demo import write_demo
 from mlpkit.demo._network import Weights, describe_network
+from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.nn import MLP, Activation, ActivationConfig, ActivationName, NormName
 
 RunNode = Callable[..., object]
@@ -159,7 +159,7 @@ def test_every_option_of_the_network(tmp_path: Path, run_node: RunNode) -> None:
 
 
 def test_temperature_and_a_mean_for_each_feature(tmp_path: Path, run_node: RunNode) -> None:
-    """Calibration and standardisation feature by feature are part of the page."""
+    """Calibration and standardization feature by feature are part of the page."""
     generator = torch.Generator().manual_seed(4)
     model = SoftmaxClassifier(
         scrambled(MLP(64, (9,), 10, generator=generator)),

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.data import LabeledTensors
 from mlpkit.demo import write_demo
+from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.nn import MLP
 
 DIGITS = tuple("0123456789")
@@ -158,7 +158,7 @@ def test_ink_is_told_by_mean_and_std(mean: float, std: float, ink: int, tmp_path
 
 
 def test_ink_is_told_by_examples(tmp_path: Path) -> None:
-    """Where the model does not standardise, the largest example does tell."""
+    """Where the model does not standardize, the largest example does tell."""
     images = torch.zeros(3, 28, 28, dtype=torch.uint8)
     images[1, 5, 5] = 254
     examples = LabeledTensors(images, torch.tensor([0, 1, 2]), DIGITS)
@@ -185,7 +185,7 @@ def test_drawings_are_put_where_the_training_pictures_were(
 
 @pytest.mark.parametrize("input_shape", [(784,), (3, 16, 16), (1, 784), (784, 1)])
 def test_what_cannot_be_drawn_is_refused(input_shape: tuple[int, ...], tmp_path: Path) -> None:
-    """A model of vectors or of colour pictures gets an error, and no page."""
+    """A model of vectors or of color pictures gets an error, and no page."""
     features = int(np.prod(input_shape))
     network = MLP(features, (3,), 10)
     vectors = SoftmaxClassifier(network, classes=DIGITS, input_shape=input_shape)
@@ -194,7 +194,7 @@ def test_what_cannot_be_drawn_is_refused(input_shape: tuple[int, ...], tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_channel_is_a_grey_picture(tmp_path: Path) -> None:
+def test_one_channel_is_a_gray_picture(tmp_path: Path) -> None:
     """(1, 28, 28), as torchvision gives pictures, is drawn on as (28, 28) is."""
     page = write_demo(model(input_shape=(1, 28, 28)), tmp_path / "x.html")
     assert (picture(page)["rows"], picture(page)["columns"]) == (28, 28)

@@ -6,7 +6,7 @@ import typing
 
 import torch
 
-from mlpkit.classifier import SoftmaxClassifier
+from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.nn import MLP, Activation, ActivationConfig, ActivationName, NormName
 
 DIGITS = tuple("0123456789")

@@ -12,11 +12,11 @@ import torch
 from tests.export.classifiers import DIGITS, NAMES, NORMS, by_name, classifier
 from torch import Tensor
 
-from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.data import digits
-from mlpkit.errors import ArtefactError, MissingDependencyError
+from mlpkit.errors import ArtifactError, MissingDependencyError
 from mlpkit.export import _onnx, export_onnx
 from mlpkit.export._deployed import Deployed
+from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.nn import MLP, ActivationConfig, NormName
 
 TOLERANCE = 1e-5
@@ -107,7 +107,7 @@ def test_a_wrong_export_is_never_put_at_its_path(
     wrong = Deployed(classifier(["tanh"]))
     honest = _onnx._onnx_bytes
     monkeypatch.setattr(_onnx, "_onnx_bytes", lambda _, raw, classes: honest(wrong, raw, classes))
-    with pytest.raises(ArtefactError, match=r"the exported network must equal the original, got"):
+    with pytest.raises(ArtifactError, match=r"the exported network must equal the original, got"):
         export_onnx(classifier(["relu"]), path)
     assert [found.name for found in tmp_path.iterdir()] == ["model.onnx"]
     assert path.read_text() == "old"
@@ -161,7 +161,7 @@ def test_the_model_must_be_a_classifier(tmp_path: Path) -> None:
 
 
 def test_rrelu_becomes_its_own_mean() -> None:
-    """In eval mode a randomised leaky ReLU has the middle slope, of its own range."""
+    """In eval mode a randomized leaky ReLU has the middle slope, of its own range."""
     model = classifier([ActivationConfig("rrelu", lower=0.1, upper=0.9)]).eval()
     images = digits().test.inputs[:5]
     with torch.no_grad():

@@ -48,7 +48,7 @@ def test_rows_agree_with_the_equations(activation: ActivationName, shape: tuple[
     assert row.mean == pytest.approx(mean, rel=1e-9)
     assert row.second_moment == pytest.approx(second, rel=1e-9)
     assert row.std == pytest.approx(math.sqrt(second - mean**2), rel=1e-6)
-    assert row.off_centre == pytest.approx(abs(mean) / math.sqrt(second), rel=1e-9)
+    assert row.off_center == pytest.approx(abs(mean) / math.sqrt(second), rel=1e-9)
     assert row.saturated == pytest.approx((slopes.abs() < 0.3).double().mean().item())
     assert row.dead == pytest.approx((slopes == 0).all(dim=0).double().mean().item())
     assert row.gradient_gain == pytest.approx(slopes.square().mean().sqrt().item(), rel=1e-9)
@@ -56,7 +56,7 @@ def test_rows_agree_with_the_equations(activation: ActivationName, shape: tuple[
 
 @pytest.mark.parametrize("seed", range(3))
 def test_what_is_wrong_with_a_sigmoid(seed: int) -> None:
-    """It is not centred at zero, and it kills gradients; tanh is centred, ReLU kills half."""
+    """It is not centerd at zero, and it kills gradients; tanh is centerd, ReLU kills half."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(500, 50, generator=generator)
     names: tuple[ActivationName, ...] = ("sigmoid", "tanh", "relu")
@@ -68,8 +68,8 @@ def test_what_is_wrong_with_a_sigmoid(seed: int) -> None:
     }
     for sigmoid, tanh, relu in zip(*rows.values(), strict=True):
         assert sigmoid.mean == pytest.approx(0.5, abs=0.05)
-        assert sigmoid.off_centre > 0.9
-        assert tanh.off_centre < 0.05
+        assert sigmoid.off_center > 0.9
+        assert tanh.off_center < 0.05
         assert sigmoid.gradient_gain <= 0.25
         assert tanh.gradient_gain > 2 * sigmoid.gradient_gain
         assert relu.gradient_gain == pytest.approx(math.sqrt(0.5), rel=0.05)
@@ -207,7 +207,7 @@ def test_text_is_a_table() -> None:
         "mean",
         "std",
         "second_moment",
-        "off_centre",
+        "off_center",
         "saturated",
         "dead",
         "gradient_gain",

@@ -110,7 +110,7 @@ def _replace_head(model: MLP) -> None:
     model.head.__class__ = _Doubled
 
 
-def _parametrise(model: MLP) -> None:
+def _parametrize(model: MLP) -> None:
     nn.utils.parametrizations.weight_norm(model.layers[0].linear)
     with torch.no_grad():
         model.layers[0].linear.parametrizations.weight.original0.mul_(2.0)  # type: ignore[union-attr, operator]  # torch types it as a module
@@ -201,7 +201,7 @@ def _replace_layers(model: MLP) -> None:
         _replace_preactivation,
         _replace_class,
         _replace_head,
-        _parametrise,
+        _parametrize,
     ],
 )
 def test_what_was_replaced_is_called(change: Callable[[MLP], None]) -> None:

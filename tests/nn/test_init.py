@@ -33,10 +33,10 @@ GATES: dict[ActivationName, ActivationName] = {
     "geglu": "gelu",
     "swiglu": "silu",
 }
-# No scale of the weights makes their hidden values as large as standardised inputs: E f^2 < 1.
+# No scale of the weights makes their hidden values as large as standardized inputs: E f^2 < 1.
 BOUNDED: tuple[ActivationName, ...] = ("hardsigmoid", "hardtanh", "sigmoid", "softsign", "tanh")
 # A relative deviation of the second moment grows by this factor in each layer, so the noise of a
-# finite width takes over within 20 layers, and faster than 64 initialisations can average out.
+# finite width takes over within 20 layers, and faster than 64 initializations can average out.
 UNSTEADY: dict[ActivationName, float] = {
     "mish": 1.052,
     "gelu": 1.084,
@@ -376,7 +376,7 @@ def test_every_activation_is_steady_or_not_and_by_how_much() -> None:
 
 
 def test_the_second_moment_is_kept_through_twenty_layers() -> None:
-    """Averaged over 64 initialisations, within 10 % in every one of 20 layers of width 1024.
+    """Averaged over 64 initializations, within 10 % in every one of 20 layers of width 1024.
 
     The weights of one draw serve all activations, each with its own scale: W is drawn with
     pre-activation variance 1, and an activation sees sqrt(t / q) W h, as if it had been drawn for

@@ -333,7 +333,7 @@ def test_dropout_masks_what_enters_each_linear_layer() -> None:
         assert values == {0.0, round(1 / (1 - p), 6)}
 
 
-# What an optimiser needs: weights that stay short, and which of them decay.
+# What an optimizer needs: weights that stay short, and which of them decay.
 
 
 @pytest.mark.parametrize("activation", ["relu", "maxout"])
@@ -408,7 +408,7 @@ def test_a_step_of_sgd_decays_the_weights_and_not_the_slopes() -> None:
 
 
 def test_no_group_is_empty() -> None:
-    """Some optimisers refuse an empty one."""
+    """Some optimizers refuse an empty one."""
     assert len(MLP(6, (5,), 2, bias=False).param_groups(0.1)) == 1
     assert MLP(6, (), None).param_groups(0.1) == []
 

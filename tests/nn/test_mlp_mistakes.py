@@ -315,7 +315,7 @@ def test_a_bad_input_of_a_flattening_network_is_refused() -> None:
     ("decay", "kind"), [(-0.1, ValueError), (float("inf"), ValueError), (True, TypeError)]
 )
 def test_a_bad_weight_decay_is_refused(decay: float, kind: type[Exception]) -> None:
-    """Before an optimiser sees it."""
+    """Before an optimizer sees it."""
     message = f"^weight_decay must be a finite number at least 0, got {decay}$"
     with pytest.raises(kind, match=message):
         MLP(4, (8,), 2).param_groups(decay)

@@ -49,7 +49,7 @@ def test_auto_init_draws_each_layer_for_what_surrounds_it(activation: Activation
 
 @pytest.mark.parametrize("activation", ["relu", "prelu", "maxout", "tanh", "sigmoid"])
 def test_auto_init_gives_logits_of_unit_second_moment(activation: ActivationName) -> None:
-    """Through six layers, averaged over 20 initialisations, for inputs of unit second moment."""
+    """Through six layers, averaged over 20 initializations, for inputs of unit second moment."""
     moments = []
     for seed in range(20):
         generator = torch.Generator().manual_seed(seed)

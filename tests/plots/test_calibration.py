@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from scipy.stats import binomtest
 
 from mlpkit.plots import calibration, reliability
-from mlpkit.training import ClassificationMetrics
+from mlpkit.training import ClassificationAccumulator
 
 
 def xs(line: Line2D) -> npt.NDArray[np.float64]:
@@ -34,7 +34,7 @@ def example(count: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
 def test_the_error_is_that_of_the_metric(num_bins: int) -> None:
     """The sum over bins, computed in another place."""
     logits, targets = example()
-    metrics = ClassificationMetrics(num_bins=num_bins)
+    metrics = ClassificationAccumulator(num_bins=num_bins)
     metrics.update(logits, targets)
     found = reliability(logits.softmax(-1), targets, num_bins=num_bins)
     expected = metrics.compute().calibration_error

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from mlpkit.plots import confusion_matrix
-from mlpkit.training import ClassificationMetrics, Evaluation
+from mlpkit.training import ClassificationAccumulator, Evaluation
 
 
 def evaluation(counts: list[list[int]], classes: tuple[str, ...]) -> Evaluation:
     """Return the evaluation of a classifier with these counts."""
-    metrics = ClassificationMetrics(classes)
+    metrics = ClassificationAccumulator(classes)
     for true, row in enumerate(counts):
         for predicted, count in enumerate(row):
             if count:
@@ -26,7 +26,7 @@ COUNTS = [[8, 2, 0], [0, 5, 0], [1, 1, 18]]
 
 
 def test_cells_are_the_counts() -> None:
-    """Numbers are counts, colours shares of the true class, right and wrong apart."""
+    """Numbers are counts, colors shares of the true class, right and wrong apart."""
     figure = confusion_matrix(evaluation(COUNTS, ("a", "b", "c")))
     axes = figure.axes[0]
     right, wrong = (image.get_array() for image in axes.get_images())

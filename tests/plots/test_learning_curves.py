@@ -51,8 +51,8 @@ def test_the_lines_are_the_history() -> None:
     assert (train.get_linestyle(), val.get_linestyle()) == ("--", "-")
 
 
-def test_several_runs_keep_their_names_and_colours() -> None:
-    """Each run has one colour in both panels, and the legend names it."""
+def test_several_runs_keep_their_names_and_colors() -> None:
+    """Each run has one color in both panels, and the legend names it."""
     runs = {"a": history([0.9, 0.5], {0: 0.8, 1: 0.4}), "b": history([0.7, 0.6], {0: 0.9, 1: 0.5})}
     figure = learning_curves(runs)
     loss, error = figure.axes

@@ -58,11 +58,11 @@ def test_the_sheet_shows_pictures_and_words(model: SoftmaxClassifier, data: Labe
     figure.draw_without_rendering()
 
 
-def test_colour_pictures_and_no_mistake_at_all(data: LabeledTensors) -> None:
+def test_color_pictures_and_no_mistake_at_all(data: LabeledTensors) -> None:
     """RGB goes through as RGB; a perfect classifier gets a sentence."""
     inputs = torch.rand(6, 3, 4, 4)
-    colour = LabeledTensors(inputs, torch.arange(6) % 2, classes=("cat", "dog"))
-    model = SoftmaxClassifier.for_data(colour, ())
+    color = LabeledTensors(inputs, torch.arange(6) % 2, classes=("cat", "dog"))
+    model = SoftmaxClassifier.for_data(color, ())
     predicted = model.predict(inputs)
     wrong = LabeledTensors(inputs, 1 - predicted, classes=("cat", "dog"))
     axes = worst_mistakes(model, wrong, count=1).axes[0]

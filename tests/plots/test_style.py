@@ -12,20 +12,20 @@ from mlpkit.errors import MissingDependencyError
 from mlpkit.plots import _style as style
 
 
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Return the relative luminance of WCAG 2.2."""
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
 @pytest.mark.parametrize("appearance", ["light", "dark"])
 def test_words_and_the_first_lines_stand_out(appearance: style.Appearance) -> None:
-    """Contrast on the paper: words 4.5 to 1 at least, the two usual line colours 3 to 1."""
+    """Contrast on the paper: words 4.5 to 1 at least, the two usual line colors 3 to 1."""
     look = style.LOOKS[appearance]
 
-    def contrast(colour: str) -> float:
-        dark, light = sorted((luminance(colour), luminance(look.paper)))
+    def contrast(color: str) -> float:
+        dark, light = sorted((luminance(color), luminance(look.paper)))
         return (light + 0.05) / (dark + 0.05)
 
     assert min(contrast(look.ink), contrast(look.quiet)) >= 4.5

@@ -41,7 +41,7 @@ def test_each_tile_is_a_row_of_the_matrix(hidden: tuple[int, ...], count: int) -
     assert axes.get_title(loc="left") == expected
 
 
-def test_zero_has_the_colour_of_the_paper() -> None:
+def test_zero_has_the_color_of_the_paper() -> None:
     """The scale diverges from the paper: nothing is seen where there is no weight."""
     model = SoftmaxClassifier.for_data(digits().train, (4,))
     torch.nn.init.zeros_(model.network.layers[0].linear.weight)

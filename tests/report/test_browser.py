@@ -1,4 +1,4 @@
-"""The page in a real browser: nothing overflows, nothing is asked for, both colour schemes."""
+"""The page in a real browser: nothing overflows, nothing is asked for, both color schemes."""
 
 from __future__ import annotations
 

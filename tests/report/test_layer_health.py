@@ -11,7 +11,7 @@ import torch
 from mlpkit.errors import ConfigError
 from mlpkit.nn import MLP, ActivationStatistics, activation_statistics
 from mlpkit.report._layer_health import (
-    plain_layer_health,
+    layer_health_to_dict,
     read_layer_health,
     read_plain,
     write_layer_health,
@@ -36,7 +36,7 @@ def test_what_is_written_is_read(tmp_path: Path, measured: dict[int, ActivationS
     found = read_layer_health(path)
     assert found == measured
     assert list(found) == [1, 2]
-    assert read_plain(plain_layer_health(measured), source="a test") == measured
+    assert read_plain(layer_health_to_dict(measured), source="a test") == measured
 
 
 @pytest.mark.parametrize(

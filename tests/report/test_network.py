@@ -24,7 +24,7 @@ def measured(scale: float) -> ActivationStatistics:
 
 
 def test_the_size_of_a_weight_is_the_opacity_and_its_sign_the_hue() -> None:
-    """0 is transparent; what is beyond 99.5 % of the weights has full colour."""
+    """0 is transparent; what is beyond 99.5 % of the weights has full color."""
     pictures = np.linspace(-1, 1, 400, dtype=np.float32).reshape(4, 10, 10)
     limit = np.quantile(np.abs(pictures), 0.995)
     text = weight_pictures(FirstLayerPictures(pictures=pictures, title="<of a test>"))

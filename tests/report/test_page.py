@@ -20,7 +20,7 @@ from mlpkit.data import LabeledTensors, digits
 from mlpkit.nn import activation_statistics
 from mlpkit.plots import find_mistakes
 from mlpkit.report import Run, write_report
-from mlpkit.training import ClassificationMetrics, EpochRow, History
+from mlpkit.training import ClassificationAccumulator, EpochRow, History
 
 
 def made_run(title: str = "a run", *, classes: tuple[str, ...] | None = None) -> Run:
@@ -71,7 +71,7 @@ def test_the_figures_are_those_of_the_classifier(tmp_path: Path) -> None:
     run = made_run()
     path = write_report(run, tmp_path / "report.html")
     text = path.read_text(encoding="utf-8")
-    metrics = ClassificationMetrics(run.model.classes)
+    metrics = ClassificationAccumulator(run.model.classes)
     metrics.update(run.model.eval()(run.test.inputs), run.test.targets)
     expected = metrics.compute()
     shown = [cell for cell in Page(text).cells["dd"] if cell.strip()]

@@ -12,6 +12,7 @@ import pytest
 import torch
 from tests.training.scenario import everything
 
+from mlpkit._devices import _AUTOCAST_DTYPES, find_device
 from mlpkit.errors import ConfigError
 from mlpkit.training import (
     CheckpointConfig,
@@ -21,8 +22,7 @@ from mlpkit.training import (
     Precision,
     TrainerConfig,
 )
-from mlpkit.training._config import BETTER, find_device
-from mlpkit.training._engine import _AUTOCAST
+from mlpkit.training._config import BETTER
 
 
 @pytest.mark.parametrize("config", [TrainerConfig(), everything(Path("some") / "folder")])
@@ -43,14 +43,19 @@ def test_an_unknown_key_is_refused_by_name() -> None:
     [
         ("epochs", 0, ValueError, "epochs must be a positive integer, got 0"),
         ("batch_size", 2.5, TypeError, r"batch_size must be a positive integer, got 2\.5"),
-        ("accumulate", True, TypeError, "accumulate must be a positive integer, got True"),
+        (
+            "gradient_accumulation_steps",
+            True,
+            TypeError,
+            "gradient_accumulation_steps must be a positive integer, got True",
+        ),
         ("seed", -1, ValueError, "seed must be a non-negative integer, got -1"),
         ("label_smoothing", 1.5, ValueError, r"label_smoothing must be .* at most 1, got 1\.5"),
         ("mixup", 0.0, ValueError, r"mixup must be .* greater than 0, got 0\.0"),
         ("class_weights", [1.0], TypeError, r"class_weights must be tuple or None, got \[1\.0\]"),
         ("class_weights", (0.0, 0.0), ValueError, r"class_weights must be .* at least one above 0"),
         ("class_weights", (1.0, -1.0), ValueError, r"class_weights\[1\] must be .* got -1\.0"),
-        ("clip_norm", 0.0, ValueError, r"clip_norm must be .* greater than 0, got 0\.0"),
+        ("clip_grad_norm", 0.0, ValueError, r"clip_grad_norm must be .* greater than 0, got 0\.0"),
         ("max_seconds", float("nan"), ValueError, "max_seconds must be a finite number .* got nan"),
         ("precision", "fp8", ValueError, "precision must be one of .* got 'fp8'"),
         ("monitor", "val_los", ValueError, r"monitor must be .* did you mean 'val_loss'\?"),
@@ -79,7 +84,7 @@ def test_the_small_ones_check_too() -> None:
 
 def test_tables_and_literals_agree() -> None:
     assert set(BETTER) == set(get_args(Monitor))
-    assert set(_AUTOCAST) == set(get_args(Precision))
+    assert set(_AUTOCAST_DTYPES) == set(get_args(Precision))
 
 
 def test_every_field_is_documented() -> None:

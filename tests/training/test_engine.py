@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -15,9 +14,11 @@ from tests.training.scenario import examples
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from mlpkit._protocols import find_backpropagation
 from mlpkit.data import LabeledTensors
 from mlpkit.errors import NonFiniteError
-from mlpkit.nn import MLP, Backpropagation
+from mlpkit.nn import MLP
+from mlpkit.nn.backprop import Backpropagation
 from mlpkit.training import (
     Callback,
     OptimizerConfig,
@@ -46,7 +47,7 @@ def test_a_window_has_the_gradient_of_one_batch() -> None:
     large = nn.Linear(6, 3)
     large.load_state_dict(small.state_dict())
     one = Trainer(large, base).fit(weighted)
-    other = Trainer(small, replace(base, batch_size=8, accumulate=3)).fit(weighted)
+    other = Trainer(small, replace(base, batch_size=8, gradient_accumulation_steps=3)).fit(weighted)
     assert one.state.step == other.state.step == 6
     torch.testing.assert_close(small.weight, large.weight, rtol=1e-5, atol=1e-6)
     assert [row.train_loss for row in one.history] == pytest.approx(
@@ -75,19 +76,14 @@ class _CountingMLP(MLP):
     has_passes = True
     calls = 0
 
-    def backpropagation(
-        self,
-        *,
-        within: Sequence[nn.Module] = (),
-        prepare: Callable[[Tensor], Tensor] | None = None,
-    ) -> Backpropagation | None:
-        if not self.has_passes:
-            return None
-        return Backpropagation(self, within=within, prepare=prepare, same_bits=True)
-
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
         return super().forward(x)
+
+
+@find_backpropagation.register
+def _(model: _CountingMLP) -> Backpropagation | None:
+    return Backpropagation(model, bit_exact=True) if model.has_passes else None
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -95,7 +91,7 @@ class _CountingMLP(MLP):
     "settings",
     [
         {},
-        {"label_smoothing": 0.1, "clip_norm": 0.5},
+        {"label_smoothing": 0.1, "clip_grad_norm": 0.5},
         {"class_weights": (0.5, 1.0, 3.0)},
         {"optimizer": OptimizerConfig(name="sgd", lr=0.1)},
         {"optimizer": OptimizerConfig(name="muon", lr=0.01, weight_decay=0.1)},

@@ -78,19 +78,19 @@ class TestJSONLinesLogger:
         for epoch in range(3):
             trainer.history.append(row(epoch))
             logger.on_epoch_end(trainer, trainer.history[-1])
-        assert lines_of(logger.path) == trainer.history.to_plain()
+        assert lines_of(logger.path) == trainer.history.to_dict()
         assert logger.path.stat().st_ino == inode, "whoever follows the file goes on seeing it"
 
     def test_a_resumed_training_repairs_the_file(self, tmp_path: Path, trainer: Trainer) -> None:
         """Epochs that will be made again go, and so does a line cut by a kill."""
         logger = JSONLinesLogger(tmp_path / "history.jsonl")
-        text = "".join(json.dumps(row(epoch).to_plain()) + "\n" for epoch in range(4))
+        text = "".join(json.dumps(row(epoch).to_dict()) + "\n" for epoch in range(4))
         logger.path.write_text(text + '{"epoch": 4, "st')
         trainer.history = History([row(0), row(1)])
         logger.on_fit_start(trainer)
         trainer.history.append(row(2))
         logger.on_epoch_end(trainer, row(2))
-        assert lines_of(logger.path) == History([row(0), row(1), row(2)]).to_plain()
+        assert lines_of(logger.path) == History([row(0), row(1), row(2)]).to_dict()
 
 
 class Writer:
@@ -182,5 +182,5 @@ def test_in_a_real_training_both_files_hold_the_history(tmp_path: Path) -> None:
     trainer = Trainer(nn.Linear(2, 2), TrainerConfig(epochs=3, progress=False), callbacks=loggers)
     inputs = torch.randn(20, 2)
     result = trainer.fit(LabeledTensors(inputs, (inputs[:, 0] > 0).long()))
-    assert lines_of(tmp_path / "a.jsonl") == result.history.to_plain()
+    assert lines_of(tmp_path / "a.jsonl") == result.history.to_dict()
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 4

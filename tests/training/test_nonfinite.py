@@ -26,9 +26,9 @@ from mlpkit.training import (
     Trainer,
     TrainerConfig,
 )
-from mlpkit.training._checkpoint import first_nonfinite, read_checkpoint
 from mlpkit.training._engine import Engine
-from mlpkit.training._nonfinite import BadStep, FiniteGuard
+from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep
+from mlpkit.training.checkpoints._file_format import first_nonfinite, read_checkpoint
 
 Poison: TypeAlias = Literal["loss", "gradient"]
 
@@ -180,14 +180,14 @@ def test_a_rate_that_is_far_too_high() -> None:
 def deferring(
     model: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer, guard: FiniteGuard
 ) -> Engine:
-    """Return an engine whose guard tells the optimiser instead of raising."""
+    """Return an engine whose guard tells the optimizer instead of raising."""
     return Engine(
         model,
         objective,
         optimizer,
         guard,
         class_weights=None,
-        clip_norm=None,
+        clip_grad_norm=None,
         precision="fp32",
         device=torch.device("cpu"),
     )
@@ -201,15 +201,15 @@ class TestDeferred:
         good, bad = torch.tensor(1.5), torch.tensor(math.nan)
         steps = [(good, good), (good, torch.tensor(math.inf)), (bad, bad), (good, good)]
         for step, (loss, grad_norm) in enumerate(steps):
-            guard.look(step, loss, grad_norm)
-            guard.note(step, loss, grad_norm)
+            guard.check(step, loss, grad_norm)
+            guard.record(step, loss, grad_norm)
             if step == 0:
-                guard.read()
-        with pytest.raises(BadStep, match=r"step 1: loss 1\.5, gradient norm inf"):
-            guard.read()
+                guard.sync()
+        with pytest.raises(NonFiniteStep, match=r"step 1: loss 1\.5, gradient norm inf"):
+            guard.sync()
         assert guard.found.item() == 1.0
 
-    def test_the_optimiser_is_given_back(self) -> None:
+    def test_the_optimizer_is_given_back(self) -> None:
         """Else one that is used again would leave its parameters alone for ever."""
         model = network()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=True)
@@ -226,28 +226,28 @@ class TestDeferred:
         good, bad = torch.tensor(1.5), torch.tensor(math.nan)
         for step in range(5):
             loss = bad if step == 3 else good
-            guard.look(step, loss, good)
-            guard.note(step, loss, good)
+            guard.check(step, loss, good)
+            guard.record(step, loss, good)
         for step in range(5, 8):
-            with pytest.raises(BadStep, match="step 3: loss nan"):
-                guard.read()
-            guard.look(step, good, good)
-            guard.note(step, good, good)
+            with pytest.raises(NonFiniteStep, match="step 3: loss nan"):
+                guard.sync()
+            guard.check(step, good, good)
+            guard.record(step, good, good)
 
     def test_a_step_that_was_never_noted_is_the_next_one(self) -> None:
         guard = FiniteGuard(torch.device("cpu"), deferred=True)
         good, bad = torch.tensor(1.5), torch.tensor(math.nan)
-        guard.look(0, good, good)
-        guard.note(0, good, good)
-        guard.look(1, bad, good)
-        with pytest.raises(BadStep, match="step 1: loss nan, gradient norm nan"):
-            guard.read()
+        guard.check(0, good, good)
+        guard.record(0, good, good)
+        guard.check(1, bad, good)
+        with pytest.raises(NonFiniteStep, match="step 1: loss nan, gradient norm nan"):
+            guard.sync()
 
     def test_what_is_noted_is_bounded(self) -> None:
         guard = FiniteGuard(torch.device("cpu"), deferred=True)
         good = torch.tensor(1.5)
         for step in range(2500):
-            guard.note(step, good, good)
+            guard.record(step, good, good)
         assert len(guard._noted) == 500
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -257,13 +257,13 @@ class TestDeferred:
         figures = torch.tensor([bad, bad if both else good])
         for loss, grad_norm in (figures, figures.flip(0)):
             guard = FiniteGuard(torch.device("cpu"), deferred=True)
-            guard.look(0, torch.tensor(good), torch.tensor(good))
+            guard.check(0, torch.tensor(good), torch.tensor(good))
             assert guard.found.item() == 0.0
-            guard.look(1, loss, grad_norm)
+            guard.check(1, loss, grad_norm)
             assert guard.found.item() == 1.0
 
     @pytest.mark.parametrize("name", ["adamw", "sgd"])
-    def test_a_fused_optimiser_leaves_the_parameters_alone_from_then_on(self, name: str) -> None:
+    def test_a_fused_optimizer_leaves_the_parameters_alone_from_then_on(self, name: str) -> None:
         model = network()
         guard = FiniteGuard(torch.device("cpu"), deferred=True)
         optimizer: torch.optim.Optimizer = (
@@ -276,12 +276,12 @@ class TestDeferred:
         seen = []
         for step, batch in enumerate(batches):
             result = engine.step(step, [batch])
-            guard.note(step, result.loss, result.grad_norm)
+            guard.record(step, result.loss, result.grad_norm)
             seen.append([parameter.detach().clone() for parameter in model.parameters()])
         assert differences(seen[0], seen[1]) != []
         assert differences(seen[1], seen[5]) == []
-        with pytest.raises(BadStep, match="step 2: loss nan"):
-            guard.read()
+        with pytest.raises(NonFiniteStep, match="step 2: loss nan"):
+            guard.sync()
 
 
 def test_fp16_skips_a_step_that_overflows_and_goes_on(tmp_path: Path) -> None:

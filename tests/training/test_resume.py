@@ -30,7 +30,7 @@ from mlpkit.training import (
     Trainer,
     TrainerConfig,
 )
-from mlpkit.training._checkpoint import Saved, read_checkpoint, write_checkpoint
+from mlpkit.training.checkpoints._file_format import Saved, read_checkpoint, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
 STEPS = 12  # four epochs of three windows
@@ -105,7 +105,7 @@ PLAIN = TrainerConfig(
     ids=["sgd", "nesterov", "adamw", "muon", "bf16", "fp16", "mixup", "deterministic", "cosine"],
 )
 def test_resume_is_exact_with(config: TrainerConfig, tmp_path: Path) -> None:
-    """Each optimiser, precision and schedule, resumed in mid-epoch."""
+    """Each optimizer, precision and schedule, resumed in mid-epoch."""
     alone = replace(config, checkpoints=CheckpointConfig(folder=tmp_path / "a", every_steps=1))
     train(alone)
     other = replace(config, checkpoints=CheckpointConfig(folder=tmp_path / "b", every_steps=1))
@@ -259,7 +259,7 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path, kills: int) -> N
     """SIGKILL, resume, SIGKILL, resume: the end is that of the training left alone."""
     process = run_python(
         "-m",
-        "tests.training.kill_storm",
+        "tests.training.stress_test",
         "resume",
         str(tmp_path),
         os.environ.get("MLPKIT_KILLS", str(kills)) if kills > 20 else str(kills),

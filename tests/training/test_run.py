@@ -25,8 +25,8 @@ from mlpkit.training import (
     WeightAverage,
     build_optimizer,
 )
-from mlpkit.training._checkpoint import read_checkpoint
 from mlpkit.training._run import Run
+from mlpkit.training.checkpoints._file_format import read_checkpoint
 
 CONFIG = TrainerConfig(epochs=3, batch_size=8, progress=False)
 
@@ -75,9 +75,9 @@ def test_which_epoch_is_best(
         if run.close_epoch(row(epoch, **{monitor: value}))
     ]
     assert found == best
-    assert run.state.stale == stale
+    assert run.state.num_bad_epochs == stale
     assert not run.close_epoch(row(len(values))), "an epoch without validation decides nothing"
-    assert run.state.stale == stale
+    assert run.state.num_bad_epochs == stale
 
 
 class TestAveraging:

@@ -21,8 +21,8 @@ from tests.training.scenario import (
 from mlpkit.data import Batch, Batches
 from mlpkit.errors import TrainingInterrupted
 from mlpkit.training import Callback, EpochRow, FitResult, StepInfo, Trainer, TrainerConfig
-from mlpkit.training._checkpoint import read_checkpoint
 from mlpkit.training._signals import SIGNALS, StopSignals
+from mlpkit.training.checkpoints._file_format import read_checkpoint
 
 
 @pytest.fixture(autouse=True)

@@ -33,8 +33,8 @@ from mlpkit.training import (
     Trainer,
     TrainerConfig,
 )
-from mlpkit.training._checkpoint import read_checkpoint
-from mlpkit.training._randomness import RandomStream
+from mlpkit.training.checkpoints._file_format import read_checkpoint
+from mlpkit.training.checkpoints._random_stream import RandomStream
 
 CPU = torch.device("cpu")
 CONFIG = TrainerConfig(epochs=3, batch_size=8, progress=False)
@@ -50,15 +50,15 @@ def loop_by_hand(
     """Train as one would by hand, with the sum of a window's losses over its examples."""
     data = examples() if data is None else data
     batches = data.batches(config.batch_size, seed=config.seed)
-    steps = -(-len(batches) // config.accumulate)
+    steps = -(-len(batches) // config.gradient_accumulation_steps)
     base = optimizer.param_groups[0]["lr"]
     step = 0
     model.train()
     with RandomStream(config.seed, CPU).active():
         for epoch in range(config.epochs):
             parts = list(batches.epoch(epoch))
-            for first in range(0, len(parts), config.accumulate):
-                window = parts[first : first + config.accumulate]
+            for first in range(0, len(parts), config.gradient_accumulation_steps):
+                window = parts[first : first + config.gradient_accumulation_steps]
                 number = sum(len(batch.targets) for batch in window)
                 optimizer.param_groups[0]["lr"] = base * config.schedule.ratio(
                     step, steps * config.epochs
@@ -67,8 +67,8 @@ def loop_by_hand(
                 for batch in window:
                     loss = F.cross_entropy(model(batch.inputs), batch.targets, reduction="sum")
                     (loss / number).backward()  # type: ignore[no-untyped-call]
-                if config.clip_norm is not None:
-                    nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+                if config.clip_grad_norm is not None:
+                    nn.utils.clip_grad_norm_(model.parameters(), config.clip_grad_norm)
                 optimizer.step()
                 step += 1
 
@@ -91,11 +91,11 @@ def loop_by_hand(
             lambda parameters: torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.1, fused=True),
         ),
         (
-            replace(CONFIG, accumulate=3, optimizer=OptimizerConfig(lr=0.01)),
+            replace(CONFIG, gradient_accumulation_steps=3, optimizer=OptimizerConfig(lr=0.01)),
             lambda parameters: torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.0, fused=True),
         ),
         (
-            replace(CONFIG, clip_norm=0.3, optimizer=OptimizerConfig(lr=0.01)),
+            replace(CONFIG, clip_grad_norm=0.3, optimizer=OptimizerConfig(lr=0.01)),
             lambda parameters: torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.0, fused=True),
         ),
         (
@@ -107,7 +107,7 @@ def loop_by_hand(
             lambda parameters: torch.optim.AdamW(parameters, lr=0.01, weight_decay=0.0),
         ),
     ],
-    ids=["sgd", "nesterov", "adamw", "accumulate", "clip", "schedule"],
+    ids=["sgd", "nesterov", "adamw", "gradient_accumulation_steps", "clip", "schedule"],
 )
 def test_it_is_the_loop_by_hand(
     config: TrainerConfig, optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
@@ -119,7 +119,7 @@ def test_it_is_the_loop_by_hand(
     assert differences(by_hand.state_dict(), model.state_dict()) == []
 
 
-def test_an_optimiser_of_ones_own() -> None:
+def test_an_optimizer_of_ones_own() -> None:
     """A factory gets the parameters, and its rate is the base of the schedule."""
     config = replace(CONFIG, schedule=Schedule(kind="linear"))
     model, by_hand = network(), network()

@@ -115,7 +115,7 @@ MLP(6, [4, 3, 2, 1], 1, activation=mixed)
 names: tuple[ActivationName, ...] = ("relu", "tanh")
 MLP(6, [4, 3], 1, activation=names)
 
-# Optimisers take the groups as they are.
+# Optimizers take the groups as they are.
 groups = model.param_groups(weight_decay=0.1)
 assert_type(groups, list[ParamGroup])
 torch.optim.AdamW(groups, lr=1e-3)

@@ -11,7 +11,7 @@ import torch
 import tyro
 from tyro.conf import Positional
 
-from mlpkit._checks import integer
+from mlpkit._checks import check_int
 from mlpkit._files import write_atomically
 from mlpkit.data import DatasetName, contact_sheet, info, load
 
@@ -20,7 +20,7 @@ __all__ = ["Data"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Info:
-    """Print what is known of a data set: classes, sizes, licence, citation."""
+    """Print what is known of a data set: classes, sizes, license, citation."""
 
     name: Annotated[Positional[DatasetName], tyro.conf.arg(metavar="DATASET")]
     """digits, mnist, fashion_mnist, kmnist, qmnist, emnist_letters..."""
@@ -41,7 +41,7 @@ class _Info:
             ),
             ("source", facts.source),
             ("files", ", ".join(file.name for file in facts.files) or "none to fetch"),
-            ("licence", facts.licence),
+            ("license", facts.license),
             ("homepage", facts.homepage),
             ("citation", facts.citation),
         )
@@ -72,7 +72,7 @@ class _Show:
 
     def run(self) -> None:
         """Write the picture."""
-        integer("columns", self.columns, minimum=1)
+        check_int("columns", self.columns, minimum=1)
         train = load(self.name, root=self.root).train
         rows = [
             torch.nonzero(train.targets == label).flatten()[: self.columns]

@@ -11,13 +11,13 @@ import torch
 import tyro
 from tyro.conf import Positional
 
-from mlpkit._checks import sentence
-from mlpkit.classifier import SoftmaxClassifier
-from mlpkit.cli._machine import Machine
+from mlpkit._checks import error_message
+from mlpkit.cli._compute_options import ComputeOptions
 from mlpkit.cli._model import ModelArgument
 from mlpkit.data import DatasetName, LabeledTensors, load
 from mlpkit.errors import DataError
-from mlpkit.training import ClassificationMetrics, Evaluation
+from mlpkit.models import SoftmaxClassifier
+from mlpkit.training import ClassificationAccumulator, Evaluation
 
 __all__ = ["Evaluate"]
 
@@ -38,22 +38,24 @@ class Evaluate:
     """Folder with the data files; without it MLPKIT_DATA, then the cache, then a download."""
     json: bool = False
     """Print JSON, with the confusion matrix."""
-    machine: Annotated[Machine, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Machine)
+    compute: Annotated[ComputeOptions, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=ComputeOptions
+    )
 
     def run(self) -> None:
         """Load, evaluate and print."""
-        model = self.machine.load_model(self.model)
+        model = self.compute.load_model(self.model)
         data = getattr(load(self.dataset, root=self.root), self.split)
         _check_fit(model, data, self.dataset)
-        with self.machine.autocast():
+        with self.compute.autocast():
             evaluation = evaluate(model, data)
-        print(json.dumps(evaluation.to_plain(), indent=2) if self.json else evaluation)
+        print(json.dumps(evaluation.to_dict(), indent=2) if self.json else evaluation)
 
 
 @torch.inference_mode()
 def evaluate(model: SoftmaxClassifier, data: LabeledTensors) -> Evaluation:
     """Return the figures of a classifier's probabilities, its fitted temperature included."""
-    metrics = ClassificationMetrics(model.classes)
+    metrics = ClassificationAccumulator(model.classes)
     device = model.mean.device
     batches = (torch.split(values, BATCH_SIZE) for values in (data.inputs, data.targets))
     for inputs, targets in zip(*batches, strict=True):
@@ -67,7 +69,7 @@ def _check_fit(model: SoftmaxClassifier, data: LabeledTensors, name: str) -> Non
     shape = tuple(data.inputs.shape[1:])
     if shape != model.input_shape:
         rule = f"a data set of examples of shape {model.input_shape}, as the model takes them"
-        raise DataError(sentence("DATASET", rule, f"{name}, {shape}"))
+        raise DataError(error_message("DATASET", rule, f"{name}, {shape}"))
     if data.classes != model.classes:
         rule = f"a data set of the model's classes ({', '.join(model.classes)})"
-        raise DataError(sentence("DATASET", rule, name))
+        raise DataError(error_message("DATASET", rule, name))

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mlpkit._plain import Plain
-from mlpkit.classifier import SoftmaxClassifier
+from mlpkit._serialization import JSONValue
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.nn import ActivationStatistics, activation_statistics
-from mlpkit.report._layer_health import plain_layer_health, read_plain, write_layer_health
+from mlpkit.report._layer_health import layer_health_to_dict, read_plain, write_layer_health
 from mlpkit.training import Callback, EpochRow, Trainer
 
 __all__ = ["LayerHealthLog"]
@@ -48,11 +48,11 @@ class LayerHealthLog(Callback):
         self._measure(row.epoch + 1)
         write_layer_health(self._path, self._measured)
 
-    def state_dict(self) -> dict[str, Plain]:
+    def state_dict(self) -> dict[str, JSONValue]:
         """Return the measurements."""
-        return {"rows": plain_layer_health(self._measured)}
+        return {"rows": layer_health_to_dict(self._measured)}
 
-    def load_state_dict(self, state: Mapping[str, Plain]) -> None:
+    def load_state_dict(self, state: Mapping[str, JSONValue]) -> None:
         """Take the measurements back."""
         self._measured = read_plain(state["rows"], source="the checkpoint")
 

@@ -8,10 +8,10 @@ from typing import Annotated, TypeAlias
 import tyro
 from tyro.conf import Positional
 
-from mlpkit._checks import sentence
-from mlpkit.classifier import SoftmaxClassifier
+from mlpkit._checks import error_message
 from mlpkit.cli._run_folder import RunFolder
-from mlpkit.errors import ArtefactError
+from mlpkit.errors import ArtifactError
+from mlpkit.models import SoftmaxClassifier
 
 __all__ = ["ModelArgument", "load_model"]
 
@@ -22,7 +22,7 @@ def load_model(path: Path) -> SoftmaxClassifier:
     """Return the classifier of a run folder, a model folder or a ``model.safetensors``.
 
     Raises:
-        ArtefactError: If there is none, or it cannot be trusted.
+        ArtifactError: If there is none, or it cannot be trusted.
     """
     run = RunFolder(path)
     if run.model.is_dir():
@@ -30,8 +30,8 @@ def load_model(path: Path) -> SoftmaxClassifier:
     if not path.exists():
         rule = "the folder of a run or of a model"
         cure = "mlpkit train makes one below runs"
-        raise ArtefactError(sentence("MODEL", rule, str(path), cure))
+        raise ArtifactError(error_message("MODEL", rule, str(path), cure))
     if run.config.exists():
         cure = f"go on with: mlpkit train --resume {path}"
-        raise ArtefactError(sentence("MODEL", "a run that has ended", str(path), cure))
+        raise ArtifactError(error_message("MODEL", "a run that has ended", str(path), cure))
     return SoftmaxClassifier.load(path)

@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 
 import tyro
 
-from mlpkit.cli._words import optional_word_of, word_of, words_of
+from mlpkit.cli._config_strings import optional_word_of, word_of, words_of
 from mlpkit.nn import ActivationConfig, ActivationName, MLPConfig
 from mlpkit.training import (
     AveragingConfig,

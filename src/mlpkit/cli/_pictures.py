@@ -1,4 +1,4 @@
-"""Anybody's picture as a model of grey pictures takes it."""
+"""Anybody's picture as a model of gray pictures takes it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mlpkit._checks import sentence
-from mlpkit.classifier import SoftmaxClassifier
+from mlpkit._checks import error_message
 from mlpkit.data import center_digit
-from mlpkit.errors import ArtefactError, DataError
+from mlpkit.errors import ArtifactError, DataError
+from mlpkit.models import SoftmaxClassifier
 
 __all__ = ["Fit", "PictureReader"]
 
@@ -26,14 +26,14 @@ class PictureReader:
     """Reads picture files into the raw inputs of one model.
 
     Args:
-        model: A classifier of grey pictures on a background of 0.
-        fit: ``"center"``: the ink alone, as the makers of MNIST centred it, or over the whole field
-            for models of 8x8; ``"resize"``: the whole picture. ``"auto"`` centres for a model whose
+        model: A classifier of gray pictures on a background of 0.
+        fit: ``"center"``: the ink alone, as the makers of MNIST centerd it, or over the whole field
+            for models of 8x8; ``"resize"``: the whole picture. ``"auto"`` centers for a model whose
             classes are single characters.
         ink: Raw value of full ink; None finds it from the model's mean and standard deviation.
 
     Raises:
-        ArtefactError: If the model takes no grey pictures.
+        ArtifactError: If the model takes no gray pictures.
         ValueError: If nothing tells the value of full ink.
     """
 
@@ -41,9 +41,11 @@ class PictureReader:
         shape = model.input_shape
         shape = shape[1:] if len(shape) == 3 and shape[0] == 1 else shape
         if len(shape) != 2 or min(shape) < 2:
-            rule = "a classifier of grey pictures"
+            rule = "a classifier of gray pictures"
             found = f"one of inputs of shape {model.input_shape}"
-            raise ArtefactError(sentence("MODEL", rule, found, "predict such inputs from Python"))
+            raise ArtifactError(
+                error_message("MODEL", rule, found, "predict such inputs from Python")
+            )
         self._shape = (shape[0], shape[1])
         self._input_shape = model.input_shape
         are_characters = all(len(name) == 1 for name in model.classes)
@@ -76,13 +78,13 @@ class PictureReader:
         return _inside(ink, self._shape)
 
     def _resized(self, path: Path) -> Tensor:
-        from mlpkit.data._grey import grey_plane
+        from mlpkit.data.images import gray_plane
 
-        plane = torch.from_numpy(grey_plane(path)).float()
+        plane = torch.from_numpy(gray_plane(path)).float()
         low, high = plane.aminmax()
         if low == high:
             rule = "a picture of something"
-            raise DataError(sentence(f"the picture {path}", rule, "one of a single grey"))
+            raise DataError(error_message(f"the picture {path}", rule, "one of a single gray"))
         plane = (plane - low) / (high - low)
         border = torch.cat([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
         return _inside(1.0 - plane if border.median() > 0.5 else plane, self._shape)

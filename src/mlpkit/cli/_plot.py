@@ -10,7 +10,7 @@ import tyro
 from tyro.conf import Positional
 
 from mlpkit import plots
-from mlpkit._checks import sentence
+from mlpkit._checks import error_message
 from mlpkit._files import write_atomically
 from mlpkit.cli._evaluate import evaluate
 from mlpkit.errors import ConfigError
@@ -39,13 +39,13 @@ class Plot:
     format: Literal["png", "svg", "pdf"] = "png"
     """Kind of file."""
     appearance: plots.Appearance = "light"
-    """Colour of the paper."""
+    """Color of the paper."""
     activations: bool = False
     """Draw activation functions and their derivatives too, for which no RUN is needed."""
 
     def __post_init__(self) -> None:
         if not self.folders and not self.activations:
-            raise ValueError(sentence("RUN", "at least one folder of a run", self.folders))
+            raise ValueError(error_message("RUN", "at least one folder of a run", self.folders))
 
     def run(self) -> None:
         """Draw, write and print the path of each picture."""
@@ -97,5 +97,5 @@ def _history(folder: Path) -> History:
     path = folder / "history.json"
     if not path.exists():
         rule = "the folder of a run that mlpkit train has finished"
-        raise ConfigError(sentence("RUN", rule, str(folder), f"there is no {path.name} in it"))
+        raise ConfigError(error_message("RUN", rule, str(folder), f"there is no {path.name} in it"))
     return History.from_json(path)

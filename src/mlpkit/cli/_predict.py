@@ -11,9 +11,9 @@ import torch
 import tyro
 from tyro.conf import Positional
 
-from mlpkit._checks import number, sentence
-from mlpkit._plain import Plain
-from mlpkit.cli._machine import Machine
+from mlpkit._checks import check_float, error_message
+from mlpkit._serialization import JSONValue
+from mlpkit.cli._compute_options import ComputeOptions
 from mlpkit.cli._pictures import Fit, PictureReader
 
 __all__ = ["Predict"]
@@ -33,20 +33,22 @@ class Predict:
     """Raw value of full ink; without it, the model's mean and std tell."""
     json: bool = False
     """Print JSON, with the probabilities of all classes."""
-    machine: Annotated[Machine, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Machine)
+    compute: Annotated[ComputeOptions, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=ComputeOptions
+    )
 
     def __post_init__(self) -> None:
         if not self.pictures:
-            raise ValueError(sentence("PICTURE", "at least one file", "none"))
+            raise ValueError(error_message("PICTURE", "at least one file", "none"))
         if self.ink is not None:
-            number("ink", self.ink, above=0.0)
+            check_float("ink", self.ink, above=0.0)
 
     def run(self) -> None:
         """Read all pictures, then print a line for each."""
-        model = self.machine.load_model(self.model)
+        model = self.compute.load_model(self.model)
         reader = PictureReader(model, self.fit, self.ink)
         inputs = torch.stack([reader.read(path) for path in self.pictures])
-        with self.machine.autocast():
+        with self.compute.autocast():
             probabilities = model.predict_proba(inputs).tolist()
         seen = [
             _Seen.of(path, dict(zip(model.classes, row, strict=True)))
@@ -71,7 +73,7 @@ class _Seen:
 
 
 def _as_json(seen: list[_Seen]) -> str:
-    rows: list[Plain] = [
+    rows: list[JSONValue] = [
         {
             "picture": str(one.picture),
             "class": one.ranked[0],

@@ -14,17 +14,17 @@ import torch
 import tyro
 from tyro.conf import Positional
 
-from mlpkit import _plain
-from mlpkit._checks import integer, sentence
-from mlpkit.classifier import SoftmaxClassifier
+from mlpkit import _serialization
+from mlpkit._checks import check_int, error_message
+from mlpkit.cli._compute_options import ComputeOptions
 from mlpkit.cli._evaluate import evaluate
 from mlpkit.cli._layer_health import LayerHealthLog
-from mlpkit.cli._machine import Machine
 from mlpkit.cli._options import HIDDEN_NETWORK_OPTIONS, NetworkOptions, TrainingOptions
 from mlpkit.cli._presets import PresetName
 from mlpkit.cli._run_folder import RunFolder
 from mlpkit.data import DatasetName, Splits, avg_pool, load
 from mlpkit.errors import TrainingInterrupted
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.nn import MLP
 from mlpkit.training import (
     Callback,
@@ -61,7 +61,7 @@ class Train:
     """Folder of an interrupted run to go on with."""
 
     def __post_init__(self) -> None:
-        integer("pool", self.pool, minimum=1)
+        check_int("pool", self.pool, minimum=1)
 
     def run(self) -> None:
         """Train, calibrate, test and save."""
@@ -77,7 +77,7 @@ class Train:
             if self.pool > 1:
                 model = model.unpooled(self.pool)
             evaluation = self._judge(model, splits)
-            folder.write_text(folder.evaluation, json.dumps(evaluation.to_plain(), indent=2) + "\n")
+            folder.write_text(folder.evaluation, json.dumps(evaluation.to_dict(), indent=2) + "\n")
             model.save(folder.model)
         self._conclude(evaluation.accuracy, evaluation.num_examples, folder)
 
@@ -99,7 +99,7 @@ class Train:
 
     def _judge(self, model: SoftmaxClassifier, splits: Splits) -> Evaluation:
         """Measure the test set."""
-        machine = Machine(device=self.training.device, precision=self.training.precision)
+        machine = ComputeOptions(device=self.training.device, precision=self.training.precision)
         with machine.autocast():
             return evaluate(model, splits.test)
 
@@ -134,14 +134,14 @@ class Train:
 
     def to_toml(self) -> str:
         """Return the options as ``--config`` reads them, without the paths of this one run."""
-        values = _plain.to_plain(self)
+        values = _serialization.to_dict(self)
         for name in ("config", "resume", "runs"):
             del values[name]
         network = values["network"]
         assert isinstance(network, dict)
         for name in HIDDEN_NETWORK_OPTIONS:
             del network[name]
-        return _plain.plain_to_toml(values)
+        return _serialization.plain_to_toml(values)
 
     def _training(self, folder: RunFolder) -> TrainingOptions:
         return dataclasses.replace(
@@ -204,7 +204,7 @@ def _pooled(splits: Splits, kernel_size: int) -> Splits:
     height, width = splits.train.inputs.shape[-2:]
     if height % kernel_size or width % kernel_size:
         rule = f"a divisor of both sides of the pictures ({height} x {width})"
-        raise ValueError(sentence("pool", rule, kernel_size))
+        raise ValueError(error_message("pool", rule, kernel_size))
     val = None if splits.val is None else avg_pool(splits.val, kernel_size)
     return splits._replace(train=avg_pool(splits.train, kernel_size), val=val)
 

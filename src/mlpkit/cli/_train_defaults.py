@@ -10,8 +10,8 @@ from typing import Annotated, TypeVar, get_args
 import tyro
 from tyro.conf import Positional
 
-from mlpkit import _plain
-from mlpkit._checks import one_of, sentence
+from mlpkit import _serialization
+from mlpkit._checks import check_choice, error_message
 from mlpkit.cli._options import HIDDEN_NETWORK_OPTIONS, NetworkOptions, TrainingOptions
 from mlpkit.cli._presets import PresetName, preset
 from mlpkit.cli._run_folder import RunFolder
@@ -76,14 +76,14 @@ class ConfigFile:
         for name, values in tables:
             if values is not None and not isinstance(values, dict):
                 cure = f"write [{name}] on a line of its own, and the options below it"
-                raise ConfigError(sentence(name, "a table of options", values, cure))
+                raise ConfigError(error_message(name, "a table of options", values, cure))
         for hidden in HIDDEN_NETWORK_OPTIONS:
             if hidden in (self.network or {}):
                 cure = "remove it; the data set decides it"
-                raise ConfigError(sentence("a key of network", "an option", hidden, cure))
+                raise ConfigError(error_message("a key of network", "an option", hidden, cure))
         root: object = self.root
         if root is not None and not isinstance(root, str | Path):
-            raise ConfigError(sentence("root", "the path of a folder", root))
+            raise ConfigError(error_message("root", "the path of a folder", root))
 
 
 def train_defaults(arguments: Sequence[str]) -> Train:
@@ -101,8 +101,10 @@ def train_defaults(arguments: Sequence[str]) -> Train:
     first = _first_reading(arguments)
     path = RunFolder(first.resume).config if first.resume is not None else first.config
     file = ConfigFile() if path is None else _read(path)
-    dataset = one_of("dataset", first.dataset or file.dataset or "digits", get_args(DatasetName))
-    name = one_of("preset", first.preset or file.preset or "default", get_args(PresetName))
+    dataset = check_choice(
+        "dataset", first.dataset or file.dataset or "digits", get_args(DatasetName)
+    )
+    name = check_choice("preset", first.preset or file.preset or "default", get_args(PresetName))
     chosen = preset(name, dataset)
     return Train(
         dataset=dataset,
@@ -141,17 +143,19 @@ def _read(path: Path) -> ConfigFile:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            sentence("the configuration", "a TOML file that can be read", str(path), str(error))
+            error_message(
+                "the configuration", "a TOML file that can be read", str(path), str(error)
+            )
         ) from error
-    return _plain.from_plain(
-        ConfigFile, _plain.parse_toml(text, source=str(path)), source=str(path)
+    return _serialization.from_dict(
+        ConfigFile, _serialization.parse_toml(text, source=str(path)), source=str(path)
     )
 
 
 def _overlaid(base: _Options, values: Mapping[str, object] | None, source: str) -> _Options:
     """Return options with some of their values replaced by those of a file."""
-    merged = _merged(_plain.to_plain(base), values or {})
-    return _plain.from_plain(type(base), merged, source=source)
+    merged = _merged(_serialization.to_dict(base), values or {})
+    return _serialization.from_dict(type(base), merged, source=source)
 
 
 def _merged(base: Mapping[str, object], values: Mapping[str, object]) -> dict[str, object]:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from mlpkit._checks import sentence
-from mlpkit.data._pictures import check_convertible, is_picture, picture_to_tensor
+from mlpkit._checks import error_message
+from mlpkit.data.images import check_convertible, is_picture, picture_to_tensor
 from mlpkit.errors import DataError
 
 
@@ -28,7 +28,7 @@ def stack_dataset(
     for position, example in enumerate(_examples(dataset, count)):
         if not isinstance(example, tuple | list) or len(example) != 2:
             rule = "a pair of input and target"
-            raise DataError(sentence(f"example {position}", rule, type(example)))
+            raise DataError(error_message(f"example {position}", rule, type(example)))
         inputs.add(_as_tensor(f"the input of example {position}", example[0]))
         targets.add(_as_tensor(f"the target of example {position}", example[1]))
     stacked = targets.stacked()
@@ -40,7 +40,7 @@ def _names(dataset: Dataset[object]) -> tuple[str, ...] | None:
     names = getattr(dataset, "classes", None)
     if isinstance(names, str):
         cure = "pass classes to from_dataset"
-        raise DataError(sentence("dataset.classes", "a sequence of strings", names, cure))
+        raise DataError(error_message("dataset.classes", "a sequence of strings", names, cure))
     if not isinstance(names, Sequence) or not all(isinstance(name, str) for name in names):
         return None
     return tuple(names)
@@ -69,7 +69,7 @@ class _Stack:
             rule = f"{first.dtype} of shape {tuple(first.shape)}, as the first is"
             found = f"{row.dtype} of shape {tuple(row.shape)}"
             where = f"the {self._name} of example {self._added}"
-            raise DataError(sentence(where, rule, found, "resize or convert them to one kind"))
+            raise DataError(error_message(where, rule, found, "resize or convert them to one kind"))
         if self._count is None or self._added == 0:
             self._rows.append(row.clone())  # the data set may fill one buffer again and again
         if self._count is not None:
@@ -82,7 +82,7 @@ class _Stack:
         if self._whole is not None:
             return self._whole
         if not self._rows:
-            raise DataError(sentence("dataset", "one example or more", "none"))
+            raise DataError(error_message("dataset", "one example or more", "none"))
         return torch.stack(self._rows)
 
 
@@ -102,7 +102,7 @@ def _as_tensor(where: str, value: object) -> Tensor:
             check_convertible(value, where)
         return picture_to_tensor(value)
     rule = "a tensor, an array, a number or a Pillow image"
-    raise DataError(sentence(where, rule, type(value), "add a transform that gives one"))
+    raise DataError(error_message(where, rule, type(value), "add a transform that gives one"))
 
 
 def tensor_from_array(argument: str, values: npt.ArrayLike) -> Tensor:
@@ -110,7 +110,7 @@ def tensor_from_array(argument: str, values: npt.ArrayLike) -> Tensor:
     array = np.asarray(values)
     if array.dtype.kind not in "biufc":
         cure = "convert it to a numeric array first"
-        raise TypeError(sentence(argument, "an array of numbers", array.dtype, cure))
+        raise TypeError(error_message(argument, "an array of numbers", array.dtype, cure))
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
@@ -128,6 +128,6 @@ def indexed_targets(
     for name in found:
         if name not in names:
             rule = f"one of the classes ({', '.join(names)})"
-            raise ValueError(sentence("targets", rule, str(name)))
+            raise ValueError(error_message("targets", rule, str(name)))
     position = np.array([names.index(name) for name in found], dtype=np.int64)
     return names, torch.from_numpy(position[inverse])

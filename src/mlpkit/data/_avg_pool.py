@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from mlpkit._checks import integer, sentence
-from mlpkit.data._augment import image_planes
-from mlpkit.data._labeled import LabeledTensors
+from mlpkit._checks import check_int, error_message
+from mlpkit.data._labeled_tensors import LabeledTensors
+from mlpkit.data.augment import image_planes
 
 # So many pixels at a time are float32: what is made on the way stays small beside the pictures.
 _PIXELS_AT_ONCE = 1 << 20
@@ -42,13 +42,13 @@ def avg_pool(data: LabeledTensors, kernel_size: int) -> LabeledTensors:
         >>> avg_pool(digits().test, 2)
         LabeledTensors(360 examples of float32 (4, 4), 10 classes, on cpu)
     """
-    kernel = integer("kernel_size", kernel_size, minimum=1)
+    kernel = check_int("kernel_size", kernel_size, minimum=1)
     images = data.inputs
     planes = image_planes(images)
     height, width = planes.shape[-2:]
     if height % kernel or width % kernel:
         rule = f"a divisor of both sides of the pictures ({height} x {width})"
-        raise ValueError(sentence("kernel_size", rule, kernel))
+        raise ValueError(error_message("kernel_size", rule, kernel))
     if kernel == 1:
         return data
     wide = torch.promote_types(planes.dtype, torch.float32)

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from mlpkit._checks import boolean, integer, sentence
-from mlpkit.data._augment import Augmentation, checked_augmentation
-from mlpkit.data._counter_random import derive, permutation, random_bits
-from mlpkit.data._labeled import LabeledTensors
+from mlpkit._checks import check_bool, check_int, error_message
+from mlpkit.data._labeled_tensors import LabeledTensors
+from mlpkit.data._random import derive, permutation, random_bits
+from mlpkit.data.augment import Augmentation, checked_augmentation
 
 _ORDER_STREAM = 0x08DE8
 _BALANCE_STREAM = 0xBA1A
@@ -91,32 +91,32 @@ class Batches:
         world_size: int = 1,
     ) -> None:
         self.data = data
-        self.batch_size = integer("batch_size", batch_size, minimum=1)
-        self.shuffle = boolean("shuffle", shuffle)
-        self.seed = integer("seed", seed, minimum=0)
-        self.drop_last = boolean("drop_last", drop_last)
-        self.balanced = boolean("balanced", balanced)
+        self.batch_size = check_int("batch_size", batch_size, minimum=1)
+        self.shuffle = check_bool("shuffle", shuffle)
+        self.seed = check_int("seed", seed, minimum=0)
+        self.drop_last = check_bool("drop_last", drop_last)
+        self.balanced = check_bool("balanced", balanced)
         self.augment = checked_augmentation(augment)
-        self.world_size = integer("world_size", world_size, minimum=1)
-        self.rank = integer("rank", rank, minimum=0)
+        self.world_size = check_int("world_size", world_size, minimum=1)
+        self.rank = check_int("rank", rank, minimum=0)
         self._check()
         self._by_class = _members(data) if balanced else None
 
     def _check(self) -> None:
         if not len(self.data):
-            raise ValueError(sentence("data", "one example or more", self.data))
+            raise ValueError(error_message("data", "one example or more", self.data))
         if self.rank >= self.world_size:
             rule = f"less than world_size ({self.world_size})"
-            raise ValueError(sentence("rank", rule, self.rank))
+            raise ValueError(error_message("rank", rule, self.rank))
         if self.batch_size < self.world_size:
             rule = f"at least world_size ({self.world_size})"
             cure = "a batch is shared among all ranks"
-            raise ValueError(sentence("batch_size", rule, self.batch_size, cure))
+            raise ValueError(error_message("batch_size", rule, self.batch_size, cure))
         if self.drop_last and self.batch_size > len(self.data):
             rule = f"at most the {len(self.data)} examples where drop_last is True"
-            raise ValueError(sentence("batch_size", rule, self.batch_size))
+            raise ValueError(error_message("batch_size", rule, self.batch_size))
         if self.balanced and not self.shuffle:
-            raise ValueError(sentence("shuffle", "True where balanced is True", self.shuffle))
+            raise ValueError(error_message("shuffle", "True where balanced is True", self.shuffle))
 
     @property
     def num_examples(self) -> int:
@@ -160,7 +160,7 @@ class Batches:
         number, first = self._checked(epoch, start)
         return self._epoch(number, first)
 
-    def positions(self, epoch: int, *, start: int = 0) -> Iterator[Tensor]:
+    def batch_indices(self, epoch: int, *, start: int = 0) -> Iterator[Tensor]:
         """Return the positions of the examples of each batch, int64; :meth:`gather` takes them.
 
         Args:
@@ -193,11 +193,11 @@ class Batches:
         return self.augment(inputs, seed=self.seed, epoch=epoch, indices=indices)
 
     def _checked(self, epoch: int, start: int) -> tuple[int, int]:
-        number = integer("epoch", epoch, minimum=0)
-        first = integer("start", start, minimum=0)
+        number = check_int("epoch", epoch, minimum=0)
+        first = check_int("start", start, minimum=0)
         if first > len(self):
             rule = f"at most the number of batches ({len(self)})"
-            raise ValueError(sentence("start", rule, start))
+            raise ValueError(error_message("start", rule, start))
         return number, first
 
     def _epoch(self, epoch: int, start: int) -> Iterator[Batch]:
@@ -256,12 +256,12 @@ def _members(data: LabeledTensors) -> list[Tensor]:
     """Return the positions of the examples of each class."""
     if data.targets.is_floating_point():
         rule = "class indices where balanced is True"
-        raise ValueError(sentence("targets", rule, data.targets.dtype))
+        raise ValueError(error_message("targets", rule, data.targets.dtype))
     counts = data.class_counts
     if not counts.all():
         empty = int((counts == 0).nonzero()[0])
         rule = "data with an example of every class where balanced is True"
-        raise ValueError(sentence("data", rule, f"none of class {empty}"))
+        raise ValueError(error_message("data", rule, f"none of class {empty}"))
     by_class = torch.argsort(data.targets, stable=True)
     return list(torch.split(by_class, counts.tolist()))
 

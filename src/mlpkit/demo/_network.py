@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import sentence
-from mlpkit._plain import Plain, to_plain
-from mlpkit.classifier import SoftmaxClassifier
+from mlpkit._checks import error_message
+from mlpkit._serialization import JSONValue, to_dict
 from mlpkit.errors import ConfigError
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.nn import HiddenLayer, activation_config
 
 __all__ = ["Weights", "describe_network"]
 
-Description = dict[str, Plain]
+Description = dict[str, JSONValue]
 
 _NORMS: dict[type[nn.Module], str] = {
     nn.BatchNorm1d: "batch",
@@ -39,7 +39,7 @@ class Weights:
         values = tensor.detach().to(device="cpu", dtype=torch.float32).reshape(-1)
         if not bool(values.isfinite().all()):
             cure = "train the network again with a lower learning rate"
-            raise ValueError(sentence(name, "finite in float32", "NaN or infinity", cure))
+            raise ValueError(error_message(name, "finite in float32", "NaN or infinity", cure))
         place: Description = {"offset": self._length, "length": values.numel()}
         # NumPy, because torch cannot say in which order its bytes lie
         self._parts.append(values.numpy().astype(np.dtype("<f4")).tobytes())
@@ -59,7 +59,7 @@ def describe_network(model: SoftmaxClassifier, weights: Weights) -> Description:
     """
     network = model.network
     if network.head is None:
-        raise ValueError(sentence("model", "a classifier whose network has a head", network))
+        raise ValueError(error_message("model", "a classifier whose network has a head", network))
     return {
         "mean": weights.add("mean", model.mean),
         "std": weights.add("std", model.std),
@@ -100,7 +100,7 @@ def _linear(name: str, linear: nn.Linear, weights: Weights) -> Description:
 def _norm(name: str, norm: nn.Module, weights: Weights) -> Description:
     kind = next((kind for cls, kind in _NORMS.items() if isinstance(norm, cls)), None)
     if kind is None:
-        raise ValueError(sentence(name, "batch, layer or RMS normalisation", norm))
+        raise ValueError(error_message(name, "batch, layer or RMS normalization", norm))
     tensors = {
         "weight": getattr(norm, "weight", None),
         "bias": getattr(norm, "bias", None),
@@ -123,8 +123,8 @@ def _activation(name: str, activation: nn.Module, weights: Weights) -> Descripti
         config = activation_config(activation)
     except ConfigError as error:
         cure = "the page runs the activations that have a name"
-        raise ValueError(sentence(name, "an activation by name", activation, cure)) from error
-    options = {key: value for key, value in to_plain(config).items() if value is not None}
+        raise ValueError(error_message(name, "an activation by name", activation, cure)) from error
+    options = {key: value for key, value in to_dict(config).items() if value is not None}
     slopes = _maybe(f"{name}.weight", getattr(activation, "weight", None), weights)
     return {"label": type(activation).__name__, **options, "weight": slopes}
 

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlpkit._checks import number, sentence
+from mlpkit._checks import check_float, error_message
 from mlpkit._files import write_atomically
-from mlpkit._plain import Plain
-from mlpkit.classifier import SoftmaxClassifier
+from mlpkit._serialization import JSONValue
 from mlpkit.data import LabeledTensors
 from mlpkit.demo._network import Weights, describe_network
+from mlpkit.models import SoftmaxClassifier
 
 __all__ = ["write_demo"]
 
@@ -41,11 +41,11 @@ def write_demo(
     It shows the drawing as the model gets it, every hidden unit, the weights behind each of them,
     and the probability of each class, equal to those of
     :meth:`mlpkit.SoftmaxClassifier.predict_proba`.
-    Drawings are centred as the pictures of MNIST are: the ink in a box of 20/28 of the side, its
-    centre of mass in the middle; for the 8x8 digits, which fill their field, the box is the field.
+    Drawings are centerd as the pictures of MNIST are: the ink in a box of 20/28 of the side, its
+    center of mass in the middle; for the 8x8 digits, which fill their field, the box is the field.
 
     Args:
-        model: A classifier of grey pictures: ``input_shape`` is ``(height, width)``, and the
+        model: A classifier of gray pictures: ``input_shape`` is ``(height, width)``, and the
             background is 0.
         path: The HTML file, which is replaced whole if it exists.
         title: Heading of the page; None is ``Draw a digit``, or ``Draw a picture`` where the
@@ -58,7 +58,7 @@ def write_demo(
 
     Raises:
         TypeError: If ``model`` or ``examples`` is something else.
-        ValueError: If the model takes no grey pictures, has an activation without a name or a
+        ValueError: If the model takes no gray pictures, has an activation without a name or a
             weight that is not finite, if the examples do not fit it, or if ``ink`` is None and
             nothing tells its value.
         OSError: If the file cannot be written; an older one is then untouched.
@@ -79,25 +79,25 @@ def write_demo(
 
     References:
         LeCun, Bottou, Bengio, Haffner (1998), Gradient-Based Learning Applied to Document
-        Recognition, Proceedings of the IEEE 86(11), section III.A (how MNIST was centred).
+        Recognition, Proceedings of the IEEE 86(11), section III.A (how MNIST was centerd).
     """
     if not isinstance(model, SoftmaxClassifier):
-        raise TypeError(sentence("model", "a SoftmaxClassifier", model))
+        raise TypeError(error_message("model", "a SoftmaxClassifier", model))
     if examples is not None and not isinstance(examples, LabeledTensors):
-        raise TypeError(sentence("examples", "LabeledTensors or None", examples))
+        raise TypeError(error_message("examples", "LabeledTensors or None", examples))
     if title is not None and not isinstance(title, str):
-        raise TypeError(sentence("title", "a text or None", title))
+        raise TypeError(error_message("title", "a text or None", title))
     rows, columns = _picture_shape(model)
     weights = Weights()
-    description: dict[str, Plain] = {
+    description: dict[str, JSONValue] = {
         "title": _default_title(model) if title is None else title,
         "classes": list(model.classes),
         "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
         "picture": {
             "rows": rows,
             "columns": columns,
-            "white": _ink(model, examples) if ink is None else number("ink", ink, above=0.0),
-            **_centring(rows, columns),
+            "white": _ink(model, examples) if ink is None else check_float("ink", ink, above=0.0),
+            **_centering(rows, columns),
         },
         "examples": None if examples is None else _examples(model, examples),
         **describe_network(model, weights),
@@ -112,8 +112,10 @@ def _picture_shape(model: SoftmaxClassifier) -> tuple[int, int]:
     if len(shape) == 3 and shape[0] == 1:
         shape = shape[1:]
     if len(shape) != 2 or min(shape) < 2:
-        cure = "only what takes grey pictures can be drawn for, with input_shape=(height, width)"
-        raise ValueError(sentence("model.input_shape", "(height, width)", model.input_shape, cure))
+        cure = "only what takes gray pictures can be drawn for, with input_shape=(height, width)"
+        raise ValueError(
+            error_message("model.input_shape", "(height, width)", model.input_shape, cure)
+        )
     return shape[0], shape[1]
 
 
@@ -122,7 +124,7 @@ def _default_title(model: SoftmaxClassifier) -> str:
     return "Draw a digit" if are_digits else "Draw a picture"
 
 
-def _centring(rows: int, columns: int) -> dict[str, Plain]:
+def _centering(rows: int, columns: int) -> dict[str, JSONValue]:
     """Return how a drawing is put into the field: MNIST's way, or that of the 8x8 digits."""
     side = min(rows, columns)
     if side <= 8:
@@ -148,24 +150,24 @@ def _ink(model: SoftmaxClassifier, examples: LabeledTensors | None) -> float:
     found = [ink for ink in COMMON_INKS if 0 < max(bounds) <= ink * 1.001]
     if not found:
         cure = "its value is not told by mean and std of the model; 255 for uint8 pictures"
-        raise ValueError(sentence("ink", "the raw value of full ink", None, cure))
+        raise ValueError(error_message("ink", "the raw value of full ink", None, cure))
     return found[0]
 
 
-def _examples(model: SoftmaxClassifier, examples: LabeledTensors) -> dict[str, Plain]:
+def _examples(model: SoftmaxClassifier, examples: LabeledTensors) -> dict[str, JSONValue]:
     inputs = examples.inputs.cpu()
     if len(inputs) == 0 or inputs[0].numel() != model.network.in_features:
         rule = f"pictures of shape {model.input_shape}"
-        raise ValueError(sentence("examples", rule, examples))
+        raise ValueError(error_message("examples", rule, examples))
     targets = examples.targets.cpu()
     if targets.is_floating_point():
         if targets.shape[1:] != (len(model.classes),):
             rule = f"classes or distributions over {len(model.classes)} classes"
-            raise ValueError(sentence("targets of examples", rule, tuple(targets.shape)))
+            raise ValueError(error_message("targets of examples", rule, tuple(targets.shape)))
         targets = targets.argmax(-1)
     if int(targets.max()) >= len(model.classes):
         rule = f"less than {len(model.classes)}, the classes of the model"
-        raise ValueError(sentence("targets of examples", rule, int(targets.max())))
+        raise ValueError(error_message("targets of examples", rule, int(targets.max())))
     encoding, data = _encoded(inputs)
     return {
         "encoding": encoding,
@@ -182,7 +184,7 @@ def _encoded(inputs: Tensor) -> tuple[str, bytes]:
     return "float32", values.to(torch.float32).numpy().astype(np.dtype("<f4")).tobytes()
 
 
-def _assembled(title: str, description: dict[str, Plain], weights: Weights) -> str:
+def _assembled(title: str, description: dict[str, JSONValue], weights: Weights) -> str:
     """Return the page; the browser itself forbids it every other source and every connection."""
     style = _part("style.css")
     scripts = [_part(name) for name in SCRIPTS]
@@ -216,7 +218,7 @@ def _source_hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-def _inline_json(value: dict[str, Plain]) -> str:
+def _inline_json(value: dict[str, JSONValue]) -> str:
     """Return JSON that cannot end the script element it stands in, whatever it holds."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False)
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,36 +1,36 @@
 "use strict";
 
-// What the page shows of numbers: colours, pictures, maps of units, bars. No model in here.
+// What the page shows of numbers: colors, pictures, maps of units, bars. No model in here.
 const mlpkitCharts = (() => {
   const INK = [245, 247, 251]; // as on the board; what lies below it is the style sheet's
-  const STEPS = 64; // colours on each side of zero
+  const STEPS = 64; // colors on each side of zero
   const LARGEST_CELL = 40; // pixels
 
   const mix = (a, b, t) => a.map((value, i) => Math.round(value + (b[i] - value) * t));
 
-  function hexColour(text) {
+  function hexColor(text) {
     const digits = text.trim().slice(1);
     return [0, 2, 4].map((i) => parseInt(digits.slice(i, i + 2), 16));
   }
 
-  // Colours from far below zero over zero to far above: orange and blue, which everybody can tell
+  // Colors from far below zero over zero to far above: orange and blue, which everybody can tell
   // apart, taken from the style sheet so that light and dark pages each have their own.
   function readPalette() {
     const style = getComputedStyle(document.documentElement);
-    const colour = (name) => hexColour(style.getPropertyValue(name));
-    const zero = colour("--zero");
+    const color = (name) => hexColor(style.getPropertyValue(name));
+    const zero = color("--zero");
     const side = (half, full) =>
       Array.from({ length: STEPS + 1 }, (_, i) => {
         const t = i / STEPS;
         return t < 0.5 ? mix(zero, half, 2 * t) : mix(half, full, 2 * t - 1);
       });
     return {
-      below: side(colour("--below"), colour("--far-below")),
-      above: side(colour("--above"), colour("--far-above")),
+      below: side(color("--below"), color("--far-below")),
+      above: side(color("--above"), color("--far-above")),
     };
   }
 
-  function signedColour(palette, value, scale) {
+  function signedColor(palette, value, scale) {
     const t = scale > 0 ? Math.min(Math.abs(value) / scale, 1) : 0;
     return (value < 0 ? palette.below : palette.above)[Math.round(t * STEPS)];
   }
@@ -45,12 +45,12 @@ const mlpkitCharts = (() => {
   }
 
   // Numbers as pixels of a canvas of their own size, which the style sheet enlarges.
-  function paintPixels(canvas, rows, columns, colourOf) {
+  function paintPixels(canvas, rows, columns, colorOf) {
     Object.assign(canvas, { width: columns, height: rows });
     const context = canvas.getContext("2d");
     const image = context.createImageData(columns, rows);
     for (let i = 0; i < rows * columns; i += 1) {
-      const [red, green, blue, opacity = 1] = colourOf(i);
+      const [red, green, blue, opacity = 1] = colorOf(i);
       image.data.set([red, green, blue, 255 * opacity], 4 * i);
     }
     context.putImageData(image, 0, 0);
@@ -65,7 +65,7 @@ const mlpkitCharts = (() => {
   function paintSigned(canvas, values, columns, palette) {
     const scale = largest(values);
     paintPixels(canvas, Math.ceil(values.length / columns), columns, (i) =>
-      i < values.length ? signedColour(palette, values[i], scale) : [0, 0, 0, 0],
+      i < values.length ? signedColor(palette, values[i], scale) : [0, 0, 0, 0],
     );
   }
 
@@ -127,7 +127,7 @@ const mlpkitCharts = (() => {
       context.clearRect(0, 0, this.canvas.width, this.canvas.height);
       for (let unit = 0; unit < this.units; unit += 1) {
         const value = values === null ? 0 : values[unit];
-        context.fillStyle = `rgb(${signedColour(palette, value, scale).join(" ")})`;
+        context.fillStyle = `rgb(${signedColor(palette, value, scale).join(" ")})`;
         context.fillRect(...this.place(unit), side, side);
       }
       if (this.chosen !== null) this.drawFrame(context);

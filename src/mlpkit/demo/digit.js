@@ -62,7 +62,7 @@ const mlpkitDigit = (() => {
   }
 
   // The mean row and column of the ink, counted in pixels from 0.
-  function centreOfMass(picture, rows, columns) {
+  function centerOfMass(picture, rows, columns) {
     let [mass, y, x] = [0, 0, 0];
     for (let row = 0; row < rows; row += 1) {
       for (let column = 0; column < columns; column += 1) {
@@ -82,7 +82,7 @@ const mlpkitDigit = (() => {
     picture.map((value) => (white === 1 ? value : Math.round(value * white)));
 
   // The drawing as MNIST's pictures were made (LeCun et al. 1998, section III.A): the ink scaled
-  // into a square box, keeping its proportions, then moved by whole pixels until its centre of
+  // into a square box, keeping its proportions, then moved by whole pixels until its center of
   // mass is on the pixel at the middle of the field; its strongest ink becomes white.
   // `by: "box"` puts the middle of the box there instead. mlpkit.data.center_digit does the same.
   function center(ink, width, height, { rows, columns, box, by, white }) {
@@ -93,7 +93,7 @@ const mlpkitDigit = (() => {
     const scale = box / Math.max(...size);
     const [tall, wide] = size.map((side) => Math.max(1, Math.round(side * scale)));
     const small = resize(ink, width, found, tall, wide);
-    const [y, x] = by === "mass" ? centreOfMass(small, tall, wide) : [tall / 2, wide / 2];
+    const [y, x] = by === "mass" ? centerOfMass(small, tall, wide) : [tall / 2, wide / 2];
     const top = clamp(Math.round(rows / 2 - y), 0, rows - tall);
     const left = clamp(Math.round(columns / 2 - x), 0, columns - wide);
     const strongest = small.reduce((most, value) => Math.max(most, value), 0);
@@ -104,7 +104,7 @@ const mlpkitDigit = (() => {
     return inUnits(field, white);
   }
 
-  // The drawing as it is, only smaller: what a network gets when nobody centres it.
+  // The drawing as it is, only smaller: what a network gets when nobody centers it.
   function shrink(ink, width, height, { rows, columns, white }) {
     const whole = { top: 0, left: 0, bottom: height, right: width };
     return inUnits(resize(ink, width, whole, rows, columns), white);

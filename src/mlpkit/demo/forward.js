@@ -96,13 +96,13 @@ const mlpkitForward = (() => {
 
   const mean = (values) => values.reduce((sum, x) => sum + x, 0) / values.length;
 
-  // Norms: (norm, z) => [centre, scale] of feature i.
+  // Norms: (norm, z) => [center, scale] of feature i.
   const NORMS = {
     batch: (norm) => (i) => [norm.mean[i], 1 / Math.sqrt(norm.var[i] + norm.eps)],
     layer: (norm, z) => {
-      const centre = mean(z);
-      const scale = 1 / Math.sqrt(mean(z.map((x) => (x - centre) ** 2)) + norm.eps);
-      return () => [centre, scale];
+      const center = mean(z);
+      const scale = 1 / Math.sqrt(mean(z.map((x) => (x - center) ** 2)) + norm.eps);
+      return () => [center, scale];
     },
     rms: (norm, z) => {
       const scale = 1 / Math.sqrt(mean(z.map((x) => x * x)) + norm.eps);
@@ -110,12 +110,12 @@ const mlpkitForward = (() => {
     },
   };
 
-  function normalise(norm, z) {
+  function normalize(norm, z) {
     if (norm === null) return z;
     const statistics = NORMS[norm.name](norm, z);
     return z.map((x, i) => {
-      const [centre, scale] = statistics(i);
-      const y = (x - centre) * scale;
+      const [center, scale] = statistics(i);
+      const y = (x - center) * scale;
       return y * (norm.weight ? norm.weight[i] : 1) + (norm.bias ? norm.bias[i] : 0);
     });
   }
@@ -135,7 +135,7 @@ const mlpkitForward = (() => {
   // One layer: what left the linear map, what entered the activation, and what left the layer.
   function runLayer(layer, x) {
     const sums = affine(layer.linear, x);
-    const preactivation = normalise(layer.norm, sums);
+    const preactivation = normalize(layer.norm, sums);
     const output = activate(layer.activation, preactivation);
     return {
       sums,
@@ -144,9 +144,9 @@ const mlpkitForward = (() => {
     };
   }
 
-  const standardise = ({ mean: centre, std }, pixels) =>
+  const standardize = ({ mean: center, std }, pixels) =>
     Float64Array.from(pixels, (x, i) => {
-      const [m, s] = [centre, std].map((values) => values[values.length === 1 ? 0 : i]);
+      const [m, s] = [center, std].map((values) => values[values.length === 1 ? 0 : i]);
       return (x - m) / s;
     });
 
@@ -159,7 +159,7 @@ const mlpkitForward = (() => {
 
   // Everything that happens between raw pixels and the probabilities of the classes.
   function run(model, pixels) {
-    const input = standardise(model, pixels);
+    const input = standardize(model, pixels);
     const layers = [];
     let x = input;
     for (const layer of model.layers) {

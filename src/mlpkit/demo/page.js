@@ -36,7 +36,7 @@
 
   function readPixels() {
     const { width, height } = board.canvas;
-    const prepare = example === null && byId("centre").checked ? "center" : "shrink";
+    const prepare = example === null && byId("center").checked ? "center" : "shrink";
     let values = mlpkitDigit[prepare](board.read(), width, height, picture);
     if (example !== null) {
       values = values.map((value, i) => Math.max(value, examples[example].pixels[i]));
@@ -75,12 +75,12 @@
     const size = `${rows} × ${columns} numbers from 0 to ${white}`;
     const middle =
       by === "mass"
-        ? "scaled to the size of the training pictures, its centre of mass in the middle"
+        ? "scaled to the size of the training pictures, its center of mass in the middle"
         : "scaled to fill the field, as the training pictures do";
     const from =
       example !== null
         ? "as it stands in the data set"
-        : byId("centre").checked ? middle : "where and as large as it was drawn";
+        : byId("center").checked ? middle : "where and as large as it was drawn";
     const pixel = () => {
       const place = `row ${Math.floor(index / columns) + 1}, column ${(index % columns) + 1}`;
       return `${place}: ${formatNumber(pixels[index]).replace(/\.0+$/, "")}`;
@@ -120,7 +120,7 @@
   function verdictOn(first) {
     if (example === null || !board.isEmpty) return "";
     const { target } = examples[example];
-    return `${target === first ? "✓ right" : "✗ wrong"}, it is labelled ${classes[target]}`;
+    return `${target === first ? "✓ right" : "✗ wrong"}, it is labeled ${classes[target]}`;
   }
 
   // Told once the hand rests: a screen reader should not stammer along with every pixel.
@@ -341,7 +341,7 @@
     c: clear,
     u: undo,
     e: nextExample,
-    m: () => toggle("centre"),
+    m: () => toggle("center"),
     i: () => toggle("invert"),
     "[": () => setPen(board.pen - 4),
     "]": () => setPen(board.pen + 4),
@@ -394,7 +394,7 @@
   byId("undo").addEventListener("click", undo);
   byId("example").addEventListener("click", nextExample);
   byId("pen").addEventListener("input", (event) => setPen(Number(event.target.value)));
-  for (const id of ["centre", "invert"]) byId(id).addEventListener("change", schedule);
+  for (const id of ["center", "invert"]) byId(id).addEventListener("change", schedule);
   byId("input").addEventListener("pointermove", (event) => {
     const box = event.target.getBoundingClientRect();
     const at = (share, count) => Math.min(Math.max(Math.floor(share * count), 0), count - 1);

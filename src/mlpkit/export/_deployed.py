@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import sentence
-from mlpkit.classifier import SoftmaxClassifier
+from mlpkit._checks import error_message
+from mlpkit.models import SoftmaxClassifier
 
 __all__ = ["INPUT", "OUTPUTS", "Deployed", "any_number_shapes", "raw_examples", "sample_batch"]
 
@@ -61,19 +61,19 @@ def raw_examples(model: SoftmaxClassifier, examples: Tensor | None) -> Tensor:
     takes pictures (an input shape of two axes or more), else float32.
     """
     if not isinstance(model, SoftmaxClassifier):
-        raise TypeError(sentence("model", "a SoftmaxClassifier", model))
+        raise TypeError(error_message("model", "a SoftmaxClassifier", model))
     if examples is None:
         return _random_examples(model)
     if not isinstance(examples, Tensor):
-        raise TypeError(sentence("examples", "a tensor of raw inputs or None", examples))
+        raise TypeError(error_message("examples", "a tensor of raw inputs or None", examples))
     if examples.dtype not in INPUT_DTYPES:
         rule = f"of dtype {', '.join(str(dtype) for dtype in INPUT_DTYPES)}"
-        raise TypeError(sentence("examples", rule, examples.dtype))
+        raise TypeError(error_message("examples", rule, examples.dtype))
     fits = examples.ndim > 1 and len(examples) > 0
     if not (fits and examples.shape[1:] in (model.input_shape, (1, *model.input_shape))):
         expected = ", ".join(["N", *(str(size) for size in model.input_shape)])
         raise ValueError(
-            sentence("examples", f"of shape ({expected}), N at least 1", tuple(examples.shape))
+            error_message("examples", f"of shape ({expected}), N at least 1", tuple(examples.shape))
         )
     return examples.detach().cpu().reshape(-1, *model.input_shape)
 

@@ -13,10 +13,9 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from mlpkit._checks import boolean
+from mlpkit._checks import check_bool
 from mlpkit._files import write_atomically
-from mlpkit.classifier import SoftmaxClassifier
-from mlpkit.errors import ArtefactError, MissingDependencyError
+from mlpkit.errors import ArtifactError, MissingDependencyError
 from mlpkit.export._deployed import (
     INPUT,
     OUTPUTS,
@@ -25,6 +24,7 @@ from mlpkit.export._deployed import (
     raw_examples,
     sample_batch,
 )
+from mlpkit.models import SoftmaxClassifier
 
 __all__ = ["export_onnx"]
 
@@ -66,7 +66,7 @@ def export_onnx(
             with PyTorch before the file is put at its path.
 
     Raises:
-        ArtefactError: If onnxruntime computes something else than PyTorch; no file is written.
+        ArtifactError: If onnxruntime computes something else than PyTorch; no file is written.
         MissingDependencyError: If onnx, onnxscript or, to verify, onnxruntime is not installed.
         TypeError: If ``model`` is no classifier, or ``examples`` of another type.
         ValueError: If ``examples`` do not fit the model.
@@ -87,7 +87,7 @@ def export_onnx(
     References:
         Open Neural Network Exchange, https://onnx.ai/onnx/intro/concepts.html
     """
-    boolean("verify", verify)
+    check_bool("verify", verify)
     raw = raw_examples(model, examples)
     for package in ("onnx", "onnxscript"):
         _needed(package)
@@ -151,7 +151,7 @@ def _compare(runtime: ModuleType, written: Path, deployed: Deployed, raw: Tensor
             drift = float((probabilities - expected[1]).abs().max()) / scale
             # written so that NaN fails too
             if not (worst <= TOLERANCE and drift <= TOLERANCE):
-                raise ArtefactError(
+                raise ArtifactError(
                     f"the exported network must equal the original, got logits that differ by "
                     f"{worst:.2g} and probabilities by {drift:.2g} of the largest logit on a "
                     f"batch of {size}; nothing was written, report it with the network's config"

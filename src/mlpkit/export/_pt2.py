@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from mlpkit._files import write_atomically
-from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.export._deployed import Deployed, any_number_shapes, raw_examples, sample_batch
+from mlpkit.models import SoftmaxClassifier
 
 __all__ = ["export_pt2"]
 
@@ -21,7 +21,7 @@ def export_pt2(
 ) -> Path:
     """Write a classifier as a program of :func:`torch.export.export`, and return the path.
 
-    The program takes raw inputs of shape ``(N, *input_shape)``, any N, standardises them itself,
+    The program takes raw inputs of shape ``(N, *input_shape)``, any N, standardizes them itself,
     and returns ``(logits, probabilities)`` in float32, on the CPU. It holds no Python code of
     mlpkit: ``torch.export.load(path).module()(input)`` runs it where mlpkit is not installed.
 

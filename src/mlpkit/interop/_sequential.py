@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import sentence
+from mlpkit._checks import error_message
 from mlpkit.errors import ConfigError
 from mlpkit.nn import (
     MLP,
@@ -62,7 +62,7 @@ def from_sequential(sequential: nn.Sequential) -> MLP:
         True
     """
     if not isinstance(sequential, nn.Sequential):
-        raise TypeError(sentence("sequential", "a torch.nn.Sequential", sequential))
+        raise TypeError(error_message("sequential", "a torch.nn.Sequential", sequential))
     parts = list(_parts("sequential", sequential))
     flatten = bool(parts) and type(parts[0][1]) is nn.Flatten
     if flatten:
@@ -90,7 +90,7 @@ def _parts(prefix: str, sequential: nn.Sequential) -> Iterator[tuple[str, nn.Mod
     """Yield the name and the module of everything in a Sequential that does something."""
     if type(sequential).forward is not nn.Sequential.forward:
         rule = "a Sequential that runs its parts one after the other"
-        raise ValueError(sentence(prefix, rule, type(sequential)))
+        raise ValueError(error_message(prefix, rule, type(sequential)))
     for name, module in sequential._modules.items():  # named_children leaves out repetitions
         place = f"{prefix}.{name}"
         if isinstance(module, nn.Sequential):
@@ -124,7 +124,7 @@ def _layers(parts: Sequence[tuple[str, nn.Module]]) -> list[_Layer]:
     if dropout is not None:
         raise _refusal(*dropout, "a Linear layer after it")
     if not layers:
-        raise ValueError(sentence("sequential", "a network with a Linear layer", parts))
+        raise ValueError(error_message("sequential", "a network with a Linear layer", parts))
     return layers
 
 
@@ -247,11 +247,11 @@ def _copy_slopes(layer: _Layer, activation: nn.Module | None) -> None:
 
 
 def _refusal(name: str, module: nn.Module, rule: str) -> ValueError:
-    return ValueError(sentence(name, rule, module))
+    return ValueError(error_message(name, rule, module))
 
 
 def _compare(sequential: nn.Sequential, network: MLP) -> None:
-    """Raise unless both compute the same: a hook or a parametrisation is seen nowhere else."""
+    """Raise unless both compute the same: a hook or a parametrization is seen nowhere else."""
     like = next(network.parameters())
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(3, network.in_features, generator=generator).to(like)
@@ -263,4 +263,4 @@ def _compare(sequential: nn.Sequential, network: MLP) -> None:
         rule = "a network whose modules alone make its output"
         cure = "remove hooks from its modules"
         found = f"outputs that differ by {worst:.2g}"
-        raise ValueError(sentence("sequential", rule, found, cure))
+        raise ValueError(error_message("sequential", rule, found, cure))

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mlpkit._checks import sentence
-from mlpkit.classifier import SoftmaxClassifier
+from mlpkit._checks import error_message
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.nn import MLP, ActivationName
 
 __all__ = ["from_sklearn"]
@@ -63,16 +63,16 @@ def from_sklearn(estimator: object, *, dtype: torch.dtype = torch.float32) -> So
         scaler, found = (step for _, step in found.steps)
         if not _is("sklearn.preprocessing", "StandardScaler", scaler):
             rule = "a pipeline of a StandardScaler and an MLPClassifier"
-            raise TypeError(sentence("estimator", rule, estimator))
+            raise TypeError(error_message("estimator", rule, estimator))
         if not hasattr(scaler, "scale_"):
-            raise ValueError(sentence("estimator", "fitted", estimator, "call its fit first"))
+            raise ValueError(error_message("estimator", "fitted", estimator, "call its fit first"))
         mean = torch.as_tensor(scaler.mean_) if scaler.with_mean else 0.0
         std = torch.as_tensor(scaler.scale_) if scaler.with_std else 1.0
     if not _is("sklearn.neural_network", "MLPClassifier", found):
         rule = "a fitted sklearn.neural_network.MLPClassifier"
-        raise TypeError(sentence("estimator", rule, estimator))
+        raise TypeError(error_message("estimator", rule, estimator))
     if not hasattr(found, "coefs_"):
-        raise ValueError(sentence("estimator", "fitted", estimator, "call its fit first"))
+        raise ValueError(error_message("estimator", "fitted", estimator, "call its fit first"))
     return SoftmaxClassifier(
         _network(found, dtype), classes=[str(name) for name in found.classes_], mean=mean, std=std
     )
@@ -92,7 +92,7 @@ def _network(estimator: Any, dtype: torch.dtype) -> MLP:
         if not (is_binary and estimator.n_outputs_ == 1):
             rule = "a classifier into one of several classes"
             found = f"a multi-label one of {estimator.n_outputs_} outputs"
-            raise ValueError(sentence("estimator", rule, found))
+            raise ValueError(error_message("estimator", rule, found))
         weights[-1] = torch.cat([-weights[-1] / 2, weights[-1] / 2])
         biases[-1] = torch.cat([-biases[-1] / 2, biases[-1] / 2])
     network = MLP(

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from mlpkit.nn._activations import (
-    Activation,
-    ActivationConfig,
-    ActivationName,
-    activation_config,
-    build_activation,
-    expansion,
-)
+import mlpkit.nn.backprop  # noqa: F401 - registers the hand-written passes of MLP
+from mlpkit._protocols import ParamGroup
 from mlpkit.nn._affine import (
     HomogeneousLayer,
     HomogeneousNetwork,
     homogeneous,
     merge_affine,
 )
-from mlpkit.nn._backpropagation import Backpropagation
 from mlpkit.nn._config import InitName, MLPConfig, NormName
 from mlpkit.nn._diagnostics import (
     ActivationStatistics,
     LayerStatistics,
     activation_statistics,
 )
-from mlpkit.nn._gated import GEGLU, GLU, ReGLU, SwiGLU
-from mlpkit.nn._hidden import HiddenLayer, HiddenLayers
+from mlpkit.nn._hidden_layer import HiddenLayer, HiddenLayers
 from mlpkit.nn._init import (
     ActivationFunction,
     LayerScale,
@@ -33,12 +25,24 @@ from mlpkit.nn._init import (
     second_moment,
     second_moment_gain,
 )
-from mlpkit.nn._maxout import Maxout, contiguous_pieces
-from mlpkit.nn._mlp import MLP, ParamGroup
+from mlpkit.nn._mlp import MLP
 from mlpkit.nn._norms import BatchNorm
-from mlpkit.nn._prelu import PReLU
-from mlpkit.nn._stacked_backpropagation import StackedBackpropagation
 from mlpkit.nn._summary import Summary, SummaryRow
+from mlpkit.nn.activations import (
+    GEGLU,
+    GLU,
+    Activation,
+    ActivationConfig,
+    ActivationName,
+    Maxout,
+    PReLU,
+    ReGLU,
+    SwiGLU,
+    activation_config,
+    build_activation,
+    contiguous_pieces,
+    expansion,
+)
 
 __all__ = [
     "GEGLU",
@@ -49,7 +53,6 @@ __all__ = [
     "ActivationFunction",
     "ActivationName",
     "ActivationStatistics",
-    "Backpropagation",
     "BatchNorm",
     "HiddenLayer",
     "HiddenLayers",
@@ -64,7 +67,6 @@ __all__ = [
     "PReLU",
     "ParamGroup",
     "ReGLU",
-    "StackedBackpropagation",
     "Summary",
     "SummaryRow",
     "SwiGLU",

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import sentence
-from mlpkit.nn._build import unset_linear
-from mlpkit.nn._maxout import Maxout
+from mlpkit._checks import error_message
+from mlpkit.nn._build import uninitialized_linear
 from mlpkit.nn._mlp import MLP
+from mlpkit.nn.activations import Maxout
 
 __all__ = ["HomogeneousLayer", "HomogeneousNetwork", "homogeneous", "merge_affine"]
 
@@ -62,7 +62,7 @@ def merge_affine(model: MLP) -> nn.Linear:
         if not is_affine:
             rule = "the identity for the network to be one affine map"
             cure = "a network with a non-linearity equals no single layer"
-            raise ValueError(sentence(f"{name} of model", rule, activation, cure))
+            raise ValueError(error_message(f"{name} of model", rule, activation, cure))
     features = model.in_features
     merged = _Affine(torch.eye(features, dtype=torch.float64), torch.zeros(1, dtype=torch.float64))
     merged = merged._replace(bias=merged.bias.expand(features))
@@ -70,7 +70,7 @@ def merge_affine(model: MLP) -> nn.Linear:
         if layer.norm is not None and not isinstance(layer.norm, nn.BatchNorm1d):
             rule = "None or batch norm for the network to be one affine map"
             cure = "its scale depends on the input"
-            raise ValueError(sentence(f"layers.{index}.norm of model", rule, layer.norm, cure))
+            raise ValueError(error_message(f"layers.{index}.norm of model", rule, layer.norm, cure))
         own = _folded(layer.linear, layer.norm)
         after = _Affine(own.weight @ merged.weight, own.weight @ merged.bias + own.bias)
         if layer.skip:
@@ -81,7 +81,9 @@ def merge_affine(model: MLP) -> nn.Linear:
         merged = _Affine(own.weight @ merged.weight, own.weight @ merged.bias + own.bias)
     like = next(model.parameters(), torch.empty(0))
     outputs = merged.weight.shape[0]
-    linear = unset_linear(features, outputs, bias=True, device=like.device, dtype=like.dtype)
+    linear = uninitialized_linear(
+        features, outputs, bias=True, device=like.device, dtype=like.dtype
+    )
     linear.weight.copy_(merged.weight)
     linear.bias.copy_(merged.bias)
     return linear
@@ -193,12 +195,12 @@ def homogeneous(model: MLP | nn.Linear) -> HomogeneousNetwork:
 def _check_model(model: object, rule: str) -> None:
     """Raise unless ``model`` is an MLP that gives the same output each time."""
     if not isinstance(model, MLP):
-        raise TypeError(sentence("model", rule, model))
+        raise TypeError(error_message("model", rule, model))
     for module in model.modules():
         is_random = isinstance(module, nn.Dropout) and module.p > 0
         if module.training and (is_random or isinstance(module, nn.BatchNorm1d)):
             rule = "in eval mode where it has dropout or batch norm"
-            raise ValueError(sentence("model", rule, type(module), "call model.eval() first"))
+            raise ValueError(error_message("model", rule, type(module), "call model.eval() first"))
 
 
 def _folded(linear: nn.Linear, norm: nn.BatchNorm1d | None) -> _Affine:

@@ -8,14 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from mlpkit._checks import probability, sentence
-from mlpkit.nn._activations import Activation, ActivationConfig, build_activation, expansion
+from mlpkit._checks import check_probability, error_message
 from mlpkit.nn._config import MLPConfig, NamedActivation, check_length
-from mlpkit.nn._hidden import HiddenLayer
+from mlpkit.nn._hidden_layer import HiddenLayer
 from mlpkit.nn._norms import build_norm
+from mlpkit.nn.activations import Activation, ActivationConfig, build_activation, expansion
 
 __all__ = [
-    "Making",
+    "FactoryKwargs",
     "build_head",
     "build_layers",
     "check_generator",
@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 
-class Making(NamedTuple):
+class FactoryKwargs(NamedTuple):
     """Where tensors are made, and of which dtype; None is torch's default."""
 
     device: torch.device | str | None
@@ -37,7 +37,7 @@ class Making(NamedTuple):
         """Raise unless the dtype is a floating one."""
         dtype: object = self.dtype
         if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
-            raise TypeError(sentence("dtype", "a floating torch.dtype or None", dtype))
+            raise TypeError(error_message("dtype", "a floating torch.dtype or None", dtype))
 
     def activation(self, argument: str, activation: Activation, width: int) -> nn.Module:
         """Return a fresh activation for one layer."""
@@ -47,12 +47,12 @@ class Making(NamedTuple):
 
     def linear(self, in_features: int, out_features: int, *, bias: bool) -> nn.Linear:
         """Return a linear layer with unset weights."""
-        return unset_linear(
+        return uninitialized_linear(
             in_features, out_features, bias=bias, device=self.device, dtype=self.dtype
         )
 
 
-def unset_linear(
+def uninitialized_linear(
     in_features: int,
     out_features: int,
     *,
@@ -74,7 +74,7 @@ class _Unset(nn.Linear):
 
 
 def build_layers(
-    config: MLPConfig, activations: Sequence[tuple[str, Activation]], making: Making
+    config: MLPConfig, activations: Sequence[tuple[str, Activation]], making: FactoryKwargs
 ) -> Iterator[HiddenLayer]:
     """Build the hidden layers."""
     features = config.in_features
@@ -98,7 +98,7 @@ def build_layers(
 
 
 def build_head(
-    config: MLPConfig, output_activation: nn.Module | None, making: Making
+    config: MLPConfig, output_activation: nn.Module | None, making: FactoryKwargs
 ) -> tuple[nn.Dropout, nn.Linear | None]:
     """Build the output layer with the dropout before it; there is none in a backbone."""
     if config.out_features is None:
@@ -154,7 +154,7 @@ def stored_dropout(dropout: float | Sequence[float]) -> float | tuple[float, ...
     """Return a copy of the caller's own sequence, so that nobody changes it later."""
     given: object = dropout
     if isinstance(given, str):  # a sequence too
-        return probability("dropout", given)
+        return check_probability("dropout", given)
     return tuple(dropout) if isinstance(dropout, Sequence) else dropout
 
 
@@ -162,4 +162,4 @@ def check_generator(generator: object) -> None:
     """Raise unless it is a generator or None."""
     if generator is not None and not isinstance(generator, torch.Generator):
         cure = "torch.Generator().manual_seed(0) makes one"
-        raise TypeError(sentence("generator", "a torch.Generator or None", generator, cure))
+        raise TypeError(error_message("generator", "a torch.Generator or None", generator, cure))

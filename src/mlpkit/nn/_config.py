@@ -6,9 +6,16 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Literal, Self, TypeAlias, get_args
 
-from mlpkit import _plain
-from mlpkit._checks import boolean, integer, number, one_of, probability, sentence
-from mlpkit.nn._activations import ActivationConfig, ActivationName, _checked_name
+from mlpkit import _serialization
+from mlpkit._checks import (
+    check_bool,
+    check_choice,
+    check_float,
+    check_int,
+    check_probability,
+    error_message,
+)
+from mlpkit.nn.activations import ActivationConfig, ActivationName, _checked_name
 
 __all__ = ["InitName", "MLPConfig", "NormName"]
 
@@ -33,7 +40,7 @@ class MLPConfig:
         out_features: Features of the output; None for a backbone without head.
         activation: One for all hidden layers, or one for each.
         output_activation: Applied to the output of the head; None for logits.
-        norm: Normalisation before each activation; None for none.
+        norm: Normalization before each activation; None for none.
         dropout: Probability in [0, 1) of zeroing what leaves a hidden layer; one for all, or one
             for each.
         input_dropout: Probability in [0, 1) of zeroing an input of the network.
@@ -72,30 +79,32 @@ class MLPConfig:
         hidden = widths("hidden_features", self.hidden_features)
         depth = len(hidden)
         checked: dict[str, object] = {
-            "in_features": integer("in_features", self.in_features, minimum=1),
+            "in_features": check_int("in_features", self.in_features, minimum=1),
             "hidden_features": hidden,
             "out_features": _out_features(self.out_features),
             "activation": _activations(self.activation, depth),
             "output_activation": _output_activation(self.output_activation, self.out_features),
-            "norm": None if self.norm is None else one_of("norm", self.norm, get_args(NormName)),
+            "norm": None
+            if self.norm is None
+            else check_choice("norm", self.norm, get_args(NormName)),
             "dropout": _dropout(self.dropout, depth, has_head=self.out_features is not None),
             "input_dropout": _probability("input_dropout", self.input_dropout),
-            "bias": boolean("bias", self.bias),
+            "bias": check_bool("bias", self.bias),
             "residual": _residual(self.residual, hidden),
-            "init": one_of("init", self.init, get_args(InitName)),
+            "init": check_choice("init", self.init, get_args(InitName)),
             "max_norm": _max_norm(self.max_norm),
-            "flatten": boolean("flatten", self.flatten),
+            "flatten": check_bool("flatten", self.flatten),
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
 
     def to_json(self) -> str:
         """Return the configuration as indented JSON."""
-        return _plain.to_json(self)
+        return _serialization.to_json(self)
 
     def to_toml(self) -> str:
         """Return the configuration as TOML, which has no null: what is None is left out."""
-        return _plain.to_toml(self)
+        return _serialization.to_toml(self)
 
     @classmethod
     def from_json(cls, text: str, *, source: str = "") -> Self:
@@ -110,7 +119,7 @@ class MLPConfig:
             TypeError: If a value has the wrong type.
             ValueError: If a value is out of range or does not fit the others.
         """
-        return _plain.from_json(cls, text, source=source)
+        return _serialization.from_json(cls, text, source=source)
 
     @classmethod
     def from_toml(cls, text: str, *, source: str = "") -> Self:
@@ -125,7 +134,7 @@ class MLPConfig:
             TypeError: If a value has the wrong type.
             ValueError: If a value is out of range or does not fit the others.
         """
-        return _plain.from_toml(cls, text, source=source)
+        return _serialization.from_toml(cls, text, source=source)
 
 
 def widths(argument: str, value: object) -> tuple[int, ...]:
@@ -133,9 +142,9 @@ def widths(argument: str, value: object) -> tuple[int, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         cure = f"write ({value},) for one hidden layer" if type(value) is int else None
         rule = "a sequence of positive integers"
-        raise TypeError(sentence(argument, rule, value, cure))
+        raise TypeError(error_message(argument, rule, value, cure))
     return tuple(
-        integer(f"{argument}[{index}]", item, minimum=1) for index, item in enumerate(value)
+        check_int(f"{argument}[{index}]", item, minimum=1) for index, item in enumerate(value)
     )
 
 
@@ -143,7 +152,7 @@ def check_length(argument: str, items: Sequence[object], depth: int) -> None:
     """Raise unless there is one item for each of ``depth`` hidden layers."""
     if len(items) != depth:
         rule = f"one value, or a sequence of {depth}, one for each hidden layer"
-        raise ValueError(sentence(argument, rule, list(items)))
+        raise ValueError(error_message(argument, rule, list(items)))
 
 
 def check_has_output(output_activation: object, out_features: int | None) -> None:
@@ -151,13 +160,13 @@ def check_has_output(output_activation: object, out_features: int | None) -> Non
     if output_activation is not None and out_features is None:
         cure = "a backbone has no output layer; give the last hidden layer its own activation"
         rule = "None where out_features is None"
-        raise ValueError(sentence("output_activation", rule, output_activation, cure))
+        raise ValueError(error_message("output_activation", rule, output_activation, cure))
 
 
 def _out_features(value: object) -> int | None:
     if value is None:
         return None
-    return integer("out_features", value, minimum=1, cure="None for a backbone without head")
+    return check_int("out_features", value, minimum=1, cure="None for a backbone without head")
 
 
 def _activations(value: object, depth: int) -> NamedActivation | tuple[NamedActivation, ...]:
@@ -174,7 +183,7 @@ def _named(argument: str, value: object) -> NamedActivation:
         return _checked_name(argument, value)
     rule = "the name of an activation or an ActivationConfig"
     cure = "a configuration holds no module; pass modules and factories to MLP itself"
-    raise TypeError(sentence(argument, rule, value, cure))
+    raise TypeError(error_message(argument, rule, value, cure))
 
 
 def _output_activation(value: object, out_features: int | None) -> NamedActivation | None:
@@ -183,19 +192,19 @@ def _output_activation(value: object, out_features: int | None) -> NamedActivati
         return None
     if isinstance(value, str) and value.lower().replace("_", "") in ("softmax", "logsoftmax"):
         cure = "the softmax is inside the loss, so the network returns logits"
-        raise ValueError(sentence("output_activation", "None for a classifier", value, cure))
+        raise ValueError(error_message("output_activation", "None for a classifier", value, cure))
     return _named("output_activation", value)
 
 
 def _max_norm(value: object) -> float | None:
     if value is None:
         return None
-    return number("max_norm", value, above=0.0, cure="None for no limit")
+    return check_float("max_norm", value, above=0.0, cure="None for no limit")
 
 
 def _probability(argument: str, value: object) -> float:
     cure = "it is the probability of zeroing, and at 1 nothing would be left"
-    return probability(argument, value, cure=cure if value == 1 else None)
+    return check_probability(argument, value, cure=cure if value == 1 else None)
 
 
 def _dropout(value: object, depth: int, *, has_head: bool) -> float | tuple[float, ...]:
@@ -206,14 +215,14 @@ def _dropout(value: object, depth: int, *, has_head: bool) -> float | tuple[floa
     if checked and checked[-1] != 0.0 and not has_head:
         rule = "0 where out_features is None"
         cure = "dropout never follows the output; put it on the input of what comes next"
-        raise ValueError(sentence(f"dropout[{depth - 1}]", rule, checked[-1], cure))
+        raise ValueError(error_message(f"dropout[{depth - 1}]", rule, checked[-1], cure))
     return checked
 
 
 def _residual(value: object, hidden: tuple[int, ...]) -> bool:
-    residual = boolean("residual", value)
+    residual = check_bool("residual", value)
     if residual and len(set(hidden)) > 1:
         rule = "of equal widths where residual is True"
         cure = "make them equal, or pass residual=False"
-        raise ValueError(sentence("hidden_features", rule, hidden, cure))
+        raise ValueError(error_message("hidden_features", rule, hidden, cure))
     return residual

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import number, sentence
-from mlpkit.nn._activations import expansion
-from mlpkit.nn._hidden import HiddenLayer
+from mlpkit._checks import check_float, error_message
+from mlpkit.nn._hidden_layer import HiddenLayer
 from mlpkit.nn._mlp import MLP
 from mlpkit.nn._summary import table
+from mlpkit.nn.activations import expansion
 
 __all__ = ["ActivationStatistics", "LayerStatistics", "activation_statistics"]
 
@@ -33,8 +33,8 @@ class LayerStatistics:
         mean: Mean of the values.
         std: Standard deviation of the values.
         second_moment: Mean square of the values.
-        off_centre: Distance of the values from being centred at zero, the absolute mean over the
-            root of the second moment: 0 for centred values, 1 for a constant.
+        off_center: Distance of the values from being centerd at zero, the absolute mean over the
+            root of the second moment: 0 for centerd values, 1 for a constant.
         saturated: Fraction of the values whose derivative is below the threshold, so that hardly
             any gradient goes through.
         dead: Fraction of the units whose derivative is 0 for every example, so that nothing in
@@ -49,7 +49,7 @@ class LayerStatistics:
     mean: float
     std: float
     second_moment: float
-    off_centre: float
+    off_center: float
     saturated: float
     dead: float
     gradient_gain: float
@@ -74,7 +74,7 @@ class ActivationStatistics:
             "mean",
             "std",
             "second_moment",
-            "off_centre",
+            "off_center",
             "saturated",
             "dead",
             "gradient_gain",
@@ -99,7 +99,7 @@ def activation_statistics(
     any activation can be measured whose pre-activations each feed one unit; for one that mixes
     units ``saturated`` and ``dead`` mean nothing.
 
-    What is wrong with a sigmoid shows in three columns: ``off_centre`` is near 1, so the gradients
+    What is wrong with a sigmoid shows in three columns: ``off_center`` is near 1, so the gradients
     of all weights into one unit of the next layer have the same sign for an example;
     ``gradient_gain`` is at most 1/4, so gradients vanish with depth; and ``saturated`` grows with
     the size of the weights.
@@ -125,18 +125,18 @@ def activation_statistics(
 
     References:
         LeCun, Bottou, Orr, Mueller (1998), Efficient BackProp, section 4.4: why outputs should be
-        centred. Glorot, Bengio (2010), Understanding the difficulty of training deep feedforward
+        centerd. Glorot, Bengio (2010), Understanding the difficulty of training deep feedforward
         neural networks, section 3: saturation layer by layer.
     """
     if not isinstance(model, MLP):
-        raise TypeError(sentence("model", "an MLP", model))
-    limit = number("threshold", threshold, above=0.0)
+        raise TypeError(error_message("model", "an MLP", model))
+    limit = check_float("threshold", threshold, above=0.0)
     # Inside inference_mode no tensor could record what the derivatives need.
     with torch.inference_mode(mode=False), torch.no_grad(), _evaluating(model):
-        h = model.checked_input(x)
+        h = model._validate_input(x)
         h = h.clone() if h.is_inference() else h
         if h.numel() == 0:
-            raise ValueError(sentence("x", "a batch of at least one example", tuple(x.shape)))
+            raise ValueError(error_message("x", "a batch of at least one example", tuple(x.shape)))
         num_examples = h.numel() // model.in_features
         layers = []
         for index, layer in enumerate(model.layers):
@@ -155,7 +155,7 @@ def _measured(name: str, layer: HiddenLayer, z: Tensor, threshold: float) -> Lay
         mean=mean,
         std=float(values.std(correction=0)),
         second_moment=second_moment,
-        off_centre=0.0 if second_moment == 0.0 else abs(mean) / second_moment**0.5,
+        off_center=0.0 if second_moment == 0.0 else abs(mean) / second_moment**0.5,
         saturated=float((strength < threshold).double().mean()),
         dead=float((strength == 0).all(dim=0).double().mean()),
         gradient_gain=float(energy.mean().sqrt()),

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules import module as torch_modules
 
-from mlpkit.nn._hidden import HiddenLayer, HiddenLayers
+from mlpkit.nn._hidden_layer import HiddenLayer, HiddenLayers
 
 __all__ = ["apply_head", "apply_layers", "is_inference"]
 

@@ -11,18 +11,18 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import integer, number, sentence
-from mlpkit.nn._activations import (
+from mlpkit._checks import check_float, check_int, error_message
+from mlpkit.nn.activations import (
     ActivationConfig,
     ActivationName,
+    Gated,
+    Maxout,
+    PReLU,
     activation_config,
     build_activation,
     expansion,
     is_known,
 )
-from mlpkit.nn._gated import Gated
-from mlpkit.nn._maxout import Maxout
-from mlpkit.nn._prelu import PReLU
 
 __all__ = [
     "ActivationFunction",
@@ -85,7 +85,7 @@ def second_moment(
         >>> round(second_moment("relu", 2.0), 6)
         1.0
     """
-    variance = number("preactivation_variance", preactivation_variance, above=0.0)
+    variance = check_float("preactivation_variance", preactivation_variance, above=0.0)
     return _checked(activation, _moment(activation, width)(variance))
 
 
@@ -122,7 +122,7 @@ def layer_scale(activation: ActivationFunction, *, width: int = 1) -> LayerScale
     With independent weights of variance :math:`t / (n q)`, for n inputs of second moment q, the
     pre-activations have variance t and the hidden values the second moment :math:`V(t)` of
     :func:`second_moment`. Where :math:`V(t) = 1` has a solution within [1/64, 64], the one nearest
-    to 1 is taken, so the hidden values keep the second moment 1 of standardised inputs: t = 2 for
+    to 1 is taken, so the hidden values keep the second moment 1 of standardized inputs: t = 2 for
     ReLU, which is He's rule. An activation that is bounded by 1 (tanh, sigmoid, hardtanh,
     hardsigmoid, softsign) has no solution: there t = 1, and the next layer makes up for
     :math:`V(1)`, so that every layer works on pre-activations of variance 1.
@@ -183,13 +183,13 @@ def _checked(activation: ActivationFunction, moment: float) -> float:
     if not 0.0 < moment < math.inf:
         rule = "of a positive and finite second moment for normal inputs"
         cure = f"its second moment is {moment:g}; pass init='torch'"
-        raise ValueError(sentence("activation", rule, activation, cure))
+        raise ValueError(error_message("activation", rule, activation, cure))
     return moment
 
 
 def _moment(activation: ActivationFunction, width: int) -> _Moment:
     """Return the map from the pre-activation variance to the second moment after it."""
-    width = integer("width", width, minimum=1)
+    width = check_int("width", width, minimum=1)
     if isinstance(activation, str):
         activation = ActivationConfig(activation)
     if isinstance(activation, nn.Module):
@@ -241,7 +241,7 @@ def _quadrature(function: Callable[[Tensor], Tensor]) -> _Moment:
             values = function(math.sqrt(variance) * nodes)
         if values.shape != nodes.shape:
             rule = "an element-wise function"
-            raise ValueError(sentence("activation", rule, function, "pass a module instead"))
+            raise ValueError(error_message("activation", rule, function, "pass a module instead"))
         return float((weights * values.double().square()).sum())
 
     return moment
@@ -263,7 +263,7 @@ def _sampled_moment(module: nn.Module, width: int) -> _Moment:
     like = next(iter(module.parameters()), torch.empty(0, device="cpu"))
     if like.is_meta:
         cure = "give it memory first: model.to_empty(device=...)"
-        raise ValueError(sentence("activation", "on a device with memory", module, cure))
+        raise ValueError(error_message("activation", "on a device with memory", module, cure))
     rows = max(256, _SAMPLES // features)
     generator = torch.Generator("cpu").manual_seed(0)
     quantiles = (torch.arange(rows, dtype=torch.float64, device="cpu") + 0.5) / rows
@@ -295,7 +295,7 @@ def reset_linear_(
     Args:
         linear: The layer to set, with n inputs.
         preactivation_variance: The variance t that its outputs shall have, above 0.
-        input_second_moment: The second moment q of its inputs, above 0; 1 for standardised ones.
+        input_second_moment: The second moment q of its inputs, above 0; 1 for standardized ones.
         generator: Where the weights are drawn from, on any device; None is torch's global one.
 
     Raises:
@@ -312,8 +312,8 @@ def reset_linear_(
         >>> round(layer.weight.var().item(), 4)
         0.002
     """
-    variance = number("preactivation_variance", preactivation_variance, above=0.0)
-    moment = number("input_second_moment", input_second_moment, above=0.0)
+    variance = check_float("preactivation_variance", preactivation_variance, above=0.0)
+    moment = check_float("input_second_moment", input_second_moment, above=0.0)
     std = math.sqrt(variance / (linear.in_features * moment))
     weight = linear.weight
     with torch.no_grad():

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Self, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import number, sentence
-from mlpkit.nn._activations import Activation, ActivationConfig, activation_config
-from mlpkit.nn._backpropagation import Backpropagation
+from mlpkit._checks import check_float, error_message
+from mlpkit._protocols import ParamGroup
 from mlpkit.nn._build import (
-    Making,
+    FactoryKwargs,
     build_head,
     build_layers,
     check_generator,
@@ -31,16 +30,13 @@ from mlpkit.nn._config import (
     check_has_output,
     widths,
 )
-from mlpkit.nn._hidden import HiddenLayers
+from mlpkit.nn._hidden_layer import HiddenLayers
 from mlpkit.nn._inference import apply_head, apply_layers, is_inference
-from mlpkit.nn._reset import refuse_sharing, reset_linears, reset_module
-from mlpkit.nn._stacked_backpropagation import StackedBackpropagation
-from mlpkit.nn._summary import Summary, summarise
+from mlpkit.nn._reset import check_no_shared_parameters, reset_linears, reset_module
+from mlpkit.nn._summary import Summary, summarize
+from mlpkit.nn.activations import Activation, ActivationConfig, activation_config
 
-__all__ = ["MLP", "ParamGroup"]
-
-ParamGroup: TypeAlias = "dict[str, list[nn.Parameter] | float]"
-"""A group of parameters as :mod:`torch.optim` takes it: ``params`` and ``weight_decay``."""
+__all__ = ["MLP"]
 
 
 class MLP(nn.Module):
@@ -78,7 +74,7 @@ class MLP(nn.Module):
             for each that it gives (Maxout, gated units) says so by its ``expansion``, and the
             linear layer before it is so much wider.
         output_activation: Applied to what leaves the head; None for logits and for regression.
-        norm: ``"batch"``, ``"layer"`` or ``"rms"`` normalisation of the last axis between linear
+        norm: ``"batch"``, ``"layer"`` or ``"rms"`` normalization of the last axis between linear
             layer and activation; None for none.
         dropout: Probability in [0, 1) of zeroing what leaves a hidden layer on its way into the
             next linear layer, one for all or one for each hidden layer.
@@ -180,7 +176,7 @@ class MLP(nn.Module):
             max_norm=max_norm,
             flatten=flatten,
         )
-        making = Making(device, dtype)
+        making = FactoryKwargs(device, dtype)
         making.check()
         check_generator(generator)
         self._config = config
@@ -197,7 +193,7 @@ class MLP(nn.Module):
             last = making.activation("output_activation", output_activation, config.out_features)
         self.head_dropout, self.head = build_head(config, last, making)
         self.output_activation = last
-        refuse_sharing(dict(self.named_activations()))
+        check_no_shared_parameters(dict(self.named_activations()))
         reset_linears(self.layers, self.head, init=self.init, generator=generator)
 
     @classmethod
@@ -281,7 +277,7 @@ class MLP(nn.Module):
             TypeError: If ``x`` is no floating tensor.
             ValueError: If its last axis does not have ``in_features`` features.
         """
-        h = self.checked_input(x)
+        h = self._validate_input(x)
         if is_inference(self):
             return apply_layers(self.layers, h)
         for layer in self.layers:
@@ -313,10 +309,12 @@ class MLP(nn.Module):
             head      Linear(3, 1)                 1           4
             total                                             47
         """
-        return summarise(self)
+        return summarize(
+            self.layers, self.head, self.output_activation, head_dropout=self.head_dropout.p
+        )
 
     def param_groups(self, weight_decay: float) -> list[ParamGroup]:
-        """Return the parameters in groups for an optimiser, by their role.
+        """Return the parameters in groups for an optimizer, by their role.
 
         The weights of the linear layers decay. Biases, norms and whatever an activation learns, a
         PReLU's slopes above all, do not: decay would pull them to a value that means something.
@@ -336,20 +334,20 @@ class MLP(nn.Module):
             >>> [len(group["params"]) for group in optimizer.param_groups]
             [3, 5]
         """
-        decay = number("weight_decay", weight_decay, minimum=0.0)
+        decay = check_float("weight_decay", weight_decay, minimum=0.0)
         roles = {id(linear.weight) for linear in self._linears()}
         weights = [found for found in self.parameters() if id(found) in roles]
         others = [found for found in self.parameters() if id(found) not in roles]
-        groups: list[ParamGroup] = [{"params": weights, "weight_decay": decay}]
+        groups = [ParamGroup(weights, weight_decay=decay)]
         if others:
-            groups.append({"params": others, "weight_decay": 0.0})
+            groups.append(ParamGroup(others, weight_decay=0.0))
         return groups if weights else groups[1:]
 
     @torch.no_grad()
     def apply_max_norm_(self) -> None:
         """Scale down the weights into each linear output whose norm exceeds ``max_norm``.
 
-        Call it after each step of the optimiser; :class:`mlpkit.training.Trainer` does. The head is
+        Call it after each step of the optimizer; :class:`mlpkit.training.Trainer` does. The head is
         included, biases are not, and every piece of Maxout has its own norm. With ``max_norm`` None
         it does nothing.
         """
@@ -357,50 +355,6 @@ class MLP(nn.Module):
             return
         for linear in self._linears():
             linear.weight.renorm_(p=2, dim=0, maxnorm=self.max_norm)  # rows of (outputs, inputs)
-
-    def backpropagation(
-        self,
-        *,
-        within: Sequence[nn.Module] = (),
-        prepare: Callable[[Tensor], Tensor] | None = None,
-    ) -> Backpropagation | None:
-        """Return what computes outputs and gradients faster than autograd, None if nothing does.
-
-        :class:`mlpkit.training.Trainer` asks for it. Subclasses, networks on other devices than
-        the CPU or CUDA's, and networks with replaced, parametrised or tied linear layers leave it
-        to autograd.
-
-        Args:
-            within: The modules around the network, which are left out too.
-            prepare: What is done to the inputs first; no gradient passes it.
-        """
-        if type(self) is not MLP or not Backpropagation.knows(self):
-            return None
-        return Backpropagation(self, within=within, prepare=prepare)
-
-    def stacked_backpropagation(
-        self,
-        stacks: Mapping[nn.Parameter, nn.Parameter],
-        *,
-        shared: bool,
-        prepare: Callable[[Tensor], Tensor] | None = None,
-    ) -> StackedBackpropagation | None:
-        """Return what computes outputs and gradients of many such networks, None if nothing does.
-
-        :func:`mlpkit.training.fit_many` asks for it. It leaves to autograd what
-        :meth:`backpropagation` does, and networks with norms, dropout, learned activations or
-        frozen parameters.
-
-        Args:
-            stacks: For each parameter those of all networks, one after the other.
-            shared: Whether all networks have one input.
-            prepare: What is done to the inputs first; no gradient passes it.
-        """
-        if type(self) is not MLP or not StackedBackpropagation.knows(self):
-            return None
-        if any(parameter not in stacks for parameter in self.parameters()):
-            return None
-        return StackedBackpropagation(self, stacks, shared=shared, prepare=prepare)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Start anew: weights, biases, norms with their running statistics, and activations.
@@ -441,7 +395,7 @@ class MLP(nn.Module):
         if self.output_activation is not None:
             yield "output_activation", self.output_activation
 
-    def checked_input(self, x: object) -> Tensor:
+    def _validate_input(self, x: object) -> Tensor:
         """Return the input with its features in the last axis.
 
         Args:
@@ -454,10 +408,10 @@ class MLP(nn.Module):
         if not isinstance(x, Tensor):
             rule = "a floating tensor"
             cure = "torch.as_tensor(x, dtype=torch.float32) makes one"
-            raise TypeError(sentence("x", rule, x, cure))
+            raise TypeError(error_message("x", rule, x, cure))
         if not x.is_floating_point():
             cure = "convert it with x.float(), pixels with x.float() / 255"
-            raise TypeError(sentence("x", "a floating tensor", x.dtype, cure))
+            raise TypeError(error_message("x", "a floating tensor", x.dtype, cure))
         shape = tuple(x.shape)
         if self.flatten and x.ndim > 1:
             x = x.flatten(1)
@@ -466,8 +420,8 @@ class MLP(nn.Module):
             rule = f"a tensor with {self.in_features} features in {last}"
             fits = len(shape) > 1 and math.prod(shape[1:]) == self.in_features
             if fits and not self.flatten:
-                raise ValueError(sentence("x", rule, shape, "pass flatten=True to MLP"))
-            raise ValueError(sentence("x", rule, shape))
+                raise ValueError(error_message("x", rule, shape, "pass flatten=True to MLP"))
+            raise ValueError(error_message("x", rule, shape))
         return x
 
     if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Normalisation on the last axis, where the features of an MLP are."""
+"""Normalization on the last axis, where the features of an MLP are."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import sentence
+from mlpkit._checks import error_message
 from mlpkit.nn._config import NormName
 
 __all__ = ["BatchNorm", "build_norm"]
 
 
 class BatchNorm(nn.BatchNorm1d):
-    r"""Batch normalisation of the last axis; all axes before it count examples.
+    r"""Batch normalization of the last axis; all axes before it count examples.
 
     .. math:: y_i = \gamma_i \frac{x_i - \mu_i}{\sqrt{\sigma_i^2 + \epsilon}} + \beta_i
 
@@ -41,13 +41,13 @@ class BatchNorm(nn.BatchNorm1d):
     """
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's word
-        """Return the normalised ``input``."""
+        """Return the normalized ``input``."""
         flat = input.reshape(-1, input.shape[-1])  # (*, H) -> (N, H)
         if self.training and flat.shape[0] < 2:
             cure = "batch norm needs a spread; call model.eval() to predict, drop the last batch "
             cure += "while training, or use norm='layer'"
             rule = "a batch of at least 2 examples while training"
-            raise ValueError(sentence("input", rule, tuple(input.shape), cure))
+            raise ValueError(error_message("input", rule, tuple(input.shape), cure))
         return super().forward(flat).reshape(input.shape)
 
 
@@ -61,5 +61,5 @@ _NORMS: dict[NormName, Callable[..., nn.BatchNorm1d | nn.LayerNorm | nn.RMSNorm]
 def build_norm(
     norm: NormName, features: int, *, device: torch.device | str | None, dtype: torch.dtype | None
 ) -> nn.Module:
-    """Return a fresh normalisation of the last axis with ``features`` features."""
+    """Return a fresh normalization of the last axis with ``features`` features."""
     return _NORMS[norm](features, device=device, dtype=dtype)

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import sentence
+from mlpkit._checks import error_message
 from mlpkit.nn._config import InitName
-from mlpkit.nn._hidden import HiddenLayer
+from mlpkit.nn._hidden_layer import HiddenLayer
 from mlpkit.nn._init import layer_scale, reset_linear_, second_moment
 
-__all__ = ["refuse_sharing", "reset_linears", "reset_module"]
+__all__ = ["check_no_shared_parameters", "reset_linears", "reset_module"]
 
 
 def reset_linears(
@@ -84,10 +84,12 @@ def reset_module(name: str, module: nn.Module) -> None:
             reset()
         elif [*part.parameters(recurse=False), *part.buffers(recurse=False)]:
             rule = "a module with a method reset_parameters() to be reset"
-            raise TypeError(sentence(path, rule, part, "add the method, or build the MLP anew"))
+            raise TypeError(
+                error_message(path, rule, part, "add the method, or build the MLP anew")
+            )
 
 
-def refuse_sharing(activations: Mapping[str, nn.Module]) -> None:
+def check_no_shared_parameters(activations: Mapping[str, nn.Module]) -> None:
     """Raise if two activations share a module, a parameter or a buffer.
 
     Instances are copied, so only a factory that keeps what it returned can do that.
@@ -101,4 +103,4 @@ def refuse_sharing(activations: Mapping[str, nn.Module]) -> None:
                 what = "module" if isinstance(part, nn.Module) else "tensor"
                 cure = f"{other} and {name} share a {what}; build a new one in each call"
                 rule = "a factory that returns a fresh module for each layer"
-                raise ValueError(sentence("activation", rule, part, cure))
+                raise ValueError(error_message("activation", rule, part, cure))

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from torch import nn
 
-from mlpkit.nn._hidden import linear_repr
+from mlpkit.nn._hidden_layer import HiddenLayers, linear_repr
+from mlpkit.nn.activations import expansion
 
-if TYPE_CHECKING:
-    from mlpkit.nn._mlp import MLP
-
-__all__ = ["Summary", "SummaryRow", "summarise", "table"]
+__all__ = ["Summary", "SummaryRow", "summarize", "table"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,8 +66,14 @@ def table(lines: Sequence[tuple[str, ...]], *, left: int) -> str:
     )
 
 
-def summarise(model: MLP) -> Summary:
-    """Return the summary of an MLP."""
+def summarize(
+    layers: HiddenLayers,
+    head: nn.Linear | None,
+    output_activation: nn.Module | None,
+    *,
+    head_dropout: float,
+) -> Summary:
+    """Return one row for each hidden layer, and one for the head."""
     rows = [
         SummaryRow(
             name=f"layers.{index}",
@@ -78,19 +81,20 @@ def summarise(model: MLP) -> Summary:
             output_features=layer.out_features,
             num_parameters=_count(layer),
         )
-        for index, layer in enumerate(model.layers)
+        for index, layer in enumerate(layers)
     ]
-    if model.head is not None and model.out_features is not None:
-        last = [] if model.output_activation is None else [model.output_activation]
-        steps = [f"Dropout({model.head_dropout.p:g})"] if model.head_dropout.p > 0 else []
-        steps.append(linear_repr(model.head))
+    if head is not None:
+        last = [] if output_activation is None else [output_activation]
+        steps = [f"Dropout({head_dropout:g})"] if head_dropout > 0 else []
+        steps.append(linear_repr(head))
         steps += [" ".join(repr(module).split()) for module in last]
+        pieces = 1 if output_activation is None else expansion(output_activation)
         rows.append(
             SummaryRow(
                 name="head",
                 operations=" -> ".join(steps),
-                output_features=model.out_features,
-                num_parameters=_count(model.head) + sum(map(_count, last)),
+                output_features=head.out_features // pieces,
+                num_parameters=_count(head) + sum(map(_count, last)),
             )
         )
     return Summary(rows=tuple(rows))

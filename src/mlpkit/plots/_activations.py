@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mlpkit._checks import sentence
+from mlpkit._checks import error_message
 from mlpkit.nn import ActivationConfig, ActivationName, build_activation, expansion
 from mlpkit.plots._style import Appearance, Look, dress, new_figure
 
@@ -77,7 +77,7 @@ def activation_functions(
         et al. (2013), Maxout Networks, figure 1 (pieces that touch a parabola).
     """
     if isinstance(names, str) or not names:
-        raise ValueError(sentence("names", "a sequence of at least one activation", names))
+        raise ValueError(error_message("names", "a sequence of at least one activation", names))
     configs = [ActivationConfig(name) if isinstance(name, str) else name for name in names]
     columns = min(_COLUMNS, len(configs))
     rows = math.ceil(len(configs) / columns)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mlpkit._checks import integer, sentence
+from mlpkit._checks import check_int, error_message
 from mlpkit.plots._style import Appearance, dress, new_figure
 
 if TYPE_CHECKING:
@@ -84,21 +84,23 @@ def reliability(probabilities: Tensor, targets: Tensor, *, num_bins: int = 15) -
         Guo, Pleiss, Sun and Weinberger (2017), On Calibration of Modern Neural Networks,
         section 2, equation 3. Wilson (1927), Probable Inference, JASA 22 (the intervals).
     """
-    bins = integer("num_bins", num_bins, minimum=1)
+    bins = check_int("num_bins", num_bins, minimum=1)
     if probabilities.ndim != 2 or not len(probabilities):
         rule = "of shape (N, C) with at least one example"
-        raise ValueError(sentence("probabilities", rule, tuple(probabilities.shape)))
+        raise ValueError(error_message("probabilities", rule, tuple(probabilities.shape)))
     values = probabilities.detach().double().cpu()
     if not bool(((values >= 0) & (values <= 1 + 1e-6)).all()):
         cure = "apply a softmax to logits"
-        raise ValueError(sentence("probabilities", "in [0, 1]", float(values.abs().max()), cure))
+        raise ValueError(
+            error_message("probabilities", "in [0, 1]", float(values.abs().max()), cure)
+        )
     if targets.shape != values.shape[:1] or targets.is_floating_point():
         rule = f"class indices of shape ({len(values)},)"
-        raise ValueError(sentence("targets", rule, tuple(targets.shape)))
+        raise ValueError(error_message("targets", rule, tuple(targets.shape)))
     confidence, predicted = values.max(dim=1)
     is_right = predicted == targets.cpu()
     edges = torch.arange(1, bins, dtype=torch.float64) / bins
-    member = torch.bucketize(confidence, edges)  # open on the left, as ClassificationMetrics
+    member = torch.bucketize(confidence, edges)  # open on the left, as ClassificationAccumulator
     found = []
     for index in sorted(set(member.tolist())):
         chosen = member == index
@@ -120,10 +122,10 @@ def reliability(probabilities: Tensor, targets: Tensor, *, num_bins: int = 15) -
 def _wilson(right: int, count: int) -> tuple[float, float]:
     """Return the interval of Wilson's score test for a fraction."""
     fraction, z2 = right / count, _Z**2
-    centre = (fraction + z2 / (2 * count)) / (1 + z2 / count)
+    center = (fraction + z2 / (2 * count)) / (1 + z2 / count)
     half = _Z / (1 + z2 / count)
     half *= math.sqrt(fraction * (1 - fraction) / count + z2 / (4 * count**2))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return max(0.0, center - half), min(1.0, center + half)
 
 
 def calibration(

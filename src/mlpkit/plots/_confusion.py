@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mlpkit._checks import sentence
+from mlpkit._checks import error_message
 from mlpkit.plots._style import BLUE, VERMILLION, Appearance, Look, blend, dress, new_figure
 from mlpkit.training import Evaluation
 
@@ -46,8 +46,8 @@ def confusion_matrix(
     Example:
         >>> import torch
         >>> from mlpkit.plots import confusion_matrix
-        >>> from mlpkit.training import ClassificationMetrics
-        >>> metrics = ClassificationMetrics(("cat", "dog"))
+        >>> from mlpkit.training import ClassificationAccumulator
+        >>> metrics = ClassificationAccumulator(("cat", "dog"))
         >>> metrics.update(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
         >>> axes = confusion_matrix(metrics.compute()).axes[0]
         >>> [text.get_text() for text in axes.texts]
@@ -56,7 +56,7 @@ def confusion_matrix(
     counts = evaluation.confusion.numpy()
     names = tuple(row.name for row in evaluation.per_class) if classes is None else tuple(classes)
     if len(names) != len(counts):
-        raise ValueError(sentence("classes", f"{len(counts)} names", names))
+        raise ValueError(error_message("classes", f"{len(counts)} names", names))
     side = float(np.clip(2.4 + 0.38 * len(names), 4.2, 12.0))
     figure, look = new_figure(side + 0.9, side, appearance)
     axes = figure.subplots()
@@ -107,13 +107,11 @@ def _write_counts(
     largest: float,
     look: Look,
 ) -> None:
-    """Write each count that is not 0, readable on the colour of its cell."""
+    """Write each count that is not 0, readable on the color of its cell."""
     size = 9.0 if counts.max() < 1000 and len(counts) <= 12 else 7.0
     for (row, column), count in np.ndenumerate(counts):
         if count:
             strength = shares[row, column] / (1.0 if row == column else largest)
             is_blue = row == column and strength > 0.6  # ink is read well on every orange
-            colour = "#ffffff" if is_blue else look.ink
-            axes.text(
-                column, row, str(count), ha="center", va="center", color=colour, fontsize=size
-            )
+            color = "#ffffff" if is_blue else look.ink
+            axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=size)

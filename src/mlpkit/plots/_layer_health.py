@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mlpkit._checks import sentence
+from mlpkit._checks import error_message
 from mlpkit.nn import ActivationStatistics
 from mlpkit.plots._style import Appearance, Look, dress, new_figure
 
@@ -57,18 +57,20 @@ def layer_health(
     elif isinstance(statistics, Sequence):
         by_epoch = dict(enumerate(statistics, start=1))
     else:
-        raise TypeError(sentence("statistics", "ActivationStatistics, one or many", statistics))
+        raise TypeError(
+            error_message("statistics", "ActivationStatistics, one or many", statistics)
+        )
     _check(by_epoch)
     return _over_epochs(by_epoch, appearance)
 
 
 def _check(by_epoch: Mapping[int, ActivationStatistics]) -> None:
     if not all(isinstance(found, ActivationStatistics) for found in by_epoch.values()):
-        raise TypeError(sentence("statistics", "ActivationStatistics, one or many", by_epoch))
+        raise TypeError(error_message("statistics", "ActivationStatistics, one or many", by_epoch))
     layers = {tuple(layer.name for layer in found.layers) for found in by_epoch.values()}
     if len(layers) != 1 or () in layers:
         rule = "at least one measurement, all of the same hidden layers"
-        raise ValueError(sentence("statistics", rule, sorted(layers)))
+        raise ValueError(error_message("statistics", rule, sorted(layers)))
 
 
 def _snapshot(statistics: ActivationStatistics, appearance: Appearance) -> Figure:
@@ -121,7 +123,7 @@ def _over_epochs(by_epoch: Mapping[int, ActivationStatistics], appearance: Appea
     epochs = list(by_epoch)
     names = [layer.name for layer in next(iter(by_epoch.values())).layers]
     low, high = (0.05, 0.8) if appearance == "light" else (0.35, 1.0)
-    colours = colormaps["cividis"](np.linspace(low, high, len(names)))
+    colors = colormaps["cividis"](np.linspace(low, high, len(names)))
     for index, name in enumerate(names):
         layers = [found.layers[index] for found in by_epoch.values()]
         columns = (
@@ -131,7 +133,7 @@ def _over_epochs(by_epoch: Mapping[int, ActivationStatistics], appearance: Appea
         )
         for axes, values in zip(all_axes, columns, strict=True):
             axes.plot(
-                epochs, values, "o-", markersize=3, linewidth=1.8, color=colours[index], label=name
+                epochs, values, "o-", markersize=3, linewidth=1.8, color=colors[index], label=name
             )
     titles = ("Saturated values", "Dead units", "Gradient gain")
     labels = ("share of all values [%]", "share of all units [%]", "gradient gain [1]")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
-from mlpkit._checks import sentence
+from mlpkit._checks import error_message
 from mlpkit.plots._style import Appearance, Look, dress, new_figure
 from mlpkit.training import EpochRow, History
 
@@ -73,21 +73,21 @@ def learning_curves(
 
 def _checked(runs: History | Mapping[str, History]) -> Mapping[str, History]:
     if not isinstance(runs, History | Mapping):
-        raise TypeError(sentence("runs", "a History or histories by name", runs))
+        raise TypeError(error_message("runs", "a History or histories by name", runs))
     named = {"": runs} if isinstance(runs, History) else runs
     if not named or not all(len(history) for history in named.values()):
         rule = "at least one history, none without an epoch"
-        raise ValueError(sentence("runs", rule, {name: len(h) for name, h in named.items()}))
+        raise ValueError(error_message("runs", rule, {name: len(h) for name, h in named.items()}))
     return named
 
 
-def _colours(named: Mapping[str, History], look: Look) -> tuple[str, ...]:
-    """Return a colour for each run."""
+def _colors(named: Mapping[str, History], look: Look) -> tuple[str, ...]:
+    """Return a color for each run."""
     return tuple(look.series[index % len(look.series)] for index in range(len(named)))
 
 
 def _line(
-    axes: Axes, history: History, value: Callable[[EpochRow], float | None], colour: str, style: str
+    axes: Axes, history: History, value: Callable[[EpochRow], float | None], color: str, style: str
 ) -> None:
     """Draw the epochs that have the value."""
     found = [(row.epoch + 1, number) for row in history if (number := value(row)) is not None]
@@ -95,7 +95,7 @@ def _line(
         axes.plot(
             [epoch for epoch, _ in found],
             [number for _, number in found],
-            color=colour,
+            color=color,
             linestyle=style,
             linewidth=1.8,
             marker="o" if len(found) == 1 else "",
@@ -106,10 +106,10 @@ def _line(
 def _loss_panel(axes: Axes, named: Mapping[str, History], look: Look, label: str) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-    for colour, history in zip(_colours(named, look), named.values(), strict=True):
+    for color, history in zip(_colors(named, look), named.values(), strict=True):
         alone = len(named) == 1
-        _line(axes, history, lambda row: row.train_loss, look.series[1] if alone else colour, "--")
-        _line(axes, history, lambda row: row.val_loss, colour, "-")
+        _line(axes, history, lambda row: row.train_loss, look.series[1] if alone else color, "--")
+        _line(axes, history, lambda row: row.val_loss, color, "-")
     losses = [
         loss
         for history in named.values()
@@ -132,12 +132,12 @@ def _loss_panel(axes: Axes, named: Mapping[str, History], look: Look, label: str
 def _error_panel(axes: Axes, named: Mapping[str, History], look: Look) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    for colour, history in zip(_colours(named, look), named.values(), strict=True):
+    for color, history in zip(_colors(named, look), named.values(), strict=True):
         _line(
             axes,
             history,
             lambda row: None if row.val_error is None else 100 * row.val_error,
-            colour,
+            color,
             "-",
         )
     bests = [found for history in named.values() if (found := _best(history)) is not None]
@@ -157,18 +157,18 @@ def _best(history: History) -> tuple[float, int] | None:
 
 
 def _legend(named: Mapping[str, History], look: Look, *, with_validation: bool) -> list[Line2D]:
-    """Return what the colours and the dashes mean."""
+    """Return what the colors and the dashes mean."""
     from matplotlib.lines import Line2D
 
-    def entry(label: str, colour: str, style: Literal["-", "--"]) -> Line2D:
-        return Line2D([], [], label=label, color=colour, linestyle=style, linewidth=1.8)
+    def entry(label: str, color: str, style: Literal["-", "--"]) -> Line2D:
+        return Line2D([], [], label=label, color=color, linestyle=style, linewidth=1.8)
 
     alone = len(named) == 1
     runs = []
-    for colour, (name, history) in zip(_colours(named, look), named.items(), strict=True):
+    for color, (name, history) in zip(_colors(named, look), named.items(), strict=True):
         best = _best(history)
         label = name if best is None else f"{name}, best {100 * best[0]:.2f} %"
-        runs += [] if alone else [entry(label, colour, "-")]
+        runs += [] if alone else [entry(label, color, "-")]
     kinds = [entry("training", look.series[1] if alone else look.quiet, "--")]
     if with_validation:
         kinds.append(entry("validation", look.series[0] if alone else look.quiet, "-"))

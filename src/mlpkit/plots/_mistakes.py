@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mlpkit._checks import integer, sentence
-from mlpkit.classifier import SoftmaxClassifier
+from mlpkit._checks import check_int, error_message
 from mlpkit.data import LabeledTensors
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.plots._style import Appearance, new_figure
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ def find_mistakes(
         [0, 1]
     """
     if data.targets.is_floating_point():
-        raise TypeError(sentence("targets of data", "class indices", data.targets.dtype))
-    most = len(data) if count is None else integer("count", count, minimum=1)
+        raise TypeError(error_message("targets of data", "class indices", data.targets.dtype))
+    most = len(data) if count is None else check_int("count", count, minimum=1)
     probabilities = model.predict_proba(data.inputs).cpu()
     targets = data.targets.cpu()
     predicted = probabilities.argmax(dim=1)
@@ -179,5 +179,5 @@ def _pictures(inputs: Tensor) -> Tensor:
     elif values.ndim != 3:
         cure = "only pictures can be drawn; give flat ones their height and width back"
         rule = "of shape (N, H, W) or (N, 1 or 3, H, W)"
-        raise ValueError(sentence("inputs of data", rule, tuple(inputs.shape), cure))
+        raise ValueError(error_message("inputs of data", rule, tuple(inputs.shape), cure))
     return values

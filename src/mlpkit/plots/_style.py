@@ -1,4 +1,4 @@
-"""How every picture looks: paper, ink and colours, without a word to matplotlib's global state."""
+"""How every picture looks: paper, ink and colors, without a word to matplotlib's global state."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-from mlpkit._checks import one_of
+from mlpkit._checks import check_choice
 from mlpkit.errors import MissingDependencyError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ Appearance: TypeAlias = Literal["light", "dark"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """The colours of a picture, as hexadecimal RGB; ``series`` are those of lines and bars."""
+    """The colors of a picture, as hexadecimal RGB; ``series`` are those of lines and bars."""
 
     paper: str
     ink: str
@@ -30,7 +30,7 @@ class Look:
     series: tuple[str, ...]
 
 
-# Okabe and Ito (2008), Color Universal Design: told apart whatever the colour vision. Its yellow
+# Okabe and Ito (2008), Color Universal Design: told apart whatever the color vision. Its yellow
 # and its black are left out: one is lost on white paper, the other on black.
 BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
 SKY, ORANGE, PURPLE = "#56b4e9", "#e69f00", "#cc79a7"
@@ -55,7 +55,7 @@ LOOKS: Mapping[Appearance, Look] = {
 
 def new_figure(width: float, height: float, appearance: Appearance) -> tuple[Figure, Look]:
     """Return an empty figure of a size in inches, laid out without overlap, and its look."""
-    look = LOOKS[one_of("appearance", appearance, get_args(Appearance))]
+    look = LOOKS[check_choice("appearance", appearance, get_args(Appearance))]
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -68,7 +68,7 @@ def new_figure(width: float, height: float, appearance: Appearance) -> tuple[Fig
 
 
 def dress(axes: Axes, look: Look, *, title: str = "", grid: bool = True) -> None:
-    """Give axes their colours: quiet frame and ticks, a title flush left."""
+    """Give axes their colors: quiet frame and ticks, a title flush left."""
     axes.set_facecolor(look.paper)
     axes.set_title(title, loc="left", color=look.ink, fontsize=10, fontweight="bold")
     axes.xaxis.label.set_color(look.ink)
@@ -82,8 +82,8 @@ def dress(axes: Axes, look: Look, *, title: str = "", grid: bool = True) -> None
         axes.set_axisbelow(True)
 
 
-def blend(*colours: str) -> LinearSegmentedColormap:
-    """Return a colour map that goes evenly through the colours."""
+def blend(*colors: str) -> LinearSegmentedColormap:
+    """Return a color map that goes evenly through the colors."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    return LinearSegmentedColormap.from_list("mlpkit", list(colours))
+    return LinearSegmentedColormap.from_list("mlpkit", list(colors))

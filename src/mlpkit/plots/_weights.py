@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from mlpkit._checks import integer, sentence
-from mlpkit.classifier import SoftmaxClassifier
+from mlpkit._checks import check_int, error_message
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.plots._style import BLUE, VERMILLION, Appearance, blend, dress, new_figure
 
 if TYPE_CHECKING:
@@ -31,17 +31,17 @@ def first_layer_pictures(model: SoftmaxClassifier, count: int) -> FirstLayerPict
     """Return the first rows of the first weight matrix as pictures, at most ``count``.
 
     Raises:
-        ValueError: If the inputs of the model are no grey pictures, or ``count`` is not positive.
+        ValueError: If the inputs of the model are no gray pictures, or ``count`` is not positive.
     """
     shape = model.input_shape[1:] if model.input_shape[:-2] == (1,) else model.input_shape
     if len(shape) != 2:
-        cure = "only weights on grey pictures can be drawn"
-        raise ValueError(sentence("model.input_shape", "(H, W)", model.input_shape, cure))
+        cure = "only weights on gray pictures can be drawn"
+        raise ValueError(error_message("model.input_shape", "(H, W)", model.input_shape, cure))
     layers = model.network.layers
     linear = layers[0].linear if len(layers) else model.network.head
     assert linear is not None, "a classifier has an output layer"
     rows = linear.weight.detach().cpu().float()
-    shown = rows[: integer("count", count, minimum=1)].reshape(-1, *shape).numpy()
+    shown = rows[: check_int("count", count, minimum=1)].reshape(-1, *shape).numpy()
     if not len(layers):
         title = "Template of each class: " + ", ".join(model.classes[: len(shown)])
     else:
@@ -58,7 +58,7 @@ def first_layer_weights(
 ) -> Figure:
     """Draw the weights into the first units, each in the shape of an input picture.
 
-    Blue weights want ink, orange ones want none; 0 has the colour of the paper. All pictures share
+    Blue weights want ink, orange ones want none; 0 has the color of the paper. All pictures share
     one scale, symmetric about 0, that ends at the largest of them. A model without hidden layers
     shows the template of each class.
 
@@ -69,7 +69,7 @@ def first_layer_weights(
         appearance: ``"light"`` or ``"dark"`` paper.
 
     Raises:
-        ValueError: If the inputs of the model are no grey pictures, or ``count`` is not positive.
+        ValueError: If the inputs of the model are no gray pictures, or ``count`` is not positive.
         MissingDependencyError: If matplotlib is not installed.
 
     Example:

@@ -1,4 +1,4 @@
-"""Line charts as SVG whose colours the page's style decides, so that they follow light and dark."""
+"""Line charts as SVG whose colors the page's style decides, so that they follow light and dark."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Line:
     rank: float | None = None
 
     @property
-    def colour(self) -> str:
-        """The attribute by which the style mixes the colour of the line; empty without rank."""
+    def color(self) -> str:
+        """The attribute by which the style mixes the color of the line; empty without rank."""
         return "" if self.rank is None else f' style="--rank:{self.rank:.3g}"'
 
 
@@ -128,10 +128,10 @@ def line_chart(
             path = f"M{x:.1f} {py(low):.1f}V{py(high):.1f}"
             parts.append(f'<path class="whisker {line.style}" d="{path}"/>')
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in where)
-        parts.append(f'<polyline class="line {line.style}"{line.colour} points="{points}"/>')
+        parts.append(f'<polyline class="line {line.style}"{line.color} points="{points}"/>')
         if len(where) == 1 or line.intervals:
             parts += [
-                f'<circle class="dot {line.style}"{line.colour} cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
+                f'<circle class="dot {line.style}"{line.color} cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
                 for x, y in where
             ]
     return "".join([*parts, "</svg>"])

@@ -16,15 +16,15 @@ from mlpkit.report._charts import Line, line_chart
 
 __all__ = ["layer_charts", "layer_table", "weight_pictures"]
 
-# Those of mlpkit.plots: told apart whatever the colour vision, on light paper and on dark.
+# Those of mlpkit.plots: told apart whatever the color vision, on light paper and on dark.
 _WANTS_INK = (0, 114, 178)
 _WANTS_NONE = (213, 94, 0)
 
 
 def weight_pictures(found: FirstLayerPictures) -> str:
-    """Return the pictures as HTML, with what their colours mean.
+    """Return the pictures as HTML, with what their colors mean.
 
-    A weight of 0 is transparent, so that it has the colour of the page, light or dark.
+    A weight of 0 is transparent, so that it has the color of the page, light or dark.
     """
     # The few largest would leave the others pale.
     limit = float(np.quantile(np.abs(found.pictures), 0.995)) or 1.0
@@ -34,7 +34,7 @@ def weight_pictures(found: FirstLayerPictures) -> str:
     )
     words = (
         f'<p class="legend">{html.escape(found.title)}. Blue wants ink, orange wants none; full '
-        f"colour from a weight of {limit:.2g} on</p>"
+        f"color from a weight of {limit:.2g} on</p>"
     )
     return f'<div class="weights">{pictures}</div>{words}'
 

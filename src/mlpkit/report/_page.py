@@ -15,17 +15,17 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mlpkit._checks import sentence
+from mlpkit._checks import error_message
 from mlpkit._files import write_atomically
-from mlpkit.classifier import SoftmaxClassifier
 from mlpkit.data import LabeledTensors, contact_sheet
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.nn import activation_statistics
 from mlpkit.plots import find_mistakes, reliability
 from mlpkit.plots._weights import first_layer_pictures
 from mlpkit.report._charts import Line, line_chart
 from mlpkit.report._network import layer_charts, layer_table, weight_pictures
 from mlpkit.report._run import Run, read_run
-from mlpkit.training import ClassificationMetrics, Evaluation, History
+from mlpkit.training import ClassificationAccumulator, Evaluation, History
 
 __all__ = ["write_report"]
 
@@ -65,7 +65,7 @@ def write_report(run: Run | str | Path, path: str | Path) -> Path:
     if isinstance(run, str | Path):
         run = read_run(run)
     if not isinstance(run, Run):
-        raise TypeError(sentence("run", "a Run or the folder of one", run))
+        raise TypeError(error_message("run", "a Run or the folder of one", run))
     page = _assembled(run)
     return write_atomically(path, lambda file: file.write(page.encode()))
 
@@ -99,9 +99,9 @@ def _assembled(run: Run) -> str:
 def _judged(model: SoftmaxClassifier, test: LabeledTensors) -> tuple[Evaluation, Tensor]:
     """Return the figures on the test set, and the probabilities that they rest on."""
     if test.targets.is_floating_point():
-        raise TypeError(sentence("targets of run.test", "class indices", test.targets.dtype))
+        raise TypeError(error_message("targets of run.test", "class indices", test.targets.dtype))
     probabilities = model.predict_proba(test.inputs).cpu()
-    metrics = ClassificationMetrics(model.classes)
+    metrics = ClassificationAccumulator(model.classes)
     # a softmax gives the probabilities back from their logarithms
     logits = probabilities.double().clamp_min(torch.finfo(torch.float32).tiny).log()
     metrics.update(logits, test.targets.cpu())
@@ -191,7 +191,7 @@ def _classes(evaluation: Evaluation) -> str:
     )
     table = f'<table class="classes"><tr><th>class</th>{head}</tr>{rows}</table>'
     words = (
-        '<p class="legend">the more colour, the worse: none at 100 %, full colour at '
+        '<p class="legend">the more color, the worse: none at 100 %, full color at '
         f"{100 * lowest:.1f} %</p>"
     )
     return _section("Classes", f'<div class="scroll">{table}</div>{words}', wide=False)
@@ -224,7 +224,7 @@ def _confusion(evaluation: Evaluation) -> str:
     table = f'<table class="{slant}"><tr><th></th>{head}</tr>{"".join(rows)}</table>'
     words = (
         '<p class="legend">rows: true class; columns: predicted class; numbers: examples. Blue: '
-        f"right; orange: wrong, full colour at {100 * largest:.1f} % of a true class</p>"
+        f"right; orange: wrong, full color at {100 * largest:.1f} % of a true class</p>"
     )
     return _section("Confusion", f'<div class="scroll">{table}</div>{words}', wide=False)
 
@@ -304,7 +304,7 @@ def _calibration(probabilities: Tensor, targets: Tensor, temperature: float) -> 
 def _first_layer(model: SoftmaxClassifier) -> str:
     try:
         found = first_layer_pictures(model, _WEIGHTS)
-    except ValueError:  # its inputs are no grey pictures: nothing to show
+    except ValueError:  # its inputs are no gray pictures: nothing to show
         return ""
     return _section("First layer", weight_pictures(found))
 

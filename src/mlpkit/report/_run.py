@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 
-from mlpkit import _plain
-from mlpkit._checks import one_of, sentence
-from mlpkit.classifier import SoftmaxClassifier
+from mlpkit import _serialization
+from mlpkit._checks import check_choice, error_message
 from mlpkit.data import DatasetName, LabeledTensors, load
 from mlpkit.errors import ConfigError
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.nn import ActivationStatistics
 from mlpkit.report._layer_health import read_layer_health
 from mlpkit.training import History
@@ -51,19 +51,19 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
 
     Raises:
         ConfigError: If the folder is not that of a finished run, or its files cannot be read.
-        ArtefactError: If the model is missing or damaged.
+        ArtifactError: If the model is missing or damaged.
         DataError: If the data set cannot be found.
     """
     path = Path(folder)
     for name in ("config.toml", "history.json", "model"):
         if not (path / name).exists():
             rule = "the folder of a run that mlpkit train has finished"
-            raise ConfigError(sentence("run", rule, str(path), f"there is no {name} in it"))
+            raise ConfigError(error_message("run", rule, str(path), f"there is no {name} in it"))
     text = (path / "config.toml").read_text(encoding="utf-8")
-    values = _plain.parse_toml(text, source=str(path / "config.toml"))
+    values = _serialization.parse_toml(text, source=str(path / "config.toml"))
     argument = f"dataset in {path / 'config.toml'}"
     try:
-        dataset = one_of(argument, values.get("dataset"), get_args(DatasetName))
+        dataset = check_choice(argument, values.get("dataset"), get_args(DatasetName))
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
     record = path / "layer_health.json"

@@ -2,55 +2,55 @@
 
 from __future__ import annotations
 
-from mlpkit.training._averaging import AverageState, AveragingConfig, WeightAverage
-from mlpkit.training._batch_norm import reestimate_batch_norm
+from mlpkit._devices import Precision
 from mlpkit.training._callbacks import Callback, StepInfo
 from mlpkit.training._config import CheckpointConfig, EarlyStopping, Monitor, TrainerConfig
-from mlpkit.training._distillation import Distillation
-from mlpkit.training._engine import Precision
-from mlpkit.training._history import EpochRow, History
 from mlpkit.training._loggers import CSVLogger, JSONLinesLogger, TensorBoardLogger
 from mlpkit.training._lr_finder import LRCurve
-from mlpkit.training._many import fit_many
-from mlpkit.training._metrics import (
-    ClassFigures,
-    ClassificationFigures,
+from mlpkit.training._progress_bar import ProgressBar
+from mlpkit.training._run import StopReason, TrainState
+from mlpkit.training._trainer import FitResult, OptimizerFactory, Trainer
+from mlpkit.training.batches import BatchLike, BatchSource, Examples, LoaderBatches, TrainingData
+from mlpkit.training.ensemble import fit_many
+from mlpkit.training.metrics import (
+    ClassificationAccumulator,
     ClassificationMetrics,
+    ClassMetrics,
+    EpochRow,
     Evaluation,
-    RegressionMetrics,
+    History,
+    RegressionAccumulator,
 )
-from mlpkit.training._mixup import Mixed, Mixup
-from mlpkit.training._objectives import (
+from mlpkit.training.objectives import (
     CrossEntropy,
+    Distillation,
     MeanSquaredError,
+    Mixed,
+    Mixup,
     Objective,
     OutputObjective,
     Task,
+    VirtualAdversarial,
     task_of,
 )
-from mlpkit.training._optimizers import (
-    HasParamGroups,
+from mlpkit.training.optim import (
+    AnnealStrategy,
+    AverageState,
+    AveragingConfig,
+    MomentumKind,
+    MomentumSchedule,
     MuonWithAdamW,
     OptimizerConfig,
     OptimizerName,
-    ParamGroup,
+    Schedule,
+    ScheduleKind,
+    WeightAverage,
     build_optimizer,
-    remember_lr,
+    reestimate_batch_norm,
+    set_initial_lr,
     set_lr,
     set_momentum,
 )
-from mlpkit.training._progress import ProgressBar
-from mlpkit.training._run import StopReason, TrainState
-from mlpkit.training._schedule import (
-    AnnealStrategy,
-    MomentumKind,
-    MomentumSchedule,
-    Schedule,
-    ScheduleKind,
-)
-from mlpkit.training._sources import BatchLike, BatchSource, Examples, LoaderBatches, TrainingData
-from mlpkit.training._trainer import FitResult, OptimizerFactory, Trainer
-from mlpkit.training._virtual_adversarial import VirtualAdversarial
 
 __all__ = [
     "AnnealStrategy",
@@ -61,8 +61,8 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "CheckpointConfig",
-    "ClassFigures",
-    "ClassificationFigures",
+    "ClassMetrics",
+    "ClassificationAccumulator",
     "ClassificationMetrics",
     "CrossEntropy",
     "Distillation",
@@ -71,7 +71,6 @@ __all__ = [
     "Evaluation",
     "Examples",
     "FitResult",
-    "HasParamGroups",
     "History",
     "JSONLinesLogger",
     "LRCurve",
@@ -88,10 +87,9 @@ __all__ = [
     "OptimizerFactory",
     "OptimizerName",
     "OutputObjective",
-    "ParamGroup",
     "Precision",
     "ProgressBar",
-    "RegressionMetrics",
+    "RegressionAccumulator",
     "Schedule",
     "ScheduleKind",
     "StepInfo",
@@ -107,7 +105,7 @@ __all__ = [
     "build_optimizer",
     "fit_many",
     "reestimate_batch_norm",
-    "remember_lr",
+    "set_initial_lr",
     "set_lr",
     "set_momentum",
     "task_of",

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from mlpkit._plain import Plain
+from mlpkit._serialization import JSONValue
 
 if TYPE_CHECKING:
-    from mlpkit.training._history import EpochRow
     from mlpkit.training._trainer import FitResult, Trainer
+    from mlpkit.training.metrics import EpochRow
 
 __all__ = ["Callback", "StepInfo", "hooks"]
 
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
-    """One optimiser step that has just been made.
+    """One optimizer step that has just been made.
 
     Attributes:
         epoch: Number of the epoch, from 0.
@@ -57,7 +57,7 @@ class Callback:
         """Act before the first step, and after the checkpoint of a resumed run was read."""
 
     def on_step_end(self, trainer: Trainer, step: StepInfo) -> None:
-        """Act after an optimiser step."""
+        """Act after an optimizer step."""
 
     def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:
         """Act after an epoch and its validation; ``row`` is the newest of ``trainer.history``."""
@@ -71,11 +71,11 @@ class Callback:
     def on_fit_end(self, trainer: Trainer, result: FitResult) -> None:
         """Act when ``fit`` is about to return."""
 
-    def state_dict(self) -> dict[str, Plain]:
+    def state_dict(self) -> dict[str, JSONValue]:
         """Return what a resumed run needs, in plain values; nothing by default."""
         return {}
 
-    def load_state_dict(self, state: Mapping[str, Plain]) -> None:
+    def load_state_dict(self, state: Mapping[str, JSONValue]) -> None:
         """Take back what :meth:`state_dict` gave."""
 
 

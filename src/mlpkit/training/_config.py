@@ -6,15 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-import torch
-
-from mlpkit import _plain
-from mlpkit._checks import boolean, integer, number, one_of, sentence
-from mlpkit._plain import Plain
-from mlpkit.training._averaging import AveragingConfig
-from mlpkit.training._engine import Precision
-from mlpkit.training._optimizers import OptimizerConfig
-from mlpkit.training._schedule import MomentumSchedule, Schedule
+from mlpkit import _serialization
+from mlpkit._checks import check_bool, check_choice, check_float, check_int, error_message
+from mlpkit._devices import Precision, find_device
+from mlpkit._serialization import JSONValue
+from mlpkit.training.optim import AveragingConfig, MomentumSchedule, OptimizerConfig, Schedule
 
 __all__ = ["BETTER", "CheckpointConfig", "EarlyStopping", "Monitor", "TrainerConfig"]
 
@@ -40,7 +36,7 @@ class CheckpointConfig:
     Args:
         folder: Where the checkpoints go; it is made where there is none.
         every_epochs: Save after each so many epochs; None saves at no end of an epoch but the last.
-        every_steps: Save after each so many optimiser steps too; None does not.
+        every_steps: Save after each so many optimizer steps too; None does not.
         keep_best: Keep ``best.pt`` beside ``last.pt``; without validation data there is none.
         overwrite: Let a new training replace the checkpoints of a former one; by default it is
             refused, so that a forgotten ``resume`` costs nothing.
@@ -58,11 +54,11 @@ class CheckpointConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, "folder", Path(self.folder))  # a string from JSON or TOML
         if self.every_epochs is not None:
-            integer("checkpoints.every_epochs", self.every_epochs, minimum=1)
+            check_int("checkpoints.every_epochs", self.every_epochs, minimum=1)
         if self.every_steps is not None:
-            integer("checkpoints.every_steps", self.every_steps, minimum=1)
-        boolean("checkpoints.keep_best", self.keep_best)
-        boolean("checkpoints.overwrite", self.overwrite)
+            check_int("checkpoints.every_steps", self.every_steps, minimum=1)
+        check_bool("checkpoints.keep_best", self.keep_best)
+        check_bool("checkpoints.overwrite", self.overwrite)
 
     @property
     def last(self) -> Path:
@@ -91,8 +87,8 @@ class EarlyStopping:
     min_delta: float = 0.0
 
     def __post_init__(self) -> None:
-        integer("early_stopping.patience", self.patience, minimum=1)
-        number("early_stopping.min_delta", self.min_delta, minimum=0.0)
+        check_int("early_stopping.patience", self.patience, minimum=1)
+        check_float("early_stopping.min_delta", self.min_delta, minimum=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,18 +99,19 @@ class TrainerConfig:
         epochs: Number of passes over the training examples.
         batch_size: Examples in a batch, where the data does not come in batches already.
         eval_batch_size: Examples in a batch of evaluation and prediction.
-        accumulate: Batches whose gradients make one optimiser step together; at the end of an
-            epoch the step may have fewer. The loss is one mean over all their examples.
-        optimizer: The optimiser and its settings.
+        gradient_accumulation_steps: Number of batches whose gradients are accumulated into one
+            optimizer step; the last step of an epoch may have fewer. The loss is one mean over all
+            their examples.
+        optimizer: The optimizer and its settings.
         schedule: The learning rate over the steps.
-        momentum_schedule: The momentum over the steps; None keeps the optimiser's.
+        momentum_schedule: The momentum over the steps; None keeps the optimizer's.
         label_smoothing: Share of every target that is spread over all classes, in [0, 1].
         mixup: Parameter of the Beta distribution from which mixup draws, above 0; None mixes
             nothing. See :class:`Mixup`.
         class_weights: One factor for each class on the weight of its examples; None weighs all
             the same.
-        clip_norm: Largest Euclidean norm of the gradient; a longer one is scaled down. None never
-            clips.
+        clip_grad_norm: Largest Euclidean norm of the gradient; a longer gradient is scaled down.
+            None never clips.
         averaging: Which average of the weights to keep beside them; validation uses it, and the
             model has it when ``fit`` returns. None keeps none.
         precision: ``"fp32"``, or the forward pass under autocast in ``"bf16"`` or ``"fp16"``
@@ -125,8 +122,9 @@ class TrainerConfig:
             passes, guard and update are then one launch. The learning rate is a float32 tensor
             then, so that the last bits differ. A model, objective or augmentation of your own must
             not wait for the device, copy to it or set the state of a generator; what a callback
-            changes in the model or the optimiser after the first steps is not seen, base learning
-            rates excepted. Not for fp16, mixup, muon, momentum schedules, ``accumulate`` above 1.
+            changes in the model or the optimizer after the first steps is not seen, base learning
+            rates excepted. Not for fp16, mixup, muon, momentum schedules,
+            ``gradient_accumulation_steps`` above 1.
         deterministic: Ask torch for deterministic algorithms during the training. On a CPU a
             training repeats bit for bit without it.
         validate_every: Number of epochs from one validation to the next; the last epoch has one.
@@ -157,14 +155,14 @@ class TrainerConfig:
     epochs: int = 10
     batch_size: int = 128
     eval_batch_size: int = 4096
-    accumulate: int = 1
+    gradient_accumulation_steps: int = 1
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     schedule: Schedule = field(default_factory=Schedule)
     momentum_schedule: MomentumSchedule | None = None
     label_smoothing: float = 0.0
     mixup: float | None = None
     class_weights: tuple[float, ...] | None = None
-    clip_norm: float | None = None
+    clip_grad_norm: float | None = None
     averaging: AveragingConfig | None = None
     precision: Precision = "fp32"
     device: str = "auto"
@@ -180,34 +178,34 @@ class TrainerConfig:
     progress: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "eval_batch_size", "accumulate"):
-            integer(name, getattr(self, name), minimum=1)
+        for name in ("epochs", "batch_size", "eval_batch_size", "gradient_accumulation_steps"):
+            check_int(name, getattr(self, name), minimum=1)
         for name in ("validate_every", "sync_every"):
-            integer(name, getattr(self, name), minimum=1)
-        integer("seed", self.seed, minimum=0)
+            check_int(name, getattr(self, name), minimum=1)
+        check_int("seed", self.seed, minimum=0)
         for name, kind in _NESTED.items():
             _instance(name, getattr(self, name), kind)
-        number("label_smoothing", self.label_smoothing, minimum=0.0, maximum=1.0)
+        check_float("label_smoothing", self.label_smoothing, minimum=0.0, maximum=1.0)
         if self.mixup is not None:
-            number("mixup", self.mixup, above=0.0)
+            check_float("mixup", self.mixup, above=0.0)
         if self.class_weights is not None:
             if not any(self.class_weights):
                 rule = "one number for each class, at least one above 0"
-                raise ValueError(sentence("class_weights", rule, self.class_weights))
+                raise ValueError(error_message("class_weights", rule, self.class_weights))
             for index, weight in enumerate(self.class_weights):
-                number(f"class_weights[{index}]", weight, minimum=0.0)
-        if self.clip_norm is not None:
-            number("clip_norm", self.clip_norm, above=0.0)
+                check_float(f"class_weights[{index}]", weight, minimum=0.0)
+        if self.clip_grad_norm is not None:
+            check_float("clip_grad_norm", self.clip_grad_norm, above=0.0)
         if self.max_seconds is not None:
-            number("max_seconds", self.max_seconds, above=0.0)
-        one_of("precision", self.precision, get_args(Precision))
-        one_of("monitor", self.monitor, get_args(Monitor))
-        boolean("deterministic", self.deterministic)
-        boolean("cuda_graph", self.cuda_graph)
+            check_float("max_seconds", self.max_seconds, above=0.0)
+        check_choice("precision", self.precision, get_args(Precision))
+        check_choice("monitor", self.monitor, get_args(Monitor))
+        check_bool("deterministic", self.deterministic)
+        check_bool("cuda_graph", self.cuda_graph)
         if self.cuda_graph:
             self._check_can_be_recorded()
         if self.progress is not None:
-            boolean("progress", self.progress)
+            check_bool("progress", self.progress)
         find_device(self.device)
 
     def _check_can_be_recorded(self) -> None:
@@ -215,7 +213,12 @@ class TrainerConfig:
         for name, value, recordable, rule in (
             ("precision", self.precision, self.precision != "fp16", "'fp32' or 'bf16'"),
             ("mixup", self.mixup, self.mixup is None, "None"),
-            ("accumulate", self.accumulate, self.accumulate == 1, "1"),
+            (
+                "gradient_accumulation_steps",
+                self.gradient_accumulation_steps,
+                self.gradient_accumulation_steps == 1,
+                "1",
+            ),
             ("momentum_schedule", self.momentum_schedule, self.momentum_schedule is None, "None"),
             (
                 "optimizer.name",
@@ -227,29 +230,29 @@ class TrainerConfig:
         ):
             if not recordable:
                 cure = "or set cuda_graph=False"
-                raise ValueError(sentence(name, f"{rule} for cuda_graph", value, cure))
+                raise ValueError(error_message(name, f"{rule} for cuda_graph", value, cure))
 
     def to_json(self) -> str:
         """Return the configuration as JSON."""
-        return _plain.to_json(self)
+        return _serialization.to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> TrainerConfig:
         """Build a configuration from JSON; an unknown key is refused by name."""
-        return _plain.from_json(cls, text)
+        return _serialization.from_json(cls, text)
 
     def to_toml(self) -> str:
         """Return the configuration as TOML, leaving out what is None."""
-        return _plain.to_toml(self)
+        return _serialization.to_toml(self)
 
     @classmethod
     def from_toml(cls, text: str) -> TrainerConfig:
         """Build a configuration from TOML; an unknown key is refused by name."""
-        return _plain.from_toml(cls, text)
+        return _serialization.from_toml(cls, text)
 
-    def to_dict(self) -> dict[str, Plain]:
+    def to_dict(self) -> dict[str, JSONValue]:
         """Return the configuration as plain values, as they stand in a checkpoint."""
-        return _plain.to_plain(self)
+        return _serialization.to_dict(self)
 
 
 _NESTED: dict[str, tuple[type, ...]] = {
@@ -266,32 +269,4 @@ _NESTED: dict[str, tuple[type, ...]] = {
 def _instance(name: str, value: object, kinds: tuple[type, ...]) -> None:
     if not isinstance(value, kinds):
         names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise TypeError(sentence(name, names, value))
-
-
-def find_device(name: str) -> torch.device:
-    """Return the device of a name; ``"auto"`` is the accelerator where there is one."""
-    if name == "auto":
-        accelerator = torch.accelerator.current_accelerator(check_available=True)
-        return torch.device("cpu") if accelerator is None else accelerator
-    try:
-        return torch.device(name)
-    except (RuntimeError, TypeError) as error:
-        rule = '"auto" or the name of a device of torch, for instance "cpu" or "cuda:0"'
-        raise ValueError(sentence("device", rule, name)) from error
-
-
-def usable_device(name: str) -> torch.device:
-    """Return the device of a name, if this machine has it: a configuration may come from another.
-
-    Raises:
-        ValueError: If torch cannot put a tensor there.
-    """
-    device = find_device(name)
-    try:
-        torch.empty(0, device=device)
-    # a build without CUDA asserts, one without a driver has a RuntimeError
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        rule = 'a device that this machine has, for instance "cpu"'
-        raise ValueError(sentence("device", rule, name, str(error).splitlines()[0])) from error
-    return device
+        raise TypeError(error_message(name, names, value))

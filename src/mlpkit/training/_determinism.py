@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from mlpkit._checks import sentence
+from mlpkit._checks import error_message
 
 __all__ = ["deterministic_algorithms"]
 
@@ -28,7 +28,7 @@ def deterministic_algorithms(device: torch.device, *, active: bool) -> Iterator[
     if device.type == "cuda" and os.environ.get(_CUBLAS) not in (":4096:8", ":16:8"):
         rule = "':4096:8' or ':16:8' in the environment for deterministic=True on CUDA"
         cure = "set it before Python starts"
-        raise ValueError(sentence(_CUBLAS, rule, os.environ.get(_CUBLAS), cure))
+        raise ValueError(error_message(_CUBLAS, rule, os.environ.get(_CUBLAS), cure))
     before = torch.are_deterministic_algorithms_enabled()
     warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
     torch.use_deterministic_algorithms(mode=True)

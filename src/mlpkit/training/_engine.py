@@ -1,83 +1,27 @@
-"""One optimiser step: forward, loss, backward, guard, clip, update."""
+"""One optimizer step: forward, loss, backward, guard, clip, update."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Literal, NamedTuple, Protocol, TypeAlias, TypeGuard, runtime_checkable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
-from mlpkit._checks import sentence
-from mlpkit.training._blocks import blocks
-from mlpkit.training._nonfinite import BadStep, FiniteGuard
-from mlpkit.training._objectives import (
-    CrossEntropy,
-    MeanSquaredError,
-    Objective,
-    OutputObjective,
-)
-from mlpkit.training._output_gradient import loss_and_gradient
-from mlpkit.training._sources import BatchLike
+from mlpkit._checks import error_message
+from mlpkit._devices import Precision, autocast, has_autocast
+from mlpkit._protocols import HasMaxNorm
+from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep
+from mlpkit.training.batches import BatchLike
+from mlpkit.training.objectives import Objective
+from mlpkit.training.optim import blocks
 
-__all__ = ["Engine", "MaxNormed", "Precision", "StepResult", "autocast"]
-
-Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
-
-_AUTOCAST: dict[Precision, torch.dtype | None] = {
-    "fp32": None,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
+__all__ = ["Engine", "StepResult"]
 
 # A loss scale this small means that the gradients overflow whatever it is.
 _SMALLEST_SCALE = 2.0**-24
-
-
-def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Return the context that runs a forward pass in ``precision``."""
-    dtype = _AUTOCAST[precision]
-    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
-
-
-@runtime_checkable
-class MaxNormed(Protocol):
-    """A model that keeps the norms of its weights bounded."""
-
-    @property
-    def max_norm(self) -> float | None: ...
-
-    def apply_max_norm_(self) -> None:
-        """Scale every weight vector that is too long back to ``max_norm``."""
-        ...
-
-
-class Backpropagation(Protocol):
-    """A forward and a backward pass that a model has of its own, instead of autograd's."""
-
-    def applies(self, inputs: Tensor) -> bool:
-        """Return whether the passes compute what calling the model on ``inputs`` would."""
-        ...
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return the output, without a graph."""
-        ...
-
-    def backward(self, grad_output: Tensor) -> None:
-        """Set ``.grad`` of every parameter, given the gradient of the latest output."""
-        ...
-
-
-@runtime_checkable
-class HasBackpropagation(Protocol):
-    """A model that may know a faster way to its gradients than autograd's."""
-
-    def backpropagation(self) -> Backpropagation | None:
-        """Return the passes, for the model as it is now; None leaves it to autograd."""
-        ...
 
 
 class StepResult(NamedTuple):
@@ -95,7 +39,7 @@ class StepResult(NamedTuple):
 
 
 class Engine:
-    r"""Makes optimiser steps, each on a window of batches.
+    r"""Makes optimizer steps, each on a window of batches.
 
     The loss of a step is one mean over all examples of the window, whatever its number of batches
     and however short the last one is,
@@ -111,7 +55,7 @@ class Engine:
         optimizer: Updates the parameters.
         guard: Looks at each step before the parameters change.
         class_weights: Factor on the weight of each example by its class, ``(C,)``; None is 1.
-        clip_norm: Largest gradient norm; longer gradients are scaled down. None never clips.
+        clip_grad_norm: Largest gradient norm; longer gradients are scaled down. None never clips.
         precision: Forward pass under autocast, with loss scaling for fp16.
         device: Where the model is.
     """
@@ -124,7 +68,7 @@ class Engine:
         guard: FiniteGuard,
         *,
         class_weights: Tensor | None,
-        clip_norm: float | None,
+        clip_grad_norm: float | None,
         precision: Precision,
         device: torch.device,
     ) -> None:
@@ -133,65 +77,62 @@ class Engine:
         self._optimizer = optimizer
         self._guard = guard
         self._class_weights = class_weights
-        self._clip_norm = clip_norm
+        self._clip_grad_norm = clip_grad_norm
         self._precision: Precision = precision
         self._device = device
-        self._passes: Backpropagation | None = None
-        self._factors: dict[tuple[int, torch.dtype], Tensor] = {}
-        self._of_output = objective if _sees_the_output_alone(objective) else None
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._max_normed = (
-            model if isinstance(model, MaxNormed) and model.max_norm is not None else None
+            model if isinstance(model, HasMaxNorm) and model.max_norm is not None else None
         )
-        self._autocast = _AUTOCAST[precision] is not None
+        self._has_autocast = has_autocast(precision)
         self.scaler = GradScaler(device.type) if precision == "fp16" else None
         if guard.deferred:
-            optimizer.found_inf = guard.found  # type: ignore[attr-defined]  # read by the fused optimisers, as GradScaler sets it
+            optimizer.found_inf = guard.found  # type: ignore[attr-defined]  # read by the fused optimizers, as GradScaler sets it
 
     def begin_epoch(self) -> None:
-        """Forget what gradients there are, and ask the model as it is now for its own passes."""
+        """Drop gradients that are left from before, for instance by a callback."""
         for parameter in self._parameters:
             parameter.grad = None
-        model = self._model
-        self._passes = (
-            model.backpropagation()
-            if isinstance(model, HasBackpropagation)
-            and self._of_output is not None
-            and self.scaler is None
-            else None
-        )
 
     def end(self) -> None:
-        """Give back the memory of the passes, and the optimiser as it was."""
-        self._passes = None
-        self._factors.clear()
+        """Leave the optimizer as it was before the run."""
         if getattr(self._optimizer, "found_inf", None) is self._guard.found:
             del self._optimizer.found_inf  # type: ignore[attr-defined]  # set above
 
-    def step(self, step: int, window: Sequence[BatchLike]) -> StepResult:
-        """Make step number ``step`` on the batches of a window.
+    def step(self, step: int, microbatches: Sequence[BatchLike]) -> StepResult:
+        """Make one optimizer step.
 
-        The number is only told where the step is bad.
+        Args:
+            step: Number of the step, for the report of a step that is not finite.
+            microbatches: The batches whose gradients are accumulated.
 
         Raises:
-            BadStep: If loss or gradient is not finite, before any parameter changed.
+            NonFiniteStep: If loss or gradient is not finite, before any parameter changed.
         """
-        weights = [self._weights(batch) for batch in window]
-        total = _total(window, weights)
-        parts = []
-        for batch, weight in zip(window, weights, strict=True):
-            # Passes of the model's own set gradients, and cannot add to those of another batch.
-            if len(window) == 1 and self._passes is not None and self._passes.applies(batch.inputs):
-                parts.append(self._by_own_passes(self._passes, batch, weight, total))
-                continue
-            part = self._weighted_sum(self._losses(batch), batch, weight) / total
-            torch.autograd.backward(part if self.scaler is None else self.scaler.scale(part))
-            parts.append(part.detach())
-        loss = parts[0] if len(parts) == 1 else torch.stack(parts).sum()
+        weights = [self._weights(batch) for batch in microbatches]
+        total = _total(microbatches, weights)
+        loss = self._backward(microbatches, weights, total)
         grad_norm = self._update(step, loss)
         if self._max_normed is not None:
             self._max_normed.apply_max_norm_()
         return StepResult(loss, total, grad_norm)
+
+    def _backward(
+        self,
+        microbatches: Sequence[BatchLike],
+        weights: Sequence[Tensor | None],
+        total: float | Tensor,
+    ) -> Tensor:
+        """Accumulate the gradients of the mean loss over all microbatches, and return the loss.
+
+        This is the method that the fast path replaces.
+        """
+        parts = []
+        for batch, weight in zip(microbatches, weights, strict=True):
+            part = self._weighted_sum(self._losses(batch), batch, weight) / total
+            torch.autograd.backward(part if self.scaler is None else self.scaler.scale(part))
+            parts.append(part.detach())
+        return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
 
     def _update(self, step: int, loss: Tensor) -> Tensor:
         """Check, clip and apply the gradients, and return their norm."""
@@ -199,11 +140,11 @@ class Engine:
             self.scaler.unscale_(self._optimizer)
         grads = [p.grad for p in self._parameters if p.grad is not None]
         # What clips is torch's own norm, so that a step is that of clip_grad_norm_ to the bit.
-        grad_norm = _norm(grads) if self._clip_norm is None else nn.utils.get_total_norm(grads)
+        grad_norm = _norm(grads) if self._clip_grad_norm is None else nn.utils.get_total_norm(grads)
         if self.scaler is None:
-            self._guard.look(step, loss, grad_norm)
-        if self._clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(self._parameters, self._clip_norm, grad_norm)
+            self._guard.check(step, loss, grad_norm)
+        if self._clip_grad_norm is not None:
+            nn.utils.clip_grads_with_norm_(self._parameters, self._clip_grad_norm, grad_norm)
         if self.scaler is None:
             self._optimizer.step()
         else:
@@ -216,47 +157,15 @@ class Engine:
         """Leave out a step whose scaled gradient overflowed, as long as the scale can shrink."""
         norm = grad_norm.item()
         if not math.isfinite(loss.item()) or scaler.get_scale() < _SMALLEST_SCALE:
-            raise BadStep(step, loss.item(), norm)
+            raise NonFiniteStep(step, loss.item(), norm)
         # Asked here and not left to the fused kernels: those of SGD, told to leave out the first
-        # step, leave the momentum as uninitialised memory (torch 2.15).
+        # step, leave the momentum as uninitialized memory (torch 2.15).
         if math.isfinite(norm):
             scaler.step(self._optimizer)
         scaler.update()
 
-    def _by_own_passes(
-        self,
-        passes: Backpropagation,
-        batch: BatchLike,
-        weights: Tensor | None,
-        total: float | Tensor,
-    ) -> Tensor:
-        """Set the gradients by the model's own passes, and return the loss."""
-        objective, targets = self._of_output, batch.targets
-        assert objective is not None, "else there are no passes"
-        with torch.no_grad(), autocast(self._precision, self._device):
-            outputs = passes.forward(batch.inputs)
-            wide = torch.promote_types(outputs.dtype, torch.float32)
-            if weights is None:
-                factors = self._equal_factors(targets.shape[0], wide)
-            else:
-                factors = (weights * (torch.ones_like(weights[:1]) / total)).to(wide)
-            losses, gradient = loss_and_gradient(objective, outputs, targets, factors)
-            passes.backward(gradient)
-            return self._weighted_sum(losses, batch, weights) / total
-
-    def _equal_factors(self, size: int, dtype: torch.dtype) -> Tensor:
-        """Return 1 / N for each of N examples; the same tensor in each step."""
-        known = self._factors.get((size, dtype))
-        if known is None:
-            one = torch.ones((), dtype=dtype, device=self._device)
-            known = (one / float(size)).expand(size)
-            # Within a record it is computed at each replay only, in memory of the record.
-            if one.device.type != "cuda" or not torch.cuda.is_current_stream_capturing():
-                self._factors[size, dtype] = known
-        return known
-
     def _losses(self, batch: BatchLike) -> Tensor:
-        if self._autocast:
+        if self._has_autocast:
             with autocast(self._precision, self._device):
                 return self._objective(self._model, batch)
         return self._objective(self._model, batch)
@@ -264,7 +173,7 @@ class Engine:
     def _weighted_sum(self, losses: Tensor, batch: BatchLike, weights: Tensor | None) -> Tensor:
         if losses.shape != batch.targets.shape[:1]:
             raise ValueError(
-                sentence(
+                error_message(
                     "objective",
                     f"a function that returns one loss for each example, ({len(batch.targets)},)",
                     tuple(losses.shape),
@@ -283,11 +192,6 @@ class Engine:
             else self._class_weights[batch.targets]
         )
         return by_class if batch.weights is None else by_class * batch.weights
-
-
-def _sees_the_output_alone(objective: Objective) -> TypeGuard[OutputObjective]:
-    """Return whether an objective calls the model once, on the batch, and reads nothing else."""
-    return type(objective) in (CrossEntropy, MeanSquaredError)
 
 
 def _total(window: Sequence[BatchLike], weights: Sequence[Tensor | None]) -> float | Tensor:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from mlpkit._files import write_atomically
 from mlpkit.errors import MissingDependencyError
 from mlpkit.training._callbacks import Callback
-from mlpkit.training._history import EpochRow
+from mlpkit.training.metrics import EpochRow
 
 if TYPE_CHECKING:
     from mlpkit.training._trainer import FitResult, Trainer
@@ -75,7 +75,7 @@ class JSONLinesLogger(Callback):
 
 
 def _lines(rows: Iterable[EpochRow]) -> str:
-    return "".join(json.dumps(row.to_plain(), allow_nan=False) + "\n" for row in rows)
+    return "".join(json.dumps(row.to_dict(), allow_nan=False) + "\n" for row in rows)
 
 
 class _SummaryWriter(Protocol):
@@ -87,7 +87,7 @@ class _SummaryWriter(Protocol):
 
 
 class TensorBoardLogger(Callback):
-    """Writes the history as TensorBoard scalars, against the optimiser step.
+    """Writes the history as TensorBoard scalars, against the optimizer step.
 
     A resumed training goes on in the same folder and purges what was written after the step that
     it goes on from.
@@ -123,7 +123,7 @@ class TensorBoardLogger(Callback):
     def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002
         """Write one scalar for each figure of the epoch."""
         if self._writer is not None:
-            for column, value in row.to_plain().items():
+            for column, value in row.to_dict().items():
                 if value is not None and column not in ("epoch", "step"):
                     self._writer.add_scalar(column, value, row.step)
 

@@ -7,15 +7,15 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from mlpkit._checks import integer, number, sentence
-from mlpkit.training._nonfinite import BadStep
+from mlpkit._checks import check_float, check_int, error_message
+from mlpkit.training._nonfinite import NonFiniteStep
 from mlpkit.training._run import Run
-from mlpkit.training._sources import BatchLike, windows
+from mlpkit.training.batches import BatchLike, microbatches
 
 __all__ = ["LRCurve", "range_test"]
 
 _DIVERGED = 4.0  # times the first losses: nothing is learned beyond
-_NEIGHBOURS = 20  # a loss is the mean over a tenth of the steps, half on each side
+_NEIGHBORS = 20  # a loss is the mean over a tenth of the steps, half on each side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +40,9 @@ def range_test(run: Run, *, low: float, high: float, steps: int) -> LRCurve:
     Raises:
         ValueError: If the loss never fell.
     """
-    number("low", low, above=0.0)
-    number("high", high, above=low)
-    integer("steps", steps, minimum=10)
+    check_float("low", low, above=0.0)
+    check_float("high", high, above=low)
+    check_int("steps", steps, minimum=10)
     lrs: list[float] = []
     losses: list[float] = []
     run.model.train()
@@ -52,16 +52,16 @@ def range_test(run: Run, *, low: float, high: float, steps: int) -> LRCurve:
             group["lr"] = lr
         try:
             result = run.engine.step(step, window)
-            run.guard.note(step, result.loss, result.grad_norm)
-            run.guard.read()
-        except BadStep:
+            run.guard.record(step, result.loss, result.grad_norm)
+            run.guard.sync()
+        except NonFiniteStep:
             break
         loss = result.loss.item()
         lrs.append(lr)
         losses.append(loss)
         if loss > _DIVERGED * max(losses[:5]):
             break
-    reach = max(1, steps // _NEIGHBOURS)
+    reach = max(1, steps // _NEIGHBORS)
     smooth = [
         statistics.fmean(losses[max(0, index - reach) : index + reach + 1])
         for index in range(len(losses))
@@ -71,7 +71,9 @@ def range_test(run: Run, *, low: float, high: float, steps: int) -> LRCurve:
 
 def _endless(run: Run) -> Iterator[list[BatchLike]]:
     for epoch in itertools.count():
-        yield from windows(run.train.epoch(epoch), run.config.accumulate, run.device)
+        yield from microbatches(
+            run.train.epoch(epoch), run.config.gradient_accumulation_steps, run.device
+        )
 
 
 def _steepest(lrs: list[float], losses: list[float], reach: int) -> float:
@@ -85,5 +87,5 @@ def _steepest(lrs: list[float], losses: list[float], reach: int) -> float:
     if not falling:
         rule = "a range of rates in which the loss falls"
         cure = "take a lower low, or more steps"
-        raise ValueError(sentence("low and high", rule, tuple(lrs[:1] + lrs[-1:]), cure))
+        raise ValueError(error_message("low and high", rule, tuple(lrs[:1] + lrs[-1:]), cure))
     return lrs[min(falling, key=falling.__getitem__)]

@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-__all__ = ["BadStep", "FiniteGuard"]
+__all__ = ["FiniteGuard", "NonFiniteStep"]
 
 _MOST_NOTED = 1000  # two numbers of a step take a block of device memory each
 
 
-class BadStep(Exception):  # noqa: N818 - becomes a NonFiniteError where epoch and rate are known
-    """A step whose loss or gradient is not finite, met before the optimiser used it."""
+class NonFiniteStep(Exception):  # noqa: N818 - becomes a NonFiniteError where epoch and rate are known
+    """A step whose loss or gradient is not finite, met before the optimizer used it."""
 
     def __init__(self, step: int, loss: float, grad_norm: float) -> None:
         self.step = step
@@ -26,18 +26,18 @@ class FiniteGuard:
     """Looks at loss and gradient norm of each step, before the parameters change.
 
     On the CPU reading a number costs nothing, so a bad step raises at once. Elsewhere reading
-    would make the host wait for the device: there ``found`` tells the optimiser, on the device, to
+    would make the host wait for the device: there ``found`` tells the optimizer, on the device, to
     leave the parameters alone from the first bad step on, and :meth:`read`, now and then, looks
     for that step among all that were noted. Either way no parameter ever gets a value from a bad
     step, and the step that is named is the first.
 
     Args:
         device: Where loss and gradients are.
-        deferred: Tell the optimiser instead of raising; only for one that obeys ``found``.
+        deferred: Tell the optimizer instead of raising; only for one that obeys ``found``.
 
     Attributes:
         deferred: As given.
-        found: 1.0 once a step was bad, else 0.0, on the device; fused optimisers call it found_inf.
+        found: 1.0 once a step was bad, else 0.0, on the device; fused optimizers call it found_inf.
     """
 
     def __init__(self, device: torch.device, *, deferred: bool) -> None:
@@ -46,8 +46,8 @@ class FiniteGuard:
         self._noted: list[tuple[int, Tensor, Tensor]] = []
         self._first: tuple[int, float, float] | None = None
 
-    def look(self, step: int, loss: Tensor, grad_norm: Tensor) -> None:
-        """Raise, or tell the optimiser, if ``loss`` or ``grad_norm`` is NaN or infinite.
+    def check(self, step: int, loss: Tensor, grad_norm: Tensor) -> None:
+        """Raise, or tell the optimizer, if ``loss`` or ``grad_norm`` is NaN or infinite.
 
         Args:
             step: Number of the step.
@@ -55,18 +55,18 @@ class FiniteGuard:
             grad_norm: Norm of its gradient.
 
         Raises:
-            BadStep: If one is, and the guard is not deferred.
+            NonFiniteStep: If one is, and the guard is not deferred.
         """
         if not self.deferred:
             if not (math.isfinite(loss.item()) and math.isfinite(grad_norm.item())):
-                raise BadStep(step, loss.item(), grad_norm.item())
+                raise NonFiniteStep(step, loss.item(), grad_norm.item())
             return
         # A finite number less itself is 0; NaN and infinity less themselves are NaN, which is
         # unequal to everything. Four kernels: asking isfinite of both takes a dozen.
         bad = (loss - loss) != (grad_norm - grad_norm)
         torch.maximum(self.found, bad, out=self.found)
 
-    def note(self, step: int, loss: Tensor, grad_norm: Tensor) -> None:
+    def record(self, step: int, loss: Tensor, grad_norm: Tensor) -> None:
         """Keep the figures of a step until the next :meth:`read`, which looks for a bad one there.
 
         Args:
@@ -75,19 +75,19 @@ class FiniteGuard:
             grad_norm: Norm of its gradient, likewise.
 
         Raises:
-            BadStep: If so many are kept that it is time to read them, and one was bad.
+            NonFiniteStep: If so many are kept that it is time to read them, and one was bad.
         """
         if not self.deferred:
             return
         self._noted.append((step, loss, grad_norm))
         if len(self._noted) == _MOST_NOTED:
-            self.read()
+            self.sync()
 
-    def read(self) -> None:
+    def sync(self) -> None:
         """Raise the first bad step, if there was one, however often it is called; waits.
 
         Raises:
-            BadStep: If a step was bad.
+            NonFiniteStep: If a step was bad.
         """
         if not self.deferred:
             return
@@ -99,4 +99,4 @@ class FiniteGuard:
             after = figures[-1][0] + 1 if figures else 0
             self._first = bad[0] if bad else (after, math.nan, math.nan)
         if self._first is not None:
-            raise BadStep(*self._first)
+            raise NonFiniteStep(*self._first)

@@ -18,37 +18,43 @@ from typing import Literal, TypeAlias, cast
 import torch
 from torch import Tensor, nn
 
-from mlpkit import _plain
-from mlpkit._plain import Plain
+from mlpkit import _serialization
+from mlpkit._devices import autocast
+from mlpkit._serialization import JSONValue
 from mlpkit.errors import CheckpointCorruptError, NonFiniteError
-from mlpkit.training._averaging import AverageState, WeightAverage
-from mlpkit.training._batch_norm import reestimate_batch_norm
 from mlpkit.training._callbacks import Callback
-from mlpkit.training._checkpoint import Saved, first_nonfinite, write_checkpoint
 from mlpkit.training._config import BETTER, TrainerConfig
-from mlpkit.training._engine import Engine, StepResult, autocast
-from mlpkit.training._history import EpochRow, History
-from mlpkit.training._identity import (
-    check_same,
-    identity,
-    in_words_of_this_torch,
-    settings,
-)
-from mlpkit.training._meter import EpochMeter
-from mlpkit.training._metrics import Evaluation
-from mlpkit.training._nonfinite import BadStep, FiniteGuard
-from mlpkit.training._objectives import Objective, Task, task_of
-from mlpkit.training._optimizers import set_lr, set_momentum
-from mlpkit.training._randomness import RandomStream
-from mlpkit.training._sources import (
+from mlpkit.training._engine import StepResult
+from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep
+from mlpkit.training.batches import (
     BatchLike,
     BatchSource,
-    GatheringSource,
-    PendingBatch,
+    IndexedSource,
+    LazyBatch,
+    microbatches,
     on_device,
-    windows,
 )
-from mlpkit.training._step_graph import CudaRecorder, StepGraph, keep_lr_on_device
+from mlpkit.training.checkpoints import (
+    RandomStream,
+    Saved,
+    check_same,
+    first_nonfinite,
+    identity,
+    normalize_reprs,
+    settings,
+    write_checkpoint,
+)
+from mlpkit.training.fast import CudaRecorder, StepGraph, keep_lr_on_device
+from mlpkit.training.fast import FastEngine as Engine
+from mlpkit.training.metrics import EpochMeter, EpochRow, Evaluation, History
+from mlpkit.training.objectives import Objective, Task, task_of
+from mlpkit.training.optim import (
+    AverageState,
+    WeightAverage,
+    reestimate_batch_norm,
+    set_lr,
+    set_momentum,
+)
 
 __all__ = ["Run", "StopReason", "TrainState"]
 
@@ -62,13 +68,13 @@ class TrainState:
     Attributes:
         epoch: Number of whole epochs behind.
         batch: Number of batches of the present epoch behind.
-        step: Number of optimiser steps behind.
+        step: Number of optimizer steps behind.
         examples: Number of examples seen, each as often as it was.
         seconds: Duration of the training so far, over all its parts, with validation and saving.
         epoch_seconds: Duration of the present epoch so far, without validation.
         best_epoch: Number of the best epoch, from 0, by the monitored figure; None before one.
         best_value: Monitored figure of that epoch.
-        stale: Number of validations since then.
+        num_bad_epochs: Number of validations since then.
     """
 
     epoch: int = 0
@@ -79,7 +85,7 @@ class TrainState:
     epoch_seconds: float = 0.0
     best_epoch: int | None = None
     best_value: float | None = None
-    stale: int = 0
+    num_bad_epochs: int = 0
 
 
 class Run:
@@ -128,12 +134,12 @@ class Run:
             optimizer,
             self.guard,
             class_weights=None if weights is None else torch.tensor(weights, device=device),
-            clip_norm=config.clip_norm,
+            clip_grad_norm=config.clip_grad_norm,
             precision=config.precision,
             device=device,
         )
         self._graph: StepGraph | None = None
-        self._gathering: GatheringSource | None = None
+        self._gathering: IndexedSource | None = None
         if config.cuda_graph:
             keep_lr_on_device(optimizer, device)
             recorder = CudaRecorder(device)
@@ -143,36 +149,40 @@ class Run:
                 begin=self.engine.begin_epoch,
             )
             here = next(model.parameters()).device
-            if isinstance(train, GatheringSource) and train.device == here:
+            if isinstance(train, IndexedSource) and train.device == here:
                 self._gathering = train
         self.average = None if config.averaging is None else WeightAverage(model, config.averaging)
-        self.own_weights: dict[str, Tensor] | None = None  # once the model has others
-        self.total_steps = -(-len(train) // config.accumulate) * config.epochs
+        self.stashed_weights: dict[str, Tensor] | None = None  # once the model has others
+        self.total_steps = -(-len(train) // config.gradient_accumulation_steps) * config.epochs
         self.task: Task | None = None
         self.latest: StepResult | None = None
         self.checkpoint: Path | None = None
         self._mark = time.perf_counter()
 
     def set_rates(self) -> None:
-        """Give the optimiser the learning rate and the momentum of the next step."""
+        """Give the optimizer the learning rate and the momentum of the next step."""
         step, total = self.state.step, self.total_steps
-        parted = set_lr(self.optimizer, self.config.schedule.ratio(step, total))
-        if parted and self._graph is not None:
+        rebound = set_lr(self.optimizer, self.config.schedule.ratio(step, total))
+        if rebound and self._graph is not None:
             self._graph.forget()
         if self.config.momentum_schedule is not None:
             set_momentum(self.optimizer, self.config.momentum_schedule.momentum(step, total))
 
-    def windows(self) -> Iterator[Sequence[BatchLike]]:
+    def microbatches(self) -> Iterator[Sequence[BatchLike]]:
         """Give the batches of each step that is left of the epoch."""
         epoch, start = self.state.epoch, self.state.batch
         gathering = self._gathering
         if gathering is not None:
-            positions = gathering.positions(epoch, start=start)
-            return ([PendingBatch(gathering, indices, epoch)] for indices in positions)
-        return windows(self.train.epoch(epoch, start=start), self.config.accumulate, self.device)
+            positions = gathering.batch_indices(epoch, start=start)
+            return ([LazyBatch(gathering, indices, epoch)] for indices in positions)
+        return microbatches(
+            self.train.epoch(epoch, start=start),
+            self.config.gradient_accumulation_steps,
+            self.device,
+        )
 
     def step(self, window: Sequence[BatchLike]) -> StepResult:
-        """Make one step of the optimiser."""
+        """Make one step of the optimizer."""
         if self._graph is None:
             return self.engine.step(self.state.step, window)
         return self._graph.step(self.state.step, window[0])
@@ -199,7 +209,7 @@ class Run:
         self.state.step += 1
         self.state.examples += sum(batch.indices.shape[0] for batch in window)
         self.meter.add(result.loss, result.weight, result.grad_norm)
-        self.guard.note(self.state.step - 1, result.loss, result.grad_norm)
+        self.guard.record(self.state.step - 1, result.loss, result.grad_norm)
         if self.average is not None:
             self.average.update(self.model, self.state.step - 1)
         self.latest = result
@@ -241,9 +251,9 @@ class Run:
         state = self.state
         if best:
             state.best_epoch, state.best_value = row.epoch, getattr(row, self.config.monitor)
-            state.stale = 0
+            state.num_bad_epochs = 0
         elif getattr(row, self.config.monitor) is not None:
-            state.stale += 1
+            state.num_bad_epochs += 1
         state.epoch += 1
         state.batch = 0
         state.epoch_seconds = 0.0
@@ -264,12 +274,12 @@ class Run:
     def is_out_of_patience(self) -> bool:
         """Whether early stopping says that it is enough."""
         stopping = self.config.early_stopping
-        return stopping is not None and self.state.stale >= stopping.patience
+        return stopping is not None and self.state.num_bad_epochs >= stopping.patience
 
     def content(self) -> dict[str, Saved]:
         """Return everything that a resumed training needs, in tensors and plain values."""
         self.tick()
-        rows = [row.to_plain() for row in self.history if row.epoch < self.state.epoch]
+        rows = [row.to_dict() for row in self.history if row.epoch < self.state.epoch]
         callbacks = {key: callback.state_dict() for key, callback in self.callbacks.items()}
         scaler = self.engine.scaler
         content: dict[str, object] = {
@@ -282,7 +292,9 @@ class Run:
             "config": dataclasses.replace(self.config, checkpoints=None).to_dict(),
             "model_config": _model_config(self.model),
             "identity": self._identity,
-            "model": self.model.state_dict() if self.own_weights is None else self.own_weights,
+            "model": self.model.state_dict()
+            if self.stashed_weights is None
+            else self.stashed_weights,
             "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
@@ -299,28 +311,28 @@ class Run:
         """Write a checkpoint, unless something in it is not finite.
 
         Raises:
-            BadStep: If something is NaN or infinite; nothing is written then.
+            NonFiniteStep: If something is NaN or infinite; nothing is written then.
             CheckpointWriteError: If the file cannot be written.
         """
-        self.guard.read()
+        self.guard.sync()
         content = self.content()
         name = first_nonfinite(content)
         if name is not None:
-            raise self.bad_step(f"{name} in the checkpoint")
+            raise self.nonfinite_step(f"{name} in the checkpoint")
         write_checkpoint(path, content)
         self.checkpoint = path
 
-    def bad_step(self, what: str, loss: float | None = None) -> BadStep:
+    def nonfinite_step(self, what: str, loss: float | None = None) -> NonFiniteStep:
         """Return the report that something is not finite after the latest step."""
         latest = self.latest
         if loss is None:
             loss = math.nan if latest is None else latest.loss.item()
         norm = math.nan if latest is None else latest.grad_norm.item()
-        bad = BadStep(max(self.state.step - 1, 0), loss, norm)
+        bad = NonFiniteStep(max(self.state.step - 1, 0), loss, norm)
         bad.add_note(f"what is not finite: {what}")
         return bad
 
-    def nonfinite_error(self, bad: BadStep) -> NonFiniteError:
+    def nonfinite_error(self, bad: NonFiniteStep) -> NonFiniteError:
         """Return the error for a bad step, with all that the run knows of it."""
         base = float(self.optimizer.param_groups[0]["initial_lr"])
         error = NonFiniteError(
@@ -339,7 +351,7 @@ class Run:
     def is_average_wanted(self) -> bool:
         """Whether there is an average of the weights that the model does not have."""
         average = self.average
-        return average is not None and average.num_averaged > 0 and self.own_weights is None
+        return average is not None and average.num_averaged > 0 and self.stashed_weights is None
 
     @contextlib.contextmanager
     def average_applied(self) -> Iterator[None]:
@@ -352,16 +364,16 @@ class Run:
             self._reestimate()
             yield
 
-    def adopt_average(self) -> None:
+    def load_averaged_weights(self) -> None:
         """Leave the averaged weights in the model; the checkpoints keep the model's own."""
         if self.average is not None and self.average.num_averaged:
-            self.keep_own_weights()
+            self.stash_weights()
             self.average.copy_to(self.model)
             self._reestimate()
 
-    def adopt_best(self, content: Mapping[str, Saved]) -> None:
+    def load_best_weights(self, content: Mapping[str, Saved]) -> None:
         """Leave the weights of a checkpoint in the model, the average where one was kept."""
-        self.keep_own_weights()
+        self.stash_weights()
         self.model.load_state_dict(cast("dict[str, Tensor]", content["model"]))
         average = cast("AverageState | None", content["average"])
         if average is not None and average["num_averaged"] and self.config.averaging is not None:
@@ -370,11 +382,11 @@ class Run:
             best.copy_to(self.model)
             self._reestimate()
 
-    def keep_own_weights(self) -> None:
+    def stash_weights(self) -> None:
         """Set aside what training ended with, before the model gets other weights."""
-        if self.own_weights is None:
+        if self.stashed_weights is None:
             state = self.model.state_dict()
-            self.own_weights = {name: value.clone() for name, value in state.items()}
+            self.stashed_weights = {name: value.clone() for name, value in state.items()}
 
     def _reestimate(self) -> None:
         """Measure batch norm anew for weights that were never trained with."""
@@ -396,12 +408,14 @@ class Run:
             raise CheckpointCorruptError(f"{path} must hold {', '.join(missing)}, got none")
         state = TrainState(**cast("dict[str, int]", content["state"]))
         saved = cast("dict[str, str]", content["identity"])
-        config = _plain.from_plain(  # a setting that is newer than the file has its default there
-            TrainerConfig, cast("dict[str, Plain]", content["config"]), source=str(path)
+        config = (
+            _serialization.from_dict(  # a setting that is newer than the file has its default there
+                TrainerConfig, cast("dict[str, JSONValue]", content["config"]), source=str(path)
+            )
         )
-        states = cast("dict[str, dict[str, Plain]]", content["callbacks"])
+        states = cast("dict[str, dict[str, JSONValue]]", content["callbacks"])
         if cast("dict[str, str]", content["versions"])["torch"] != str(torch.__version__):
-            saved = in_words_of_this_torch(saved, self._identity, self.model)
+            saved = normalize_reprs(saved, self._identity, self.model)
         check_same(path, {**saved, **settings(config)}, {**self._identity, **settings(self.config)})
         check_same(
             path,
@@ -410,7 +424,7 @@ class Run:
         )
         check_same(path, *self._rates(state.step, cast("int", content["total_steps"])))
         self.state = state
-        self.history = History.from_plain(cast("list[dict[str, object]]", content["history"]))
+        self.history = History.from_dict(cast("list[dict[str, object]]", content["history"]))
         self.model.load_state_dict(cast("dict[str, Tensor]", content["model"]))
         self.optimizer.load_state_dict(cast("dict[str, object]", content["optimizer"]))
         if self._graph is not None:
@@ -482,9 +496,9 @@ def _obeys_found_inf(
     )
 
 
-def _model_config(model: nn.Module) -> dict[str, Plain] | None:
+def _model_config(model: nn.Module) -> dict[str, JSONValue] | None:
     """Return the configuration of a model that has one, so that it can be built again."""
     config: object = getattr(model, "config", None)
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        return _plain.to_plain(config)
+        return _serialization.to_dict(config)
     return None

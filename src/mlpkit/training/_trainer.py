@@ -16,26 +16,28 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mlpkit._checks import sentence
+from mlpkit._checks import error_message
+from mlpkit._devices import autocast, available_device, evaluation_mode, is_training
 from mlpkit.errors import CheckpointError, CheckpointWriteError, TrainingInterrupted
 from mlpkit.training._callbacks import Callback, StepInfo, hooks
-from mlpkit.training._checkpoint import prepare_folder, read_checkpoint
-from mlpkit.training._config import TrainerConfig, usable_device
+from mlpkit.training._config import TrainerConfig
 from mlpkit.training._determinism import deterministic_algorithms
-from mlpkit.training._engine import autocast
-from mlpkit.training._evaluation import evaluate, evaluation_mode, forward, is_training
-from mlpkit.training._history import EpochRow, History
 from mlpkit.training._lr_finder import LRCurve, range_test
-from mlpkit.training._metrics import Evaluation
-from mlpkit.training._mixup import Mixup
-from mlpkit.training._nonfinite import BadStep
-from mlpkit.training._objectives import CrossEntropy, Objective, Task
-from mlpkit.training._optimizers import build_optimizer, remember_lr
-from mlpkit.training._progress import ProgressBar
+from mlpkit.training._nonfinite import NonFiniteStep
+from mlpkit.training._progress_bar import ProgressBar
 from mlpkit.training._run import Run, StopReason, TrainState
 from mlpkit.training._signals import StopSignals
-from mlpkit.training._sources import BatchSource, TrainingData, as_batches
-from mlpkit.training._virtual_adversarial import VirtualAdversarial
+from mlpkit.training.batches import BatchSource, TrainingData, as_batches
+from mlpkit.training.checkpoints import prepare_folder, read_checkpoint
+from mlpkit.training.metrics import (
+    EpochRow,
+    Evaluation,
+    History,
+    evaluate,
+    forward,
+)
+from mlpkit.training.objectives import CrossEntropy, Mixup, Objective, Task, VirtualAdversarial
+from mlpkit.training.optim import build_optimizer, set_initial_lr
 
 __all__ = ["FitResult", "OptimizerFactory", "Trainer"]
 
@@ -70,14 +72,14 @@ class Trainer:
     What is in a checkpoint suffices to go on exactly: a training that was killed and resumed ends
     with the same bits as one that was not, on the same machine with the same versions.
 
-    NaN or infinity in loss or gradient stops the training before the optimiser uses it. SIGTERM
+    NaN or infinity in loss or gradient stops the training before the optimizer uses it. SIGTERM
     and Ctrl-C finish the step, save and raise; a second one stops at once.
 
     Args:
         model: Any module. It is moved to the device of the configuration.
         config: The settings; None takes the defaults.
         objective: Loss of each example; None is cross-entropy with ``config.label_smoothing``.
-        optimizer: Builds the optimiser from the parameters, for one that ``config.optimizer``
+        optimizer: Builds the optimizer from the parameters, for one that ``config.optimizer``
             cannot name; its learning rate is the base that the schedule multiplies.
         callbacks: Hooks, called in this order.
 
@@ -120,13 +122,13 @@ class Trainer:
     ) -> None:
         self.config = TrainerConfig() if config is None else config
         if not isinstance(model, nn.Module):
-            raise TypeError(sentence("model", "a torch.nn.Module", model))
+            raise TypeError(error_message("model", "a torch.nn.Module", model))
         if not isinstance(self.config, TrainerConfig):
-            raise TypeError(sentence("config", "a TrainerConfig", config))
+            raise TypeError(error_message("config", "a TrainerConfig", config))
         for callback in callbacks:
             if not isinstance(callback, Callback):
-                raise TypeError(sentence("callbacks", "instances of Callback", callback))
-        self.device = usable_device(self.config.device)
+                raise TypeError(error_message("callbacks", "instances of Callback", callback))
+        self.device = available_device(self.config.device)
         self.model = model.to(self.device)
         self.objective = _objective(self.config, objective)
         if self.config.cuda_graph:
@@ -178,12 +180,12 @@ class Trainer:
                 ) as bar:
                     reason = self._train(run, bar)
                     bar.close(run.state.step)
-                run.adopt_average()
+                run.load_averaged_weights()
                 result = self._result(run, reason)
                 self._call(run, "on_fit_end", result)
                 self._raise_interrupt(run)
             except BaseException as error:
-                known = run.nonfinite_error(error) if isinstance(error, BadStep) else error
+                known = run.nonfinite_error(error) if isinstance(error, NonFiniteStep) else error
                 self._call(run, "on_exception", known)
                 if known is error:
                     raise
@@ -202,7 +204,7 @@ class Trainer:
         while state.epoch < config.epochs and not run.is_out_of_patience:
             self.model.train()
             run.engine.begin_epoch()
-            for window in run.windows():
+            for window in run.microbatches():
                 run.set_rates()
                 result = run.step(window)
                 run.advance(window, result)
@@ -212,7 +214,7 @@ class Trainer:
                     info = StepInfo(state.epoch, state.step - 1, result.loss, run.lr)
                     self._call(run, "on_step_end", info)
                 if state.step % config.sync_every == 0:
-                    run.guard.read()
+                    run.guard.sync()
                 if every_steps is not None and state.step % every_steps == 0:
                     self._save_last(run)
                 self._raise_interrupt(run)
@@ -230,7 +232,7 @@ class Trainer:
     def _finish_epoch(self, run: Run, bar: ProgressBar) -> None:
         """Validate, note the row, save."""
         config, state = self.config, run.state
-        run.guard.read()
+        run.guard.sync()
         run.tick()
         is_last = state.epoch + 1 == config.epochs or self._stop_reason is not None
         is_due = is_last or (state.epoch + 1) % config.validate_every == 0
@@ -250,7 +252,7 @@ class Trainer:
 
     def _finish_part(self, run: Run) -> None:
         """Save an epoch that was stopped in its middle, then show how good it is."""
-        run.guard.read()
+        run.guard.sync()
         self._save_last(run)
         run.tick()
         row = run.row(self._validate(run))
@@ -267,7 +269,7 @@ class Trainer:
             self._raise_interrupt(run)
             raise
         if not math.isfinite(evaluation.loss):
-            raise run.bad_step("the validation loss", evaluation.loss)
+            raise run.nonfinite_step("the validation loss", evaluation.loss)
         return evaluation
 
     def _poll(self) -> None:
@@ -336,7 +338,7 @@ class Trainer:
         """
         if self._task == "regression":
             rule = "one of a classification for predict_proba"
-            raise ValueError(sentence("objective", rule, self.objective, "use predict"))
+            raise ValueError(error_message("objective", rule, self.objective, "use predict"))
         return self._outputs(x).softmax(dim=-1)
 
     @property
@@ -348,7 +350,7 @@ class Trainer:
     @torch.inference_mode()
     def _outputs(self, x: Tensor) -> Tensor:
         if not isinstance(x, Tensor):
-            raise TypeError(sentence("x", "a Tensor", x, "convert with torch.as_tensor"))
+            raise TypeError(error_message("x", "a Tensor", x, "convert with torch.as_tensor"))
         config, run = self.config, self._run
         size = config.eval_batch_size
         is_plain = config.precision == "fp32" and (run is None or not run.is_average_wanted)
@@ -389,7 +391,7 @@ class Trainer:
             train: What to train on.
             low: The first rate, above 0.
             high: The last rate; the test stops before where the loss explodes.
-            steps: Number of optimiser steps, at least 10.
+            steps: Number of optimizer steps, at least 10.
 
         Raises:
             ValueError: If the loss falls at no rate of the range.
@@ -424,7 +426,7 @@ class Trainer:
             raise CheckpointWriteError(f"{path} was not written: fit has not been called")
         try:
             return self._save(self._run, Path(path))
-        except BadStep as bad:
+        except NonFiniteStep as bad:
             raise self._run.nonfinite_error(bad) from None
 
     def load_best(self) -> None:
@@ -436,7 +438,7 @@ class Trainer:
         best = None if self._run is None else self._best(self._run)
         if self._run is None or best is None:
             raise CheckpointError("no best checkpoint was written; ask for one in checkpoints")
-        self._run.adopt_best(read_checkpoint(best))
+        self._run.load_best_weights(read_checkpoint(best))
 
     def _save_last(self, run: Run) -> Path | None:
         checkpoints = self.config.checkpoints
@@ -459,7 +461,7 @@ class Trainer:
         config = self.config
         if config.early_stopping is not None and val is None and config.monitor != "train_loss":
             rule = f"given for early stopping on {config.monitor}"
-            raise ValueError(sentence("val", rule, None, 'or set monitor="train_loss"'))
+            raise ValueError(error_message("val", rule, None, 'or set monitor="train_loss"'))
         if config.checkpoints is not None:
             prepare_folder(config.checkpoints, resuming=resume is not None)
         run = Run(
@@ -483,7 +485,7 @@ class Trainer:
             return None if resume is None else Path(resume)
         if self.config.checkpoints is None:
             rule = "a path where the configuration names no checkpoints"
-            raise ValueError(sentence("resume", rule, resume, "set checkpoints in the config"))
+            raise ValueError(error_message("resume", rule, resume, "set checkpoints in the config"))
         # the best is written first: a kill between the two leaves it alone, and it is as complete
         found = (self.config.checkpoints.last, self.config.checkpoints.best)
         return next((path for path in found if path.exists()), None)
@@ -494,9 +496,9 @@ class Trainer:
         optimizer = self._optimizer(p for p in model.parameters() if p.requires_grad)
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
-                sentence("optimizer", "a function that returns an Optimizer", optimizer)
+                error_message("optimizer", "a function that returns an Optimizer", optimizer)
             )
-        remember_lr(optimizer)
+        set_initial_lr(optimizer)
         return optimizer
 
     def _batches(self, argument: str, data: TrainingData, *, shuffle: bool) -> BatchSource:
@@ -522,13 +524,13 @@ def _check_can_be_recorded(
     if optimizer is not None:
         rule = "None for cuda_graph"
         cure = "name one in config.optimizer, whose learning rate can be kept on the device"
-        raise ValueError(sentence("optimizer", rule, optimizer, cure))
+        raise ValueError(error_message("optimizer", rule, optimizer, cure))
     if isinstance(objective, Mixup | VirtualAdversarial):
         rule = "one that draws no random numbers for cuda_graph"
-        raise ValueError(sentence("objective", rule, objective, "set cuda_graph=False"))  # noqa: TRY004 - its type is right, its use is not
+        raise ValueError(error_message("objective", rule, objective, "set cuda_graph=False"))  # noqa: TRY004 - its type is right, its use is not
     if device.type != "cuda":
         rule = "a CUDA device for cuda_graph"
-        raise ValueError(sentence("device", rule, str(device), "set cuda_graph=False"))
+        raise ValueError(error_message("device", rule, str(device), "set cuda_graph=False"))
 
 
 def _objective(config: TrainerConfig, given: Objective | None) -> Objective:
@@ -543,7 +545,7 @@ def _objective(config: TrainerConfig, given: Objective | None) -> Objective:
         if value != default:
             cure = f"give your objective its {name} itself"
             raise ValueError(
-                sentence(name, f"{default} with an objective of your own", value, cure)
+                error_message(name, f"{default} with an objective of your own", value, cure)
             )
     return given
 

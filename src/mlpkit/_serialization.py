@@ -1,0 +1,148 @@
+"""Frozen dataclasses to and from plain values, JSON and TOML, with unknown keys refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import PurePath
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
+
+import tomli_w
+
+from mlpkit._checks import error_message, nearest
+from mlpkit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+JSONValue: TypeAlias = "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
+
+_Config = TypeVar("_Config", bound="DataclassInstance")
+
+
+def to_dict(config: DataclassInstance) -> dict[str, JSONValue]:
+    """Return the fields as values that JSON knows: tuples become lists, paths strings."""
+    return {
+        field.name: _plain(f"{type(config).__name__}.{field.name}", getattr(config, field.name))
+        for field in dataclasses.fields(config)
+    }
+
+
+def _plain(name: str, value: object) -> JSONValue:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, PurePath):
+        return str(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return to_dict(value)
+    if isinstance(value, tuple | list):
+        return [_plain(f"{name}[{index}]", item) for index, item in enumerate(value)]
+    raise ConfigError(
+        error_message(name, "a number, a string, None or a sequence of them to be saved", value)
+    )
+
+
+def from_dict(cls: type[_Config], values: Mapping[str, object], *, source: str = "") -> _Config:
+    """Build a configuration from plain values; its own checks judge the values.
+
+    Args:
+        cls: The frozen dataclass to build.
+        values: Field name to value. A field left out takes its default; one that has no default
+            but may be None takes None, since TOML has no word for it.
+        source: Where the values come from, for the message; empty where it goes without saying.
+
+    Raises:
+        ConfigError: If a key is unknown or a field is missing.
+    """
+    where = f" in {source}" if source else ""
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key in values:
+        if key not in fields:
+            meant = nearest(str(key), list(fields))
+            cure = f"did you mean {meant!r}?" if meant else "remove it"
+            rule = f"one of {', '.join(sorted(fields))}"
+            raise ConfigError(error_message(f"a key of {cls.__name__}{where}", rule, key, cure))
+    hints = typing.get_type_hints(cls)
+    arguments: dict[str, object] = {}
+    for name, field in fields.items():
+        if name in values:
+            arguments[name] = _typed(hints[name], values[name], source)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            if type(None) not in typing.get_args(hints[name]):
+                raise ConfigError(f"{cls.__name__}.{name} must be given{where}; add the key")
+            arguments[name] = None
+    return cls(**arguments)
+
+
+def _typed(hint: object, value: object, source: str) -> object:
+    """Turn a table into the dataclass that the field wants, and a list into a tuple."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    candidates = typing.get_args(hint) if union else (hint,)
+    if isinstance(value, Mapping):
+        for candidate in candidates:
+            if isinstance(candidate, type) and dataclasses.is_dataclass(candidate):
+                return from_dict(candidate, value, source=source)
+    if isinstance(value, list):
+        tuples = [found for found in candidates if typing.get_origin(found) is tuple]
+        item_hint = typing.get_args(tuples[0])[0] if tuples else None  # tuple[item, ...]
+        return tuple(_typed(item_hint, item, source) for item in value)
+    return value
+
+
+def to_json(config: DataclassInstance) -> str:
+    """Return the configuration as indented JSON."""
+    return json.dumps(to_dict(config), indent=2) + "\n"
+
+
+def from_json(cls: type[_Config], text: str, *, source: str = "") -> _Config:
+    """Build a configuration from JSON text; see :func:`from_dict`."""
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(_unreadable("JSON", source or cls.__name__, error)) from error
+    if not isinstance(values, dict):
+        raise ConfigError(error_message(f"{cls.__name__} as JSON", "an object", values))
+    return from_dict(cls, values, source=source)
+
+
+def to_toml(config: DataclassInstance) -> str:
+    """Return the configuration as TOML, leaving out what is None."""
+    return plain_to_toml(to_dict(config))
+
+
+def plain_to_toml(values: Mapping[str, JSONValue]) -> str:
+    """Return plain values as TOML, leaving out what is None."""
+    return tomli_w.dumps(_without_none(values))
+
+
+def _without_none(values: Mapping[str, JSONValue]) -> dict[str, JSONValue]:
+    return {key: _pruned(value) for key, value in values.items() if value is not None}
+
+
+def _pruned(value: JSONValue) -> JSONValue:
+    if isinstance(value, dict):
+        return _without_none(value)
+    if isinstance(value, list):
+        return [_pruned(item) for item in value]
+    return value
+
+
+def from_toml(cls: type[_Config], text: str, *, source: str = "") -> _Config:
+    """Build a configuration from TOML text; see :func:`from_dict`."""
+    return from_dict(cls, parse_toml(text, source=source or cls.__name__), source=source)
+
+
+def parse_toml(text: str, *, source: str) -> dict[str, object]:
+    """Return the table that a TOML text spells; a syntax error names ``source``."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(_unreadable("TOML", source, error)) from error
+
+
+def _unreadable(language: str, source: str, error: Exception) -> str:
+    return f"{source} must be valid {language}, got an error: {error}"

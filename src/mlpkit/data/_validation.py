@@ -1,0 +1,137 @@
+"""The rules that the tensors of a data set must keep, each refused by a sentence of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mlpkit._checks import error_message
+from mlpkit.data._adapters import tensor_from_array
+
+
+def checked_inputs(inputs: object) -> Tensor:
+    """Return the inputs if they are a tensor of shape (N, ...) without NaN or infinity."""
+    if not isinstance(inputs, Tensor):
+        cure = "LabeledTensors.from_numpy takes arrays"
+        raise TypeError(error_message("inputs", "a tensor", type(inputs), cure))
+    if inputs.ndim == 0:
+        raise ValueError(error_message("inputs", "a tensor of shape (N, ...)", inputs))
+    _check_finite("inputs", inputs)
+    return inputs
+
+
+def class_names(classes: object) -> tuple[str, ...] | None:
+    """Return the names as a tuple if they are strings and all different."""
+    if classes is None:
+        return None
+    if isinstance(classes, str) or not isinstance(classes, Sequence):
+        raise TypeError(error_message("classes", "a sequence of strings", classes))
+    names = tuple(classes)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(error_message("classes", "a sequence of strings", classes))
+    if not names or len(set(names)) < len(names):
+        raise ValueError(error_message("classes", "one or more different names", names))
+    return names
+
+
+def checked_targets(targets: object, inputs: Tensor, classes: tuple[str, ...] | None) -> Tensor:
+    """Return class indices as int64, or floating-point targets as they are."""
+    rule = "a tensor of class indices or of floating-point targets"
+    if not isinstance(targets, Tensor):
+        raise TypeError(error_message("targets", rule, type(targets)))
+    if targets.dtype is torch.bool or targets.is_complex():
+        raise TypeError(error_message("targets", rule, targets.dtype))
+    _check_companion("targets", targets, inputs)
+    if not targets.is_floating_point():
+        return _class_indices(targets, classes)
+    _check_finite("targets", targets)
+    if classes is not None and targets.shape[1:] != (len(classes),):
+        rule = f"of shape (N, {len(classes)}) for {len(classes)} classes"
+        cure = "leave classes out for a regression"
+        raise ValueError(error_message("targets", rule, tuple(targets.shape), cure))
+    return targets
+
+
+def _class_indices(targets: Tensor, classes: tuple[str, ...] | None) -> Tensor:
+    if targets.ndim != 1:
+        rule = "of shape (N,) where they are class indices"
+        cure = "pass floating-point targets for distributions over classes"
+        raise ValueError(error_message("targets", rule, tuple(targets.shape), cure))
+    indices = targets.to(torch.int64)
+    if not len(indices):
+        return indices
+    lowest, highest = (int(bound) for bound in torch.aminmax(indices))
+    if lowest < 0 or (classes is not None and highest >= len(classes)):
+        bounds = "of at least 0" if classes is None else f"in [0, {len(classes)})"
+        wrong = lowest if lowest < 0 else highest
+        cure = f"see example {int((indices == wrong).nonzero()[0])}"
+        raise ValueError(error_message("targets", f"class indices {bounds}", wrong, cure))
+    return indices
+
+
+def checked_weights(weights: object, inputs: Tensor) -> Tensor:
+    """Return the weights if they are finite, not negative and one for each example."""
+    if not isinstance(weights, Tensor) or not weights.is_floating_point():
+        found = weights.dtype if isinstance(weights, Tensor) else type(weights)
+        raise TypeError(error_message("weights", "a floating-point tensor", found))
+    _check_companion("weights", weights, inputs)
+    if weights.ndim != 1:
+        raise ValueError(error_message("weights", "of shape (N,)", tuple(weights.shape)))
+    _check_finite("weights", weights)
+    if len(weights) and weights.min() < 0:
+        row = int(weights.argmin())
+        cure = f"see example {row}"
+        raise ValueError(error_message("weights", "at least 0", float(weights[row]), cure))
+    return weights
+
+
+def checked_indices(
+    indices: Sequence[int] | Tensor | npt.NDArray[np.integer], count: int, device: torch.device
+) -> Tensor:
+    """Return positions, or the positions that a mask selects, as int64 on ``device``."""
+    if isinstance(indices, np.ndarray):
+        indices = tensor_from_array("indices", indices)
+    rows = torch.as_tensor(indices, device=device)
+    if rows.dtype is torch.bool:
+        if rows.shape != (count,):
+            rule = f"a mask of shape ({count},)"
+            raise ValueError(error_message("indices", rule, tuple(rows.shape)))
+        return rows.nonzero().squeeze(1)
+    if rows.ndim != 1:
+        raise ValueError(error_message("indices", "of one axis", tuple(rows.shape)))
+    if not len(rows):
+        return rows.to(torch.int64)
+    if rows.is_floating_point() or rows.is_complex():
+        raise TypeError(error_message("indices", "integers or a boolean mask", rows.dtype))
+    positions = rows.to(torch.int64)  # torch finds no bounds of uint16 to uint64
+    lowest, highest = (int(bound) for bound in torch.aminmax(positions))
+    if lowest < 0 or highest >= count:
+        wrong = lowest if lowest < 0 else highest
+        if rows.dtype is torch.uint64:
+            wrong %= 2**64  # what does not fit into int64 has come out negative
+        raise ValueError(error_message("indices", f"positions in [0, {count})", wrong))
+    return positions
+
+
+def _check_companion(argument: str, values: Tensor, inputs: Tensor) -> None:
+    if values.ndim == 0 or len(values) != len(inputs):
+        rule = f"one for each of the {len(inputs)} examples"
+        raise ValueError(error_message(argument, rule, tuple(values.shape)))
+    if values.device != inputs.device:
+        rule = f"on the device of inputs ({inputs.device})"
+        raise ValueError(error_message(argument, rule, str(values.device)))
+
+
+def _check_finite(argument: str, values: Tensor) -> None:
+    if not values.is_floating_point():
+        return
+    finite = torch.isfinite(values)
+    if not finite.all():
+        row = int((~finite).nonzero()[0, 0])
+        found = f"{int((~finite).sum())} elements that are not"
+        cure = f"the first is in example {row}"
+        raise ValueError(error_message(argument, "finite in every element", found, cure))

@@ -1,0 +1,170 @@
+"""Random rotation, shear, scaling and shift of images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from mlpkit._checks import check_bool, check_float, error_message
+from mlpkit.data._random import derive, uniforms
+from mlpkit.data.augment._warp import warp
+
+_STREAM = 0xAFF1
+
+
+class AffineParameters(NamedTuple):
+    """What :class:`RandomAffine` drew: one number for each image, float64, shape (n,).
+
+    Attributes:
+        angle: Rotation in degrees, positive clockwise as seen in the picture.
+        shear: Horizontal shear in degrees.
+        scale_x: Factor of the width.
+        scale_y: Factor of the height.
+        shift_x: Shift to the right, as a fraction of the width.
+        shift_y: Shift downwards, as a fraction of the height.
+    """
+
+    angle: Tensor
+    shear: Tensor
+    scale_x: Tensor
+    scale_y: Tensor
+    shift_x: Tensor
+    shift_y: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RandomAffine:
+    r"""Rotates, shears, scales and shifts each image about its middle by a draw of its own.
+
+    A pixel at :math:`p`, measured from the middle of the image, goes to
+
+    .. math::
+
+        p' = \begin{pmatrix} \cos a & -\sin a \\ \sin a & \cos a \end{pmatrix}
+             \begin{pmatrix} 1 & -\tan s \\ 0 & 1 \end{pmatrix}
+             \begin{pmatrix} f_x & 0 \\ 0 & f_y \end{pmatrix} p + t
+
+    with angle :math:`a`, shear :math:`s`, factors :math:`f` and shift :math:`t` drawn uniformly;
+    the signs are those of torchvision's ``affine``. Bilinear interpolation; what comes from
+    outside is 0.
+
+    Args:
+        degrees: Largest rotation in degrees, in [0, 180]; drawn from [-degrees, degrees].
+        translate: Largest shift, as fractions of (width, height) in [0, 1]. 2 pixels of 28:
+            ``(2 / 28, 2 / 28)``.
+        scale: Lowest and highest factor, greater than 0.
+        shear: Largest horizontal shear in degrees, in [0, 90).
+        isotropic: Whether width and height get one factor; if False they are drawn independently.
+
+    Shape:
+        Images (n, H, W) or (n, channels, H, W), uint8 in [0, 255] or floating-point; shape and
+        type are kept. Computed in float32 (float64 for float64); uint8 is rounded.
+
+    Raises:
+        TypeError: If an argument is not a number.
+        ValueError: If one is out of range.
+
+    Example:
+        >>> import torch
+        >>> from mlpkit.data import RandomAffine
+        >>> images = torch.randint(0, 256, (4, 28, 28), dtype=torch.uint8)
+        >>> affine = RandomAffine(degrees=15, scale=(0.85, 1.15), shear=15)
+        >>> turned = affine(images, seed=0, epoch=0)
+        >>> turned.shape, turned.dtype
+        (torch.Size([4, 28, 28]), torch.uint8)
+        >>> torch.equal(RandomAffine()(images), images)
+        True
+
+    References:
+        Cireşan, Meier, Gambardella and Schmidhuber (2010), *Deep, big, simple neural nets for
+        handwritten digit recognition*, section 3: rotation or shear by up to 15 degrees, factors
+        within 15 to 20 per cent, drawn independently for width and height.
+    """
+
+    degrees: float = 0.0
+    translate: tuple[float, float] = (0.0, 0.0)
+    scale: tuple[float, float] = (1.0, 1.0)
+    shear: float = 0.0
+    isotropic: bool = False
+
+    def __post_init__(self) -> None:
+        translate = pair("translate", self.translate, minimum=0.0, maximum=1.0)
+        object.__setattr__(self, "translate", translate)
+        object.__setattr__(self, "scale", pair("scale", self.scale, above=0.0))
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(error_message("scale", "(lowest, highest)", self.scale))
+        degrees = check_float("degrees", self.degrees, minimum=0.0, maximum=180.0)
+        object.__setattr__(self, "degrees", degrees)
+        object.__setattr__(self, "shear", check_float("shear", self.shear, minimum=0.0, below=90.0))
+        check_bool("isotropic", self.isotropic)
+
+    def draw(self, indices: Tensor, *, seed: int = 0, epoch: int = 0) -> AffineParameters:
+        """Return the parameters of the images at ``indices`` (int64, shape (n,))."""
+        unit = uniforms(derive(seed, _STREAM, epoch), indices, 6).unbind(dim=1)
+        low, high = self.scale
+        scale_x = low + (high - low) * unit[2]
+        return AffineParameters(
+            angle=self.degrees * (2 * unit[0] - 1),
+            shear=self.shear * (2 * unit[1] - 1),
+            scale_x=scale_x,
+            scale_y=scale_x if self.isotropic else low + (high - low) * unit[3],
+            shift_x=self.translate[0] * (2 * unit[4] - 1),
+            shift_y=self.translate[1] * (2 * unit[5] - 1),
+        )
+
+    def source_points(self, points: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
+        """Return where each image is read for ``points``, (x, y) in pixels from the middle."""
+        drawn = self.draw(indices, seed=seed, epoch=epoch)
+        height, width = points.shape[-2:]
+        angle = torch.deg2rad(drawn.angle)
+        cos, sin, tan = torch.cos(angle), torch.sin(angle), torch.tan(torch.deg2rad(drawn.shear))
+        # The inverse of the three factors: unscale, unshear, turn back.
+        rows = (
+            (cos - tan * sin) / drawn.scale_x,
+            (sin + tan * cos) / drawn.scale_x,
+            -sin / drawn.scale_y,
+            cos / drawn.scale_y,
+        )
+        inverse = torch.stack(rows, dim=1).view(-1, 2, 2)
+        shift = torch.stack((drawn.shift_x * width, drawn.shift_y * height), dim=1).unsqueeze(2)
+        offset = (-inverse @ shift).to(points.dtype)
+        flat = points.flatten(2).expand(len(indices), -1, -1)
+        matrix = inverse.to(points.dtype)
+        # Sums of products: a matrix product in float32 may be told to round to TF32 or bfloat16.
+        moved = matrix[:, :, :1] * flat[:, :1]
+        moved += matrix[:, :, 1:] * flat[:, 1:]
+        moved += offset
+        return moved.view(-1, 2, height, width)
+
+    def __call__(
+        self, images: Tensor, *, seed: int = 0, epoch: int = 0, indices: Tensor | None = None
+    ) -> Tensor:
+        """Return the images, each moved by its own draw.
+
+        Args:
+            images: Shape (n, H, W) or (n, channels, H, W).
+            seed: Seed of the run.
+            epoch: Epoch, counted from 0.
+            indices: Position of each image in its data set; None: 0 .. n - 1.
+        """
+        return warp(images, ((self, seed),), epoch=epoch, indices=indices)
+
+
+def pair(
+    argument: str,
+    values: object,
+    *,
+    above: float | None = None,
+    minimum: float | None = None,
+    maximum: float | None = None,
+) -> tuple[float, float]:
+    if not isinstance(values, tuple | list) or len(values) != 2:
+        raise TypeError(error_message(argument, "a pair of numbers", values))
+    first, second = (
+        check_float(argument, value, above=above, minimum=minimum, maximum=maximum)
+        for value in values
+    )
+    return first, second

@@ -1,0 +1,428 @@
+"""Activations: their names, their options, the width contract, a fresh module for each layer."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Literal, TypeAlias
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from mlpkit._checks import check_bool, check_choice, check_float, check_int, error_message
+from mlpkit._serialization import from_dict
+from mlpkit.errors import ConfigError
+from mlpkit.nn.activations._gated import GEGLU, GLU, ReGLU, SwiGLU
+from mlpkit.nn.activations._maxout import Maxout
+from mlpkit.nn.activations._prelu import PReLU
+
+__all__ = [
+    "Activation",
+    "ActivationConfig",
+    "ActivationName",
+    "activation_config",
+    "build_activation",
+    "expansion",
+]
+
+ActivationName = Literal[
+    "celu",
+    "elu",
+    "geglu",
+    "gelu",
+    "glu",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "identity",
+    "leaky_relu",
+    "logsigmoid",
+    "maxout",
+    "mish",
+    "prelu",
+    "reglu",
+    "relu",
+    "relu6",
+    "rrelu",
+    "selu",
+    "sigmoid",
+    "silu",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "swiglu",
+    "tanh",
+    "tanhshrink",
+    "threshold",
+]
+
+_Option: TypeAlias = "bool | int | float | str | None"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Known:
+    """A module that has a name: its class, and its options with their defaults (None: required)."""
+
+    module: type[nn.Module]
+    options: Mapping[str, _Option] = dataclasses.field(default_factory=dict)
+
+
+# Every option is named as the constructor of the module names it, but for PReLU's per_unit.
+_KNOWN: dict[ActivationName, _Known] = {
+    "celu": _Known(nn.CELU, {"alpha": 1.0}),
+    "elu": _Known(nn.ELU, {"alpha": 1.0}),
+    "geglu": _Known(GEGLU),
+    "gelu": _Known(nn.GELU, {"approximate": "none"}),
+    "glu": _Known(GLU),
+    "hardshrink": _Known(nn.Hardshrink, {"lambd": 0.5}),
+    "hardsigmoid": _Known(nn.Hardsigmoid),
+    "hardswish": _Known(nn.Hardswish),
+    "hardtanh": _Known(nn.Hardtanh, {"min_val": -1.0, "max_val": 1.0}),
+    "identity": _Known(nn.Identity),
+    "leaky_relu": _Known(nn.LeakyReLU, {"negative_slope": 0.01}),
+    "logsigmoid": _Known(nn.LogSigmoid),
+    "maxout": _Known(Maxout, {"num_pieces": 2}),
+    "mish": _Known(nn.Mish),
+    "prelu": _Known(PReLU, {"init": 0.25, "per_unit": False}),
+    "reglu": _Known(ReGLU),
+    "relu": _Known(nn.ReLU),
+    "relu6": _Known(nn.ReLU6),
+    "rrelu": _Known(nn.RReLU, {"lower": 1 / 8, "upper": 1 / 3}),
+    "selu": _Known(nn.SELU),
+    "sigmoid": _Known(nn.Sigmoid),
+    "silu": _Known(nn.SiLU),
+    "softplus": _Known(nn.Softplus, {"beta": 1.0, "threshold": 20.0}),
+    "softshrink": _Known(nn.Softshrink, {"lambd": 0.5}),
+    "softsign": _Known(nn.Softsign),
+    "swiglu": _Known(SwiGLU),
+    "tanh": _Known(nn.Tanh),
+    "tanhshrink": _Known(nn.Tanhshrink),
+    "threshold": _Known(nn.Threshold, {"threshold": None, "value": None}),
+}
+
+_NAMES: tuple[ActivationName, ...] = tuple(_KNOWN)
+_NAME_OF: dict[type[nn.Module], ActivationName] = {
+    known.module: name for name, known in _KNOWN.items()
+}
+# What other libraries call them, for the cure of a wrong name.
+_OTHER_WORDS: dict[str, ActivationName] = {
+    "hard_sigmoid": "hardsigmoid",
+    "hard_swish": "hardswish",
+    "hard_tanh": "hardtanh",
+    "leaky": "leaky_relu",
+    "linear": "identity",
+    "log_sigmoid": "logsigmoid",
+    "logistic": "sigmoid",
+    "lrelu": "leaky_relu",
+    "none": "identity",
+    "swish": "silu",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class ActivationConfig:
+    """An activation by name, with its options.
+
+    An option left at None takes the default of that activation; one that the activation does not
+    have is refused. After construction every option that applies has its value and every other is
+    None, so two configurations are equal if and only if they mean the same.
+
+    Args:
+        name: Name of the activation.
+        num_pieces: ``maxout``: pieces for each unit, at least 1; 2 by default.
+        negative_slope: ``leaky_relu``: slope for negative values; 0.01 by default.
+        init: ``prelu``: slope to start from; 0.25 by default.
+        per_unit: ``prelu``: whether each unit has its own slope; False by default.
+        alpha: ``elu``, ``celu``: scale of the negative part, above 0; 1 by default.
+        approximate: ``gelu``: ``"none"`` (exact, the default) or ``"tanh"``.
+        lower: ``rrelu``: lower end of the random slope; 1/8 by default.
+        upper: ``rrelu``: upper end of the random slope; 1/3 by default.
+        min_val: ``hardtanh``: least output; -1 by default.
+        max_val: ``hardtanh``: largest output; 1 by default.
+        lambd: ``hardshrink``, ``softshrink``: half-width of the dead zone; 0.5 by default.
+        beta: ``softplus``: sharpness of the bend, above 0; 1 by default.
+        threshold: ``softplus``: where ``beta * x`` counts as large; 20 by default. ``threshold``:
+            values up to it are replaced; must be given.
+        value: ``threshold``: what replaces them; must be given.
+
+    Raises:
+        TypeError: If an option has the wrong type.
+        ValueError: If the name is unknown, an option is out of range, does not apply, or is
+            missing.
+
+    Example:
+        >>> from mlpkit.nn import ActivationConfig
+        >>> ActivationConfig("maxout", num_pieces=5).num_pieces
+        5
+    """
+
+    name: ActivationName = dataclasses.field(kw_only=False)
+    num_pieces: int | None = None
+    negative_slope: float | None = None
+    init: float | None = None
+    per_unit: bool | None = None
+    alpha: float | None = None
+    approximate: Literal["none", "tanh"] | None = None
+    lower: float | None = None
+    upper: float | None = None
+    min_val: float | None = None
+    max_val: float | None = None
+    lambd: float | None = None
+    beta: float | None = None
+    threshold: float | None = None
+    value: float | None = None
+
+    def __post_init__(self) -> None:
+        options = _KNOWN[_checked_name("ActivationConfig.name", self.name)].options
+        for field in dataclasses.fields(self)[1:]:
+            given: _Option = getattr(self, field.name)
+            argument = f"ActivationConfig.{field.name}"
+            if field.name not in options:
+                if given is not None:
+                    owners = [repr(name) for name in _NAMES if field.name in _KNOWN[name].options]
+                    cure = f"it is an option of {' and '.join(owners)}"
+                    raise ValueError(
+                        error_message(argument, f"None for {self.name!r}", given, cure)
+                    )
+                continue
+            chosen = options[field.name] if given is None else given
+            if chosen is None:
+                raise TypeError(error_message(argument, f"given for {self.name!r}", None))
+            object.__setattr__(self, field.name, _CHECKS[field.name](argument, chosen))
+        if "lower" in options:
+            check_float("ActivationConfig.lower", self.lower, maximum=self.upper)
+        if "min_val" in options:
+            check_float("ActivationConfig.min_val", self.min_val, below=self.max_val)
+
+
+_CHECKS: dict[str, Callable[[str, object], _Option]] = {
+    "num_pieces": lambda argument, value: check_int(argument, value, minimum=1),
+    "negative_slope": check_float,
+    "init": check_float,
+    "per_unit": check_bool,
+    "alpha": lambda argument, value: check_float(argument, value, above=0.0),
+    "approximate": lambda argument, value: check_choice(argument, value, ("none", "tanh")),
+    "lower": check_float,
+    "upper": check_float,
+    "min_val": check_float,
+    "max_val": check_float,
+    "lambd": lambda argument, value: check_float(argument, value, minimum=0.0),
+    "beta": lambda argument, value: check_float(argument, value, above=0.0),
+    "threshold": check_float,
+    "value": check_float,
+}
+
+Activation: TypeAlias = ActivationName | ActivationConfig | nn.Module | Callable[[int], nn.Module]
+
+
+def _checked_name(argument: str, name: object) -> ActivationName:
+    """Return ``name`` if it is one, else raise with the nearest right one."""
+    if isinstance(name, str) and name.lower() in _OTHER_WORDS:
+        rule = f"one of {', '.join(repr(known) for known in _NAMES)}"
+        meant = _OTHER_WORDS[name.lower()]
+        raise ValueError(error_message(argument, rule, name, f"did you mean {meant!r}?"))
+    return check_choice(argument, name, _NAMES)
+
+
+def expansion(module: nn.Module) -> int:
+    """Return how many features ``module`` takes for each one it gives: the width contract.
+
+    A module says it by an integer attribute ``expansion``; without one it is 1.
+
+    Args:
+        module: An activation: it maps ``(*, width * expansion)`` to ``(*, width)``.
+
+    Raises:
+        TypeError: If ``module`` is not a module or its ``expansion`` no integer.
+        ValueError: If its ``expansion`` is less than 1.
+
+    Example:
+        >>> from mlpkit.nn import Maxout, expansion
+        >>> expansion(Maxout(num_pieces=5))
+        5
+    """
+    if not isinstance(module, nn.Module):
+        raise TypeError(error_message("module", "a torch.nn.Module", module))
+    value: object = getattr(module, "expansion", 1)
+    return check_int(f"expansion of {type(module).__name__}", value, minimum=1)
+
+
+def build_activation(
+    activation: Activation,
+    width: int,
+    *,
+    argument: str = "activation",
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+) -> nn.Module:
+    """Return a fresh activation for one layer.
+
+    A name or a configuration is built; an instance is deep-copied; a factory is called with the
+    width, and what it returns is used as it is. In what is returned nothing works in place,
+    :class:`torch.nn.PReLU` has become :class:`PReLU` and :class:`torch.nn.GLU` has become
+    :class:`GLU`, which act on the last axis.
+
+    Args:
+        activation: A name, a configuration, an instance, or a factory: a callable that takes the
+            width and returns a module.
+        width: Features that leave the activation, at least 1.
+        argument: What to call ``activation`` in a message.
+        device: Device of its parameters; None leaves them where they are.
+        dtype: Floating dtype of its parameters; None leaves it as it is.
+
+    Raises:
+        TypeError: If ``activation`` is a class, a function of tensors, or something else that is
+            no activation.
+        ValueError: If the name is unknown, or the module does not map ``(*, width * expansion)``
+            to ``(*, width)``.
+
+    Example:
+        >>> from mlpkit.nn import build_activation
+        >>> build_activation("maxout", 240)
+        Maxout(num_pieces=2)
+    """
+    width = check_int("width", width, minimum=1)
+    if isinstance(activation, str):
+        activation = ActivationConfig(_checked_name(argument, activation))
+    if isinstance(activation, ActivationConfig):
+        module = _from_config(activation, width)
+    elif isinstance(activation, nn.Module):
+        module = _checked_module(copy.deepcopy(activation), width, argument)
+    else:
+        module = _checked_module(_from_factory(activation, width, argument), width, argument)
+    for part in module.modules():
+        # In place a ReLU corrupts what a skip connection still needs.
+        if getattr(part, "inplace", False) is True:
+            vars(part)["inplace"] = False
+    return module.to(device=device, dtype=dtype)
+
+
+def _from_config(config: ActivationConfig, width: int) -> nn.Module:
+    known = _KNOWN[config.name]
+    options: dict[str, _Option] = {name: getattr(config, name) for name in known.options}
+    if "per_unit" in options:
+        options["num_parameters"] = width if options.pop("per_unit") else 1
+    return known.module(**options)
+
+
+def _from_factory(factory: Callable[[int], nn.Module], width: int, argument: str) -> nn.Module:
+    """Call a factory; a class, a function of tensors or a bad result gets its own sentence."""
+    rule = "a name, an ActivationConfig, a module instance or a factory of the width"
+    if isinstance(factory, type):
+        name = _NAME_OF.get(_replaced_class(factory))
+        by_name = "" if name is None else f" or the name {name!r}"
+        cure = f"pass an instance, {factory.__name__}(...){by_name}"
+        raise TypeError(error_message(argument, rule, factory, cure))
+    if not callable(factory):
+        raise TypeError(error_message(argument, rule, factory))
+    function = getattr(factory, "__name__", "")
+    name = _OTHER_WORDS.get(function) or next((n for n in _NAMES if n == function), None)
+    from_torch = getattr(torch, function, None) is factory or getattr(F, function, None) is factory
+    if from_torch:
+        cure = "pass a module instance" if name is None else f"pass the name {name!r}"
+        raise TypeError(error_message(argument, rule, factory, cure))
+    try:
+        module: object = factory(width)
+    except Exception as error:
+        cure = f"called with the width {width} it raised {type(error).__name__}: {error}"
+        raise TypeError(error_message(argument, rule, factory, cure)) from error
+    if isinstance(module, nn.Module):
+        return module
+    raise TypeError(
+        error_message(
+            f"{argument} called with the width {width}", "a torch.nn.Module instance", module
+        )
+    )
+
+
+def is_known(module: nn.Module) -> bool:
+    """Return whether there is a name for the class of ``module``, torch's own of it included."""
+    return _replaced_class(type(module)) in _NAME_OF
+
+
+def _replaced_class(cls: type) -> type:
+    """Return mlpkit's own class where torch's of the same name acts on another axis."""
+    return {nn.PReLU: PReLU, nn.GLU: GLU}.get(cls, cls)
+
+
+def _checked_module(module: nn.Module, width: int, argument: str) -> nn.Module:
+    """Return a module that keeps the width contract on the last axis, or say why it does not."""
+    if type(module) is nn.PReLU:
+        module = _last_axis_prelu(module)
+    elif type(module) is nn.GLU:
+        if module.dim != -1:
+            cure = "the features of an MLP are on the last axis"
+            raise ValueError(error_message(f"dim of {argument}", "-1", module.dim, cure))
+        module = GLU().train(module.training)
+    if isinstance(module, PReLU) and module.num_parameters not in (1, width):
+        rule = f"1 or the width of its layer, {width}"
+        cure = "pass a factory, PReLU, of the width: lambda width: PReLU(width)"
+        raise ValueError(
+            error_message(f"num_parameters of {argument}", rule, module.num_parameters, cure)
+        )
+    if not is_known(module):
+        _probe(module, width, argument)
+    return module
+
+
+def _last_axis_prelu(module: nn.PReLU) -> PReLU:
+    """Return a PReLU with the slopes, the device and the state of torch's."""
+    weight = module.weight
+    prelu = PReLU(module.num_parameters, module.init, weight.device, weight.dtype)
+    prelu.weight = weight
+    return prelu.train(module.training)
+
+
+def _probe(module: nn.Module, width: int, argument: str) -> None:
+    """Run a copy of an unknown module once, and raise if it breaks the width contract."""
+    features = width * expansion(module)
+    like = next(itertools.chain(module.parameters(), module.buffers()), torch.empty(0))
+    dtype = like.dtype if like.is_floating_point() else None
+    rule = f"a module that maps (*, {features}) to (*, {width})"
+    cure = "its parameters must fit the width, and its attribute expansion (1 if absent) must say "
+    cure += "how many features it takes for each one it gives"
+    try:
+        with torch.no_grad():  # a copy in eval mode: no state of the module changes
+            probe = torch.zeros(2, features, device=like.device, dtype=dtype)
+            output: object = copy.deepcopy(module).eval()(probe)
+    except Exception as error:
+        reason = f"it raised {type(error).__name__}: {error}"
+        raise ValueError(error_message(argument, rule, module, f"{reason}; {cure}")) from error
+    if not isinstance(output, torch.Tensor):
+        raise TypeError(error_message(argument, rule, module, f"it gave a {type(output).__name__}"))
+    if output.shape != (2, width):
+        shape = f"it maps (2, {features}) to {tuple(output.shape)}"
+        raise ValueError(error_message(argument, rule, module, f"{shape}; {cure}"))
+
+
+def activation_config(module: nn.Module) -> ActivationConfig:
+    """Return the configuration that builds an activation like ``module``.
+
+    Trained slopes are weights, not configuration: for a PReLU it is the slope to start from.
+
+    Args:
+        module: An activation that has a name.
+
+    Raises:
+        ConfigError: If it is of a class of its own, for which there is no name.
+
+    Example:
+        >>> from mlpkit.nn import Maxout, activation_config
+        >>> activation_config(Maxout(num_pieces=5)).name
+        'maxout'
+    """
+    name = _NAME_OF.get(_replaced_class(type(module)))
+    if name is None:
+        rule = f"one of the activations that have a name ({', '.join(_NAMES)}) to be saved"
+        cure = "build the MLP from code and save its state_dict"
+        raise ConfigError(error_message("activation", rule, module, cure))
+    options: dict[str, _Option] = {
+        option: getattr(module, option) for option in _KNOWN[name].options if option != "per_unit"
+    }
+    if isinstance(module, PReLU | nn.PReLU):
+        options["per_unit"] = module.num_parameters > 1
+    return from_dict(ActivationConfig, {"name": name, **options})

@@ -1,0 +1,32 @@
+"""Optional fast path: forward and backward passes of an MLP without autograd's graph.
+
+Importing this package registers the passes for :class:`mlpkit.nn.MLP` in
+:mod:`mlpkit._protocols`, where training finds them. Nothing in the networks depends on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import nn
+
+from mlpkit._protocols import find_backpropagation, find_stacked_backpropagation
+from mlpkit.nn._mlp import MLP
+from mlpkit.nn.backprop._backpropagation import Backpropagation
+from mlpkit.nn.backprop._stacked_backpropagation import StackedBackpropagation
+
+__all__ = ["Backpropagation", "StackedBackpropagation"]
+
+
+@find_backpropagation.register
+def _(model: MLP) -> Backpropagation | None:
+    return Backpropagation(model) if Backpropagation.supports(model) else None
+
+
+@find_stacked_backpropagation.register
+def _(
+    model: MLP, stacks: Mapping[nn.Parameter, nn.Parameter], *, shared: bool
+) -> StackedBackpropagation | None:
+    if not StackedBackpropagation.supports(model, stacks):
+        return None
+    return StackedBackpropagation(model, stacks, shared=shared)

@@ -1,0 +1,210 @@
+"""Backpropagation through an MLP, layer by layer, faster than through autograd's graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules import module as torch_modules
+
+from mlpkit._devices import SideStream
+from mlpkit.nn._hidden_layer import HiddenLayer
+from mlpkit.nn._mlp import MLP
+from mlpkit.nn.backprop._layer_passes import LayerPasses
+from mlpkit.nn.backprop._products import AffineProducts
+
+__all__ = ["Backpropagation", "global_hooks"]
+
+
+# Methods that somebody may have replaced on one object.
+_OWN: Final = frozenset({"_validate_input", "features", "forward", "preactivation"})
+
+
+class Backpropagation:
+    r"""Forward and backward pass of an MLP in training, without a graph of its own.
+
+    With :math:`h_l = \phi_l(Z_l)` and :math:`Z_l = h_{l-1} W_l^\top + b_l` the gradient of the
+    loss goes down through the layers,
+
+    .. math::
+        G_l = \frac{\partial L}{\partial h_l} \odot \phi_l'(Z_l), \qquad
+        \frac{\partial L}{\partial W_l} = G_l^\top h_{l-1}, \quad
+        \frac{\partial L}{\partial b_l} = \sum_n G_{l,n}, \quad
+        \frac{\partial L}{\partial h_{l-1}} = G_l W_l,
+
+    and the matrix products, where nearly all of the time goes, are written into memory that the
+    next step uses again. ReLU is differentiated here too; any other activation, norm and dropout
+    are differentiated by autograd, each by itself.
+
+    Args:
+        network: The network, in training mode.
+        wrappers: The modules around it, whose hooks would be missed.
+        preprocess: What is done to the inputs first; no gradient passes it.
+        bit_exact: Whether all results have the bits that autograd gives. Otherwise some sums are
+            made in another order, oneDNN's or that of a matrix-vector product: the difference is
+            rounding.
+
+    Shape:
+        - Input: ``(N, in_features)`` after ``preprocess`` and flattening.
+        - Output, and its gradient: ``(N, out_features)``.
+
+    Raises:
+        ValueError: In ``forward``, if the inputs do not have ``in_features`` features.
+
+    Example:
+        >>> import torch
+        >>> from mlpkit.nn import MLP
+        >>> from mlpkit.nn.backprop import Backpropagation
+        >>> model = MLP(4, (8,), 3, generator=torch.Generator().manual_seed(0))
+        >>> passes = Backpropagation(model)
+        >>> inputs = torch.ones(2, 4)
+        >>> logits = passes.forward(inputs)
+        >>> passes.backward(torch.ones(2, 3))  # the gradient of logits.sum()
+        >>> model.head.bias.grad
+        tensor([2., 2., 2.])
+
+    References:
+        Goodfellow, Bengio, Courville 2016, Deep Learning, section 6.5, algorithms 6.3 and 6.4.
+    """
+
+    def __init__(
+        self,
+        network: MLP,
+        *,
+        wrappers: Sequence[nn.Module] = (),
+        preprocess: Callable[[Tensor], Tensor] | None = None,
+        bit_exact: bool = False,
+    ) -> None:
+        self._network = network
+        self._preprocess = preprocess
+        self._parameters = list(network.parameters())
+        self._device = self._parameters[0].device
+        on_cpu = self._device.type == "cpu"
+        self._side_stream = side_stream = None if on_cpu or bit_exact else SideStream(self._device)
+        self._passes = LayerPasses(
+            network,
+            lambda linear, inner: AffineProducts(
+                linear, has_input_gradient=inner, bit_exact=bit_exact, side_stream=side_stream
+            ),
+        )
+        self._skipped_modules = [*wrappers, *_skipped_modules(network)]
+        self._made_of = _signature(self._skipped_modules)
+        # Dicts that torch keeps for the life of a module: all are empty while nobody hooks.
+        self._hooks = [hooks for each in self._skipped_modules for hooks in _hooks(each)]
+        self._hooks += global_hooks()
+
+    @staticmethod
+    def supports(network: MLP) -> bool:
+        """Return whether the network is made of the layers that are differentiated here."""
+        linears = [layer.linear for layer in network.layers]
+        linears += [] if network.head is None else [network.head]
+        dropouts = [network.head_dropout, *(layer.dropout for layer in network.layers)]
+        parameters = list(network.parameters())
+        named = list(network.named_parameters(remove_duplicate=False))
+        dtypes = {parameter.dtype for parameter in parameters}
+        devices = {parameter.device for parameter in parameters}
+        return (
+            type(network) is MLP
+            and bool(linears)
+            and len(named) == len(parameters)  # of tied layers the gradients add up
+            and len(devices) == 1
+            and devices.pop().type in ("cpu", "cuda")
+            and dtypes in ({torch.float32}, {torch.float64})
+            and all(type(linear) is nn.Linear for linear in linears)
+            and all(linear._parameters.keys() == {"weight", "bias"} for linear in linears)
+            and all(type(layer) is HiddenLayer for layer in network.layers)
+            and all(type(dropout) is nn.Dropout for dropout in dropouts)
+            and not any(getattr(module, "inplace", False) for module in network.modules())
+            and all(
+                module._compiled_call_impl is None and _OWN.isdisjoint(vars(module))
+                for module in _skipped_modules(network)
+            )
+        )
+
+    def can_run(self, inputs: Tensor) -> bool:
+        """Return whether nothing hangs on the network that only autograd's way would see."""
+        network = self._network
+        is_flat = self._preprocess is not None or network.flatten or inputs.ndim == 2
+        return (
+            inputs.device == self._device
+            and inputs.ndim > 1
+            and is_flat
+            and network.training
+            and not inputs.requires_grad
+            and not any(self._hooks)
+            and self._made_of == _signature(self._skipped_modules)
+            and not torch.is_anomaly_enabled()
+            and all(
+                parameter.requires_grad
+                and not parameter._backward_hooks
+                and not parameter._post_accumulate_grad_hooks
+                for parameter in self._parameters
+            )
+        )
+
+    @torch.no_grad()
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the output of the network; its memory is used again by the next call."""
+        network = self._network
+        h = network._validate_input(
+            inputs if self._preprocess is None else self._preprocess(inputs)
+        )
+        kind = self._device.type
+        autocast_dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None
+        return self._passes.forward(h, autocast_dtype)
+
+    @torch.no_grad()
+    def backward(self, grad_output: Tensor) -> None:
+        """Set the gradient of every parameter, given that of the latest output.
+
+        The parameters must have no gradient yet. The memory of ``.grad`` is used again by the
+        next call.
+        """
+        self._passes.backward(grad_output)
+        if self._side_stream is not None:
+            self._side_stream.join()
+
+
+def _skipped_modules(network: MLP) -> list[nn.Module]:
+    """Return the modules whose ``forward`` is not called."""
+    modules: list[nn.Module] = [network, network.layers, network.head_dropout]
+    modules += [] if network.head is None else [network.head]
+    for layer in network.layers:
+        modules += [layer, layer.linear, layer.dropout, layer.activation]
+    return modules
+
+
+def _signature(modules: Sequence[nn.Module]) -> list[object]:
+    """Return what the passes were built on: the type, parts and options of each module."""
+    made_of: list[object] = []
+    for module in modules:  # asked in every step, so without a call that is not needed
+        own = module.__dict__
+        get = own.get
+        made_of += (module.__class__, get("p"), get("skip"), get("inplace"), get("forward"))
+        made_of += map(id, own["_modules"].values())
+        made_of += map(id, own["_parameters"].values())
+    return made_of
+
+
+def _hooks(module: nn.Module) -> list[Mapping[int, object]]:
+    return [
+        vars(module)[name]
+        for name in (
+            "_forward_hooks",
+            "_forward_pre_hooks",
+            "_backward_hooks",
+            "_backward_pre_hooks",
+        )
+    ]
+
+
+def global_hooks() -> list[Mapping[int, object]]:
+    """Return the dicts of the hooks that every module has."""
+    return [
+        torch_modules._global_forward_hooks,
+        torch_modules._global_forward_pre_hooks,
+        torch_modules._global_backward_hooks,
+        torch_modules._global_backward_pre_hooks,
+    ]

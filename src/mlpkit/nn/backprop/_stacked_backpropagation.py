@@ -1,0 +1,148 @@
+"""Backpropagation through many MLPs of one structure at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mlpkit.nn._mlp import MLP
+from mlpkit.nn.activations import is_known
+from mlpkit.nn.backprop._backpropagation import Backpropagation, global_hooks
+from mlpkit.nn.backprop._layer_passes import LayerPasses, ProductsOf
+from mlpkit.nn.backprop._stacked_products import StackedProducts
+
+__all__ = ["StackedBackpropagation"]
+
+
+class StackedBackpropagation:
+    r"""Forward and backward pass of K MLPs in training, on the CPU, without a graph of their own.
+
+    What :class:`Backpropagation` does for one network, with the weights of layer l of all of them
+    in one stack :math:`W^{(l)} \in \mathbb{R}^{K \times H \times D}`.
+
+    Args:
+        network: One of the networks, in training mode; the others differ in the values of their
+            parameters alone.
+        stacks: The stack of each of its parameters.
+        shared: Whether all networks have one input.
+        preprocess: What is done to the inputs first, for all networks alike; no gradient passes it.
+
+    Shape:
+        - Input: ``(K, N, in_features)`` after ``preprocess`` and flattening, ``(N, in_features)``
+          where it is shared.
+        - Output, and its gradient: ``(K, N, out_features)``.
+
+    Raises:
+        ValueError: In ``forward``, if the inputs do not have ``in_features`` features.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mlpkit.nn import MLP
+        >>> from mlpkit.nn.backprop import StackedBackpropagation
+        >>> models = [MLP(4, (8,), 3), MLP(4, (8,), 3)]
+        >>> each = zip(*(model.parameters() for model in models), strict=True)
+        >>> stacks = {same[0]: nn.Parameter(torch.stack(same).detach()) for same in each}
+        >>> passes = StackedBackpropagation(models[0], stacks, shared=True)
+        >>> inputs = torch.ones(2, 4)
+        >>> torch.allclose(passes.forward(inputs)[1], models[1](inputs), atol=1e-6)
+        True
+        >>> passes.backward(torch.ones(2, 2, 3))  # the gradient of the sum of all logits
+        >>> stacks[models[0].head.bias].grad
+        tensor([[2., 2., 2.],
+                [2., 2., 2.]])
+    """
+
+    def __init__(
+        self,
+        network: MLP,
+        stacks: Mapping[nn.Parameter, nn.Parameter],
+        *,
+        shared: bool,
+        preprocess: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self._network = network
+        self._preprocess = preprocess
+        self._shared = shared
+        self._inputs = torch.empty(0)  # prepared, of each network; memory that is used again
+        self._passes = LayerPasses(network, self._products_of(stacks))
+
+    def _products_of(self, stacks: Mapping[nn.Parameter, nn.Parameter]) -> ProductsOf:
+        def products_of(linear: nn.Linear, inner: bool) -> StackedProducts:  # noqa: FBT001 - positional by its type
+            named = {name: stacks[parameter] for name, parameter in linear.named_parameters()}
+            shared = self._shared and not inner
+            return StackedProducts(**named, shared=shared, has_input_gradient=inner)
+
+        return products_of
+
+    @staticmethod
+    def supports(network: MLP, stacks: Mapping[nn.Parameter, nn.Parameter]) -> bool:
+        """Return whether networks like this one are made of what is differentiated here.
+
+        Norms and dropout are not: the parameters and the random numbers of each are its own.
+        """
+        dropouts = [network.head_dropout, *(layer.dropout for layer in network.layers)]
+        activations = [activation for _, activation in network.named_activations()]
+        return (
+            Backpropagation.supports(network)
+            and all(parameter in stacks for parameter in network.parameters())
+            and all(parameter.device.type == "cpu" for parameter in network.parameters())
+            and not any(dropout.p for dropout in dropouts)
+            and all(layer.norm is None for layer in network.layers)
+            and all(map(_is_stackable, activations))
+        )
+
+    def can_run(self, inputs: Tensor) -> bool:
+        """Return whether the passes compute what calling the networks on ``inputs`` would.
+
+        That nobody hooks into a network, freezes a part or changes one since is for the caller to
+        know.
+        """
+        network = self._network
+        axes = inputs.ndim - (not self._shared)
+        is_flat = self._preprocess is not None or network.flatten or axes == 2
+        return (
+            inputs.device.type == "cpu"
+            and axes > 1
+            and is_flat
+            and network.training
+            and not inputs.requires_grad
+            and not any(global_hooks())
+            and not torch.is_anomaly_enabled()
+            and not torch.is_autocast_enabled("cpu")
+        )
+
+    @torch.no_grad()
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the outputs of the networks; their memory is used again by the next call."""
+        if self._shared:
+            return self._passes.forward(self._rows(inputs), None)
+        # One network after the other: what is prepared stays in the cache, and needs no new memory.
+        for number, own in enumerate(inputs.unbind()):
+            rows = self._rows(own)
+            if number == 0 and self._inputs.shape[1:] != rows.shape:
+                self._inputs = rows.new_empty(len(inputs), *rows.shape)
+            self._inputs[number] = rows
+        return self._passes.forward(self._inputs, None)
+
+    def _rows(self, inputs: Tensor) -> Tensor:
+        """Return one row of features for each example."""
+        prepared = inputs if self._preprocess is None else self._preprocess(inputs)
+        return self._network._validate_input(prepared)
+
+    @torch.no_grad()
+    def backward(self, grad_output: Tensor) -> None:
+        """Set the gradient of every stack, given that of the latest outputs.
+
+        The memory of ``.grad`` is used again by the next call.
+        """
+        self._passes.backward(grad_output)
+
+
+def _is_stackable(activation: nn.Module) -> bool:
+    """Return whether an activation does to ``(K, N, H)`` what it does to each ``(N, H)``."""
+    # The axis of the one need not be the last, and the random numbers of the other are its own.
+    is_other = type(activation) in (nn.GLU, nn.RReLU)
+    return is_known(activation) and not is_other and not list(activation.parameters())

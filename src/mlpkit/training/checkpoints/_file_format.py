@@ -1,0 +1,180 @@
+"""One checkpoint file: written whole, checked to the last byte, loaded without running code.
+
+Layout of format 1: what ``torch.save`` writes, then a trailer of 52 bytes::
+
+    payload | magic b"mlpkitcp" | version uint32 | payload length uint64 | SHA-256
+
+with little-endian numbers, the digest taken over everything before it. A trailer, not a header,
+so that ``torch.load(path, weights_only=True)`` reads the same file without mlpkit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import pickle
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+from torch import Tensor
+
+from mlpkit._checks import error_message
+from mlpkit._files import sweep_temporary, write_atomically
+from mlpkit.errors import (
+    CheckpointCorruptError,
+    CheckpointError,
+    CheckpointVersionError,
+    CheckpointWriteError,
+)
+from mlpkit.training._config import CheckpointConfig
+
+__all__ = [
+    "FORMAT",
+    "VERSION",
+    "Saved",
+    "first_nonfinite",
+    "prepare_folder",
+    "read_checkpoint",
+    "write_checkpoint",
+]
+
+FORMAT = "mlpkit.trainer"
+VERSION = 1
+
+#: What a checkpoint is made of: tensors and Python's own plain values, nothing with code.
+Saved: TypeAlias = (
+    "Tensor | bool | int | float | str | list[Saved] | tuple[Saved, ...] | "
+    "Mapping[str, Saved] | Mapping[int, Saved] | None"
+)
+
+_MAGIC = b"mlpkitcp"
+_NUMBERS = struct.Struct("<8sIQ")
+_DIGEST_BYTES = 32
+_TRAILER_BYTES = _NUMBERS.size + _DIGEST_BYTES
+
+
+def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Saved]) -> Path:
+    """Write ``content`` as a checkpoint, so that ``path`` holds an old or a new one, whole.
+
+    Raises:
+        CheckpointWriteError: If the file cannot be written; an older one stays as it was.
+    """
+    buffer = io.BytesIO()
+    # Into memory first: torch reports a failing file as a RuntimeError without the reason.
+    torch.save({"format": FORMAT, "version": VERSION, **content}, buffer)
+    buffer.write(_NUMBERS.pack(_MAGIC, VERSION, buffer.tell()))
+    buffer.write(hashlib.sha256(buffer.getbuffer()).digest())
+    try:
+        return write_atomically(path, lambda file: file.write(buffer.getbuffer()))
+    except OSError as error:
+        raise CheckpointWriteError(
+            f"{path} could not be written: {error}; an older checkpoint there is untouched"
+        ) from error
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Saved]:
+    """Return the content of a checkpoint, on the CPU, after every byte was checked.
+
+    Raises:
+        CheckpointCorruptError: If the file is truncated, altered, no checkpoint, or holds
+            something other than tensors and plain values.
+        CheckpointVersionError: If the format is newer than this mlpkit knows.
+        CheckpointError: If the file cannot be read at all.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} could not be read: {error}") from error
+    version, payload = _checked(path, data)
+    if version != VERSION:
+        raise CheckpointVersionError(
+            f"{path} must be a checkpoint of format {VERSION}, got format {version}; "
+            "read it with the mlpkit that wrote it"
+        )
+    try:
+        content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise CheckpointCorruptError(
+            f"{path} must hold tensors and plain values only, got: {error}"
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointCorruptError(f"{path} must be a checkpoint of {FORMAT}, got another file")
+    return content
+
+
+def _checked(path: str | os.PathLike[str], data: bytes) -> tuple[int, memoryview]:
+    """Return the version and the payload, if every byte is what was written."""
+    view = memoryview(data)
+    if len(data) < _TRAILER_BYTES:
+        raise CheckpointCorruptError(
+            f"{path} must be a whole checkpoint, got {len(data)} bytes; it is truncated"
+        )
+    magic, version, length = _NUMBERS.unpack(view[-_TRAILER_BYTES:-_DIGEST_BYTES])
+    if magic != _MAGIC or length != len(data) - _TRAILER_BYTES:
+        raise CheckpointCorruptError(
+            f"{path} must end with the trailer of a checkpoint, got other bytes; "
+            "it is truncated, altered, or not a checkpoint of mlpkit"
+        )
+    if hashlib.sha256(view[:-_DIGEST_BYTES]).digest() != view[-_DIGEST_BYTES:]:
+        raise CheckpointCorruptError(
+            f"{path} must have the SHA-256 that it was written with, got another; it is altered"
+        )
+    return version, view[:-_TRAILER_BYTES]
+
+
+def first_nonfinite(content: object, name: str = "") -> str | None:
+    """Return the dotted name of the first number in ``content`` that is NaN or infinite.
+
+    Raises:
+        TypeError: If something in it is neither a tensor nor a plain value: it could be written,
+            but not be read again without running code.
+    """
+    for key, tensor in _numbers(content, name):
+        if not bool(torch.isfinite(tensor).all()):
+            return key
+    return None
+
+
+def _numbers(content: object, name: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(content, Tensor):
+        if content.is_floating_point() or content.is_complex():
+            yield name, content
+    elif isinstance(content, float):
+        yield name, torch.tensor(content)
+    elif isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from _numbers(value, f"{name}.{key}" if name else str(key))
+    elif isinstance(content, list | tuple):
+        for index, value in enumerate(content):
+            yield from _numbers(value, f"{name}.{index}")
+    elif content is not None and not isinstance(content, bool | int | str):
+        rule = "a tensor or a plain value to be saved"
+        raise TypeError(
+            error_message(name, rule, content, "give it out as numbers, strings or tensors")
+        )
+
+
+def prepare_folder(config: CheckpointConfig, *, resuming: bool) -> None:
+    """Make the folder, sweep what killed writers left, and keep a former run safe.
+
+    Raises:
+        CheckpointWriteError: If the folder cannot be made or cleared.
+        ValueError: If it holds the checkpoints of a former run that shall not be replaced.
+    """
+    former = [path for path in (config.last, config.best) if path.exists()]
+    if former and not resuming and not config.overwrite:
+        rule = "a folder without checkpoints of a former training"
+        cure = 'go on with resume="auto", take another folder, or say overwrite=True'
+        raise ValueError(error_message("checkpoints.folder", rule, str(former[0]), cure))
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+        sweep_temporary(config.folder)
+        if not resuming:
+            for path in former:
+                path.unlink()
+    except OSError as error:
+        raise CheckpointWriteError(f"{config.folder} cannot hold checkpoints: {error}") from error

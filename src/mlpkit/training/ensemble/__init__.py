@@ -1,0 +1,7 @@
+"""Todo."""
+
+from __future__ import annotations
+
+from mlpkit.training.ensemble._fit_many import fit_many
+
+__all__ = ["fit_many"]

@@ -1,0 +1,117 @@
+"""The optimizers of many networks: one for each, or one for all where that is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from mlpkit._protocols import HasParamGroups
+from mlpkit.training._config import TrainerConfig
+from mlpkit.training._run import Run
+from mlpkit.training.ensemble._network_stack import NetworkStack
+from mlpkit.training.ensemble._per_model_adamw import PerModelAdamW
+from mlpkit.training.optim import build_optimizer
+
+__all__ = ["PerModelUpdate", "StackUpdate", "Update", "build_update"]
+
+
+class PerModelUpdate:
+    """One optimizer for each network, the very one that it would have alone."""
+
+    def __init__(self, stack: NetworkStack, configs: Sequence[TrainerConfig]) -> None:
+        self.optimizers: Sequence[Optimizer] = [
+            build_optimizer(model, config.optimizer)
+            for model, config in zip(stack.models, configs, strict=True)
+        ]
+        self._members = [[tensor for tensor, _ in stack.views(name)] for name in stack.parameters]
+        self._at_once: PerModelAdamW | None = None  # after a step, which makes the state
+
+    def set_rates(self, runs: Sequence[Run]) -> None:
+        """Give every optimizer the rates of the next step."""
+        for run in runs:
+            run.set_rates()
+
+    def step(self, gradients: Sequence[Tensor | None]) -> None:
+        """Update all networks."""
+        known = [gradient for gradient in gradients if gradient is not None]
+        if self._at_once is not None and len(known) == len(self._members):
+            self._at_once.step(known)
+            return
+        for members, gradient in zip(self._members, gradients, strict=True):
+            if gradient is not None:
+                for parameter, row in zip(members, gradient.unbind(), strict=True):
+                    parameter.grad = row
+        for optimizer in self.optimizers:
+            optimizer.step()
+        for members in self._members:
+            for parameter in members:
+                parameter.grad = None
+        if PerModelAdamW.supports(self.optimizers):
+            self._at_once = PerModelAdamW(self.optimizers, self._members)
+
+
+class StackUpdate:
+    """One optimizer for the stacks, where all networks have the same settings."""
+
+    def __init__(self, stack: NetworkStack, configs: Sequence[TrainerConfig]) -> None:
+        whole = _Stacks(stack)
+        self._parameters = list(stack.parameters.values())
+        self.optimizers: Sequence[Optimizer] = [build_optimizer(whole, configs[0].optimizer)] * len(
+            configs
+        )
+
+    def set_rates(self, runs: Sequence[Run]) -> None:
+        """Give the optimizer, which all runs share, the rates of the next step."""
+        runs[0].set_rates()
+
+    def step(self, gradients: Sequence[Tensor | None]) -> None:
+        """Update all networks."""
+        for parameter, gradient in zip(self._parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.optimizers[0].step()
+        for parameter in self._parameters:
+            parameter.grad = None
+
+
+class _Stacks(nn.Module):
+    """The stacks as one model, with the groups of parameters that each network would have."""
+
+    def __init__(self, stack: NetworkStack) -> None:
+        super().__init__()
+        self._stacks = nn.ParameterList(stack.parameters.values())
+        self._model = [stack.models[0]]  # in a list: its own parameters do not belong to this model
+        members = {name: next(stack.views(name))[0] for name in stack.parameters}
+        self._stack_of = {id(members[name]): one for name, one in stack.parameters.items()}
+
+    def param_groups(self, weight_decay: float) -> Sequence[Mapping[str, object]]:
+        """Return the stacks in the groups of the first network's parameters."""
+        (model,) = self._model
+        if not isinstance(model, HasParamGroups):
+            return [{"params": list(self._stacks), "weight_decay": weight_decay}]
+        groups = []
+        for group in model.param_groups(weight_decay):
+            listed = group["params"]
+            assert isinstance(listed, Sequence)
+            kept = [self._stack_of[id(one)] for one in listed if id(one) in self._stack_of]
+            groups.append({**group, "params": kept})
+        return groups
+
+
+Update: TypeAlias = PerModelUpdate | StackUpdate
+
+
+def build_update(stack: NetworkStack, configs: Sequence[TrainerConfig]) -> Update:
+    """Return one optimizer for all where that is the same thing, else one for each."""
+    settings: list[Callable[[TrainerConfig], object]] = [
+        lambda one: one.optimizer,
+        lambda one: one.schedule,
+        lambda one: one.momentum_schedule,
+    ]
+    alike = all(get(one) == get(configs[0]) for one in configs for get in settings)
+    # Muon knows matrices alone, not stacks of them.
+    if alike and configs[0].optimizer.name != "muon":
+        return StackUpdate(stack, configs)
+    return PerModelUpdate(stack, configs)

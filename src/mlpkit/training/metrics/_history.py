@@ -1,0 +1,209 @@
+"""What happened in each epoch of a training, as typed rows."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias, overload
+
+from mlpkit._checks import check_float, check_int, error_message
+from mlpkit._files import write_atomically
+from mlpkit._serialization import from_dict
+from mlpkit.errors import ConfigError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+__all__ = ["EpochRow", "History"]
+
+_FORMAT = "mlpkit.history"
+_VERSION = 1
+
+Number: TypeAlias = "int | float | None"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochRow:
+    """One epoch of a training; no number is ever infinite or NaN.
+
+    Attributes:
+        epoch: Number of the epoch, from 0.
+        step: Number of optimizer steps made by the end of the epoch.
+        lr: Learning rate of the last step of the epoch.
+        train_loss: Mean training loss over the epoch, weighted like the training itself.
+        val_loss: Mean validation loss; None where the epoch was not validated.
+        val_accuracy: Validation accuracy as a fraction; None likewise or for a regression.
+        val_error: Validation error as a fraction; None likewise.
+        seconds: Duration of the epoch without validation, in seconds.
+        examples_per_second: Training examples per second of that duration.
+        grad_norm: Euclidean norm of the gradient before clipping, mean over the steps of the
+            epoch; None where it is not computed.
+    """
+
+    epoch: int
+    step: int
+    lr: float
+    train_loss: float
+    seconds: float
+    examples_per_second: float
+    val_loss: float | None = None
+    val_accuracy: float | None = None
+    val_error: float | None = None
+    grad_norm: float | None = None
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name in ("epoch", "step"):
+                check_int(field.name, value, minimum=0)
+            elif value is not None or field.default is dataclasses.MISSING:
+                check_float(field.name, value)
+
+    def to_dict(self) -> dict[str, Number]:
+        """Return the columns by name."""
+        return {column: getattr(self, column) for column in COLUMNS}
+
+
+COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRow))
+
+
+class History(Sequence[EpochRow]):
+    """The epochs of a training, oldest first: a sequence of :class:`EpochRow`.
+
+    Two histories are equal if their rows are. Files are replaced whole, so a reader never sees
+    half of one, and hold every number to the last bit.
+
+    Args:
+        rows: The rows to begin with.
+
+    Example:
+        >>> from mlpkit.training import EpochRow, History
+        >>> row = EpochRow(
+        ...     epoch=0, step=469, lr=1e-3, train_loss=0.3, seconds=1.2, examples_per_second=5e4
+        ... )
+        >>> history = History([row])
+        >>> history[-1].train_loss
+        0.3
+        >>> History.from_dict(history.to_dict()) == history
+        True
+    """
+
+    def __init__(self, rows: Iterable[EpochRow] = ()) -> None:
+        self._rows: list[EpochRow] = []
+        for row in rows:
+            self.append(row)
+
+    def append(self, row: EpochRow) -> None:
+        """Add the row of the next epoch.
+
+        Raises:
+            ValueError: If the epoch does not come after the last one.
+        """
+        if self._rows and row.epoch <= self._rows[-1].epoch:
+            rule = f"greater than the last one ({self._rows[-1].epoch})"
+            raise ValueError(error_message("row.epoch", rule, row.epoch))
+        self._rows.append(row)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> EpochRow: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> History: ...
+
+    def __getitem__(self, index: int | slice) -> EpochRow | History:
+        return History(self._rows[index]) if isinstance(index, slice) else self._rows[index]
+
+    def __iter__(self) -> Iterator[EpochRow]:
+        return iter(self._rows)
+
+    def __eq__(self, other: object) -> bool:
+        return self._rows == other._rows if isinstance(other, History) else NotImplemented
+
+    def __repr__(self) -> str:
+        return f"History({self._rows!r})"
+
+    def to_dict(self) -> list[dict[str, Number]]:
+        """Return one dict for each epoch, ready for JSON or a checkpoint."""
+        return [row.to_dict() for row in self._rows]
+
+    @classmethod
+    def from_dict(cls, rows: Sequence[Mapping[str, object]]) -> History:
+        """Build a history from what :meth:`to_dict` gives.
+
+        Raises:
+            ConfigError: If a column is unknown or missing.
+        """
+        return cls(from_dict(EpochRow, row, source="the history") for row in rows)
+
+    def to_json(self, path: str | os.PathLike[str]) -> Path:
+        """Write the history as JSON and return the path.
+
+        Raises:
+            OSError: If the file cannot be written; an older one is untouched.
+        """
+        content = {"format": _FORMAT, "version": _VERSION, "rows": self.to_dict()}
+        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+        return write_atomically(path, lambda file: file.write(text.encode()))
+
+    @classmethod
+    def from_json(cls, path: str | os.PathLike[str]) -> History:
+        """Read what :meth:`to_json` wrote: the same history, bit for bit.
+
+        Raises:
+            ConfigError: If the file is not a history of a version that is known here.
+            OSError: If the file cannot be read.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ConfigError(f"{path} must be a history as JSON, got an error: {error}") from error
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            raise ConfigError(error_message(str(path), "a history written by to_json", content))
+        if content.get("version") != _VERSION:
+            rule = f"a history of version {_VERSION}"
+            cure = "read it with the mlpkit that wrote it"
+            raise ConfigError(error_message(str(path), rule, content.get("version"), cure))
+        rows = content.get("rows")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ConfigError(error_message(f"rows in {path}", "a list of objects", rows))
+        return cls.from_dict(rows)
+
+    def to_csv(self, path: str | os.PathLike[str]) -> Path:
+        """Write one line for each epoch under a line of column names, and return the path.
+
+        Numbers are written so that they read back to the last bit; None is an empty field.
+
+        Raises:
+            OSError: If the file cannot be written; an older one is untouched.
+        """
+        text = io.StringIO()
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.to_dict())
+        content = text.getvalue().encode()
+        return write_atomically(path, lambda file: file.write(content))
+
+    def to_pandas(self) -> DataFrame:
+        """Return a data frame with one row for each epoch and the columns of :class:`EpochRow`.
+
+        Raises:
+            MissingDependencyError: If pandas is not installed.
+        """
+        try:
+            pandas = importlib.import_module("pandas")
+        except ImportError as error:
+            raise MissingDependencyError(
+                "History.to_pandas needs pandas, which cannot be imported; pip install pandas"
+            ) from error
+        frame: DataFrame = pandas.DataFrame(self.to_dict(), columns=list(COLUMNS))
+        return frame

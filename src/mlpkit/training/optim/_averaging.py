@@ -1,0 +1,205 @@
+"""Averages of the weights over the steps of a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypedDict
+
+import torch
+from torch import Tensor, nn
+
+from mlpkit._checks import check_float, check_int, error_message
+
+__all__ = ["AverageState", "AveragingConfig", "WeightAverage"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AveragingConfig:
+    r"""Which average of the weights is kept beside the training.
+
+    After :math:`n` averaged steps with weights :math:`\theta_1, \dots, \theta_n` the average is
+
+    .. math::
+        \bar\theta_n = \frac{\sum_{i=1}^{n} d^{\,n-i}\, \theta_i}{\sum_{i=1}^{n} d^{\,n-i}},
+
+    with ``decay`` :math:`d`. There is no trace of the initial weights in it: the first averaged
+    step is taken whole (a bias-corrected exponential average, as Adam's moments are). Without a
+    decay every step counts the same, :math:`d = 1`.
+
+    Args:
+        decay: Factor on the older weights at each averaged step, in [0, 1); None for the uniform
+            average. It remembers about ``1 / (1 - decay)`` averaged steps.
+        start_step: The first optimizer step that is averaged, counted from 0.
+        every: Number of optimizer steps from one that is averaged to the next.
+
+    Raises:
+        ValueError: If a value is out of range.
+
+    References:
+        Kingma and Ba 2015, "Adam", section 3 and 7.2 (correction, averaging).
+        Izmailov et al. 2018, "Averaging Weights Leads to Wider Optima", section 3 (uniform).
+    """
+
+    decay: float | None = 0.999
+    start_step: int = 0
+    every: int = 1
+
+    def __post_init__(self) -> None:
+        if self.decay is not None:
+            cure = "None is the uniform average"
+            check_float("decay", self.decay, minimum=0.0, below=1.0, cure=cure)
+        check_int("start_step", self.start_step, minimum=0)
+        check_int("every", self.every, minimum=1)
+
+    def share(self, num_averaged: int) -> float:
+        r"""Return the share of the newest of ``num_averaged`` weights in the average.
+
+        .. math::
+            \bar\theta_n = \bar\theta_{n-1} + s_n (\theta_n - \bar\theta_{n-1}), \qquad
+            s_n = \frac{1 - d}{1 - d^n} \quad\text{or}\quad \frac{1}{n}
+        """
+        if self.decay is None:
+            return 1.0 / num_averaged
+        if self.decay == 0.0:
+            return 1.0
+        return (1.0 - self.decay) / -math.expm1(num_averaged * math.log(self.decay))
+
+
+class AverageState(TypedDict):
+    """What a checkpoint keeps of an average: numbers and tensors only."""
+
+    num_averaged: int
+    tensors: dict[str, Tensor]
+
+
+class WeightAverage:
+    """An average of the weights of a model, kept beside it and never used by the training.
+
+    Floating-point buffers, batch norm's running statistics for instance, are averaged like the
+    parameters; that is a good approximation where the average is short. For a long one measure
+    them anew with :func:`mlpkit.training.reestimate_batch_norm`. Other buffers are the newest.
+
+    The average of a parameter has its type, or float32 where that is of half precision.
+
+    Args:
+        model: The model, on the device where it is trained.
+        config: Which average.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mlpkit.training import AveragingConfig, WeightAverage
+        >>> model = nn.Linear(1, 1, bias=False)
+        >>> average = WeightAverage(model, AveragingConfig(decay=None))
+        >>> for step in range(3):
+        ...     _ = model.weight.data.fill_(step)
+        ...     average.update(model, step)
+        >>> with average.applied(model):
+        ...     model.weight.item()
+        1.0
+        >>> model.weight.item()
+        2.0
+    """
+
+    def __init__(self, model: nn.Module, config: AveragingConfig) -> None:
+        self._config = config
+        self._num_averaged = 0
+        self._averages = {
+            name: tensor.to(_wide(tensor.dtype), copy=True)
+            for name, tensor in _named_tensors(model).items()
+        }
+
+    @property
+    def num_averaged(self) -> int:
+        """Number of optimizer steps in the average."""
+        return self._num_averaged
+
+    def update(self, model: nn.Module, step: int) -> None:
+        """Take the weights after an optimizer step into the average, if it is their turn.
+
+        Args:
+            model: The model that the average was made for.
+            step: Number of the step just made, counted from 0.
+        """
+        config = self._config
+        since = step - config.start_step
+        if since < 0 or since % config.every:
+            return
+        self._num_averaged += 1
+        share = config.share(self._num_averaged)
+        averages: list[Tensor] = []
+        newest: list[Tensor] = []
+        for tensor, average in self._pairs(model):
+            if average.is_floating_point():
+                averages.append(average)
+                newest.append(tensor if tensor.dtype == average.dtype else tensor.to(average.dtype))
+            else:
+                average.copy_(tensor)
+        if averages:
+            torch._foreach_lerp_(averages, newest, share)
+
+    def _pairs(self, model: nn.Module) -> list[tuple[Tensor, Tensor]]:
+        """Return each tensor of the model with its average."""
+        tensors = _named_tensors(model)
+        if tensors.keys() != self._averages.keys():
+            differing = sorted(tensors.keys() ^ self._averages.keys())
+            rule = "the model that the average was made for"
+            raise ValueError(error_message("model", rule, f"other names: {', '.join(differing)}"))
+        return [(tensors[name], average) for name, average in self._averages.items()]
+
+    def copy_to(self, model: nn.Module) -> None:
+        """Give the model the averaged weights, for good; nothing happens before the first."""
+        if self._num_averaged:
+            for tensor, average in self._pairs(model):
+                tensor.copy_(average)
+
+    @contextmanager
+    def applied(self, model: nn.Module) -> Iterator[None]:
+        """Give the model the averaged weights within a ``with`` block.
+
+        Afterwards every parameter and buffer is what it was, bit for bit, whatever the block did
+        to it. Before the first averaged step the model keeps its own weights.
+        """
+        kept = [(tensor, tensor.clone()) for tensor in _named_tensors(model).values()]
+        try:
+            self.copy_to(model)
+            yield
+        finally:
+            for tensor, value in kept:
+                tensor.copy_(value)
+
+    def state_dict(self) -> AverageState:
+        """Return the state; its tensors are the live ones, so copy them to keep them."""
+        return AverageState(num_averaged=self._num_averaged, tensors=dict(self._averages))
+
+    def load_state_dict(self, state: AverageState) -> None:
+        """Take back what :meth:`state_dict` gave.
+
+        Raises:
+            ValueError: If a tensor is missing, superfluous, or has another shape.
+        """
+        shapes = {name: tuple(tensor.shape) for name, tensor in state["tensors"].items()}
+        own = {name: tuple(average.shape) for name, average in self._averages.items()}
+        if shapes != own:
+            differing = sorted(
+                name for name in shapes.keys() | own.keys() if shapes.get(name) != own.get(name)
+            )
+            rule = "the average of a model with the same parameters"
+            raise ValueError(error_message("state", rule, f"differences in {', '.join(differing)}"))
+        self._num_averaged = check_int("num_averaged", state["num_averaged"], minimum=0)
+        for name, average in self._averages.items():
+            average.copy_(state["tensors"][name])
+
+
+def _named_tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Return every parameter and buffer by name, without its gradient history."""
+    tensors = {name: parameter.detach() for name, parameter in model.named_parameters()}
+    tensors.update((name, buffer.detach()) for name, buffer in model.named_buffers())
+    return tensors
+
+
+def _wide(dtype: torch.dtype) -> torch.dtype:
+    return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype

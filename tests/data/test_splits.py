@@ -1,0 +1,78 @@
+"""Shares of a split: exact to one example, by property."""
+
+from __future__ import annotations
+
+import itertools
+from fractions import Fraction
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlpkit.data._splits import split_sizes, stratified_counts
+
+
+@given(st.lists(st.integers(0, 50), min_size=1, max_size=12), st.data())
+def test_every_share_is_rounded_and_every_margin_kept(
+    class_counts: list[int], data: st.DataObject
+) -> None:
+    """Rows add up to the classes, columns to the parts, and no share is off by one or more."""
+    total = sum(class_counts)
+    if total == 0:
+        return
+    number = data.draw(st.integers(0, 5))
+    cuts = data.draw(st.lists(st.integers(0, total), min_size=number, max_size=number))
+    bounds = [0, *sorted(cuts), total]
+    sizes = [high - low for low, high in itertools.pairwise(bounds)]
+    counts = stratified_counts(class_counts, sizes)
+    assert [sum(row) for row in counts] == class_counts
+    assert [sum(column) for column in zip(*counts, strict=True)] == sizes
+    for row, members in zip(counts, class_counts, strict=True):
+        for count, size in zip(row, sizes, strict=True):
+            assert abs(count - Fraction(members * size, total)) < 1
+
+
+@given(st.integers(0, 10_000), st.lists(st.integers(1, 20), min_size=1, max_size=6))
+def test_fractions_become_sizes_that_add_up(total: int, parts: list[int]) -> None:
+    fractions = [part / sum(parts) for part in parts]
+    sizes = split_sizes(fractions, total)
+    assert sum(sizes) == total
+    for size, fraction in zip(sizes, fractions, strict=True):
+        assert abs(size - fraction * total) < 1 + 1e-6 * total
+
+
+def test_sizes_are_kept() -> None:
+    assert split_sizes([50_000, 10_000], 60_000) == [50_000, 10_000]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "message"),
+    [
+        ([], r"lengths must be at least one size or fraction, got \[\]"),
+        ([5, 4], r"sizes that add up to the 10 examples, got \[5, 4\]; their sum is 9"),
+        ([0.5, 0.4], r"fractions that add up to 1, got \[0.5, 0.4\]; their sum is 0.9"),
+        ([-1, 11], r"non-negative sizes or fractions, got \[-1, 11\]"),
+        ([float("nan"), 1.0], "non-negative sizes or fractions"),
+        ([True, 9], "non-negative sizes or fractions"),
+    ],
+)
+def test_lengths_that_do_not_add_up(lengths: list[int] | list[float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        split_sizes(lengths, 10)
+
+
+def test_lengths_in_arrays_tensors_and_numbers_of_numpy() -> None:
+    """As the same numbers in a list."""
+    for sizes in (np.array([3, 7]), torch.tensor([3, 7]), [np.int64(3), np.int32(7)]):
+        assert split_sizes(cast("list[int]", sizes), 10) == [3, 7]
+    for fractions in (np.array([0.3, 0.7]), [np.float32(0.3), np.float32(0.7)]):
+        assert split_sizes(cast("list[float]", fractions), 10) == [3, 7]
+
+
+@pytest.mark.parametrize("lengths", [10, "37", ["3", "7"], np.array(10), torch.zeros(2, 2)])
+def test_lengths_that_are_no_numbers(lengths: object) -> None:
+    with pytest.raises(TypeError, match="lengths must be a sequence of sizes or fractions, got"):
+        split_sizes(cast("list[int]", lengths), 10)

@@ -1,0 +1,217 @@
+"""SoftmaxClassifier: preprocessing, probabilities and calibration."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from mlpkit import SoftmaxClassifier
+from mlpkit.data import LabeledTensors
+from mlpkit.nn import MLP, ActivationName
+
+
+def make_model(
+    activation: ActivationName = "relu", *, mean: float | Tensor = 33.0, std: float | Tensor = 78.0
+) -> SoftmaxClassifier:
+    """Return a small classifier of 4 x 3 pictures, with random weights."""
+    network = MLP(12, (8, 6), 3, activation=activation, generator=torch.Generator().manual_seed(1))
+    return SoftmaxClassifier(
+        network, classes=("a", "b", "c"), mean=mean, std=std, input_shape=(4, 3)
+    ).eval()
+
+
+def pictures(n: int) -> Tensor:
+    """Return random uint8 pictures."""
+    return torch.randint(0, 256, (n, 4, 3), dtype=torch.uint8)
+
+
+@pytest.fixture
+def x() -> Tensor:
+    """Some pictures."""
+    return pictures(5)
+
+
+def test_logits_are_those_of_the_network_on_standardized_inputs(x: Tensor) -> None:
+    """Oracle: the formula of the docstring in NumPy, then the bare network."""
+    model = make_model()
+    standardized = (x.numpy().reshape(5, 12).astype(np.float32) - 33.0) / 78.0
+    expected = model.network(torch.from_numpy(standardized.astype(np.float32)))
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_each_feature_can_have_its_own_mean_and_std(x: Tensor) -> None:
+    """A vector of means acts on its own feature, given flat or in the shape of an example."""
+    mean, std = torch.rand(12) * 100, torch.rand(12) * 50 + 1
+    expected = (x.flatten(1).float() - mean) / std
+    for shape in ((12,), (4, 3)):
+        model = make_model(mean=mean.reshape(shape), std=std.reshape(shape))
+        torch.testing.assert_close(model.standardize(x), expected)
+
+
+def test_every_accepted_shape_gives_the_same_logits(x: Tensor) -> None:
+    """Pictures, pictures with a channel axis, flat vectors, and one example."""
+    model = make_model()
+    expected = model(x)
+    for other in (x[:, None], x.flatten(1), x.float()):
+        torch.testing.assert_close(model(other), expected)
+    torch.testing.assert_close(model(x[2]), expected[2])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("of_each_feature", [False, True])
+def test_every_type_of_input_is_converted_first(
+    x: Tensor, dtype: torch.dtype, *, of_each_feature: bool
+) -> None:
+    """To the bit: the input in the type of the model, minus the mean, divided by std."""
+    shape = (12,) if of_each_feature else ()
+    model = make_model(mean=torch.rand(shape) * 100, std=torch.rand(shape) * 50 + 1).to(dtype)
+    every_pixel = torch.arange(264).clamp(max=255).to(torch.uint8).reshape(22, 4, 3)
+    given = [every_pixel, every_pixel.int(), every_pixel > 9, every_pixel.double() / 7]
+    for raw in given:
+        expected = (raw.flatten(1).to(dtype) - model.mean) / model.std
+        assert torch.equal(model.standardize(raw), expected)
+        assert torch.equal(model.standardize(raw[5]), expected[5])
+        with torch.no_grad():
+            logits = model.network(expected).float()
+        assert torch.equal(model.predict_proba(raw), logits.softmax(-1))
+
+
+def test_statistics_that_are_no_buffers_are_used(x: Tensor) -> None:
+    """A mean that learns, and a standard deviation that somebody keeps out of state_dict."""
+    model, expected = make_model(mean=20.0, std=50.0), make_model()
+    del model.mean, model.std
+    model.mean = torch.nn.Parameter(torch.tensor(33.0))
+    model.std = torch.tensor(78.0)
+    assert torch.equal(model.predict_proba(x), expected.predict_proba(x))
+    (gradient,) = torch.autograd.grad(model(x).sum(), [model.mean])
+    assert gradient != 0.0
+
+
+def test_a_wrong_shape_is_named(x: Tensor) -> None:
+    """The message has the shape wanted and the shape given."""
+    with pytest.raises(ValueError, match=r"^x must be of shape \(N, 4, 3\) .*, got \(5, 3, 4\)$"):
+        make_model()(x.transpose(1, 2))
+
+
+def test_probabilities_are_the_softmax_and_sum_to_one() -> None:
+    """Oracle: NumPy in float64; the sums in float32 differ from one by at most 1e-6."""
+    model = make_model()
+    inputs = pictures(1000)
+    probabilities = model.predict_proba(inputs, batch_size=64)
+    logits = model(inputs).detach().double().numpy()
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    expected = powers / powers.sum(1, keepdims=True)
+    assert probabilities.dtype == torch.float32
+    np.testing.assert_allclose(probabilities.numpy(), expected, atol=1e-6)
+    assert float((probabilities.sum(1) - 1).abs().max()) <= 1e-6
+    assert torch.equal(model.predict(inputs), torch.from_numpy(expected.argmax(1)))
+
+
+def test_predicting_leaves_the_mode_alone_and_uses_no_dropout(x: Tensor) -> None:
+    """Dropout is off while predicting, and the model trains on afterwards."""
+    network = MLP(12, (64,), 3, dropout=0.5)
+    model = SoftmaxClassifier(network, classes=("a", "b", "c"), std=255.0).train()
+    first = model.predict_proba(x.flatten(1))
+    assert torch.equal(first, model.predict_proba(x.flatten(1)))
+    assert model.training
+    assert model.network.training
+
+
+def test_one_example_and_none() -> None:
+    """One example gives one vector; no examples give no rows."""
+    model = make_model()
+    one = pictures(1)[0]
+    torch.testing.assert_close(model.predict_proba(one), model.predict_proba(one[None])[0])
+    assert model.predict(one).shape == ()
+    assert model.predict_proba(pictures(0)).shape == (0, 3)
+
+
+def test_for_data_measures_the_training_inputs() -> None:
+    """Mean and std are those of all values, as NumPy computes them in float64."""
+    inputs = pictures(20_000)
+    data = LabeledTensors(inputs, torch.arange(20_000) % 3, ("a", "b", "c"))
+    model = SoftmaxClassifier.for_data(data, (7,), activation="tanh")
+    assert float(model.mean) == pytest.approx(inputs.numpy().astype(np.float64).mean(), rel=1e-6)
+    assert float(model.std) == pytest.approx(inputs.numpy().astype(np.float64).std(), rel=1e-6)
+    assert model.network.config.hidden_features == (7,)
+    assert model.network.config.activation == "tanh"
+    assert model.classes == ("a", "b", "c")
+    assert model.input_shape == (4, 3)
+
+
+def test_for_data_survives_constant_inputs() -> None:
+    """A constant data set has std 0, which must not divide anything."""
+    data = LabeledTensors(
+        torch.full((4, 2), 7, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), ("a", "b")
+    )
+    assert bool(SoftmaxClassifier.for_data(data, ())(data.inputs).isfinite().all())
+
+
+def test_calibration_finds_the_temperature_that_made_the_labels() -> None:
+    """Labels drawn from softmax(logits / 2.5) give back 2.5, and a slow search agrees."""
+    model = make_model()
+    inputs = pictures(20_000)
+    logits = model(inputs).detach().double() * 8
+    head = model.network.head
+    assert head is not None
+    head.weight.data.mul_(8)
+    head.bias.data.mul_(8)
+    targets = torch.multinomial(torch.softmax(logits / 2.5, 1), 1).squeeze(1)
+    before = model.predict(inputs)
+    found = model.calibrate(LabeledTensors(inputs, targets, ("a", "b", "c")))
+    grid = torch.linspace(1.0, 5.0, 4001, dtype=torch.float64)
+    losses = [torch.nn.functional.cross_entropy(logits / t, targets) for t in grid[::20]]
+    best = float(grid[::20][int(torch.stack(losses).argmin())])
+    assert found == pytest.approx(2.5, abs=0.15)
+    assert found == pytest.approx(best, abs=0.03)
+    assert torch.equal(model.predict(inputs), before)
+    expected = torch.softmax(model(inputs) / found, 1)
+    torch.testing.assert_close(model.predict_proba(inputs), expected)
+
+
+def test_calibration_stays_sober_where_every_prediction_is_right() -> None:
+    """Oracle: the cross-entropy with 1/(n+1) spread over the classes, searched on a grid."""
+    model = make_model()
+    inputs = pictures(150)
+    targets = model.predict(inputs)
+    found = model.calibrate(LabeledTensors(inputs, targets, ("a", "b", "c")))
+    logits = model(inputs).detach().double()
+    grid = torch.logspace(-3, 1, 1601, dtype=torch.float64)
+    losses = [
+        torch.nn.functional.cross_entropy(logits / t, targets, label_smoothing=1 / 151)
+        for t in grid
+    ]
+    assert found == pytest.approx(float(grid[int(torch.stack(losses).argmin())]), rel=0.006)
+    assert found > 0.02
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"classes": ("a", "b")}, r"^classes must be as many names as the network has outputs"),
+        ({"classes": "abc"}, r"^classes must be a sequence of names, got 'abc'"),
+        ({"input_shape": (5, 3)}, r"^input_shape must be a shape of 12 features, got \(5, 3\)"),
+        ({"mean": torch.zeros(5)}, r"^mean must be one number or one for each of 12 features"),
+        ({"std": 0.0}, r"^std must be positive, got 0.0"),
+        ({"mean": float("nan")}, r"^mean must be finite, got nan"),
+    ],
+)
+def test_bad_arguments(change: dict[str, object], message: str) -> None:
+    """Each argument that does not fit the network is named with its value."""
+    arguments = {"classes": ("a", "b", "c"), **change}
+    with pytest.raises((TypeError, ValueError), match=message):
+        SoftmaxClassifier(MLP(12, (), 3), **arguments)  # type: ignore[arg-type]  # bad on purpose
+
+
+def test_predicting_judges_its_arguments(x: Tensor) -> None:
+    """Also where one batch would do, and before anything runs."""
+    model = make_model()
+    for batch_size in (0, 7.5, True, "64"):
+        with pytest.raises((TypeError, ValueError), match="batch_size must be a positive integer"):
+            model.predict(x, batch_size=batch_size)  # type: ignore[arg-type]  # bad on purpose
+    with pytest.raises(TypeError, match=r"x must be a tensor of raw inputs, got array.*as_tensor"):
+        model.predict_proba(x.numpy())  # type: ignore[arg-type]  # bad on purpose
+    with pytest.raises(ValueError, match=r"x must be of shape \(N, 4, 3\) .*, got \(\)$"):
+        model.predict(torch.tensor(1.0))

@@ -1,0 +1,78 @@
+"""Every network gets the batches of its own seed, whether joined or shared."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tests.training.scenario import examples, noise
+
+from mlpkit.data import Batches, LabeledTensors
+from mlpkit.training import TrainerConfig
+from mlpkit.training.ensemble._joined_batches import JoinedBatches
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("seeds", [(0, 1, 0), (3, 3, 3)])
+def test_each_has_the_order_of_its_seed(seeds: tuple[int, ...]) -> None:
+    data = examples()
+    configs = [
+        TrainerConfig(batch_size=8, gradient_accumulation_steps=3, seed=seed) for seed in seeds
+    ]
+    joined = JoinedBatches(data, configs, CPU)
+    assert joined.shared == (len(set(seeds)) == 1)
+    found = [batch for window in joined.epoch(2) for batch in window]
+    for number, seed in enumerate(seeds):
+        for batch, wanted in zip(found, data.batches(8, seed=seed).epoch(2), strict=True):
+            assert torch.equal(batch.own[number].inputs, wanted.inputs)
+            whole = batch.whole.indices
+            assert torch.equal(whole if joined.shared else whole[number], wanted.indices)
+    assert [len(window) for window in joined.epoch(0)] == [3, 3, 2]
+
+
+def test_batches_have_one_order() -> None:
+    configs = [TrainerConfig(seed=seed) for seed in range(3)]
+    joined = JoinedBatches(Batches(examples(), 8, seed=5), configs, CPU)
+    assert joined.shared
+    assert len(joined.sources) == 3
+
+
+class Augmented:
+    """Examples that are augmented by the seed of their order."""
+
+    def __init__(self) -> None:
+        self._data = examples()
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def batches(
+        self, batch_size: int, *, shuffle: bool = True, seed: int = 0, drop_last: bool = False
+    ) -> Batches:
+        return Batches(
+            self._data, batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last, augment=noise
+        )
+
+
+def weighted() -> LabeledTensors:
+    data = examples()
+    return LabeledTensors(data.inputs, data.targets, weights=torch.arange(float(len(data))))
+
+
+@pytest.mark.parametrize("data", [examples(), weighted(), Augmented()], ids=["", "w", "augmented"])
+def test_every_part_of_a_batch_is_joined(data: LabeledTensors | Augmented) -> None:
+    seeds = (4, 7)
+    configs = [TrainerConfig(batch_size=8, seed=seed) for seed in seeds]
+    found = [window[0] for window in JoinedBatches(data, configs, CPU).epoch(1)]
+    assert len(found) == 8
+    for number, seed in enumerate(seeds):
+        for joined, wanted in zip(found, data.batches(8, seed=seed).epoch(1), strict=True):
+            for name in ("inputs", "targets", "weights", "indices"):
+                expected = getattr(wanted, name)
+                own, whole = getattr(joined.own[number], name), getattr(joined.whole, name)
+                if expected is None:
+                    assert own is None
+                    assert whole is None
+                else:
+                    assert torch.equal(own, expected)
+                    assert torch.equal(whole[number], expected)

@@ -1,0 +1,183 @@
+"""Losses for each example against torch, NumPy and the definition."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlpkit import _serialization
+from mlpkit.data import Batch
+from mlpkit.training.objectives._objectives import (
+    CrossEntropy,
+    MeanSquaredError,
+    Objective,
+    OutputObjective,
+    task_of,
+)
+
+
+def batch(inputs: Tensor, targets: Tensor) -> Batch:
+    return Batch(inputs, targets, None, torch.arange(len(inputs)))
+
+
+def make_targets(kind: str, num_classes: int = 4, rows: int = 6) -> Tensor:
+    """Targets of each kind that a classifier can learn from."""
+    indices = torch.randint(0, num_classes, (rows,))
+    if kind == "indices":
+        return indices
+    if kind == "one-hot":
+        return F.one_hot(indices, num_classes).double()
+    return torch.rand(rows, num_classes, dtype=torch.float64).softmax(dim=1)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1, 1.0])
+@pytest.mark.parametrize("kind", ["indices", "one-hot", "soft"])
+class TestCrossEntropy:
+    def test_equals_torch_in_value_and_gradient(self, kind: str, smoothing: float) -> None:
+        logits = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
+        targets = make_targets(kind)
+        actual = CrossEntropy(label_smoothing=smoothing).loss(logits, targets)
+        expected = F.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+        torch.testing.assert_close(actual, expected, rtol=0, atol=0)
+        upstream = torch.rand(6, dtype=torch.float64)
+        (got,) = torch.autograd.grad(actual, logits, upstream)
+        (wanted,) = torch.autograd.grad(expected, logits, upstream)
+        torch.testing.assert_close(got, wanted, rtol=0, atol=0)
+
+    def test_equals_a_loop_over_the_definition(self, kind: str, smoothing: float) -> None:
+        logits, targets = torch.randn(6, 4, dtype=torch.float64), make_targets(kind)
+        actual = CrossEntropy(label_smoothing=smoothing).loss(logits, targets)
+        for row, z in enumerate(logits.tolist()):
+            normalizer = math.log(sum(math.exp(value) for value in z))
+            expected = 0.0
+            for c in range(4):
+                y = float(targets[row] == c) if kind == "indices" else float(targets[row, c])
+                expected -= ((1 - smoothing) * y + smoothing / 4) * (z[c] - normalizer)
+            assert actual[row].item() == pytest.approx(expected, rel=1e-12)
+
+    def test_passes_gradcheck(self, kind: str, smoothing: float) -> None:
+        objective, targets = CrossEntropy(label_smoothing=smoothing), make_targets(kind)
+        logits = torch.randn(6, 4, dtype=torch.float64, requires_grad=True)
+
+        def loss(z: Tensor) -> Tensor:
+            return objective.loss(z, targets)
+
+        assert torch.autograd.gradcheck(loss, logits)
+
+
+def test_calls_the_model_once_with_the_inputs() -> None:
+    model, inputs, targets = nn.Linear(3, 4), torch.randn(5, 3), torch.randint(0, 4, (5,))
+    expected = F.cross_entropy(model(inputs), targets, reduction="none")
+    torch.testing.assert_close(CrossEntropy()(model, batch(inputs, targets)), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_logits_are_widened_first(dtype: torch.dtype) -> None:
+    logits, targets = torch.randn(5, 3).to(dtype), torch.randint(0, 3, (5,))
+    expected = F.cross_entropy(logits.float(), targets, reduction="none")
+    torch.testing.assert_close(CrossEntropy().loss(logits, targets), expected, rtol=0, atol=0)
+    outputs, values = torch.randn(5, 2).to(dtype), torch.randn(5, 2)
+    squares = (outputs.float() - values).square().mean(dim=1)
+    torch.testing.assert_close(MeanSquaredError().loss(outputs, values), squares, rtol=0, atol=0)
+
+
+def test_softmax_of_the_lecture() -> None:
+    """The softmax of [1.2, 5.1, 2.7] gives its class 1 a probability of 0.90."""
+    loss = CrossEntropy().loss(torch.tensor([[1.2, 5.1, 2.7]]), torch.tensor([1]))
+    assert math.exp(-loss.item()) == pytest.approx(0.90, abs=0.005)
+
+
+class TestRefusedTargets:
+    def test_minus_100_is_no_way_to_skip_an_example(self) -> None:
+        """By default torch ignores it in silence."""
+        with pytest.raises(
+            ValueError, match=r"targets must be class indices in \[0, 3\), got \[-100"
+        ):
+            CrossEntropy().loss(torch.zeros(2, 3), torch.tensor([1, -100]))
+
+    @pytest.mark.parametrize("index", [3, -1])
+    def test_an_index_out_of_range(self, index: int) -> None:
+        with pytest.raises(ValueError, match=r"targets must be class indices in \[0, 3\)"):
+            CrossEntropy().loss(torch.zeros(1, 3), torch.tensor([index]))
+
+    @pytest.mark.parametrize("dtype", [torch.int32, torch.uint8, torch.bool])
+    def test_other_integers(self, dtype: torch.dtype) -> None:
+        with pytest.raises(TypeError, match=rf"targets must be int64 .*, got {dtype}; .*\.long"):
+            CrossEntropy().loss(torch.zeros(2, 3), torch.ones(2, dtype=dtype))
+
+    @pytest.mark.parametrize("shape", [(3,), (2, 1), ()])
+    def test_indices_of_another_shape(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match=r"targets must be class indices of shape \(2,\), got"):
+            CrossEntropy().loss(torch.zeros(2, 3), torch.zeros(shape, dtype=torch.int64))
+
+    @pytest.mark.parametrize("shape", [(2,), (2, 4), (3, 3)])
+    def test_distributions_of_another_shape(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match=r"shape of the logits, \(2, 3\), got"):
+            CrossEntropy().loss(torch.zeros(2, 3), torch.zeros(shape))
+
+    @pytest.mark.parametrize("shape", [(3,), (2, 3, 4), (2, 0)])
+    def test_logits_that_are_not_rows(self, shape: tuple[int, ...]) -> None:
+        with pytest.raises(ValueError, match=r"logits must be of shape \(N, C\), got"):
+            CrossEntropy().loss(torch.zeros(shape), torch.zeros(2, dtype=torch.int64))
+
+    def test_smoothing_out_of_range(self) -> None:
+        with pytest.raises(ValueError, match=r"label_smoothing .* at most 1, got 1\.5"):
+            CrossEntropy(label_smoothing=1.5)
+
+
+class TestMeanSquaredError:
+    @pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 3), (4, 2, 3)])
+    def test_equals_torch_for_each_example(self, shape: tuple[int, ...]) -> None:
+        outputs = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+        targets = torch.randn(shape, dtype=torch.float64)
+        actual = MeanSquaredError().loss(outputs, targets)
+        expected = torch.stack([F.mse_loss(outputs[row], targets[row]) for row in range(4)])
+        torch.testing.assert_close(actual, expected)
+        (got,) = torch.autograd.grad(actual.sum(), outputs)
+        (wanted,) = torch.autograd.grad(expected.sum(), outputs)
+        torch.testing.assert_close(got, wanted)
+
+    def test_nothing_is_broadcast(self) -> None:
+        """(N, 1) against (N,) would be an (N, N) table of wrong differences."""
+        expected = r"targets must be of the shape of the model's output, \(4, 1\), got \(4,\)"
+        with pytest.raises(ValueError, match=expected):
+            MeanSquaredError()(nn.Linear(2, 1), batch(torch.zeros(4, 2), torch.zeros(4)))
+
+    def test_integer_targets_are_refused(self) -> None:
+        with pytest.raises(TypeError, match=r"targets must be floating-point, got torch\.int64"):
+            MeanSquaredError().loss(torch.zeros(3), torch.zeros(3, dtype=torch.int64))
+
+
+def test_both_are_objectives_of_outputs_and_plain_configurations() -> None:
+    for objective in (CrossEntropy(label_smoothing=0.1), MeanSquaredError()):
+        assert isinstance(objective, Objective)
+        assert isinstance(objective, OutputObjective)
+    smoothed = CrossEntropy(label_smoothing=0.1)
+    assert _serialization.from_json(CrossEntropy, _serialization.to_json(smoothed)) == smoothed
+
+
+class TestTask:
+    def test_the_objective_says_it(self) -> None:
+        assert task_of(CrossEntropy(), torch.zeros(2, 3)) == "classification"
+        assert task_of(MeanSquaredError(), torch.zeros(2, 3)) == "regression"
+
+    def test_else_the_targets_say_it(self) -> None:
+        def own(model: nn.Module, batch: object) -> Tensor:
+            raise NotImplementedError
+
+        assert task_of(own, torch.zeros(2)) == "regression"
+        assert task_of(own, torch.zeros(2, dtype=torch.int64)) == "classification"
+
+    def test_another_task_is_refused(self) -> None:
+        class Ranking:
+            task = "ranking"
+
+            def __call__(self, model: nn.Module, batch: object) -> Tensor:
+                raise NotImplementedError
+
+        with pytest.raises(ValueError, match=r"objective\.task must be .*, got 'ranking'"):
+            task_of(Ranking(), torch.zeros(2))
