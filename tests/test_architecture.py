@@ -1,4 +1,4 @@
-"""The rules of the architecture that the imports alone can prove: layers, cycles, privacy, weight."""
+"""The rules of the architecture that imports alone prove: layers, cycles, privacy, weight."""
 
 from __future__ import annotations
 

@@ -26,6 +26,15 @@ def _shown(value: object) -> str:
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
+def stable_repr(value: object) -> str:
+    """Return the repr of a value, or its qualified name where the repr shows an address."""
+    described = repr(value)
+    if " at 0x" not in described:
+        return described
+    kind = value if hasattr(value, "__qualname__") else type(value)
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def nearest(value: str, names: Sequence[str]) -> str | None:
     """Return the name that a misspelled one most probably meant, or None."""
     found = difflib.get_close_matches(value.lower(), [name.lower() for name in names], n=1)

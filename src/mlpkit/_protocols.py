@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, cast, runtime_checkable
+from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 from torch import Tensor, nn
 
@@ -12,12 +12,30 @@ from mlpkit._checks import check_float
 
 __all__ = [
     "Backpropagation",
+    "Batch",
     "HasMaxNorm",
     "HasParamGroups",
     "ParamGroup",
     "find_backpropagation",
     "find_stacked_backpropagation",
 ]
+
+
+class Batch(NamedTuple):
+    """One batch of examples.
+
+    Attributes:
+        inputs: Inputs of the model, ``(N, ...)``.
+        targets: Class indices (int64, ``(N,)``), target distributions (floating-point, ``(N, C)``)
+            or regression targets (floating-point, ``(N, ...)``).
+        weights: Weight of each example, ``(N,)``; None where all weigh the same.
+        indices: Position of each example in its data set, int64, ``(N,)``.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    weights: Tensor | None
+    indices: Tensor
 
 
 class ParamGroup(dict[str, object]):

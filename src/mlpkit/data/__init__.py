@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from mlpkit._protocols import Batch
 from mlpkit.data._avg_pool import avg_pool
-from mlpkit.data._batches import Batch, Batches
+from mlpkit.data._batches import Batches
 from mlpkit.data._labeled_tensors import LabeledTensors
 from mlpkit.data.augment import (
     AffineParameters,

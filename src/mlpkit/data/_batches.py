@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mlpkit._checks import check_bool, check_int, error_message
+from mlpkit._checks import check_bool, check_int, error_message, stable_repr
+from mlpkit._protocols import Batch
 from mlpkit.data._labeled_tensors import LabeledTensors
 from mlpkit.data._random import derive, permutation, random_bits
 from mlpkit.data.augment import Augmentation, checked_augmentation
@@ -17,22 +17,6 @@ from mlpkit.data.augment import Augmentation, checked_augmentation
 _ORDER_STREAM = 0x08DE8
 _BALANCE_STREAM = 0xBA1A
 _ROUND_STREAM = 0x80D
-
-
-class Batch(NamedTuple):
-    """One batch, on the device of the data.
-
-    Attributes:
-        inputs: Shape (n, ...).
-        targets: Shape (n,) or (n, ...).
-        weights: Shape (n,); None where the data have none.
-        indices: Position of each example in the data, int64, shape (n,).
-    """
-
-    inputs: Tensor
-    targets: Tensor
-    weights: Tensor | None
-    indices: Tensor
 
 
 class Batches:
@@ -128,7 +112,7 @@ class Batches:
     def fingerprint(self) -> str:
         """A hash of the data and of all that decides the batches, ranks excepted."""
         order = (self.batch_size, self.shuffle, self.seed, self.drop_last, self.balanced)
-        described = repr((self.data.fingerprint, order, _identity(self.augment)))
+        described = repr((self.data.fingerprint, order, stable_repr(self.augment)))
         return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
 
     def __len__(self) -> int:
@@ -264,14 +248,3 @@ def _members(data: LabeledTensors) -> list[Tensor]:
         raise ValueError(error_message("data", rule, f"none of class {empty}"))
     by_class = torch.argsort(data.targets, stable=True)
     return list(torch.split(by_class, counts.tolist()))
-
-
-def _identity(augment: Augmentation | None) -> str:
-    """Return what tells one augmentation from another: the settings, where repr shows them."""
-    if augment is None:
-        return "None"
-    described = repr(augment)
-    if " at 0x" not in described:
-        return described
-    kind = augment if hasattr(augment, "__qualname__") else type(augment)
-    return f"{kind.__module__}.{kind.__qualname__}"

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
+from mlpkit._protocols import Batch
 from mlpkit.training import BatchLike, CrossEntropy
-from mlpkit.training.batches._sources import LoadedBatch
 from mlpkit.training.ensemble._network_stack import NetworkStack
 
 K = 4
@@ -23,7 +23,7 @@ def networks() -> list[nn.Module]:
 
 
 def batch(*lead: int) -> BatchLike:
-    return LoadedBatch(
+    return Batch(
         torch.randn(*lead, 9, 6),
         torch.randint(3, (*lead, 9)),
         None,

@@ -14,6 +14,7 @@ from tests.training.tape import Tape
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from mlpkit._protocols import Batch
 from mlpkit.data import (
     Augmentation,
     Batches,
@@ -44,7 +45,7 @@ from mlpkit.training import (
 )
 from mlpkit.training._engine import Engine, StepResult
 from mlpkit.training._nonfinite import FiniteGuard
-from mlpkit.training.batches._sources import BatchLike, LazyBatch, LoadedBatch
+from mlpkit.training.batches._sources import BatchLike, LazyBatch
 from mlpkit.training.fast._graph_capture import MakeStep, StepGraph, keep_lr_on_device
 from mlpkit.training.objectives._objectives import CrossEntropy
 from mlpkit.training.optim._optimizers import build_optimizer, set_initial_lr, set_lr
@@ -86,7 +87,7 @@ def test_the_tape_keeps_what_the_host_decided() -> None:
     optimizer = build_optimizer(model, OptimizerConfig(lr=0.5))
     graph = _graph(_on(engine_of(model, optimizer)), Tape())
     data = examples(8)
-    batch = LoadedBatch(data.inputs, data.targets, None, torch.arange(8))
+    batch = Batch(data.inputs, data.targets, None, torch.arange(8))
     before: list[Tensor] = []
     for step in range(6):
         set_lr(optimizer, 1.0 if step < 4 else 0.0)
@@ -142,7 +143,7 @@ def test_results_outlive_the_next_replay() -> None:
         Tape(),
     )
     results = [
-        graph.step(step, LoadedBatch(torch.full((2,), float(step)), *_rest(2))) for step in range(6)
+        graph.step(step, Batch(torch.full((2,), float(step)), *_rest(2))) for step in range(6)
     ]
     assert [float(result.loss) for result in results] == [0, 2, 4, 6, 8, 10]
     assert [float(result.weight) for result in results] == [0, 1, 2, 3, 4, 5]
@@ -172,7 +173,7 @@ def test_a_resumed_epoch_may_begin_with_its_short_batch() -> None:
     recorder = Tape()
     graph = _graph(lambda _, batch: StepResult(batch.inputs.sum(), 1.0, torch.zeros(())), recorder)
     for size in (3, 8, 8, 8, 8, 3, 8):
-        result = graph.step(0, LoadedBatch(torch.ones(size), *_rest(size)))
+        result = graph.step(0, Batch(torch.ones(size), *_rest(size)))
         assert float(result.loss) == size
     assert (recorder.num_recorded, recorder.num_prepared) == (1, 5)
 
@@ -182,10 +183,10 @@ def test_one_shorter_size_has_a_record_of_its_own() -> None:
     recorder = Tape()
     graph = _graph(lambda _, batch: StepResult(batch.inputs.sum(), 1.0, torch.zeros(())), recorder)
     for size in (8, 8, 8, 8, 3, 3, 3, 3, 5, 5, 5, 5, 8, 3, 5):
-        result = graph.step(0, LoadedBatch(torch.ones(size), *_rest(size)))
+        result = graph.step(0, Batch(torch.ones(size), *_rest(size)))
         assert float(result.loss) == size
     assert (recorder.num_recorded, recorder.num_prepared) == (2, 3 + 3 + 5)
-    larger = LoadedBatch(torch.ones(9), *_rest(9))
+    larger = Batch(torch.ones(9), *_rest(9))
     assert float(graph.step(0, larger).loss) == 9
     assert not graph._recordings
 
@@ -253,7 +254,7 @@ def test_steps_of_their_own_use_no_memory_of_a_record() -> None:
 
     graph = StepGraph(step, Tape(), begin=lambda: calls.append("begin"))
     for _ in range(4):
-        graph.step(0, LoadedBatch(torch.ones(8), *_rest(8)))
+        graph.step(0, Batch(torch.ones(8), *_rest(8)))
     assert calls == ["step", "step", "step", "begin", "step", "begin"]
 
 
@@ -268,12 +269,12 @@ def test_a_batch_of_another_kind_is_recorded_anew() -> None:
 
     graph = _graph(total, Tape())
     kinds = [
-        LoadedBatch(ones, indices, torch.ones(4), indices),
-        LoadedBatch(ones, indices, None, indices),
-        LoadedBatch(2 * ones[:, :1], indices, None, indices),
-        LoadedBatch(ones / 2, indices, None, indices),
-        LoadedBatch(ones.to(torch.uint8), indices, None, indices),
-        LoadedBatch(ones, torch.ones(4, 4), None, indices),
+        Batch(ones, indices, torch.ones(4), indices),
+        Batch(ones, indices, None, indices),
+        Batch(2 * ones[:, :1], indices, None, indices),
+        Batch(ones / 2, indices, None, indices),
+        Batch(ones.to(torch.uint8), indices, None, indices),
+        Batch(ones, torch.ones(4, 4), None, indices),
     ]
     for batch in [kinds[0]] * 4 + kinds:
         expected = total(0, batch)

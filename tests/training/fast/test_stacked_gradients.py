@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from mlpkit import MLP
+from mlpkit._protocols import Batch
 from mlpkit.training import CrossEntropy, MeanSquaredError
-from mlpkit.training.batches._sources import LoadedBatch
 from mlpkit.training.ensemble._network_stack import NetworkStack
 
 K, N = 3, 9
@@ -36,7 +36,7 @@ def test_as_autograd_for_each_network(
     if isinstance(objective, MeanSquaredError):
         targets = torch.randn(*lead, N, 3)
     inputs = torch.randn(*lead, N, 4, dtype=dtype)
-    batch = LoadedBatch(inputs, targets, None, torch.arange(N).expand(*lead, N))
+    batch = Batch(inputs, targets, None, torch.arange(N).expand(*lead, N))
     weights, totals = weights_of(kind)
     stack = NetworkStack(models, objective)
     stack.probe(batch, shared=shared)

@@ -6,13 +6,14 @@ import functools
 import hashlib
 import itertools
 from collections.abc import Iterator, Sized
-from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from mlpkit._checks import error_message
+from mlpkit._protocols import Batch
 
 __all__ = [
     "BatchLike",
@@ -20,7 +21,6 @@ __all__ = [
     "Examples",
     "IndexedSource",
     "LazyBatch",
-    "LoadedBatch",
     "LoaderBatches",
     "TrainingData",
     "as_batches",
@@ -124,15 +124,6 @@ class Examples(Protocol):
 TrainingData: TypeAlias = Examples | BatchSource | DataLoader[tuple[Tensor, ...]]
 
 
-class LoadedBatch(NamedTuple):
-    """A batch of a :class:`~torch.utils.data.DataLoader`, or one moved to another device."""
-
-    inputs: Tensor
-    targets: Tensor
-    weights: Tensor | None
-    indices: Tensor
-
-
 class LazyBatch:
     """A batch that is gathered when its inputs, targets or weights are first asked for.
 
@@ -210,7 +201,7 @@ class LoaderBatches:
             parts += [_digest(tensor) for tensor in dataset.tensors]
         return hashlib.sha256("\0".join([*parts, str(self._seed)]).encode()).hexdigest()
 
-    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[LoadedBatch]:
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Give the batches of one epoch, from batch number ``start`` on."""
         generator = torch.default_generator
         outside = generator.get_state()
@@ -226,7 +217,7 @@ class LoaderBatches:
         position = start * (self._loader.batch_size or 1)
         for batch in itertools.chain(first, batches):
             inputs, targets, *weights = _checked(batch)
-            yield LoadedBatch(
+            yield Batch(
                 inputs,
                 targets,
                 weights[0] if weights else None,
@@ -240,7 +231,7 @@ def on_device(batch: BatchLike, device: torch.device) -> BatchLike:
     if batch.inputs.device == device and batch.targets.device == device:
         return batch
     weights = batch.weights
-    return LoadedBatch(
+    return Batch(
         batch.inputs.to(device, non_blocking=True),
         batch.targets.to(device, non_blocking=True),
         None if weights is None else weights.to(device, non_blocking=True),

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from mlpkit._checks import stable_repr
 from mlpkit._serialization import JSONValue
 from mlpkit.errors import ResumeMismatchError
 from mlpkit.training._config import TrainerConfig
@@ -42,7 +43,7 @@ def identity(
         "data.train.num_examples": str(train.num_examples),
         "data.train.num_batches": str(len(train)),
         "data.val": _ABSENT if val is None else val.fingerprint,
-        "objective": _described(objective),
+        "objective": stable_repr(objective),
         "optimizer": type(optimizer).__qualname__,
     }
     for name, module in model.named_modules():
@@ -103,15 +104,6 @@ def check_same(path: Path, saved: Mapping[str, str], now: Mapping[str, str]) -> 
     }
     if differences:
         raise ResumeMismatchError(path, differences)
-
-
-def _described(objective: Objective) -> str:
-    """Return the repr of an objective where that says something, else its name."""
-    described = repr(objective)
-    if " at 0x" not in described:
-        return described
-    kind = objective if hasattr(objective, "__qualname__") else type(objective)
-    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _without_addresses(text: str) -> str:

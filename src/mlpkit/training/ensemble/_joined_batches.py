@@ -10,12 +10,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from mlpkit._checks import error_message
+from mlpkit._protocols import Batch
 from mlpkit.training._config import TrainerConfig
 from mlpkit.training.batches import (
     BatchLike,
     BatchSource,
     IndexedSource,
-    LoadedBatch,
     TrainingData,
     as_batches,
     on_device,
@@ -83,7 +83,7 @@ class JoinedBatches:
             indices = torch.stack(self._for_each(positions))  # (K, N)
             found = on_device(sources[0].gather(indices.flatten(), epoch=epoch), self._device)
             inputs, targets, weights = found.inputs, found.targets, found.weights
-            whole = LoadedBatch(
+            whole = Batch(
                 inputs.reshape(*indices.shape, *inputs.shape[1:]),
                 targets.reshape(*indices.shape, *targets.shape[1:]),
                 None if weights is None else weights.reshape(indices.shape),
@@ -106,7 +106,7 @@ class JoinedBatches:
 def _whole(batches: Sequence[BatchLike]) -> BatchLike:
     """Return all batches in one, with an axis for the networks."""
     weights = [batch.weights for batch in batches if batch.weights is not None]
-    return LoadedBatch(
+    return Batch(
         torch.stack([batch.inputs for batch in batches]),
         torch.stack([batch.targets for batch in batches]),
         torch.stack(weights) if weights else None,
@@ -114,8 +114,8 @@ def _whole(batches: Sequence[BatchLike]) -> BatchLike:
     )
 
 
-def _parts(whole: LoadedBatch) -> tuple[BatchLike, ...]:
+def _parts(whole: Batch) -> tuple[BatchLike, ...]:
     """Return the batch of each network."""
     weights = [None] * len(whole.inputs) if whole.weights is None else whole.weights
     each = zip(whole.inputs, whole.targets, weights, whole.indices, strict=True)
-    return tuple(LoadedBatch(*parts) for parts in each)
+    return tuple(Batch(*parts) for parts in each)

@@ -12,8 +12,8 @@ from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mlpkit._checks import error_message
-from mlpkit._protocols import find_stacked_backpropagation
-from mlpkit.training.batches import BatchLike, LoadedBatch
+from mlpkit._protocols import Batch, find_stacked_backpropagation
+from mlpkit.training.batches import BatchLike
 from mlpkit.training.ensemble._vmap_rules import DropoutSite, VmapRules
 from mlpkit.training.fast import StackedPasses
 from mlpkit.training.objectives import CrossEntropy, MeanSquaredError, Objective
@@ -171,7 +171,7 @@ class NetworkStack:
         self._calls.use(masks)
         held = {f"model.{name}": tensor for name, tensor in tensors.items()}
         with self._calls:
-            found: Tensor = functional_call(self._template, held, (LoadedBatch(*parts),))
+            found: Tensor = functional_call(self._template, held, (Batch(*parts),))
         for name, tensor in tensors.items():
             if held[f"model.{name}"] is not tensor:
                 rule = "networks that change their buffers in place or not at all"

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from mlpkit._checks import error_message
+from mlpkit._protocols import Batch
 from mlpkit.training._engine import StepResult
-from mlpkit.training.batches import BatchLike, LazyBatch, LoadedBatch
+from mlpkit.training.batches import BatchLike, LazyBatch
 
 __all__ = ["CudaRecorder", "MakeStep", "Recorder", "StepGraph", "keep_lr_on_device"]
 
@@ -188,7 +189,7 @@ def _fixed(batch: BatchLike) -> BatchLike:
     if isinstance(batch, LazyBatch):
         return LazyBatch(batch.source, batch.indices.clone(), batch.epoch)
     weights = None if batch.weights is None else batch.weights.clone()
-    return LoadedBatch(batch.inputs.clone(), batch.targets.clone(), weights, batch.indices.clone())
+    return Batch(batch.inputs.clone(), batch.targets.clone(), weights, batch.indices.clone())
 
 
 def _anew(batch: BatchLike) -> BatchLike:

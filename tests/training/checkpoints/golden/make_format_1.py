@@ -1,7 +1,8 @@
 """Make the golden checkpoint of format 1, or go on from it.
 
-``python -m tests.training.checkpoints.golden.make_format_1 make`` was run once, with the first release; its
-files stay as they are. ``resume PATH`` goes on from a checkpoint and prints where it ends.
+``python -m tests.training.checkpoints.golden.make_format_1 make`` is run once for a format; from
+release 0.1.0 on its files stay as they are. ``resume PATH`` resumes a checkpoint and prints where
+the run ends.
 """
 
 from __future__ import annotations
