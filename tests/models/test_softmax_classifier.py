@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mlpkit import SoftmaxClassifier
 from mlpkit.data import LabeledTensors
-from mlpkit.nn import MLP, ActivationName
+from mlpkit.nn import MLP, ActivationName, MLPOptions
 
 
 def make_model(
@@ -132,7 +132,7 @@ def test_for_data_measures_the_training_inputs() -> None:
     """Mean and std are those of all values, as NumPy computes them in float64."""
     inputs = pictures(20_000)
     data = LabeledTensors(inputs, torch.arange(20_000) % 3, ("a", "b", "c"))
-    model = SoftmaxClassifier.for_data(data, (7,), activation="tanh")
+    model = SoftmaxClassifier.for_data(data, (7,), MLPOptions(activation="tanh"))
     assert float(model.mean) == pytest.approx(inputs.numpy().astype(np.float64).mean(), rel=1e-6)
     assert float(model.std) == pytest.approx(inputs.numpy().astype(np.float64).std(), rel=1e-6)
     assert model.network.config.hidden_features == (7,)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import mlpkit.models._backpropagation  # noqa: F401 - registers the hand-written passes of the models
+import mlpkit.models._backpropagation  # noqa: F401 - registers the hand-written gradients
 from mlpkit.models._softmax_classifier import SoftmaxClassifier
+from mlpkit.models._unpooled import unpooled
 
-__all__ = ["SoftmaxClassifier"]
+__all__ = ["SoftmaxClassifier", "unpooled"]

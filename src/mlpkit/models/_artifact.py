@@ -22,7 +22,7 @@ from mlpkit.nn import MLP, MLPConfig
 
 __all__ = ["Artifact", "read_artifact", "write_artifact"]
 
-FORMAT = "mlpkit.models._softmax_classifier"
+FORMAT = "mlpkit.classifier"
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"

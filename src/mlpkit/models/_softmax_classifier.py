@@ -1,39 +1,37 @@
-"""A network together with its preprocessing and class names: raw examples in, logits out."""
+"""A softmax classifier with its preprocessing, class names and temperature."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from mlpkit import _checks
+from mlpkit._checks import error_message
+from mlpkit._devices import Precision
 from mlpkit.data import LabeledTensors
 from mlpkit.errors import ArtifactError
 from mlpkit.models._artifact import Artifact, read_artifact, write_artifact
-from mlpkit.models._unpooled import unpooled_network, unpooled_values
-from mlpkit.nn import (
-    MLP,
-    Activation,
-    InitName,
-    NormName,
-    ParamGroup,
-)
+from mlpkit.models._standardize import mean_and_std
+from mlpkit.models._standardized_model import StandardizedModel, fast_buffer
+from mlpkit.nn import MLP, MLPOptions
+from mlpkit.training import CrossEntropy, Evaluation, TrainingData
+from mlpkit.training.batches import as_batches
+from mlpkit.training.metrics import evaluate
 
 __all__ = ["SoftmaxClassifier"]
 
 
-class SoftmaxClassifier(nn.Module):
+class SoftmaxClassifier(StandardizedModel):
     r"""A softmax classifier: standardize raw inputs, apply a network, return logits.
 
     .. math::
         \text{logits} = f\Bigl(\frac{x - \text{mean}}{\text{std}}\Bigr), \qquad
         P(\text{class} = c \mid x) = \frac{e^{\text{logits}_c / T}}{\sum_j e^{\text{logits}_j / T}}
 
-    The logits are unnormalized log-probabilities: the softmax is inside the cross-entropy while
+    The logits are unnormalized log-probabilities: the softmax is inside the cross-entropy during
     training, and inside :meth:`predict_proba` afterwards. The temperature :math:`T` is 1 unless
     :meth:`calibrate` has fitted it.
 
@@ -42,16 +40,17 @@ class SoftmaxClassifier(nn.Module):
         classes: Name of each class, in the order of the network's outputs.
         mean: Subtracted from the raw input, in its units; one number, or one for each feature.
         std: Divides the difference, in the same units; positive.
-        input_shape: Shape of one raw example, for instance ``(28, 28)``; None means a vector of
-            ``network.in_features``.
+        input_shape: Shape of one raw example, for instance ``(28, 28)``; None is
+            ``(network.in_features,)``.
 
     Shape:
-        - Input: ``(N, *input_shape)``, ``(N, 1, *input_shape)`` as torchvision gives pictures,
-          ``(N, in_features)``, or one example of ``input_shape`` without N. Any numeric type, in
-          the raw units that ``mean`` and ``std`` are measured in; uint8 pictures as they come.
+        - Input: ``(N, *input_shape)``, ``(N, 1, *input_shape)`` as torchvision returns images,
+          ``(N, in_features)``, or one example of ``input_shape`` without N. Any numeric dtype, in
+          the raw units that ``mean`` and ``std`` are measured in; uint8 images as they are.
         - Output: ``(N, num_classes)``, or ``(num_classes,)`` for one example.
 
     Raises:
+        TypeError: If ``network`` is no MLP or ``classes`` are no names.
         ValueError: If classes, mean, std or input_shape do not fit the network.
 
     Example:
@@ -67,8 +66,6 @@ class SoftmaxClassifier(nn.Module):
         section 4.2 (temperature scaling). https://arxiv.org/abs/1706.04599
     """
 
-    mean: Tensor
-    std: Tensor
     temperature: Tensor
 
     def __init__(
@@ -80,82 +77,59 @@ class SoftmaxClassifier(nn.Module):
         std: float | Tensor = 1.0,
         input_shape: Sequence[int] | None = None,
     ) -> None:
-        if not isinstance(network, MLP):
-            raise TypeError(_checks.error_message("network", "an mlpkit.nn.MLP", network))
+        super().__init__(network, mean=mean, std=std, input_shape=input_shape)
         if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
-            raise TypeError(_checks.error_message("classes", "a sequence of names", classes))
+            raise TypeError(error_message("classes", "a sequence of names", classes))
         if network.out_features != len(classes):
             rule = f"as many names as the network has outputs ({network.out_features})"
-            raise ValueError(_checks.error_message("classes", rule, tuple(classes)))
-        shape = (network.in_features,) if input_shape is None else tuple(input_shape)
-        if math.prod(shape) != network.in_features:
-            rule = f"a shape of {network.in_features} features"
-            raise ValueError(_checks.error_message("input_shape", rule, shape))
-        super().__init__()
-        self.network = network
+            raise ValueError(error_message("classes", rule, tuple(classes)))
         self.classes = tuple(classes)
-        self.input_shape = shape
-        weight = next(network.parameters())
-        self.register_buffer("mean", _statistic("mean", mean, network.in_features, weight))
-        self.register_buffer("std", _statistic("std", std, network.in_features, weight))
-        self.register_buffer("temperature", weight.new_ones(()))
+        self.register_buffer("temperature", next(network.parameters()).new_ones(()))
 
     @classmethod
     def for_data(
         cls,
         train: LabeledTensors,
         hidden_features: Sequence[int] = (512, 256),
+        options: MLPOptions | None = None,
         *,
-        activation: Activation | Sequence[Activation] = "relu",
-        norm: NormName | None = None,
-        dropout: float | Sequence[float] = 0.0,
-        input_dropout: float = 0.0,
-        bias: bool = True,
-        residual: bool = False,
-        init: InitName = "auto",
-        max_norm: float | None = None,
         generator: torch.Generator | None = None,
     ) -> SoftmaxClassifier:
-        """Return an untrained classifier that fits a data set.
+        """Return an untrained classifier for a data set.
 
-        Input shape, class names, and mean and standard deviation over all values of the training
-        inputs come from the data; the other arguments are those of :class:`mlpkit.nn.MLP`.
+        The input shape, the class names, and the mean and standard deviation over all values of the
+        training inputs are taken from the data.
 
         Args:
             train: The training examples, with class names.
-            hidden_features: Width of each hidden layer after its activation.
-            activation: Hidden non-linearity, one or one for each hidden layer.
-            norm: Normalization before each activation; None for none.
-            dropout: Probability of zeroing, one or one for each hidden layer.
-            input_dropout: Probability of zeroing an input of the network.
-            bias: Whether the linear layers add one.
-            residual: Whether hidden layers add their input to their output.
-            init: How the weights start.
-            max_norm: Upper bound of each weight row's norm; None for none.
-            generator: Source of the random weights; None is torch's global one.
+            hidden_features: Output width of each hidden layer, at least 1; empty for a linear
+                model.
+            options: The options of the network; None is ``MLPOptions()``, the defaults.
+            generator: Random number generator for the weights; None is torch's global generator.
 
         Raises:
             ValueError: If the data has no class names.
+
+        Example:
+            >>> from mlpkit import SoftmaxClassifier
+            >>> from mlpkit.data import digits
+            >>> from mlpkit.nn import MLPOptions
+            >>> options = MLPOptions(norm="batch", dropout=0.2)
+            >>> SoftmaxClassifier.for_data(digits().train, (32,), options).network.layers[0]
+            Linear(64, 32) -> BatchNorm -> ReLU()
         """
-        network = MLP(
+        network = MLP.from_options(
             math.prod(train.inputs.shape[1:]),
             hidden_features,
             len(_class_names(train)),
-            activation=activation,
-            norm=norm,
-            dropout=dropout,
-            input_dropout=input_dropout,
-            bias=bias,
-            residual=residual,
-            init=init,
-            max_norm=max_norm,
+            MLPOptions() if options is None else options,
             generator=generator,
         )
         return cls.with_network(network, train)
 
     @classmethod
     def with_network(cls, network: MLP, train: LabeledTensors) -> SoftmaxClassifier:
-        """Return a classifier around a network, with the preprocessing that a data set needs.
+        """Return a classifier of a network with the preprocessing of a data set.
 
         Args:
             network: An MLP with an input for each value of an example and an output for each class.
@@ -164,54 +138,25 @@ class SoftmaxClassifier(nn.Module):
         Raises:
             ValueError: If the data has no class names, or the network does not fit it.
         """
-        mean, std = _mean_and_std(train.inputs)
+        mean, std = mean_and_std(train.inputs)
         shape = tuple(train.inputs.shape[1:])
         return cls(network, classes=_class_names(train), mean=mean, std=std, input_shape=shape)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits of raw inputs."""
-        return self.network(self.standardize(x))
-
-    if TYPE_CHECKING:  # nn.Module declares __call__ as returning Any
-
-        def __call__(self, x: Tensor) -> Tensor:
-            """Return the logits of raw inputs, running the hooks of torch.nn.Module."""
-
-    def standardize(self, x: Tensor) -> Tensor:
-        """Return raw inputs as the network wants them: one axis of features, standardized.
-
-        Raises:
-            ValueError: If the shape is none of those that the class describes.
-        """
-        shape, one = x.shape, self.input_shape
-        if shape == one:
-            x = x.reshape(-1)
-        elif shape[1:] == one or shape[1:] == (1, *one):
-            x = x.flatten(1)
-        elif shape[1:] != (self.network.in_features,):
-            expected = ", ".join(["N", *(str(size) for size in one)])
-            rule = f"of shape ({expected}) in its raw units"
-            raise ValueError(_checks.error_message("x", rule, tuple(shape)))
-        mean = _buffer(self, "mean")
-        if x.dtype is not torch.uint8:  # pixels are converted by the subtraction
-            x = x.to(mean.dtype)
-        return (x - mean) / _buffer(self, "std")
-
     def predict_proba(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
-        """Return the probability of each class, summing to one, in float32.
+        """Return the probability of each class, at the fitted temperature, in float32.
 
         Args:
             x: Raw inputs, on any device.
-            batch_size: Examples in one forward pass, which bounds the memory.
+            batch_size: Number of examples in one forward pass, which bounds the memory.
 
         Shape:
             - Input: as :class:`SoftmaxClassifier`.
-            - Output: ``(N, num_classes)``, on the device of the model.
+            - Output: ``(N, num_classes)``, on the device of the model; rows sum to 1.
         """
-        return self._in_batches(
+        return self._apply_in_batches(
             x,
             batch_size,
-            lambda logits: torch.softmax(logits.float() / _buffer(self, "temperature"), -1),
+            lambda logits: torch.softmax(logits.float() / fast_buffer(self, "temperature"), -1),
         )
 
     def predict(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
@@ -219,56 +164,85 @@ class SoftmaxClassifier(nn.Module):
 
         Args:
             x: Raw inputs, on any device.
-            batch_size: Examples in one forward pass, which bounds the memory.
+            batch_size: Number of examples in one forward pass, which bounds the memory.
 
         Shape:
             - Input: as :class:`SoftmaxClassifier`.
-            - Output: ``(N,)``; no axis for one example. ``classes[index]`` is the name.
+            - Output: ``(N,)``; ``()`` for one example. ``classes[index]`` is the name.
         """
-        return self._in_batches(x, batch_size, lambda logits: logits.argmax(-1))
+        return self._apply_in_batches(x, batch_size, lambda logits: logits.argmax(-1))
 
-    def _in_batches(self, x: Tensor, batch_size: int, finish: Callable[[Tensor], Tensor]) -> Tensor:
-        """Apply `finish` to the logits of each batch, in eval mode and without gradients."""
-        size = _checks.check_int("batch_size", batch_size, minimum=1)
-        given: object = x
-        if not isinstance(given, Tensor):
-            cure = "torch.as_tensor(x) makes one"
-            raise TypeError(_checks.error_message("x", "a tensor of raw inputs", given, cure))
-        was_training = self.training
-        if was_training:
-            self.eval()
-        try:
-            with torch.inference_mode():
-                device, shape = _buffer(self, "mean").device, x.shape
-                if not shape or shape == self.input_shape or shape[0] <= size:
-                    return finish(self(x.to(device)))
-                return torch.cat([finish(self(part.to(device))) for part in torch.split(x, size)])
-        finally:
-            if was_training:
-                self.train()
+    def evaluate(
+        self,
+        data: TrainingData,
+        *,
+        batch_size: int = 4096,
+        device: torch.device | str | None = None,
+        precision: Precision = "fp32",
+    ) -> Evaluation:
+        """Return loss, accuracy, confusion matrix and calibration at the fitted temperature.
+
+        The loss is the mean cross-entropy of :meth:`predict_proba`, in nats. Every module is in
+        evaluation mode, and is put back into its own mode afterwards.
+
+        Args:
+            data: Examples to evaluate: ``LabeledTensors``, ``Batches`` or a ``DataLoader``.
+            batch_size: Number of examples in one forward pass, where the data are not in batches
+                already.
+            device: The model is moved to this device; None leaves it where it is.
+            precision: Precision of the forward pass; the weights stay as they are.
+
+        Raises:
+            TypeError: If ``data`` is none of these.
+            ValueError: If there is no example, or the targets do not fit the classes.
+
+        Example:
+            >>> from mlpkit import SoftmaxClassifier
+            >>> from mlpkit.data import digits
+            >>> train, val, test = digits()
+            >>> SoftmaxClassifier.for_data(train, (16,)).evaluate(test).num_examples
+            360
+        """
+        batches = as_batches("data", data, batch_size=batch_size, shuffle=False, seed=0)
+        if device is not None:
+            self.to(device)
+        return evaluate(
+            self,
+            batches,
+            CrossEntropy(),
+            precision=precision,
+            device=self.mean.device,
+            classes=self.classes,
+            temperature=self.temperature,
+        )
 
     def calibrate(self, val: LabeledTensors) -> float:
         r"""Fit the temperature on held-out examples, and return it.
 
         Minimizes the cross-entropy of ``softmax(logits / T)`` over :math:`T`; the predicted class
-        never changes. The problem is convex in :math:`1/T`, and is solved by Newton's method.
+        does not change. The problem is convex in :math:`1/T` and is solved by Newton's method.
 
-        The targets are those of the n examples together with one more, whose label may be any:
-        :math:`(1 - \epsilon)` of each target stays, and :math:`\epsilon = 1/(n+1)` is spread over
-        all classes. Without it a set on which every prediction is right would ask for
-        :math:`T \to 0`, a certainty that nothing has shown.
+        The targets are smoothed: with n examples, :math:`(1 - \epsilon)` of each target stays, and
+        :math:`\epsilon = 1/(n+1)` is spread over all classes, as if there were one more example of
+        unknown label. Without smoothing, a set on which every prediction is right would give
+        :math:`T \to 0`.
+
+        :meth:`mlpkit.training.Trainer.fit` resets the temperature to 1.
 
         Args:
             val: Examples that the network was not trained on, with class indices as targets.
 
+        Raises:
+            TypeError: If the targets are not class indices.
+
         References:
             Guo et al. 2017, section 4.2. Platt 1999, Probabilistic Outputs for Support Vector
-            Machines, section 2.2: targets that are never certain.
+            Machines, section 2.2 (smoothed targets).
         """
-        scores = self._in_batches(val.inputs, 4096, lambda logits: logits.double())
+        scores = self._apply_in_batches(val.inputs, 4096, lambda logits: logits.double())
         targets = val.targets.to(scores.device)
         if targets.is_floating_point():
-            raise TypeError(_checks.error_message("val.targets", "class indices", targets.dtype))
+            raise TypeError(error_message("val.targets", "class indices", targets.dtype))
         epsilon = 1 / (len(targets) + 1)
         chosen = scores.gather(1, targets[:, None]).squeeze(1).mean()
         chosen = (1 - epsilon) * chosen + epsilon * scores.mean()
@@ -278,7 +252,7 @@ class SoftmaxClassifier(nn.Module):
             expected = (probabilities * scores).sum(-1)
             slope = expected.mean() - chosen
             curvature = ((probabilities * scores.square()).sum(-1) - expected.square()).mean()
-            # halving at most: far from the optimum the quadratic model overshoots below zero
+            # At most half: far from the optimum the quadratic model overshoots below zero.
             step = torch.minimum(slope / curvature.clamp_min(1e-12), inverse / 2)
             inverse = (inverse - step).clamp(1e-3, 1e3)
             if abs(float(step)) < 1e-10:
@@ -286,78 +260,30 @@ class SoftmaxClassifier(nn.Module):
         self.temperature.copy_(1.0 / inverse)
         return float(self.temperature)
 
-    def unpooled(self, kernel_size: int) -> SoftmaxClassifier:
-        r"""Return the classifier of whole pictures that equals this one of averaged pictures.
-
-        .. math:: f'(x) = f(\operatorname{avg\_pool}(x)), \qquad W'_{ki+a,\;kj+b} = W_{ij} / k^2
-
-        The mean is linear, so it goes into the weights of the first layer: the result is an
-        ordinary classifier, with :math:`k^2` times as many inputs. It shares nothing with this one,
-        has no hooks and learns with all parameters; in training mode it differs where the network
-        has ``input_dropout``.
-
-        Args:
-            kernel_size: Height and width :math:`k` of a block, in pixels, as it was given to
-                :func:`mlpkit.data.avg_pool`.
-
-        Raises:
-            ValueError: If the classifier takes no pictures, or weights are parametrized or pruned.
-            ConfigError: If the network has an activation that only exists as code.
-
-        Example:
-            >>> import torch
-            >>> from mlpkit import SoftmaxClassifier
-            >>> from mlpkit.data import avg_pool, digits
-            >>> test = digits().test
-            >>> small = SoftmaxClassifier.for_data(avg_pool(test, 2), (16,))
-            >>> small.unpooled(2).predict_proba(test.inputs).shape
-            torch.Size([360, 10])
-        """
-        kernel = _checks.check_int("kernel_size", kernel_size, minimum=1)
-        *channels, height, width = _picture_shape(self.input_shape)
-        whole = SoftmaxClassifier(
-            unpooled_network(self.network, self.input_shape, kernel),
-            classes=self.classes,
-            mean=unpooled_values(self.mean, self.input_shape, kernel),
-            std=unpooled_values(self.std, self.input_shape, kernel),
-            input_shape=(*channels, height * kernel, width * kernel),
-        )
-        whole.temperature.copy_(self.temperature)
-        return whole.train(self.training)
-
-    def param_groups(self, weight_decay: float) -> list[ParamGroup]:
-        """Return the optimizer's parameter groups; see :meth:`mlpkit.nn.MLP.param_groups`."""
-        return self.network.param_groups(weight_decay)
-
-    @property
-    def max_norm(self) -> float | None:
-        """Upper bound of each weight row's norm; None for none."""
-        return self.network.max_norm
-
-    def apply_max_norm_(self) -> None:
-        """Scale weight rows down to ``max_norm``; see :meth:`mlpkit.nn.MLP.apply_max_norm_`."""
-        self.network.apply_max_norm_()
+    def reset_calibration(self) -> None:
+        """Set the temperature to 1."""
+        self.temperature.fill_(1.0)
 
     def save(self, folder: str | Path) -> Path:
         """Write ``config.json`` and ``model.safetensors`` into a folder, and return it.
 
-        The folder has the layout of the Hugging Face hub. ``model.safetensors`` is complete by
-        itself: it holds the configuration and a digest of the weights too. Whatever interrupts
-        the save, :meth:`load` finds the whole old model or the whole new one.
+        The folder has the layout of the Hugging Face hub. ``model.safetensors`` is complete: it
+        also holds the configuration and a digest of the weights. If the save is interrupted,
+        :meth:`load` finds the whole old model or the whole new one.
 
         Args:
-            folder: Made if it is missing; a model in it is replaced.
+            folder: Created if it does not exist; a model in it is replaced.
 
         Raises:
             ArtifactError: If a weight is not finite.
-            ConfigError: If the network has an activation that only exists as code.
+            ConfigError: If the network has an activation of a class without a name.
             OSError: If the folder cannot be written.
         """
         tensors = {
             name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()
         }
         artifact = Artifact(
-            network=self.network.config,  # of the modules as they are now
+            network=self.network.config,  # of the current modules
             classes=self.classes,
             input_shape=self.input_shape,
             tensors=tensors,
@@ -366,11 +292,11 @@ class SoftmaxClassifier(nn.Module):
 
     @classmethod
     def load(cls, folder: str | Path, *, device: torch.device | str = "cpu") -> SoftmaxClassifier:
-        """Return the classifier saved in a folder, in eval mode; nothing loaded can run code.
+        """Return the classifier saved in a folder, in evaluation mode; loading never runs code.
 
         Args:
             folder: What :meth:`save` wrote, or its ``model.safetensors`` alone.
-            device: Where the weights go.
+            device: Device of the weights.
 
         Raises:
             ArtifactError: If a file is missing, damaged, of an unknown version, or if the two
@@ -393,63 +319,12 @@ class SoftmaxClassifier(nn.Module):
         return model.to(device).eval()
 
     def extra_repr(self) -> str:
-        """Return what the parts below do not show."""
+        """Return class names and input shape."""
         return f"classes={self.classes}, input_shape={self.input_shape}"
-
-
-def _statistic(name: str, value: float | Tensor, features: int, weight: Tensor) -> Tensor:
-    """Return a checked buffer: one number, or one for each feature."""
-    device = value.device if isinstance(value, Tensor) else weight.device
-    tensor = torch.as_tensor(value, dtype=weight.dtype, device=device).clone()
-    shape = tuple(tensor.shape)
-    if tensor.ndim > 0:
-        tensor = tensor.flatten()
-    if tensor.shape not in ((), (features,)):
-        rule = f"one number or one for each of {features} features"
-        raise ValueError(_checks.error_message(name, rule, shape))
-    if not bool(tensor.isfinite().all()):
-        raise ValueError(_checks.error_message(name, "finite", value))
-    if name == "std" and not bool((tensor > 0).all()):
-        cure = "leave constant features at std 1"
-        raise ValueError(_checks.error_message(name, "positive", value, cure))
-    return tensor
-
-
-def _buffer(model: nn.Module, name: str) -> Tensor:
-    """Return ``model.name`` as fast as a buffer is found; torch looks elsewhere first."""
-    found = model._buffers.get(name)
-    value: Tensor = getattr(model, name) if found is None else found
-    return value
-
-
-def _picture_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    if len(shape) not in (2, 3):
-        rule = "(H, W) or (channels, H, W) for pictures to be averaged"
-        raise ValueError(_checks.error_message("input_shape", rule, shape))
-    return shape
 
 
 def _class_names(train: LabeledTensors) -> tuple[str, ...]:
     if train.classes is None:
         cure = "give LabeledTensors its classes"
-        raise ValueError(_checks.error_message("train", "examples with class names", train, cure))
+        raise ValueError(error_message("train", "examples with class names", train, cure))
     return train.classes
-
-
-def _mean_and_std(inputs: Tensor) -> tuple[float, float]:
-    """Return mean and standard deviation of all values, summed in float64."""
-    if not inputs.numel():
-        raise ValueError(_checks.error_message("train", "one example or more", tuple(inputs.shape)))
-    total = squares = 0.0
-    if inputs.dtype == torch.uint8:  # each of the 256 values so many times
-        counts = torch.bincount(inputs.flatten(), minlength=256).double()
-        values = torch.arange(256, dtype=torch.float64, device=inputs.device)
-        total, squares = float(counts @ values), float(counts @ values.square())
-    else:
-        for chunk in torch.split(inputs, 8192):
-            values = chunk.double()
-            total += float(values.sum())
-            squares += float(values.square().sum())
-    mean = total / inputs.numel()
-    std = math.sqrt(max(squares / inputs.numel() - mean * mean, 0.0))
-    return mean, std if std > 0 else 1.0

@@ -1,4 +1,4 @@
-"""The weights of whole pictures, from those of pictures whose blocks of pixels were averaged."""
+"""From a classifier of average-pooled images to one of full-resolution images."""
 
 from __future__ import annotations
 
@@ -8,50 +8,94 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import error_message
+from mlpkit._checks import check_int, error_message
+from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.nn import MLP
 
-__all__ = ["unpooled_network", "unpooled_values"]
+__all__ = ["unpooled"]
+
+
+def unpooled(model: SoftmaxClassifier, factor: int) -> SoftmaxClassifier:
+    r"""Convert a classifier of average-pooled images to an equivalent full-resolution classifier.
+
+    .. math:: f'(x) = f(\operatorname{avg\_pool}(x)), \qquad W'_{ki+a,\;kj+b} = W_{ij} / k^2
+
+    The mean over a block is linear, so it is merged into the weights of the first layer: the result
+    is an ordinary classifier with :math:`k^2` times as many inputs. It shares no tensor with
+    ``model``, has no hooks, and all its parameters are trainable. In training mode it differs if
+    the network has ``input_dropout``.
+
+    Args:
+        model: A classifier of images that :func:`mlpkit.data.avg_pool` has averaged.
+        factor: Height and width :math:`k` of a block in pixels, as passed to
+            :func:`mlpkit.data.avg_pool`, at least 1.
+
+    Raises:
+        ValueError: If the classifier takes no images, or its weights are parametrized or pruned.
+        ConfigError: If the network has an activation of a class without a name.
+
+    Example:
+        >>> import torch
+        >>> from mlpkit import SoftmaxClassifier
+        >>> from mlpkit.data import avg_pool, digits
+        >>> from mlpkit.models import unpooled
+        >>> test = digits().test
+        >>> small = SoftmaxClassifier.for_data(avg_pool(test, 2), (16,))
+        >>> unpooled(small, 2).predict_proba(test.inputs).shape
+        torch.Size([360, 10])
+    """
+    check_int("factor", factor, minimum=1)
+    shape = model.input_shape
+    if len(shape) not in (2, 3):
+        rule = "(H, W) or (channels, H, W) for averaged images"
+        raise ValueError(error_message("model.input_shape", rule, shape))
+    *channels, height, width = shape
+    full = SoftmaxClassifier(
+        _unpooled_network(model.network, shape, factor),
+        classes=model.classes,
+        mean=_repeat_pixels(model.mean, shape, factor),
+        std=_repeat_pixels(model.std, shape, factor),
+        input_shape=(*channels, height * factor, width * factor),
+    )
+    full.temperature.copy_(model.temperature)
+    return full.train(model.training)
 
 
 @torch.no_grad()
-def unpooled_network(network: MLP, shape: Sequence[int], kernel_size: int) -> MLP:
-    """Return the network of whole pictures that equals one of averaged pictures.
+def _unpooled_network(network: MLP, shape: Sequence[int], factor: int) -> MLP:
+    """Return the network of full-resolution images.
 
     Args:
-        network: Takes averaged pictures, flattened.
+        network: Takes averaged images, flattened.
         shape: Their shape, (H, W) or (channels, H, W).
-        kernel_size: Height and width of the block that a pixel is the mean of.
-
-    Raises:
-        ValueError: If weights are parametrized or pruned.
+        factor: Height and width of a block.
     """
     name, first = _first_linear(network)
-    weight = unpooled_values(first.weight, shape, kernel_size) / kernel_size**2
+    weight = _repeat_pixels(first.weight, shape, factor) / factor**2
     config = dataclasses.replace(network.config, in_features=weight.shape[1])
-    whole = MLP.from_config(
+    full = MLP.from_config(
         config, device=weight.device, dtype=weight.dtype, generator=torch.Generator(weight.device)
     )
     state = network.state_dict()
-    differing = sorted(whole.state_dict().keys() ^ state.keys())
+    differing = sorted(full.state_dict().keys() ^ state.keys())
     if differing:
         cure = "remove parametrizations and pruning first"
         raise ValueError(error_message("network", "one of plain parameters", differing, cure))
-    whole.load_state_dict({**state, f"{name}.weight": weight})
-    return whole.train(network.training)
+    full.load_state_dict({**state, f"{name}.weight": weight})
+    return full.train(network.training)
 
 
-def unpooled_values(values: Tensor, shape: Sequence[int], kernel_size: int) -> Tensor:
-    """Repeat values of averaged pixels, (..., features), for each pixel; a single number stays."""
+def _repeat_pixels(values: Tensor, shape: Sequence[int], factor: int) -> Tensor:
+    """Repeat the values of averaged pixels, (..., features), for each pixel of a block."""
     if values.ndim == 0:
         return values
-    pictures = values.reshape(*values.shape[:-1], *shape)
-    rows = torch.repeat_interleave(pictures, kernel_size, dim=-2)
-    return torch.repeat_interleave(rows, kernel_size, dim=-1).flatten(-len(shape))
+    images = values.reshape(*values.shape[:-1], *shape)
+    rows = torch.repeat_interleave(images, factor, dim=-2)
+    return torch.repeat_interleave(rows, factor, dim=-1).flatten(-len(shape))
 
 
 def _first_linear(network: MLP) -> tuple[str, nn.Linear]:
-    """Return what the input enters, and its name in the state dict."""
+    """Return the layer that takes the inputs, and its name in the ``state_dict``."""
     if len(network.layers):
         return "layers.0.linear", network.layers[0].linear  # the first has no skip
     assert network.head is not None, "a classifier has outputs"

@@ -1,45 +1,46 @@
-"""Training that loses nothing: the trainer, and every piece of it that can be used alone."""
+"""The training loop, its configuration, and everything that it can be composed of."""
 
 from __future__ import annotations
 
 from mlpkit._devices import Precision
-from mlpkit.training._callbacks import Callback, StepInfo
-from mlpkit.training._config import CheckpointConfig, EarlyStopping, Monitor, TrainerConfig
+from mlpkit.training._callbacks import Callback
+from mlpkit.training._config import (
+    CheckpointConfig,
+    EarlyStopping,
+    Gradients,
+    Monitor,
+    TrainerConfig,
+)
+from mlpkit.training._fit_result import FitResult, StopReason
+from mlpkit.training._hooks import CallbackLike, StepInfo
 from mlpkit.training._loggers import CSVLogger, JSONLinesLogger, TensorBoardLogger
 from mlpkit.training._lr_finder import LRCurve
-from mlpkit.training._progress_bar import ProgressBar
-from mlpkit.training._run import StopReason, TrainState
-from mlpkit.training._trainer import FitResult, OptimizerFactory, Trainer
-from mlpkit.training.batches import BatchLike, BatchSource, Examples, LoaderBatches, TrainingData
+from mlpkit.training._tracker import TrainState
+from mlpkit.training._trainer import OptimizerFactory, Trainer
+from mlpkit.training.batches import BatchLike, BatchSource, Examples, TrainingData
 from mlpkit.training.ensemble import fit_many
 from mlpkit.training.metrics import (
-    ClassificationAccumulator,
     ClassificationMetrics,
     ClassMetrics,
     EpochRow,
     Evaluation,
     History,
-    RegressionAccumulator,
 )
 from mlpkit.training.objectives import (
     CrossEntropy,
     Distillation,
     MeanSquaredError,
-    Mixed,
     Mixup,
     Objective,
     OutputObjective,
     Task,
     VirtualAdversarial,
-    task_of,
 )
 from mlpkit.training.optim import (
     AnnealStrategy,
-    AverageState,
     AveragingConfig,
     MomentumKind,
     MomentumSchedule,
-    MuonWithAdamW,
     OptimizerConfig,
     OptimizerName,
     Schedule,
@@ -47,22 +48,18 @@ from mlpkit.training.optim import (
     WeightAverage,
     build_optimizer,
     reestimate_batch_norm,
-    set_initial_lr,
-    set_lr,
-    set_momentum,
 )
 
 __all__ = [
     "AnnealStrategy",
-    "AverageState",
     "AveragingConfig",
     "BatchLike",
     "BatchSource",
     "CSVLogger",
     "Callback",
+    "CallbackLike",
     "CheckpointConfig",
     "ClassMetrics",
-    "ClassificationAccumulator",
     "ClassificationMetrics",
     "CrossEntropy",
     "Distillation",
@@ -71,25 +68,21 @@ __all__ = [
     "Evaluation",
     "Examples",
     "FitResult",
+    "Gradients",
     "History",
     "JSONLinesLogger",
     "LRCurve",
-    "LoaderBatches",
     "MeanSquaredError",
-    "Mixed",
     "Mixup",
     "MomentumKind",
     "MomentumSchedule",
     "Monitor",
-    "MuonWithAdamW",
     "Objective",
     "OptimizerConfig",
     "OptimizerFactory",
     "OptimizerName",
     "OutputObjective",
     "Precision",
-    "ProgressBar",
-    "RegressionAccumulator",
     "Schedule",
     "ScheduleKind",
     "StepInfo",
@@ -105,8 +98,4 @@ __all__ = [
     "build_optimizer",
     "fit_many",
     "reestimate_batch_norm",
-    "set_initial_lr",
-    "set_lr",
-    "set_momentum",
-    "task_of",
 ]

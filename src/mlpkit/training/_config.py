@@ -12,17 +12,27 @@ from mlpkit._devices import Precision, find_device
 from mlpkit._serialization import JSONValue
 from mlpkit.training.optim import AveragingConfig, MomentumSchedule, OptimizerConfig, Schedule
 
-__all__ = ["BETTER", "CheckpointConfig", "EarlyStopping", "Monitor", "TrainerConfig"]
+__all__ = [
+    "MONITOR_DIRECTIONS",
+    "CheckpointConfig",
+    "EarlyStopping",
+    "Gradients",
+    "Monitor",
+    "TrainerConfig",
+]
 
 Monitor: TypeAlias = Literal["train_loss", "val_accuracy", "val_error", "val_loss"]
 
-#: Which way each monitored figure is better.
-BETTER: dict[Monitor, Literal["higher", "lower"]] = {
-    "train_loss": "lower",
-    "val_accuracy": "higher",
-    "val_error": "lower",
-    "val_loss": "lower",
+#: Whether each monitored metric is to be minimized or maximized.
+MONITOR_DIRECTIONS: dict[Monitor, Literal["min", "max"]] = {
+    "train_loss": "min",
+    "val_accuracy": "max",
+    "val_error": "min",
+    "val_loss": "min",
 }
+
+
+Gradients: TypeAlias = Literal["auto", "autograd"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +126,8 @@ class TrainerConfig:
             model has it when ``fit`` returns. None keeps none.
         precision: ``"fp32"``, or the forward pass under autocast in ``"bf16"`` or ``"fp16"``
             (with loss scaling; a step whose scaled gradient overflows is counted, not applied).
+        gradients: ``"autograd"`` computes every gradient with autograd; ``"auto"`` uses
+            hand-written gradients, equal up to rounding, for models that have them.
         device: ``"auto"`` takes an accelerator where there is one; else a name as torch knows it.
         seed: Where the order of the examples and the training's own random stream start.
         cuda_graph: Record the step on a CUDA device once and replay it: gathering, augmentation,
@@ -165,6 +177,7 @@ class TrainerConfig:
     clip_grad_norm: float | None = None
     averaging: AveragingConfig | None = None
     precision: Precision = "fp32"
+    gradients: Gradients = "auto"
     device: str = "auto"
     seed: int = 0
     cuda_graph: bool = False
@@ -199,6 +212,7 @@ class TrainerConfig:
         if self.max_seconds is not None:
             check_float("max_seconds", self.max_seconds, above=0.0)
         check_choice("precision", self.precision, get_args(Precision))
+        check_choice("gradients", self.gradients, get_args(Gradients))
         check_choice("monitor", self.monitor, get_args(Monitor))
         check_bool("deterministic", self.deterministic)
         check_bool("cuda_graph", self.cuda_graph)

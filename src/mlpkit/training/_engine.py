@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -18,18 +18,25 @@ from mlpkit.training.batches import BatchLike
 from mlpkit.training.objectives import Objective
 from mlpkit.training.optim import blocks
 
-__all__ = ["Engine", "StepResult"]
+__all__ = [
+    "Engine",
+    "StepEngine",
+    "StepResult",
+    "class_factors",
+    "clip_coefficient",
+    "total_weight",
+]
 
 # A loss scale this small means that the gradients overflow whatever it is.
 _SMALLEST_SCALE = 2.0**-24
 
 
 class StepResult(NamedTuple):
-    """What one step tells; the tensors are on the device and nobody waits for them.
+    """Result of one step; the tensors stay on the device, and reading them synchronizes.
 
     Attributes:
-        loss: Mean loss over the window, weighted.
-        weight: Total weight of the window.
+        loss: Weighted mean loss over all microbatches.
+        weight: Total weight of their examples.
         grad_norm: Euclidean norm of the gradient before clipping.
     """
 
@@ -38,25 +45,46 @@ class StepResult(NamedTuple):
     grad_norm: Tensor
 
 
-class Engine:
-    r"""Makes optimizer steps, each on a window of batches.
+class StepEngine(Protocol):
+    """Makes one optimizer step at a time; :class:`Engine` is the plain one."""
 
-    The loss of a step is one mean over all examples of the window, whatever its number of batches
-    and however short the last one is,
+    @property
+    def scaler(self) -> GradScaler | None:
+        """Loss scaler; None without fp16."""
+        ...
+
+    def begin_epoch(self) -> None:
+        """Prepare the steps of an epoch."""
+        ...
+
+    def step(self, step: int, microbatches: Sequence[BatchLike]) -> StepResult:
+        """Make step number ``step``."""
+        ...
+
+    def end(self) -> None:
+        """Free the memory that only steps need."""
+        ...
+
+
+class Engine:
+    r"""Makes optimizer steps: forward, loss, backward, check, clip, update.
+
+    The loss of a step is one mean over all examples of its microbatches, however many microbatches
+    there are and however short the last one is,
 
     .. math::
         L = \frac{\sum_i w_i l_i}{\sum_i w_i},
 
-    so that accumulating over a window gives the gradient of the concatenated batch.
+    so that accumulated gradients equal the gradient of the concatenated batch.
 
     Args:
         model: The network, in training mode.
         objective: Loss of each example.
         optimizer: Updates the parameters.
-        guard: Looks at each step before the parameters change.
+        guard: Checks that loss and gradient are finite before the parameters change.
         class_weights: Factor on the weight of each example by its class, ``(C,)``; None is 1.
-        clip_grad_norm: Largest gradient norm; longer gradients are scaled down. None never clips.
-        precision: Forward pass under autocast, with loss scaling for fp16.
+        clip_grad_norm: Largest gradient norm; a longer gradient is scaled down. None never clips.
+        precision: Precision of the forward pass; fp16 scales the loss.
         device: Where the model is.
     """
 
@@ -110,7 +138,7 @@ class Engine:
             NonFiniteStep: If loss or gradient is not finite, before any parameter changed.
         """
         weights = [self._weights(batch) for batch in microbatches]
-        total = _total(microbatches, weights)
+        total = total_weight(microbatches, weights)
         loss = self._backward(microbatches, weights, total)
         grad_norm = self._update(step, loss)
         if self._max_normed is not None:
@@ -139,12 +167,12 @@ class Engine:
         if self.scaler is not None:
             self.scaler.unscale_(self._optimizer)
         grads = [p.grad for p in self._parameters if p.grad is not None]
-        # What clips is torch's own norm, so that a step is that of clip_grad_norm_ to the bit.
+        # With clipping it is torch's norm, so that the step equals clip_grad_norm_ to the bit.
         grad_norm = _norm(grads) if self._clip_grad_norm is None else nn.utils.get_total_norm(grads)
         if self.scaler is None:
             self._guard.check(step, loss, grad_norm)
-        if self._clip_grad_norm is not None:
-            nn.utils.clip_grads_with_norm_(self._parameters, self._clip_grad_norm, grad_norm)
+        if self._clip_grad_norm is not None and grads:
+            torch._foreach_mul_(grads, clip_coefficient(grad_norm, self._clip_grad_norm))
         if self.scaler is None:
             self._optimizer.step()
         else:
@@ -186,20 +214,39 @@ class Engine:
         """Return example weight times class weight; for a target distribution the expected one."""
         if self._class_weights is None:
             return batch.weights
-        by_class = (
-            batch.targets @ self._class_weights
-            if batch.targets.is_floating_point()
-            else self._class_weights[batch.targets]
-        )
-        return by_class if batch.weights is None else by_class * batch.weights
+        factors = class_factors(batch.targets, self._class_weights)
+        return factors if batch.weights is None else factors * batch.weights
 
 
-def _total(window: Sequence[BatchLike], weights: Sequence[Tensor | None]) -> float | Tensor:
-    """Return the total weight of a window; a number where every example weighs 1."""
+def class_factors(targets: Tensor, class_weights: Tensor) -> Tensor:
+    """Return the class weight of each example; its expectation for a target distribution.
+
+    Shape:
+        - targets: ``(N,)`` class indices or ``(N, C)`` distributions; class_weights: ``(C,)``.
+        - output: ``(N,)``.
+    """
+    return targets @ class_weights if targets.is_floating_point() else class_weights[targets]
+
+
+def total_weight(batches: Sequence[BatchLike], weights: Sequence[Tensor | None]) -> float | Tensor:
+    """Return the sum of all weights; a number if every example weighs 1.
+
+    Args:
+        batches: The microbatches of a step.
+        weights: Weight of each example of each microbatch, ``(N,)``, or of K networks, ``(K, N)``.
+    """
     total: float | Tensor = 0.0
-    for batch, weight in zip(window, weights, strict=True):
-        total = total + (float(batch.targets.shape[0]) if weight is None else weight.sum())
+    for batch, weight in zip(batches, weights, strict=True):
+        total = total + (float(batch.targets.shape[0]) if weight is None else weight.sum(-1))
     return total
+
+
+def clip_coefficient(grad_norm: Tensor, max_norm: float | Tensor) -> Tensor:
+    """Return the factor that scales a gradient down to ``max_norm``, at most 1.
+
+    It is that of :func:`torch.nn.utils.clip_grads_with_norm_`, to the bit.
+    """
+    return torch.clamp(max_norm / (grad_norm + 1e-6), max=1.0)
 
 
 def _norm(grads: list[Tensor]) -> Tensor:

@@ -7,15 +7,14 @@ import os
 from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from mlpkit._files import write_atomically
 from mlpkit.errors import MissingDependencyError
 from mlpkit.training._callbacks import Callback
+from mlpkit.training._fit_result import FitResult
+from mlpkit.training._trainer import Trainer
 from mlpkit.training.metrics import EpochRow
-
-if TYPE_CHECKING:
-    from mlpkit.training._trainer import FitResult, Trainer
 
 __all__ = ["CSVLogger", "JSONLinesLogger", "TensorBoardLogger"]
 

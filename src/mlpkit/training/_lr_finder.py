@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from mlpkit._checks import check_float, check_int, error_message
 from mlpkit.training._nonfinite import NonFiniteStep
-from mlpkit.training._run import Run
-from mlpkit.training.batches import BatchLike, microbatches
+from mlpkit.training._stepper import Stepper
+from mlpkit.training.batches import BatchLike
 
 __all__ = ["LRCurve", "range_test"]
 
@@ -34,7 +34,7 @@ class LRCurve:
     suggestion: float
 
 
-def range_test(run: Run, *, low: float, high: float, steps: int) -> LRCurve:
+def range_test(stepper: Stepper, *, low: float, high: float, steps: int) -> LRCurve:
     """Make ``steps`` steps with rates from ``low`` to ``high``, until the loss has exploded.
 
     Raises:
@@ -45,15 +45,15 @@ def range_test(run: Run, *, low: float, high: float, steps: int) -> LRCurve:
     check_int("steps", steps, minimum=10)
     lrs: list[float] = []
     losses: list[float] = []
-    run.model.train()
-    for step, window in enumerate(itertools.islice(_endless(run), steps)):
+    stepper.model.train()
+    for step, window in enumerate(itertools.islice(_endless(stepper), steps)):
         lr = low * (high / low) ** (step / (steps - 1))
-        for group in run.optimizer.param_groups:
+        for group in stepper.optimizer.param_groups:
             group["lr"] = lr
         try:
-            result = run.engine.step(step, window)
-            run.guard.record(step, result.loss, result.grad_norm)
-            run.guard.sync()
+            result = stepper.engine.step(step, window)
+            stepper.guard.record(step, result.loss, result.grad_norm)
+            stepper.guard.sync()
         except NonFiniteStep:
             break
         loss = result.loss.item()
@@ -69,11 +69,9 @@ def range_test(run: Run, *, low: float, high: float, steps: int) -> LRCurve:
     return LRCurve(lrs=tuple(lrs), losses=tuple(smooth), suggestion=_steepest(lrs, smooth, reach))
 
 
-def _endless(run: Run) -> Iterator[list[BatchLike]]:
+def _endless(stepper: Stepper) -> Iterator[Sequence[BatchLike]]:
     for epoch in itertools.count():
-        yield from microbatches(
-            run.train.epoch(epoch), run.config.gradient_accumulation_steps, run.device
-        )
+        yield from stepper.microbatches(epoch)
 
 
 def _steepest(lrs: list[float], losses: list[float], reach: int) -> float:

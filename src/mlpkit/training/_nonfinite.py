@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
-__all__ = ["FiniteGuard", "NonFiniteStep"]
+from mlpkit.errors import NonFiniteError
+
+__all__ = ["FiniteGuard", "NonFiniteStep", "nonfinite_error"]
 
 _MOST_NOTED = 1000  # two numbers of a step take a block of device memory each
 
@@ -20,6 +23,37 @@ class NonFiniteStep(Exception):  # noqa: N818 - becomes a NonFiniteError where e
         self.loss = loss
         self.grad_norm = grad_norm
         super().__init__(f"step {step}: loss {loss}, gradient norm {grad_norm}")
+
+
+def nonfinite_error(
+    found: NonFiniteStep,
+    *,
+    epoch: int,
+    lr: float,
+    checkpoint: Path | None,
+    network: int | None = None,
+) -> NonFiniteError:
+    """Return the error that users see for a step that is not finite, with its notes.
+
+    Args:
+        found: The step.
+        epoch: Number of its epoch.
+        lr: Its learning rate.
+        checkpoint: The newest checkpoint, if there is one.
+        network: Number of the network among those that are trained together, if there are several.
+    """
+    error = NonFiniteError(
+        step=found.step,
+        epoch=epoch,
+        loss=found.loss,
+        lr=lr,
+        grad_norm=found.grad_norm,
+        checkpoint=checkpoint,
+        network=network,
+    )
+    for note in getattr(found, "__notes__", ()):
+        error.add_note(note)
+    return error
 
 
 class FiniteGuard:
@@ -46,7 +80,7 @@ class FiniteGuard:
         self._noted: list[tuple[int, Tensor, Tensor]] = []
         self._first: tuple[int, float, float] | None = None
 
-    def check(self, step: int, loss: Tensor, grad_norm: Tensor) -> None:
+    def check(self, step: int, loss: Tensor | float, grad_norm: Tensor | float) -> None:
         """Raise, or tell the optimizer, if ``loss`` or ``grad_norm`` is NaN or infinite.
 
         Args:
@@ -58,9 +92,10 @@ class FiniteGuard:
             NonFiniteStep: If one is, and the guard is not deferred.
         """
         if not self.deferred:
-            if not (math.isfinite(loss.item()) and math.isfinite(grad_norm.item())):
-                raise NonFiniteStep(step, loss.item(), grad_norm.item())
+            if not (math.isfinite(loss) and math.isfinite(grad_norm)):
+                raise NonFiniteStep(step, float(loss), float(grad_norm))
             return
+        assert isinstance(loss, Tensor), "the optimizer reads the flag on the device"
         # A finite number less itself is 0; NaN and infinity less themselves are NaN, which is
         # unequal to everything. Four kernels: asking isfinite of both takes a dozen.
         bad = (loss - loss) != (grad_norm - grad_norm)

@@ -4,96 +4,95 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import math
 import os
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mlpkit._checks import error_message
-from mlpkit._devices import autocast, available_device, evaluation_mode, is_training
+from mlpkit._devices import autocast, available_device, evaluation_mode
 from mlpkit.errors import CheckpointError, CheckpointWriteError, TrainingInterrupted
-from mlpkit.training._callbacks import Callback, StepInfo, hooks
 from mlpkit.training._config import TrainerConfig
 from mlpkit.training._determinism import deterministic_algorithms
+from mlpkit.training._fit_result import FitResult, StopReason
+from mlpkit.training._hooks import CallbackLike, StepInfo, hooks
 from mlpkit.training._lr_finder import LRCurve, range_test
 from mlpkit.training._nonfinite import NonFiniteStep
+from mlpkit.training._predictor import find_predictor, reset_calibration
 from mlpkit.training._progress_bar import ProgressBar
-from mlpkit.training._run import Run, StopReason, TrainState
 from mlpkit.training._signals import StopSignals
+from mlpkit.training._stepper import Stepper
+from mlpkit.training._tracker import Tracker, TrainState
 from mlpkit.training.batches import BatchSource, TrainingData, as_batches
-from mlpkit.training.checkpoints import prepare_folder, read_checkpoint
-from mlpkit.training.metrics import (
-    EpochRow,
-    Evaluation,
-    History,
-    evaluate,
-    forward,
+from mlpkit.training.checkpoints import (
+    Checkpointer,
+    RandomStream,
+    prepare_folder,
+    read_checkpoint,
 )
-from mlpkit.training.objectives import CrossEntropy, Mixup, Objective, Task, VirtualAdversarial
-from mlpkit.training.optim import build_optimizer, set_initial_lr
+from mlpkit.training.metrics import EpochRow, Evaluation, History, evaluate, forward
+from mlpkit.training.objectives import (
+    CrossEntropy,
+    Mixup,
+    Objective,
+    Task,
+    VirtualAdversarial,
+)
+from mlpkit.training.optim import AverageState, WeightSwapper, build_optimizer, set_initial_lr
 
-__all__ = ["FitResult", "OptimizerFactory", "Trainer"]
+__all__ = ["OptimizerFactory", "Trainer"]
 
 OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FitResult:
-    """How a training ended.
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """The parts of one training run."""
 
-    Attributes:
-        stop_reason: ``"completed"``, ``"early_stopping"``, ``"time"`` (``max_seconds`` are over)
-            or ``"callback"`` (one called ``trainer.stop()``).
-        state: Where the training stands.
-        history: One row for each epoch.
-        last: The newest checkpoint; None where none was asked for.
-        best: The checkpoint of the best epoch; None where there is none.
-    """
-
-    stop_reason: StopReason
-    state: TrainState
-    history: History
-    last: Path | None
-    best: Path | None
+    stepper: Stepper
+    tracker: Tracker
+    weights: WeightSwapper
+    checkpointer: Checkpointer
+    stream: RandomStream
+    val: BatchSource | None
 
 
 class Trainer:
-    """Trains a model, and loses nothing on the way.
+    """Train a model with exact resume, non-finite detection and signal-safe checkpoints.
 
-    The examples come in an order that is a pure function of ``config.seed`` and the epoch, and
-    dropout draws from a stream of the training's own, so the result depends on nothing outside.
-    What is in a checkpoint suffices to go on exactly: a training that was killed and resumed ends
-    with the same bits as one that was not, on the same machine with the same versions.
+    The order of the examples is a pure function of ``config.seed`` and the epoch, and dropout uses
+    a private random stream, so the result depends on nothing outside the run. A run that is killed
+    and resumed from a checkpoint ends with the same bits as an undisturbed one, on the same machine
+    with the same versions.
 
-    NaN or infinity in loss or gradient stops the training before the optimizer uses it. SIGTERM
-    and Ctrl-C finish the step, save and raise; a second one stops at once.
+    NaN or infinity in the loss or the gradient ends the run before the optimizer uses it. SIGTERM
+    and Ctrl-C end it after the current step, with a checkpoint; a second signal ends it at once.
 
     Args:
         model: Any module. It is moved to the device of the configuration.
-        config: The settings; None takes the defaults.
+        config: The settings; None uses the defaults.
         objective: Loss of each example; None is cross-entropy with ``config.label_smoothing``.
         optimizer: Builds the optimizer from the parameters, for one that ``config.optimizer``
-            cannot name; its learning rate is the base that the schedule multiplies.
-        callbacks: Hooks, called in this order.
+            cannot name; the schedule multiplies its learning rate.
+        callbacks: Instances of :class:`Callback`; their hooks are called in this order.
 
     Attributes:
         model: The model.
         config: The settings.
         objective: The loss of each example.
         device: Where the model is.
-        state: Where the training stands, also after an exception.
+        state: Counters of the run, also after an exception.
         history: One row for each epoch, also after an exception.
 
     Raises:
-        TypeError: If an argument is not what it should be.
-        ValueError: If ``label_smoothing`` or ``mixup`` is asked of an objective of your own.
+        TypeError: If an argument has the wrong type.
+        ValueError: If ``label_smoothing`` or ``mixup`` is set together with ``objective``.
 
     Example:
         >>> import torch
@@ -118,7 +117,7 @@ class Trainer:
         *,
         objective: Objective | None = None,
         optimizer: OptimizerFactory | None = None,
-        callbacks: Sequence[Callback] = (),
+        callbacks: Sequence[CallbackLike] = (),
     ) -> None:
         self.config = TrainerConfig() if config is None else config
         if not isinstance(model, nn.Module):
@@ -126,18 +125,18 @@ class Trainer:
         if not isinstance(self.config, TrainerConfig):
             raise TypeError(error_message("config", "a TrainerConfig", config))
         for callback in callbacks:
-            if not isinstance(callback, Callback):
+            if not isinstance(callback, CallbackLike):
                 raise TypeError(error_message("callbacks", "instances of Callback", callback))
         self.device = available_device(self.config.device)
         self.model = model.to(self.device)
         self.objective = _objective(self.config, objective)
         if self.config.cuda_graph:
-            _check_can_be_recorded(self.device, self.objective, optimizer)
+            _check_can_be_captured(self.device, self.objective, optimizer)
         self.state = TrainState()
         self.history = History()
-        self._optimizer = optimizer
+        self._optimizer_factory = optimizer
         self._callbacks = tuple(callbacks)
-        self._run: Run | None = None
+        self._run: _Run | None = None
         self._signals = StopSignals()
         self._stop_reason: StopReason | None = None
 
@@ -150,22 +149,23 @@ class Trainer:
         *,
         resume: str | os.PathLike[str] | None = None,
     ) -> FitResult:
-        """Train the model for ``config.epochs`` epochs, or until something says to stop.
+        """Train the model for ``config.epochs`` epochs, or until a limit or a callback stops it.
 
-        Each call is a training of its own, from the weights that the model has, unless it resumes
-        one. Whichever way it ends, the model is in evaluation mode afterwards.
+        Each call starts a new run from the current weights of the model, unless it resumes one. A
+        fitted temperature of the model is reset to 1. The model is in evaluation mode afterwards,
+        also after an exception.
 
         Args:
-            train: What to train on: ``LabeledTensors``, ``Batches`` or a ``DataLoader``.
-            val: What to validate on; None validates nothing.
-            resume: The checkpoint to go on from; ``"auto"`` takes the newest of
-                ``config.checkpoints``, and begins anew where there is none yet.
+            train: Examples to train on: ``LabeledTensors``, ``Batches`` or a ``DataLoader``.
+            val: Examples to validate on; None validates nothing.
+            resume: The checkpoint to resume from; ``"auto"`` is the newest one of
+                ``config.checkpoints``, and starts a new run if there is none yet.
 
         Raises:
             NonFiniteError: If a loss, gradient or parameter became NaN or infinite.
-            TrainingInterrupted: If SIGTERM or Ctrl-C came; the checkpoint is written by then.
-            CheckpointError: If a checkpoint could not be written or read.
-            ResumeMismatchError: If ``resume`` belongs to another training.
+            TrainingInterrupted: If SIGTERM or Ctrl-C arrived; the checkpoint is written by then.
+            CheckpointError: If a checkpoint cannot be written or read.
+            ResumeMismatchError: If ``resume`` belongs to another run.
         """
         run = self._begin(train, val, self._resume_path(resume))
         with (
@@ -175,53 +175,52 @@ class Trainer:
         ):
             try:
                 self._call(run, "on_fit_start")
-                with ProgressBar(
-                    run.total_steps, initial=run.state.step, shown=self.config.progress
-                ) as bar:
+                total = run.stepper.total_steps
+                with ProgressBar(total, initial=self.state.step, shown=self.config.progress) as bar:
                     reason = self._train(run, bar)
-                    bar.close(run.state.step)
-                run.load_averaged_weights()
+                    bar.close(self.state.step)
+                run.weights.load_averaged_weights()
                 result = self._result(run, reason)
                 self._call(run, "on_fit_end", result)
                 self._raise_interrupt(run)
             except BaseException as error:
-                known = run.nonfinite_error(error) if isinstance(error, NonFiniteStep) else error
-                self._call(run, "on_exception", known)
-                if known is error:
+                shown = self._shown_error(run, error)
+                self._call(run, "on_exception", shown)
+                if shown is error:
                     raise
-                raise known from None
+                raise shown from None
             finally:
                 self.model.eval()
-                run.end()
+                run.stepper.end()
         return result
 
-    def _train(self, run: Run, bar: ProgressBar) -> StopReason:
-        """Make the steps: read this to know what a training does."""
-        config, state = self.config, run.state
+    def _train(self, run: _Run, bar: ProgressBar) -> StopReason:
+        """Run the loop over epochs and steps."""
+        config, state, stepper, tracker = self.config, self.state, run.stepper, run.tracker
         on_step_end = bool(hooks(self._callbacks, "on_step_end"))
         every_steps = None if config.checkpoints is None else config.checkpoints.every_steps
 
-        while state.epoch < config.epochs and not run.is_out_of_patience:
+        while state.epoch < config.epochs and not tracker.is_out_of_patience:
             self.model.train()
-            run.engine.begin_epoch()
-            for window in run.microbatches():
-                run.set_rates()
-                result = run.step(window)
-                run.advance(window, result)
+            stepper.engine.begin_epoch()
+            for microbatches in stepper.microbatches(state.epoch, start=state.batch):
+                result = stepper.step(state.step, microbatches)
+                tracker.update(microbatches, result)
+                run.weights.update(state.step - 1)
 
                 bar.move_to(state.step)
                 if on_step_end:
-                    info = StepInfo(state.epoch, state.step - 1, result.loss, run.lr)
+                    info = StepInfo(state.epoch, state.step - 1, result.loss, self.lr)
                     self._call(run, "on_step_end", info)
                 if state.step % config.sync_every == 0:
-                    run.guard.sync()
+                    stepper.guard.sync()
                 if every_steps is not None and state.step % every_steps == 0:
                     self._save_last(run)
                 self._raise_interrupt(run)
-                if config.max_seconds is not None and run.tick() >= config.max_seconds:
+                if config.max_seconds is not None and tracker.tick() >= config.max_seconds:
                     self._stop_reason = "time"
-                if self._stop_reason is not None and state.batch < len(run.train):
-                    self._finish_part(run)
+                if self._stop_reason is not None and state.batch < len(stepper.train):
+                    self._finish_partial_epoch(run)
                     return self._stop_reason
 
             self._finish_epoch(run, bar)
@@ -229,64 +228,94 @@ class Trainer:
                 return self._stop_reason
         return "early_stopping" if state.epoch < config.epochs else "completed"
 
-    def _finish_epoch(self, run: Run, bar: ProgressBar) -> None:
-        """Validate, note the row, save."""
-        config, state = self.config, run.state
-        run.guard.sync()
-        run.tick()
-        is_last = state.epoch + 1 == config.epochs or self._stop_reason is not None
-        is_due = is_last or (state.epoch + 1) % config.validate_every == 0
-        row = run.row(self._validate(run) if is_due else None)
-        is_best = run.close_epoch(row)
-        run.tick(training=False)
+    def _finish_epoch(self, run: _Run, bar: ProgressBar) -> None:
+        """Validate, append the history row, and save."""
+        config, tracker = self.config, run.tracker
+        run.stepper.guard.sync()
+        tracker.tick()
+        is_stopping = self._stop_reason is not None
+        is_due = tracker.is_validation_due(is_last=is_stopping)
+        row = tracker.row(self._validate(run) if is_due else None, lr=self.lr)
+        is_best = tracker.close_epoch(row)
+        tracker.tick(is_training=False)
         bar.say(_summary(row))
         self._call(run, "on_epoch_end", row)
         if config.checkpoints is not None:
             if is_best and config.checkpoints.keep_best:
                 self._save(run, config.checkpoints.best)
+            is_last = self.state.epoch == config.epochs or tracker.is_out_of_patience
+            is_stopping = self._stop_reason is not None  # a callback may have just asked for it
             every = config.checkpoints.every_epochs
-            is_last = is_last or run.is_out_of_patience or self._stop_reason is not None
-            if is_last or (every is not None and state.epoch % every == 0):
+            is_due = every is not None and self.state.epoch % every == 0
+            if is_last or is_stopping or is_due:
                 self._save_last(run)
         self._raise_interrupt(run)
 
-    def _finish_part(self, run: Run) -> None:
-        """Save an epoch that was stopped in its middle, then show how good it is."""
-        run.guard.sync()
+    def _finish_partial_epoch(self, run: _Run) -> None:
+        """Save in the middle of an epoch, then validate."""
+        run.stepper.guard.sync()
         self._save_last(run)
-        run.tick()
-        row = run.row(self._validate(run))
-        run.history.append(row)  # not in a checkpoint: a resumed training finishes the epoch
+        run.tracker.tick()
+        row = run.tracker.row(self._validate(run), lr=self.lr)
+        self.history.append(row)  # in no checkpoint: a resumed run completes the epoch
         self._call(run, "on_epoch_end", row)
 
-    def _validate(self, run: Run) -> Evaluation | None:
+    def _validate(self, run: _Run) -> Evaluation | None:
+        """Evaluate the averaged weights on the validation data; a signal ends the evaluation."""
         if run.val is None:
             return None
         try:
-            with run.average_applied(), run.stream.paused():
-                evaluation = self._evaluate(run.val, poll=self._poll)
-        except _SignalCameError:
+            with run.stream.paused(), run.weights.averaged():
+                return self._evaluate(run.val, poll=self._poll)
+        except _SignalArrivedError:
             self._raise_interrupt(run)
             raise
-        if not math.isfinite(evaluation.loss):
-            raise run.nonfinite_step("the validation loss", evaluation.loss)
-        return evaluation
 
     def _poll(self) -> None:
         if self._signals.signum is not None:
-            raise _SignalCameError
+            raise _SignalArrivedError
 
-    def _raise_interrupt(self, run: Run) -> None:
-        """If a signal came, save and say so."""
+    def _raise_interrupt(self, run: _Run) -> None:
+        """If a signal arrived, save and raise."""
         if self._signals.signum is not None:
             raise TrainingInterrupted(self._signals.signum, self._save_last(run))
 
+    def _shown_error(self, run: _Run, error: BaseException) -> BaseException:
+        """Return the error that users see."""
+        if isinstance(error, NonFiniteStep):
+            return run.stepper.nonfinite_error(error, run.checkpointer.path)
+        return error
+
     def stop(self) -> None:
-        """Ask the training to stop after the present step or epoch; for callbacks."""
+        """End the run after the current step or epoch; for callbacks."""
         self._stop_reason = "callback"
 
-    def _call(self, run: Run, hook: str, *arguments: object) -> None:
-        """Call a hook of every callback, with the caller's random state."""
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer of the current or latest run.
+
+        Raises:
+            RuntimeError: If ``fit`` has not been called.
+        """
+        return self._known_run("optimizer").stepper.optimizer
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the latest step, of the first parameter group.
+
+        Raises:
+            RuntimeError: If ``fit`` has not been called.
+        """
+        return self._known_run("lr").stepper.rates.lr(max(self.state.step - 1, 0))
+
+    def _known_run(self, name: str) -> _Run:
+        if self._run is None:
+            rule = "read during or after fit"
+            raise RuntimeError(error_message(f"trainer.{name}", rule, None, "call fit first"))
+        return self._run
+
+    def _call(self, run: _Run, hook: str, *arguments: object) -> None:
+        """Call a hook of every callback that has it, with the caller's random state."""
         methods = hooks(self._callbacks, hook)
         if methods:
             with run.stream.paused():
@@ -296,25 +325,36 @@ class Trainer:
     # ------------------------------------------------------------------ using the model
 
     def evaluate(self, data: TrainingData) -> Evaluation:
-        """Return loss and, for a classifier, accuracy, confusion matrix and calibration.
+        """Return the loss and, for a classifier, accuracy, confusion matrix and calibration.
 
-        The model computes in evaluation mode, and every module gets its own mode back. Where an
-        average of the weights is kept, it is the average that is evaluated.
+        A model that evaluates itself, such as :class:`mlpkit.SoftmaxClassifier`, does so, with its
+        fitted temperature. The model is in evaluation mode, and every module is put back into its
+        own mode. If an average of the weights is kept, the average is evaluated.
 
         Args:
-            data: What to evaluate on: ``LabeledTensors``, ``Batches`` or a ``DataLoader``.
+            data: Examples to evaluate: ``LabeledTensors``, ``Batches`` or a ``DataLoader``.
 
         Raises:
             TypeError: If ``data`` is none of these.
             ValueError: If there is no example.
         """
-        run = self._run
         batches = self._batches("data", data, shuffle=False)
-        with (
-            run.average_applied() if run else nullcontext(),
-            run.stream.paused() if run else nullcontext(),
-        ):
-            return self._evaluate(batches, classes=getattr(data, "classes", None))
+        classes = getattr(data, "classes", None)
+        with self._final_weights():
+            predictor = find_predictor(self.model)
+            if predictor is None:
+                return self._evaluate(batches, classes=classes)
+            config = self.config
+            own = predictor.evaluate(
+                data,
+                batch_size=config.eval_batch_size,
+                device=self.device,
+                precision=config.precision,
+            )
+            if self.objective == CrossEntropy():
+                return own
+            beside = self._evaluate(batches, classes=classes)
+            return dataclasses.replace(own, objective_loss=beside.objective_loss)
 
     def predict(self, x: Tensor) -> Tensor:
         """Return the class of each example, int64, or the output itself for a regression.
@@ -323,19 +363,30 @@ class Trainer:
             x: Inputs of the model, ``(N, ...)``, on any device; computed in batches of
                 ``config.eval_batch_size``. A single vector is one example.
         """
+        predictor = find_predictor(self.model)
+        if predictor is not None:
+            with self._final_weights(), autocast(self.config.precision, self.device):
+                return predictor.predict(x, batch_size=self.config.eval_batch_size)
         outputs = self._outputs(x)
         return outputs if self._task == "regression" else outputs.argmax(dim=-1)
 
     def predict_proba(self, x: Tensor) -> Tensor:
-        """Return the probability of each class, the softmax of the model's logits.
+        """Return the probability of each class.
+
+        It is the softmax of the logits, or what ``model.predict_proba`` returns for a model that
+        has that method, such as :class:`mlpkit.SoftmaxClassifier` with its fitted temperature.
 
         Args:
             x: Inputs of the model, ``(N, ...)``, on any device; computed in batches of
                 ``config.eval_batch_size``. A single vector is one example.
 
         Raises:
-            ValueError: If the training is a regression.
+            ValueError: If the model was trained on a regression.
         """
+        predictor = find_predictor(self.model)
+        if predictor is not None:
+            with self._final_weights(), autocast(self.config.precision, self.device):
+                return predictor.predict_proba(x, batch_size=self.config.eval_batch_size)
         if self._task == "regression":
             rule = "one of a classification for predict_proba"
             raise ValueError(error_message("objective", rule, self.objective, "use predict"))
@@ -343,25 +394,29 @@ class Trainer:
 
     @property
     def _task(self) -> Task:
-        """What the training turned out to be, or what its objective says."""
-        known = None if self._run is None else self._run.task
+        """The task that the first batch showed, or that the objective declares."""
+        known = None if self._run is None else self._run.tracker.task
         return known or getattr(self.objective, "task", None) or "classification"
+
+    def _final_weights(self) -> ExitStack:
+        """Return a context in which the model has its averaged weights, if an average is kept."""
+        stack = ExitStack()
+        if self._run is not None:
+            stack.enter_context(self._run.stream.paused())
+            stack.enter_context(self._run.weights.averaged())
+        return stack
 
     @torch.inference_mode()
     def _outputs(self, x: Tensor) -> Tensor:
         if not isinstance(x, Tensor):
             raise TypeError(error_message("x", "a Tensor", x, "convert with torch.as_tensor"))
-        config, run = self.config, self._run
-        size = config.eval_batch_size
-        is_plain = config.precision == "fp32" and (run is None or not run.is_average_wanted)
-        if is_plain and not is_training(self.model):
-            return forward(self.model, x, size, self.device)  # one small tensor: no time to lose
         with (
-            run.average_applied() if run else nullcontext(),
+            self._final_weights(),
             evaluation_mode(self.model),
-            autocast(config.precision, self.device),
+            autocast(self.config.precision, self.device),
         ):
-            return forward(self.model, x, size, self.device).float()
+            outputs = forward(self.model, x, self.config.eval_batch_size, self.device)
+        return outputs if self.config.precision == "fp32" else outputs.float()
 
     def _evaluate(
         self,
@@ -383,14 +438,14 @@ class Trainer:
     def find_lr(
         self, train: TrainingData, *, low: float = 1e-6, high: float = 1.0, steps: int = 100
     ) -> LRCurve:
-        """Try growing learning rates on a copy of the model, and suggest one to begin with.
+        """Train a copy of the model with growing learning rates, and suggest one to start with.
 
-        The model, the random generators and a training that was made stay as they are.
+        The model, the random generators and an earlier run stay as they are.
 
         Args:
-            train: What to train on.
+            train: Examples to train on.
             low: The first rate, above 0.
-            high: The last rate; the test stops before where the loss explodes.
+            high: The last rate; the test ends earlier if the loss diverges.
             steps: Number of optimizer steps, at least 10.
 
         Raises:
@@ -400,83 +455,108 @@ class Trainer:
             Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3.
         """
         model = copy.deepcopy(self.model)
-        run = Run(
+        config = dataclasses.replace(
+            self.config, averaging=None, checkpoints=None, cuda_graph=False
+        )
+        stepper = Stepper(
             model,
-            dataclasses.replace(self.config, averaging=None, checkpoints=None, cuda_graph=False),
+            config,
             self.objective,
             self._build_optimizer(model),
             train=self._batches("train", train, shuffle=True),
-            val=None,
-            callbacks=(),
             device=self.device,
         )
-        with run.stream.active():
-            return range_test(run, low=low, high=high, steps=steps)
+        with RandomStream(config.seed, self.device).active():
+            return range_test(stepper, low=low, high=high, steps=steps)
 
     # ------------------------------------------------------------------ saving
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write a checkpoint of the training, present or past, and return its path.
+        """Write a checkpoint of the current or latest run, and return its path.
 
         Raises:
             CheckpointWriteError: If there is nothing to save, or the file cannot be written.
-            NonFiniteError: If something in it is NaN or infinite.
+            NonFiniteError: If a number in it is NaN or infinite.
         """
-        if self._run is None:
+        run = self._run
+        if run is None:
             raise CheckpointWriteError(f"{path} was not written: fit has not been called")
         try:
-            return self._save(self._run, Path(path))
-        except NonFiniteStep as bad:
-            raise self._run.nonfinite_error(bad) from None
+            return self._save(run, Path(path))
+        except NonFiniteStep as found:
+            raise run.stepper.nonfinite_error(found, run.checkpointer.path) from None
 
     def load_best(self) -> None:
-        """Give the model the weights of the best epoch of this training.
+        """Give the model the weights of the best epoch of the latest run.
 
         Raises:
             CheckpointError: If there is no such checkpoint, or it cannot be read.
         """
-        best = None if self._run is None else self._best(self._run)
+        best = None if self._run is None else self._best()
         if self._run is None or best is None:
             raise CheckpointError("no best checkpoint was written; ask for one in checkpoints")
-        self._run.load_best_weights(read_checkpoint(best))
+        content = read_checkpoint(best)
+        self._run.weights.load_best_weights(
+            cast("dict[str, Tensor]", content["model"]),
+            cast("AverageState | None", content["average"]),
+        )
 
-    def _save_last(self, run: Run) -> Path | None:
+    def _save_last(self, run: _Run) -> Path | None:
         checkpoints = self.config.checkpoints
         return None if checkpoints is None else self._save(run, checkpoints.last)
 
-    def _save(self, run: Run, path: Path) -> Path:
-        run.save(path)
+    def _save(self, run: _Run, path: Path) -> Path:
+        run.checkpointer.save(path)
         self._call(run, "on_checkpoint", path)
         return path
 
-    def _best(self, run: Run) -> Path | None:
+    def _best(self) -> Path | None:
         folder = self.config.checkpoints
-        kept = folder is not None and folder.keep_best and run.state.best_epoch is not None
-        return folder.best if folder is not None and kept and folder.best.exists() else None
+        is_kept = folder is not None and folder.keep_best and self.state.best_epoch is not None
+        return folder.best if folder is not None and is_kept and folder.best.exists() else None
 
     # ------------------------------------------------------------------ beginning and end
 
-    def _begin(self, train: TrainingData, val: TrainingData | None, resume: Path | None) -> Run:
-        """Put together what the training needs, and go back to where a checkpoint left it."""
+    def _begin(self, train: TrainingData, val: TrainingData | None, resume: Path | None) -> _Run:
+        """Build the parts of the run, and restore the checkpoint that it resumes."""
         config = self.config
         if config.early_stopping is not None and val is None and config.monitor != "train_loss":
             rule = f"given for early stopping on {config.monitor}"
             raise ValueError(error_message("val", rule, None, 'or set monitor="train_loss"'))
         if config.checkpoints is not None:
             prepare_folder(config.checkpoints, resuming=resume is not None)
-        run = Run(
+        reset_calibration(self.model)
+        stepper = Stepper(
             self.model,
             config,
             self.objective,
             self._build_optimizer(self.model),
             train=self._batches("train", train, shuffle=True),
-            val=None if val is None else self._batches("val", val, shuffle=False),
-            callbacks=self._callbacks,
             device=self.device,
         )
+        tracker = Tracker(config, self.objective, train=stepper.train, device=self.device)
+        weights = WeightSwapper(
+            self.model,
+            config.averaging,
+            reestimate=lambda: stepper.reestimate_batch_norm(
+                min(tracker.state.epoch, config.epochs - 1)
+            ),
+        )
+        stream = RandomStream(config.seed, self.device)
+        held_out = None if val is None else self._batches("val", val, shuffle=False)
+        checkpointer = Checkpointer(
+            config,
+            stepper=stepper,
+            tracker=tracker,
+            weights=weights,
+            stream=stream,
+            val=held_out,
+            callbacks=self._callbacks,
+        )
         if resume is not None:
-            run.restore(resume, read_checkpoint(resume))
-        self.state, self.history = run.state, run.history
+            checkpointer.restore(resume, read_checkpoint(resume))
+        run = _Run(stepper, tracker, weights, checkpointer, stream, held_out)
+        self.state, self.history = tracker.state, tracker.history
         self._run, self._stop_reason = run, None
         return run
 
@@ -486,14 +566,14 @@ class Trainer:
         if self.config.checkpoints is None:
             rule = "a path where the configuration names no checkpoints"
             raise ValueError(error_message("resume", rule, resume, "set checkpoints in the config"))
-        # the best is written first: a kill between the two leaves it alone, and it is as complete
+        # The best is written first: after a kill between the two only the best may exist.
         found = (self.config.checkpoints.last, self.config.checkpoints.best)
         return next((path for path in found if path.exists()), None)
 
     def _build_optimizer(self, model: nn.Module) -> Optimizer:
-        if self._optimizer is None:
+        if self._optimizer_factory is None:
             return build_optimizer(model, self.config.optimizer)
-        optimizer = self._optimizer(p for p in model.parameters() if p.requires_grad)
+        optimizer = self._optimizer_factory(p for p in model.parameters() if p.requires_grad)
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
                 error_message("optimizer", "a function that returns an Optimizer", optimizer)
@@ -506,18 +586,18 @@ class Trainer:
         size = config.batch_size if shuffle else config.eval_batch_size
         return as_batches(argument, data, batch_size=size, shuffle=shuffle, seed=config.seed)
 
-    def _result(self, run: Run, reason: StopReason) -> FitResult:
+    def _result(self, run: _Run, reason: StopReason) -> FitResult:
         checkpoints = self.config.checkpoints
         return FitResult(
             stop_reason=reason,
-            state=run.state,
-            history=run.history,
+            state=run.tracker.state,
+            history=run.tracker.history,
             last=None if checkpoints is None else checkpoints.last,
-            best=self._best(run),
+            best=self._best(),
         )
 
 
-def _check_can_be_recorded(
+def _check_can_be_captured(
     device: torch.device, objective: Objective, optimizer: OptimizerFactory | None
 ) -> None:
     """Refuse what decides on the host, in each step, what the device has to do."""
@@ -534,7 +614,7 @@ def _check_can_be_recorded(
 
 
 def _objective(config: TrainerConfig, given: Objective | None) -> Objective:
-    """Return the objective given, or the one that the configuration describes."""
+    """Return the given objective, or the one that the configuration describes."""
     if given is None:
         plain = CrossEntropy(label_smoothing=config.label_smoothing)
         return plain if config.mixup is None else Mixup(config.mixup, objective=plain)
@@ -543,20 +623,18 @@ def _objective(config: TrainerConfig, given: Objective | None) -> Objective:
         ("mixup", config.mixup, None),
     ):
         if value != default:
-            cure = f"give your objective its {name} itself"
-            raise ValueError(
-                error_message(name, f"{default} with an objective of your own", value, cure)
-            )
+            cure = f"give the objective its {name} itself"
+            raise ValueError(error_message(name, f"{default} with a custom objective", value, cure))
     return given
 
 
 def _summary(row: EpochRow) -> str:
-    """Return what a progress bar says of an epoch."""
+    """Return the text that a progress bar shows after an epoch."""
     text = f"epoch {row.epoch + 1}, loss {row.train_loss:.4f}"
     if row.val_error is not None:
         return f"{text}, val error {row.val_error:.2%}"
     return text if row.val_loss is None else f"{text}, val loss {row.val_loss:.4f}"
 
 
-class _SignalCameError(Exception):
+class _SignalArrivedError(Exception):
     """Ends a validation early."""

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from mlpkit import MLP, SoftmaxClassifier
 from mlpkit.data import Batches, LabeledTensors, digits
 from mlpkit.errors import NonFiniteError, TrainingInterrupted
+from mlpkit.nn import MLPOptions
 from mlpkit.training import (
     AveragingConfig,
     BatchLike,
@@ -36,7 +37,7 @@ from mlpkit.training import (
     TrainerConfig,
     fit_many,
 )
-from mlpkit.training.fast._stacked_gradients import StackedPasses
+from mlpkit.training.fast._stacked_gradients import StackedGradients
 
 K = 3
 SPLITS = digits()
@@ -65,8 +66,8 @@ def classifiers(**options: object) -> list[nn.Module]:
         SoftmaxClassifier.for_data(
             TRAIN,
             (16, 16),
+            MLPOptions(**options),  # type: ignore[arg-type]  # the options of the cases below
             generator=torch.Generator().manual_seed(seed),
-            **options,  # type: ignore[arg-type]  # the options of the cases below
         )
         for seed in range(K)
     ]
@@ -219,16 +220,16 @@ BY_AUTOGRAD = {
 def own_passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Note the size of each batch that goes through passes of the networks' own."""
     sizes: list[int] = []
-    inner = StackedPasses.losses_and_gradients
+    inner = StackedGradients.losses_and_gradients
 
     def noted(
-        self: StackedPasses, batch: BatchLike, weights: Tensor | None, totals: float | Tensor
+        self: StackedGradients, batch: BatchLike, weights: Tensor | None, totals: float | Tensor
     ) -> tuple[Tensor, list[Tensor | None]]:
         found = inner(self, batch, weights, totals)
         sizes.append(found[0].shape[1])
         return found
 
-    monkeypatch.setattr(StackedPasses, "losses_and_gradients", noted)
+    monkeypatch.setattr(StackedGradients, "losses_and_gradients", noted)
     return sizes
 
 
@@ -462,7 +463,7 @@ def test_a_signal_ends_it_between_two_steps() -> None:
         )
         return losses
 
-    with pytest.raises(TrainingInterrupted, match="no checkpoint was asked for"):
+    with pytest.raises(TrainingInterrupted, match="no checkpoint was written"):
         fit_many(models, TRAIN, config=CONFIG, objective=objective)
     assert not any(model.training for model in models)
     assert models[0].state_dict()["network.head.weight"].isfinite().all()

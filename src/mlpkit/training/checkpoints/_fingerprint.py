@@ -16,7 +16,7 @@ from mlpkit.training._config import TrainerConfig
 from mlpkit.training.batches import BatchSource
 from mlpkit.training.objectives import Objective
 
-__all__ = ["check_same", "identity", "normalize_reprs", "settings"]
+__all__ = ["check_same", "normalize_reprs", "run_fingerprint", "settings"]
 
 #: Settings that may change on resume: they decide when a training ends and what is told of it,
 #: not what a step does. The number of epochs counts through the schedule alone.
@@ -30,7 +30,7 @@ FREE = frozenset(
 _ABSENT = "absent"
 
 
-def identity(
+def run_fingerprint(
     model: nn.Module,
     objective: Objective,
     optimizer: torch.optim.Optimizer,

@@ -1,4 +1,4 @@
-"""Todo."""
+"""Several networks of one structure trained in one program."""
 
 from __future__ import annotations
 

@@ -4,42 +4,37 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mlpkit._checks import error_message
 from mlpkit._devices import available_device, evaluation_mode
-from mlpkit._protocols import HasMaxNorm
 from mlpkit.errors import NonFiniteError, TrainingInterrupted
 from mlpkit.training._config import TrainerConfig
 from mlpkit.training._determinism import deterministic_algorithms
-from mlpkit.training._engine import StepResult
-from mlpkit.training._nonfinite import NonFiniteStep
+from mlpkit.training._fit_result import FitResult
+from mlpkit.training._nonfinite import NonFiniteStep, nonfinite_error
+from mlpkit.training._predictor import reset_calibration
 from mlpkit.training._progress_bar import ProgressBar
-from mlpkit.training._run import Run
 from mlpkit.training._signals import StopSignals
-from mlpkit.training._trainer import FitResult
-from mlpkit.training.batches import (
-    BatchLike,
-    BatchSource,
-    TrainingData,
-    as_batches,
-)
-from mlpkit.training.checkpoints import RandomStream
-from mlpkit.training.ensemble._joined_batches import JoinedBatch, JoinedBatches
+from mlpkit.training._stepper import reestimate_on
+from mlpkit.training._tracker import Tracker
+from mlpkit.training.batches import BatchLike, BatchSource, TrainingData, as_batches
+from mlpkit.training.ensemble._ensemble_stepper import EnsembleStepper, NonFiniteNetworkStep
+from mlpkit.training.ensemble._joined_batches import JoinedBatches
 from mlpkit.training.ensemble._network_stack import NetworkStack
-from mlpkit.training.ensemble._updates import build_update
-from mlpkit.training.fast import StackedPasses
 from mlpkit.training.metrics import Evaluation, evaluate
 from mlpkit.training.objectives import CrossEntropy, Objective
+from mlpkit.training.optim import WeightSwapper
 
 __all__ = ["fit_many"]
 
 # What all networks must have in common: it decides the steps and the epochs.
 _COMMON = (
     *("epochs", "batch_size", "eval_batch_size", "gradient_accumulation_steps", "label_smoothing"),
-    *("device", "deterministic", "validate_every"),
+    *("device", "deterministic", "gradients", "validate_every"),
 )
 # What has no meaning, or another one, for several networks at once: name, and the value it keeps.
 _REFUSED: Mapping[str, object] = {
@@ -149,25 +144,53 @@ def fit_many(
         size = first.eval_batch_size
         held_out = as_batches("val", val, batch_size=size, shuffle=False, seed=first.seed)
     for model in networks:
+        reset_calibration(model)
         model.to(device).train()
     try:
         batch = next(orders.epoch(0))[0]
         stack = NetworkStack(networks, objective)
         _check_batch(networks[0], objective, batch.own[0])
         stack.probe(batch.whole, shared=orders.shared)
-        # Passes of their own set gradients, and cannot add to those of another batch.
-        adds_up = first.gradient_accumulation_steps > 1
-        passes = None if adds_up else stack.passes(batch.whole, shared=orders.shared)
+        # Hand-written gradients cannot be added to those of another microbatch.
+        is_fast = first.gradients == "auto" and first.gradient_accumulation_steps == 1
+        gradients = None
+        if is_fast:
+            gradients = stack.hand_written_gradients(batch.whole, shared=orders.shared)
         with (
             StopSignals() as signals,
             deterministic_algorithms(device, active=first.deterministic),
             stack,
         ):
-            together = EnsembleStepper(stack, configs, objective, orders, held_out, device, passes)
-            return together.train(signals)
+            stepper = EnsembleStepper(
+                stack,
+                configs,
+                total_steps=orders.num_steps * first.epochs,
+                device=device,
+                shared=orders.shared,
+                gradients=gradients,
+            )
+            runs = [
+                _network_run(number, model, one, objective, source, device)
+                for number, (model, one, source) in enumerate(
+                    zip(networks, configs, orders.sources, strict=True)
+                )
+            ]
+            _train(stepper, runs, orders, held_out, signals)
+            for run in runs:
+                run.weights.load_averaged_weights()
     finally:
         for model in networks:
             model.eval()
+    return [
+        FitResult(
+            stop_reason="completed",
+            state=run.tracker.state,
+            history=run.tracker.history,
+            last=None,
+            best=None,
+        )
+        for run in runs
+    ]
 
 
 def _modules(models: object) -> list[nn.Module]:
@@ -218,245 +241,114 @@ def _check_batch(model: nn.Module, objective: Objective, batch: BatchLike) -> No
         raise ValueError(error_message("objective", rule, tuple(losses.shape), cure))
 
 
-class EnsembleStepper:
-    """The training of all networks: a step makes one of each."""
+@dataclass(frozen=True, slots=True)
+class _NetworkRun:
+    """The training run of one network."""
 
-    def __init__(
-        self,
-        stack: NetworkStack,
-        configs: Sequence[TrainerConfig],
-        objective: Objective,
-        orders: JoinedBatches,
-        val: BatchSource | None,
-        device: torch.device,
-        passes: StackedPasses | None,
-    ) -> None:
-        self._stack = stack
-        self._orders = orders
-        self._objective = objective
-        self._config = configs[0]
-        self._device = device
-        self._passes = passes
-        self._update = build_update(stack, configs)
-        self._runs = [
-            Run(
-                model,
-                config,
-                objective,
-                optimizer,
-                train=source,
-                val=val,
-                callbacks=(),
-                device=device,
-            )
-            for model, config, optimizer, source in zip(
-                stack.models, configs, self._update.optimizers, orders.sources, strict=True
-            )
-        ]
-        self._generators = [_generator(config.seed) for config in configs]
-        weights = [config.class_weights for config in configs]
-        self._class_weights = [
-            None if one is None else torch.tensor(one, device=device) for one in weights
-        ]
-        norms = [math.inf if one.clip_grad_norm is None else one.clip_grad_norm for one in configs]
-        self._clip_grad_norms = (
-            torch.tensor(norms, device=device) if any(map(math.isfinite, norms)) else None
+    number: int
+    model: nn.Module
+    config: TrainerConfig
+    objective: Objective
+    tracker: Tracker
+    weights: WeightSwapper
+    device: torch.device
+
+
+def _network_run(
+    number: int,
+    model: nn.Module,
+    config: TrainerConfig,
+    objective: Objective,
+    train: BatchSource,
+    device: torch.device,
+) -> _NetworkRun:
+    tracker = Tracker(config, objective, train=train, device=device)
+
+    def reestimate() -> None:
+        epoch = min(tracker.state.epoch, config.epochs - 1)
+        reestimate_on(model, train, epoch, precision=config.precision, device=device)
+
+    weights = WeightSwapper(model, config.averaging, reestimate=reestimate)
+    return _NetworkRun(number, model, config, objective, tracker, weights, device)
+
+
+def _train(
+    stepper: EnsembleStepper,
+    runs: Sequence[_NetworkRun],
+    orders: JoinedBatches,
+    val: BatchSource | None,
+    signals: StopSignals,
+) -> None:
+    """Run the loop over epochs and steps, each step one of every network."""
+    config, state = runs[0].config, runs[0].tracker.state
+    total_steps = orders.num_steps * config.epochs
+    with ProgressBar(total_steps, shown=config.progress) as bar:
+        for epoch in range(config.epochs):
+            for run in runs:
+                run.model.train()
+            for microbatches in orders.epoch(epoch):
+                try:
+                    results = stepper.step(state.step, microbatches)
+                except NonFiniteNetworkStep as found:
+                    run = runs[found.network]
+                    raise _error(stepper, run, found.step, total_steps) from None
+                for run, result in zip(runs, results, strict=True):
+                    run.tracker.update([joined.own[run.number] for joined in microbatches], result)
+                    run.weights.update(run.tracker.state.step - 1)
+                bar.move_to(state.step)
+                if signals.signum is not None:
+                    raise TrainingInterrupted(signals.signum, None)
+            _finish_epoch(stepper, runs, val, total_steps)
+            if bar.is_shown:
+                losses = [run.tracker.history[-1].train_loss for run in runs]
+                mean = math.fsum(losses) / len(losses)
+                bar.say(f"epoch {state.epoch}, mean loss {mean:.4f} of {len(losses)} networks")
+        bar.close(state.step)
+
+
+def _finish_epoch(
+    stepper: EnsembleStepper,
+    runs: Sequence[_NetworkRun],
+    val: BatchSource | None,
+    total_steps: int,
+) -> None:
+    """Validate each network and append its history row."""
+    for run in runs:
+        run.tracker.tick()
+    for run in runs:
+        tracker = run.tracker
+        is_due = tracker.is_validation_due(is_last=False)
+        evaluation = _validate(run, val) if is_due and val is not None else None
+        lr = stepper.lr(run.number, tracker.state.step - 1)
+        try:
+            row = tracker.row(evaluation, lr=lr)
+        except NonFiniteStep as found:
+            raise _error(stepper, run, found, total_steps) from None
+        tracker.close_epoch(row)
+    for run in runs:
+        run.tracker.tick(is_training=False)
+
+
+def _validate(run: _NetworkRun, val: BatchSource) -> Evaluation:
+    """Evaluate one network with its averaged weights; one batch fills the processor by itself."""
+    with run.weights.averaged():
+        return evaluate(
+            run.model,
+            val,
+            run.objective,
+            precision="fp32",
+            device=run.device,
+            classes=None,
         )
-        self._max_normed = [
-            model
-            for model in stack.models
-            if isinstance(model, HasMaxNorm) and model.max_norm is not None
-        ]
-
-    def train(self, signals: StopSignals) -> list[FitResult]:
-        """Make the steps: read this to know what a training of many does."""
-        runs, config = self._runs, self._config
-        with ProgressBar(runs[0].total_steps, shown=config.progress) as bar:
-            for epoch in range(config.epochs):
-                for model in self._stack.models:
-                    model.train()
-                for window in self._orders.epoch(epoch):
-                    self._update.set_rates(runs)
-                    results = self._step(window)
-                    for number, (run, result) in enumerate(zip(runs, results, strict=True)):
-                        run.advance([joined.own[number] for joined in window], result)
-                    bar.move_to(runs[0].state.step)
-                    if signals.signum is not None:
-                        raise TrainingInterrupted(signals.signum, None)
-                self._finish_epoch(bar)
-            bar.close(runs[0].state.step)
-        for run in runs:
-            run.load_averaged_weights()
-        return [
-            FitResult(
-                stop_reason="completed",
-                state=run.state,
-                history=run.history,
-                last=None,
-                best=None,
-            )
-            for run in runs
-        ]
-
-    def _step(self, window: Sequence[JoinedBatch]) -> list[StepResult]:
-        """Make the next step of every network."""
-        weights = [self._weights(joined) for joined in window]
-        totals = _totals(window, weights)
-        losses: Tensor | None = None
-        gradients: list[Tensor | None] = [None] * len(self._stack.parameters)
-        for joined, weight in zip(window, weights, strict=True):
-            loss, parts = self._loss_and_gradients(joined.whole, weight, totals)
-            gradients = [_sum(old, new) for old, new in zip(gradients, parts, strict=True)]
-            losses = loss if losses is None else losses + loss
-        assert losses is not None
-        norms = self._look(losses, gradients)
-        if self._clip_grad_norms is not None:
-            _clip(gradients, self._clip_grad_norms, norms)
-        self._update.step(gradients)
-        for model in self._max_normed:
-            model.apply_max_norm_()
-        each_total = (
-            [totals] * len(self._runs) if isinstance(totals, float) else list(totals.unbind())
-        )
-        return list(map(StepResult, losses.unbind(), each_total, norms.unbind()))
-
-    def _loss_and_gradients(
-        self, batch: BatchLike, weight: Tensor | None, totals: float | Tensor
-    ) -> tuple[Tensor, Sequence[Tensor | None]]:
-        """Return the part of a batch in each network's loss, ``(K,)``, and in the gradients."""
-        if self._passes is not None:
-            each, parts = self._passes.losses_and_gradients(batch, weight, totals)
-            return _mean(each, weight, totals), parts
-        each = self._stack.losses(batch, self._generators, shared=self._orders.shared)
-        loss = _mean(each, weight, totals)
-        stacks = list(self._stack.parameters.values())
-        return loss.detach(), torch.autograd.grad(loss.sum(), stacks, allow_unused=True)
-
-    def _look(self, losses: Tensor, gradients: Sequence[Tensor | None]) -> Tensor:
-        """Return the gradient norm of each network, or raise for the first that is not finite.
-
-        The sum over the networks has no part in it: what is NaN in one reaches no other.
-        """
-        each = torch.stack(
-            [
-                torch.linalg.vector_norm(one.flatten(1), dim=1)
-                for one in gradients
-                if one is not None
-            ]
-        )
-        norms: Tensor = torch.linalg.vector_norm(each, dim=0)  # (P, K) -> (K,)
-        for number, (loss, norm) in enumerate(torch.stack([losses, norms], dim=1).tolist()):
-            if not (math.isfinite(loss) and math.isfinite(norm)):
-                run = self._runs[number]
-                raise self._error(number, NonFiniteStep(run.state.step, loss, norm))
-        return norms
-
-    def _error(self, number: int, bad: NonFiniteStep) -> NonFiniteError:
-        known = self._runs[number].nonfinite_error(bad)
-        error = NonFiniteError(
-            step=known.step,
-            epoch=known.epoch,
-            loss=known.loss,
-            lr=known.lr,
-            grad_norm=known.grad_norm,
-            checkpoint=None,
-            network=number,
-        )
-        for note in getattr(known, "__notes__", ()):
-            error.add_note(note)
-        return error
-
-    def _weights(self, joined: JoinedBatch) -> Tensor | None:
-        """Return the weight of each example in each network's loss, ``(K, N)`` or ``(N,)``."""
-        whole = joined.whole
-        if all(one is None for one in self._class_weights):
-            return whole.weights
-        by_class = torch.stack(
-            [
-                torch.ones(len(batch.targets), device=self._device)
-                if one is None
-                else batch.targets @ one
-                if batch.targets.is_floating_point()
-                else one[batch.targets]
-                for batch, one in zip(joined.own, self._class_weights, strict=True)
-            ]
-        )
-        return by_class if whole.weights is None else by_class * whole.weights
-
-    def _finish_epoch(self, bar: ProgressBar) -> None:
-        """Validate each network and note its row."""
-        config = self._config
-        for run in self._runs:
-            run.tick()
-        epoch = self._runs[0].state.epoch + 1
-        is_due = epoch == config.epochs or epoch % config.validate_every == 0
-        for number, run in enumerate(self._runs):
-            row = run.row(self._validate(number, run) if is_due else None)
-            run.close_epoch(row)
-        for run in self._runs:
-            run.tick(training=False)
-        if bar.is_shown:
-            rows = [run.history[-1] for run in self._runs]
-            mean = math.fsum(row.train_loss for row in rows) / len(rows)
-            bar.say(f"epoch {epoch}, mean loss {mean:.4f} of {len(rows)} networks")
-
-    def _validate(self, number: int, run: Run) -> Evaluation | None:
-        if run.val is None:
-            return None
-        # One after the other: a batch of evaluation fills the processor by itself.
-        with run.average_applied():
-            evaluation = evaluate(
-                run.model,
-                run.val,
-                self._objective,
-                precision="fp32",
-                device=self._device,
-                classes=None,
-            )
-        if not math.isfinite(evaluation.loss):
-            bad = run.nonfinite_step("the validation loss", evaluation.loss)
-            raise self._error(number, bad)
-        return evaluation
 
 
-def _generator(seed: int) -> torch.Generator:
-    """Return a generator that draws what the stream of a training with this seed draws."""
-    cpu = torch.device("cpu")
-    generator = torch.Generator()
-    generator.set_state(RandomStream(seed, cpu).state_dict()["cpu"])
-    return generator
-
-
-def _sum(old: Tensor | None, new: Tensor | None) -> Tensor | None:
-    """Return the sum of two gradients, in the memory order of the parameters.
-
-    The fused optimizers take it for granted; what torch accumulates by itself has it.
-    """
-    if old is None or new is None:
-        found = new if old is None else old
-        return None if found is None else found.contiguous()
-    return old + new.contiguous()
-
-
-def _mean(each: Tensor, weight: Tensor | None, totals: float | Tensor) -> Tensor:
-    """Return the weighted sum of each network's losses by its total, ``(K, N)`` to ``(K,)``."""
-    return (each if weight is None else weight * each).sum(1) / totals
-
-
-def _totals(window: Sequence[JoinedBatch], weights: Sequence[Tensor | None]) -> float | Tensor:
-    """Return the total weight of a step, for each network where they differ, ``(K,)``."""
-    total: float | Tensor = 0.0
-    for joined, weight in zip(window, weights, strict=True):
-        if weight is None:
-            total = total + float(len(joined.own[0].targets))
-        else:
-            total = total + weight.expand(len(joined.own), -1).sum(1)
-    return total
-
-
-def _clip(gradients: Sequence[Tensor | None], limits: Tensor, norms: Tensor) -> None:
-    """Scale down the gradients of the networks whose norm is beyond their limit, in place."""
-    factors = (limits / (norms + 1e-6)).clamp(max=1.0)  # as nn.utils.clip_grads_with_norm_
-    for gradient in gradients:
-        if gradient is not None:
-            gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))
+def _error(
+    stepper: EnsembleStepper, run: _NetworkRun, found: NonFiniteStep, total_steps: int
+) -> NonFiniteError:
+    return nonfinite_error(
+        found,
+        epoch=found.step * run.config.epochs // total_steps,
+        lr=stepper.lr(run.number, found.step),
+        checkpoint=None,
+        network=run.number,
+    )

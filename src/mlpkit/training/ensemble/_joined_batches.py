@@ -66,6 +66,11 @@ class JoinedBatches:
         """The batches of each network."""
         return [self._by_seed[seed] for seed in self._seeds]
 
+    @property
+    def num_steps(self) -> int:
+        """Number of steps of an epoch."""
+        return -(-len(self.sources[0]) // self._accumulate)
+
     def epoch(self, epoch: int) -> Iterator[list[JoinedBatch]]:
         """Give what makes one step, for all networks, over one epoch."""
         gathering = [one for one in self._by_seed.values() if isinstance(one, IndexedSource)]

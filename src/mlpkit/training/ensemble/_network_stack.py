@@ -13,9 +13,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mlpkit._checks import error_message
 from mlpkit._protocols import Batch, find_stacked_backpropagation
+from mlpkit.training._named_tensors import named_tensors
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.ensemble._vmap_rules import DropoutSite, VmapRules
-from mlpkit.training.fast import StackedPasses
+from mlpkit.training.fast import StackedGradients
 from mlpkit.training.objectives import CrossEntropy, MeanSquaredError, Objective
 
 __all__ = ["NetworkStack"]
@@ -50,7 +51,7 @@ class NetworkStack:
         self.models = tuple(models)
         self._objective = objective
         self._template = _Called(models[0], objective)
-        self._each = [_named_tensors(model) for model in models]
+        self._each = [named_tensors(model) for model in models]
         self._calls = VmapRules()
         self._sites: dict[torch.Size, list[DropoutSite]] = {}
         names = self._each[0]
@@ -89,11 +90,11 @@ class NetworkStack:
         for name in self._shared:
             del self._others[name]
 
-    def passes(self, batch: BatchLike, *, shared: bool) -> StackedPasses | None:
-        """Return passes of the networks' own for batches like this one; None leaves it to autograd.
+    def hand_written_gradients(self, batch: BatchLike, *, shared: bool) -> StackedGradients | None:
+        """Return hand-written gradients for batches like this one; None leaves them to autograd.
 
-        Ask after :meth:`probe`, which finds out what is one for all networks: the passes read
-        anything but the parameters off the first.
+        Ask after :meth:`probe`, which finds out what is one for all networks: they read everything
+        but the parameters from the first network.
         """
         model, objective = self.models[0], self._objective
         if not isinstance(objective, _ROW_WISE):
@@ -105,7 +106,7 @@ class NetworkStack:
         passes = find_stacked_backpropagation(model, of_first, shared=shared)
         if passes is None or not passes.can_run(batch.inputs):
             return None
-        return StackedPasses(passes, objective, list(stacks.values()), shared=shared)
+        return StackedGradients(passes, objective, list(stacks.values()), shared=shared)
 
     def _sites_of(self, batch: BatchLike, *, shared: bool) -> list[DropoutSite]:
         """Return the calls of dropout for batches of this shape, found by one pass."""
@@ -227,10 +228,6 @@ class _Called(nn.Module):
         return self._objective.loss(outputs, targets)
 
 
-def _named_tensors(model: nn.Module) -> dict[str, Tensor]:
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
-
-
 def _name(model: nn.Module) -> str:
     return type(model).__name__
 
@@ -252,7 +249,7 @@ def _check_separate(models: Sequence[nn.Module]) -> None:
     """Refuse networks that share a parameter or a buffer."""
     owners: dict[int, int] = {}
     for number, model in enumerate(models):
-        for name, tensor in _named_tensors(model).items():
+        for name, tensor in named_tensors(model).items():
             owner = owners.setdefault(id(tensor), number)
             if owner != number:
                 rule = f"a network of its own, with no tensor of models[{owner}]"
@@ -287,7 +284,7 @@ def _difference(model: nn.Module, first: nn.Module) -> _Described | None:
             return _Described(f"{label} in one of them only")
         if type(own) is not type(other):
             return _Described(f"{_name(own)} instead of {_name(other)} as {label}")
-    tensors, expected = _named_tensors(model), _named_tensors(first)
+    tensors, expected = named_tensors(model), named_tensors(first)
     for name in [*expected, *tensors]:
         if name not in tensors or name not in expected:
             return _Described(f"{name} in one of them only")

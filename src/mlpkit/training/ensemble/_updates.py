@@ -10,10 +10,9 @@ from torch.optim import Optimizer
 
 from mlpkit._protocols import HasParamGroups
 from mlpkit.training._config import TrainerConfig
-from mlpkit.training._run import Run
 from mlpkit.training.ensemble._network_stack import NetworkStack
 from mlpkit.training.ensemble._per_model_adamw import PerModelAdamW
-from mlpkit.training.optim import build_optimizer
+from mlpkit.training.optim import Rates, build_optimizer
 
 __all__ = ["PerModelUpdate", "StackUpdate", "Update", "build_update"]
 
@@ -21,18 +20,28 @@ __all__ = ["PerModelUpdate", "StackUpdate", "Update", "build_update"]
 class PerModelUpdate:
     """One optimizer for each network, the very one that it would have alone."""
 
-    def __init__(self, stack: NetworkStack, configs: Sequence[TrainerConfig]) -> None:
-        self.optimizers: Sequence[Optimizer] = [
+    def __init__(
+        self, stack: NetworkStack, configs: Sequence[TrainerConfig], *, total_steps: int
+    ) -> None:
+        self._optimizers: Sequence[Optimizer] = [
             build_optimizer(model, config.optimizer)
             for model, config in zip(stack.models, configs, strict=True)
+        ]
+        self._rates = [
+            _rates(optimizer, config, total_steps)
+            for optimizer, config in zip(self._optimizers, configs, strict=True)
         ]
         self._members = [[tensor for tensor, _ in stack.views(name)] for name in stack.parameters]
         self._at_once: PerModelAdamW | None = None  # after a step, which makes the state
 
-    def set_rates(self, runs: Sequence[Run]) -> None:
-        """Give every optimizer the rates of the next step."""
-        for run in runs:
-            run.set_rates()
+    def set_rates(self, step: int) -> None:
+        """Give every optimizer the rates of a step."""
+        for rates in self._rates:
+            rates.set(step)
+
+    def lr(self, network: int, step: int) -> float:
+        """Return the learning rate of a step of one network."""
+        return self._rates[network].lr(step)
 
     def step(self, gradients: Sequence[Tensor | None]) -> None:
         """Update all networks."""
@@ -44,34 +53,38 @@ class PerModelUpdate:
             if gradient is not None:
                 for parameter, row in zip(members, gradient.unbind(), strict=True):
                     parameter.grad = row
-        for optimizer in self.optimizers:
+        for optimizer in self._optimizers:
             optimizer.step()
         for members in self._members:
             for parameter in members:
                 parameter.grad = None
-        if PerModelAdamW.supports(self.optimizers):
-            self._at_once = PerModelAdamW(self.optimizers, self._members)
+        if PerModelAdamW.supports(self._optimizers):
+            self._at_once = PerModelAdamW(self._optimizers, self._members)
 
 
 class StackUpdate:
     """One optimizer for the stacks, where all networks have the same settings."""
 
-    def __init__(self, stack: NetworkStack, configs: Sequence[TrainerConfig]) -> None:
-        whole = _Stacks(stack)
+    def __init__(
+        self, stack: NetworkStack, configs: Sequence[TrainerConfig], *, total_steps: int
+    ) -> None:
         self._parameters = list(stack.parameters.values())
-        self.optimizers: Sequence[Optimizer] = [build_optimizer(whole, configs[0].optimizer)] * len(
-            configs
-        )
+        self._optimizer = build_optimizer(_Stacks(stack), configs[0].optimizer)
+        self._rates = _rates(self._optimizer, configs[0], total_steps)
 
-    def set_rates(self, runs: Sequence[Run]) -> None:
-        """Give the optimizer, which all runs share, the rates of the next step."""
-        runs[0].set_rates()
+    def set_rates(self, step: int) -> None:
+        """Give the optimizer the rates of a step."""
+        self._rates.set(step)
+
+    def lr(self, network: int, step: int) -> float:  # noqa: ARG002 - one rate for all
+        """Return the learning rate of a step, which is the same for each network."""
+        return self._rates.lr(step)
 
     def step(self, gradients: Sequence[Tensor | None]) -> None:
         """Update all networks."""
         for parameter, gradient in zip(self._parameters, gradients, strict=True):
             parameter.grad = gradient
-        self.optimizers[0].step()
+        self._optimizer.step()
         for parameter in self._parameters:
             parameter.grad = None
 
@@ -103,7 +116,9 @@ class _Stacks(nn.Module):
 Update: TypeAlias = PerModelUpdate | StackUpdate
 
 
-def build_update(stack: NetworkStack, configs: Sequence[TrainerConfig]) -> Update:
+def build_update(
+    stack: NetworkStack, configs: Sequence[TrainerConfig], *, total_steps: int
+) -> Update:
     """Return one optimizer for all where that is the same thing, else one for each."""
     settings: list[Callable[[TrainerConfig], object]] = [
         lambda one: one.optimizer,
@@ -113,5 +128,9 @@ def build_update(stack: NetworkStack, configs: Sequence[TrainerConfig]) -> Updat
     alike = all(get(one) == get(configs[0]) for one in configs for get in settings)
     # Muon knows matrices alone, not stacks of them.
     if alike and configs[0].optimizer.name != "muon":
-        return StackUpdate(stack, configs)
-    return PerModelUpdate(stack, configs)
+        return StackUpdate(stack, configs, total_steps=total_steps)
+    return PerModelUpdate(stack, configs, total_steps=total_steps)
+
+
+def _rates(optimizer: Optimizer, config: TrainerConfig, total_steps: int) -> Rates:
+    return Rates(optimizer, config.schedule, config.momentum_schedule, total_steps=total_steps)

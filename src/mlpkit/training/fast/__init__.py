@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from mlpkit.training.fast._fast_engine import FastEngine
-from mlpkit.training.fast._graph_capture import CudaRecorder, StepGraph, keep_lr_on_device
-from mlpkit.training.fast._output_gradient import loss_and_gradient
-from mlpkit.training.fast._stacked_gradients import StackedPasses
+from mlpkit.training.fast._graph_capture import CapturedEngine
+from mlpkit.training.fast._stacked_gradients import StackedGradients
 
-__all__ = [
-    "CudaRecorder",
-    "FastEngine",
-    "StackedPasses",
-    "StepGraph",
-    "keep_lr_on_device",
-    "loss_and_gradient",
-]
+__all__ = ["CapturedEngine", "FastEngine", "StackedGradients"]

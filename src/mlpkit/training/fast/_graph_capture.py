@@ -1,122 +1,133 @@
-"""An optimizer step that is recorded once, and replayed for every batch."""
+"""Optimizer steps as one CUDA graph, captured once and replayed for every batch."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor
+from torch.amp import GradScaler
 
 from mlpkit._checks import error_message
 from mlpkit._protocols import Batch
-from mlpkit.training._engine import StepResult
+from mlpkit.training._engine import StepEngine, StepResult
 from mlpkit.training.batches import BatchLike, LazyBatch
 
-__all__ = ["CudaRecorder", "MakeStep", "Recorder", "StepGraph", "keep_lr_on_device"]
+__all__ = [
+    "CUDAGraphCapture",
+    "CapturedEngine",
+    "CapturedStep",
+    "GraphCapture",
+    "MakeStep",
+    "keep_lr_on_device",
+]
 
 MakeStep: TypeAlias = Callable[[int, BatchLike], StepResult]
 _Result = TypeVar("_Result")
 
-# cuBLAS, the allocator and the optimizer set themselves up in the first steps, which cannot be
-# recorded: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs asks for some.
-_STEPS_BEFORE = 3
+# cuBLAS, the allocator and the optimizer initialize themselves in the first steps, which cannot be
+# captured: https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs asks for warmup.
+_WARMUP_STEPS = 3
 
 
-class Recorder(Protocol):
+class GraphCapture(Protocol):
     """Turns work on fixed tensors into a function that repeats it."""
 
-    def prepare(self, work: Callable[[], _Result]) -> _Result:
-        """Do the work as it will be recorded, so that everything is set up."""
+    def warmup(self, work: Callable[[], _Result]) -> _Result:
+        """Do the work as it will be captured, so that everything is initialized."""
         ...
 
-    def record(self, work: Callable[[], _Result]) -> tuple[_Result, Callable[[], None]]:
-        """Return the tensors that the work leaves its result in, and what repeats the work.
+    def capture(self, work: Callable[[], _Result]) -> tuple[_Result, Callable[[], None]]:
+        """Return the tensors that hold the result of the work, and the function that repeats it.
 
         Nothing is computed before the first repetition.
         """
         ...
 
 
-class CudaRecorder:
-    """Records CUDA graphs: a step is then one launch, however many kernels it has."""
+class CUDAGraphCapture:
+    """Captures CUDA graphs: a step is one launch, however many kernels it has."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch types it so
         self._pool = torch.cuda.graph_pool_handle()
 
-    def prepare(self, work: Callable[[], _Result]) -> _Result:
-        """Do the work on the stream that records, where autograd then has its nodes."""
+    def warmup(self, work: Callable[[], _Result]) -> _Result:
+        """Do the work on the stream of the capture, where autograd then keeps its nodes."""
         self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
         with torch.cuda.stream(self._stream):
             result = work()
         torch.cuda.current_stream(self._stream.device).wait_stream(self._stream)
         return result
 
-    def record(self, work: Callable[[], _Result]) -> tuple[_Result, Callable[[], None]]:
+    def capture(self, work: Callable[[], _Result]) -> tuple[_Result, Callable[[], None]]:
         """Return the tensors of the result, and the replay of the graph."""
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 result = work()
         except RuntimeError as error:
-            rule = "False where a step does what no CUDA graph can hold"
-            reason = f"{str(error).splitlines()[0]}; set it, or look for what waits for the device"
+            rule = "False where a step does what a CUDA graph cannot hold"
+            reason = (
+                f"{str(error).splitlines()[0]}; set it, or find what synchronizes with the device"
+            )
             raise RuntimeError(error_message("cuda_graph", rule, True, reason)) from error  # noqa: FBT003 - the value
         return result, graph.replay
 
 
 class _Kind(NamedTuple):
-    """What one recording holds for: the shapes and types of a batch, or how it is gathered."""
+    """What one graph is valid for: shapes and dtypes of a batch, or how it is gathered."""
 
     size: int
     epoch: int | None
     tensors: tuple[tuple[torch.Size, torch.dtype] | None, ...]
 
 
-class _Recording(NamedTuple):
+class _Graph(NamedTuple):
     kind: _Kind
     batch: BatchLike
-    figures: Tensor  # loss, norm of the gradient and, where examples have weights, their sum
+    outputs: Tensor  # loss, gradient norm and, where examples have weights, their sum
     weight: float | None
     replay: Callable[[], None]
 
     def result(self) -> StepResult:
-        """Return what the latest replay left, in memory that the next one does not write."""
-        loss, grad_norm, *weights = self.figures.clone().unbind()
+        """Return the result of the latest replay, in memory that the next one does not write."""
+        loss, grad_norm, *weights = self.outputs.clone().unbind()
         return StepResult(loss, weights[0] if self.weight is None else self.weight, grad_norm)
 
 
-class StepGraph:
-    """Makes optimizer steps, each by replaying the record of one.
+class CapturedStep:
+    """Makes optimizer steps, each by replaying the graph of one.
 
-    The record reads the batch and the learning rate from tensors that are filled before each
-    replay. A batch that knows how it is gathered, and augmented, is so within the record; where the
-    augmentation draws anew in each epoch, each epoch is recorded anew, and so is a batch of another
-    shape or type. There is a record for the largest batches and one for shorter ones of one size,
-    the last of each epoch; the first steps of a size, and any other size, are computed as usual.
+    The graph reads the batch and the learning rate from tensors that are filled before each replay.
+    A :class:`~mlpkit.training.batches.LazyBatch` is gathered and augmented within the graph; if the
+    augmentation draws new random numbers in each epoch, each epoch is captured again, and so is a
+    batch of another shape or dtype. One graph serves the largest batches and another one shorter
+    batches of one size, the last of each epoch; the first steps of a size, and any other size, are
+    computed eagerly.
 
-    What the host decides is as it was when the step was recorded.
+    What the host decides is fixed at the time of the capture.
 
     Args:
-        make_step: Computes a step, and nothing that waits for the device. The learning rates of
-            its optimizer are tensors; see :func:`keep_lr_on_device`.
-        recorder: What records.
-        begin: Forgets memory that steps use again and again. Called within the record before its
-            step, so that what the step uses is of the record and lasts as long, and after it.
+        make_step: Computes a step without synchronizing with the device. The learning rates of its
+            optimizer are tensors; see :func:`keep_lr_on_device`.
+        capture: Captures the graphs.
+        begin: Drops memory that steps reuse. It is called within the capture before the step, so
+            that what the step uses belongs to the graph and lives as long, and after it.
     """
 
     def __init__(
-        self, make_step: MakeStep, recorder: Recorder, *, begin: Callable[[], None]
+        self, make_step: MakeStep, capture: GraphCapture, *, begin: Callable[[], None]
     ) -> None:
         self._make_step = make_step
-        self._recorder = recorder
+        self._capture = capture
         self._begin = begin
         self._largest = 0
-        # Both by the size of the batch; the first counts the steps that were computed as usual.
-        self._prepared: Counter[int] = Counter()
-        self._recordings: dict[int, _Recording] = {}
+        # Both by the size of the batch; the first counts the steps that were computed eagerly.
+        self._warmed_up: Counter[int] = Counter()
+        self._graphs: dict[int, _Graph] = {}
 
     def step(self, step: int, batch: BatchLike) -> StepResult:
         """Make step number ``step`` on a batch."""
@@ -124,51 +135,107 @@ class StepGraph:
         size = kind.size
         if size > self._largest:
             self._largest = size
-            self._prepared.clear()
-            self._recordings.clear()
-        if self._prepared[size] < _STEPS_BEFORE or not self._pays(kind):
-            self._prepared[size] += 1
-            return self._recorder.prepare(lambda: self._make_step(step, batch))
-        recording = self._recordings.get(size)
-        if recording is None or recording.kind != kind:
-            self._recordings[size] = recording = self._record(kind, step, batch)
-        _fill(recording.batch, batch)
-        recording.replay()
-        return recording.result()
+            self._warmed_up.clear()
+            self._graphs.clear()
+        if self._warmed_up[size] < _WARMUP_STEPS or not self._pays(kind):
+            self._warmed_up[size] += 1
+            return self._capture.warmup(lambda: self._make_step(step, batch))
+        graph = self._graphs.get(size)
+        if graph is None or graph.kind != kind:
+            self._graphs[size] = graph = self._captured(kind, step, batch)
+        _fill(graph.batch, batch)
+        graph.replay()
+        return graph.result()
 
     def forget(self) -> None:
-        """Give back the memory of the records."""
-        self._recordings.clear()
+        """Free the memory of the graphs."""
+        self._graphs.clear()
 
     def _pays(self, kind: _Kind) -> bool:
-        """Return whether a record of a batch will be replayed often, or is there already."""
-        if kind.size == self._largest or kind.size in self._recordings:
+        """Return whether a graph of a batch will be replayed often, or exists already."""
+        if kind.size == self._largest or kind.size in self._graphs:
             return True
-        others = len(self._recordings.keys() - {self._largest})
+        others = len(self._graphs.keys() - {self._largest})
         return kind.epoch is None and others == 0
 
-    def _record(self, kind: _Kind, step: int, batch: BatchLike) -> _Recording:
+    def _captured(self, kind: _Kind, step: int, batch: BatchLike) -> _Graph:
         fixed = _fixed(batch)
 
         def work() -> tuple[Tensor, float | None]:
             self._begin()
-            loss, weight, grad_norm = self._make_step(step, _anew(fixed))
+            loss, weight, grad_norm = self._make_step(step, _not_gathered(fixed))
             if isinstance(weight, Tensor):
                 return torch.stack([loss, grad_norm, weight]), None
             return torch.stack([loss, grad_norm]), weight
 
-        (figures, weight), replay = self._recorder.record(work)
-        self._begin()  # steps of their own write to no memory of the record
-        return _Recording(kind, fixed, figures, weight, replay)
+        (outputs, weight), replay = self._capture.capture(work)
+        self._begin()  # eager steps must not write to memory of the graph
+        return _Graph(kind, fixed, outputs, weight, replay)
+
+
+class CapturedEngine:
+    """Wraps an engine, so that its steps are replays of a captured graph.
+
+    Args:
+        engine: Computes the steps that are captured.
+        optimizer: The optimizer of the engine; its learning rates are moved to the device.
+        device: Where the model is.
+        capture: Captures the graphs; None captures CUDA graphs.
+    """
+
+    def __init__(
+        self,
+        engine: StepEngine,
+        optimizer: torch.optim.Optimizer,
+        device: torch.device,
+        capture: GraphCapture | None = None,
+    ) -> None:
+        self._engine = engine
+        self._optimizer = optimizer
+        self._device = device
+        self._captured = CapturedStep(
+            lambda step, batch: engine.step(step, [batch]),
+            CUDAGraphCapture(device) if capture is None else capture,
+            begin=engine.begin_epoch,
+        )
+        self._lr_tensors: list[Tensor] = []
+        keep_lr_on_device(optimizer, device)
+
+    @property
+    def scaler(self) -> GradScaler | None:
+        """Loss scaler of the engine; None without fp16."""
+        return self._engine.scaler
+
+    def begin_epoch(self) -> None:
+        """Prepare the steps of an epoch."""
+        keep_lr_on_device(self._optimizer, self._device)  # a restored optimizer has new rates
+        self._engine.begin_epoch()
+
+    def step(self, step: int, microbatches: Sequence[BatchLike]) -> StepResult:
+        """Make one optimizer step on the only microbatch."""
+        (batch,) = microbatches
+        lr_tensors: list[Tensor] = [group["lr"] for group in self._optimizer.param_groups]
+        if list(map(id, lr_tensors)) != list(map(id, self._lr_tensors)):  # graphs read others
+            self._captured.forget()
+            self._lr_tensors = lr_tensors
+        return self._captured.step(step, batch)
+
+    def end(self) -> None:
+        """Free the memory of the steps and of the graphs."""
+        self._engine.end()
+        self._captured.forget()
 
 
 def keep_lr_on_device(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
-    """Keep every learning rate in a tensor, which a record reads at each replay.
+    """Keep every learning rate in a tensor, which a graph reads at each replay.
 
-    Groups with the same base rate share one.
+    Groups with the same base rate share one tensor. Rates that are on the device already stay.
     """
+    groups = optimizer.param_groups
+    if all(isinstance(group["lr"], Tensor) and group["lr"].device == device for group in groups):
+        return
     rates: dict[float, Tensor] = {}
-    for group in optimizer.param_groups:
+    for group in groups:
         lr = torch.tensor(float(group["lr"]), device=device)
         group["lr"] = rates.setdefault(group["initial_lr"], lr)
         if "capturable" in group:
@@ -185,14 +252,14 @@ def _kind(batch: BatchLike) -> _Kind:
 
 
 def _fixed(batch: BatchLike) -> BatchLike:
-    """Return a batch whose tensors stay where they are."""
+    """Return a copy of the batch whose tensors stay where they are."""
     if isinstance(batch, LazyBatch):
         return LazyBatch(batch.source, batch.indices.clone(), batch.epoch)
     weights = None if batch.weights is None else batch.weights.clone()
     return Batch(batch.inputs.clone(), batch.targets.clone(), weights, batch.indices.clone())
 
 
-def _anew(batch: BatchLike) -> BatchLike:
+def _not_gathered(batch: BatchLike) -> BatchLike:
     """Return the batch as one that has not been gathered yet."""
     if isinstance(batch, LazyBatch):
         return LazyBatch(batch.source, batch.indices, batch.epoch)
@@ -200,7 +267,7 @@ def _anew(batch: BatchLike) -> BatchLike:
 
 
 def _fill(fixed: BatchLike, batch: BatchLike) -> None:
-    """Put a batch of the recorded kind where the record reads it."""
+    """Copy a batch of the captured kind to where the graph reads it."""
     fixed.indices.copy_(batch.indices)
     if isinstance(batch, LazyBatch):
         return

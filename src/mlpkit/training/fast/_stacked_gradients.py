@@ -12,10 +12,10 @@ from mlpkit.training.batches import BatchLike
 from mlpkit.training.fast._output_gradient import stacked_loss_and_gradient
 from mlpkit.training.objectives import OutputObjective
 
-__all__ = ["StackedPasses"]
+__all__ = ["StackedGradients"]
 
 
-class StackedPasses:
+class StackedGradients:
     """Makes the losses and gradients of a step of many networks without a graph.
 
     Args:

@@ -1,4 +1,4 @@
-"""Todo."""
+"""Metrics of a model, their history over the epochs, and evaluation."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Forward passes that leave no trace: evaluation and prediction."""
+"""Evaluation of a model on a data set, without a trace in model and random generators."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import torch
@@ -15,7 +16,13 @@ from mlpkit.training.metrics._metrics import (
     Evaluation,
     RegressionAccumulator,
 )
-from mlpkit.training.objectives import Objective, OutputObjective, task_of
+from mlpkit.training.objectives import (
+    CrossEntropy,
+    Objective,
+    OutputObjective,
+    task_of,
+    widened,
+)
 
 __all__ = ["evaluate", "forward"]
 
@@ -29,20 +36,24 @@ def evaluate(
     precision: Precision,
     device: torch.device,
     classes: Sequence[str] | None,
+    temperature: Tensor | None = None,
     poll: Callable[[], None] | None = None,
 ) -> Evaluation:
-    """Return the figures of ``model`` on all ``batches``, each in evaluation mode.
+    """Return the metrics of ``model`` on all ``batches``, in evaluation mode.
 
     Args:
         model: The network, on ``device``.
-        batches: What to evaluate on; epoch 0 of it.
-        objective: For a regression, the loss; a classifier is judged by its cross-entropy.
-        precision: Forward pass under autocast.
+        batches: The batches of epoch 0 are evaluated.
+        objective: Loss of a regression. A classifier is judged by its cross-entropy; the mean of
+            another objective is reported beside it.
+        precision: Precision of the forward pass.
         device: Where the model is.
         classes: Names of the classes, or None.
-        poll: Called before each batch; what it raises ends the evaluation.
+        temperature: Divides the logits of a classifier; None is 1.
+        poll: Called before each batch; an exception that it raises ends the evaluation.
     """
     metrics: ClassificationAccumulator | RegressionAccumulator | None = None
+    beside: RegressionAccumulator | None = None  # mean of the objective of a classifier
     with evaluation_mode(model):
         for batch in batches.epoch(0):
             if poll is not None:
@@ -52,14 +63,23 @@ def evaluate(
             with autocast(precision, device):
                 losses = None if is_classifier else _losses(model, batch, objective)
                 outputs = model(batch.inputs) if losses is None else losses
+                own = _objective_losses(model, batch, objective, outputs) if is_classifier else None
             if metrics is None:
                 metrics = (
                     ClassificationAccumulator(classes) if is_classifier else RegressionAccumulator()
                 )
+            if own is not None:
+                beside = RegressionAccumulator() if beside is None else beside
+                beside.update(outputs, batch.targets, batch.weights, losses=own)
+            if is_classifier and temperature is not None:
+                outputs = widened(outputs) / temperature
             metrics.update(outputs, batch.targets, batch.weights, losses=losses)
     if metrics is None:
         raise ValueError(error_message("data", "at least one batch", 0, "give it examples"))
-    return metrics.compute()
+    evaluation = metrics.compute()
+    if beside is None:
+        return evaluation
+    return dataclasses.replace(evaluation, objective_loss=beside.compute().loss)
 
 
 def _losses(model: nn.Module, batch: BatchLike, objective: Objective) -> Tensor:
@@ -68,8 +88,22 @@ def _losses(model: nn.Module, batch: BatchLike, objective: Objective) -> Tensor:
     return objective(model, batch)
 
 
+def _objective_losses(
+    model: nn.Module, batch: BatchLike, objective: Objective, outputs: Tensor
+) -> Tensor | None:
+    """Return the objective of each example of a classifier, if it is a loss besides cross-entropy.
+
+    An objective that changes the inputs or needs gradients declares its ``task`` and has no method
+    ``loss``; it is not computed in evaluation.
+    """
+    if isinstance(objective, OutputObjective):
+        is_reported = objective != CrossEntropy()
+        return objective.loss(outputs, batch.targets) if is_reported else None
+    return None if hasattr(objective, "task") else objective(model, batch)
+
+
 def forward(model: nn.Module, inputs: Tensor, batch_size: int, device: torch.device) -> Tensor:
-    """Return the model's outputs, a batch at a time where there are more inputs than that."""
+    """Return the outputs of the model, one batch at a time if there are more inputs than that."""
     if inputs.ndim < 2 or len(inputs) <= batch_size:
         return model(inputs.to(device))  # type: ignore[no-any-return]  # torch leaves a call untyped
     return torch.cat([model(part.to(device)) for part in torch.split(inputs, batch_size)])

@@ -41,6 +41,8 @@ class EpochRow:
         val_loss: Mean validation loss; None where the epoch was not validated.
         val_accuracy: Validation accuracy as a fraction; None likewise or for a regression.
         val_error: Validation error as a fraction; None likewise.
+        val_objective_loss: Mean of the objective on the validation data, for a classifier that is
+            trained on another loss than ``val_loss``; None otherwise.
         seconds: Duration of the epoch without validation, in seconds.
         examples_per_second: Training examples per second of that duration.
         grad_norm: Euclidean norm of the gradient before clipping, mean over the steps of the
@@ -56,6 +58,7 @@ class EpochRow:
     val_loss: float | None = None
     val_accuracy: float | None = None
     val_error: float | None = None
+    val_objective_loss: float | None = None
     grad_norm: float | None = None
 
     def __post_init__(self) -> None:

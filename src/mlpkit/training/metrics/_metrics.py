@@ -58,9 +58,9 @@ class ClassificationMetrics:
     per_class: tuple[ClassMetrics, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Evaluation:
-    """The result of evaluating a model on a data set; ``print`` shows it readably.
+    """The result of evaluating a model on a data set; ``print`` shows it with all classes.
 
     The loss, the accuracy and the error are means over the example weights, where there are any;
     the confusion matrix, the figures of each class and the calibration error count every example
@@ -69,14 +69,17 @@ class Evaluation:
     Attributes:
         loss: Mean loss over the examples, in nats for a classifier.
         num_examples: Number of examples.
-        classification: What only a classifier has; None for a regression.
+        classification: Metrics of a classifier; None for a regression.
+        objective_loss: Mean of the objective that a classifier was trained on, where that is not
+            ``loss``; None otherwise.
     """
 
     loss: float
     num_examples: int
     classification: ClassificationMetrics | None = None
+    objective_loss: float | None = None
 
-    def _figures(self, name: str) -> ClassificationMetrics:
+    def _classification(self, name: str) -> ClassificationMetrics:
         if self.classification is None:
             rule = "asked of a classification"
             raise AttributeError(error_message(name, rule, "a regression", "use loss"))
@@ -85,34 +88,48 @@ class Evaluation:
     @property
     def accuracy(self) -> float:
         """Fraction of the examples that are classified correctly; for soft targets, like argmax."""
-        return self._figures("accuracy").accuracy
+        return self._classification("accuracy").accuracy
 
     @property
     def error(self) -> float:
         """One minus the accuracy."""
-        return 1.0 - self._figures("error").accuracy
+        return 1.0 - self._classification("error").accuracy
 
     @property
     def confusion(self) -> Tensor:
         """Number of examples by true class (row) and predicted class (column), int64."""
-        return torch.tensor(self._figures("confusion").counts, dtype=torch.int64)
+        return torch.tensor(self._classification("confusion").counts, dtype=torch.int64)
 
     @property
     def per_class(self) -> tuple[ClassMetrics, ...]:
         """Precision, recall, F1 and support of each class."""
-        return self._figures("per_class").per_class
+        return self._classification("per_class").per_class
 
     @property
     def calibration_error(self) -> float:
         """Expected calibration error, how far confidence is from accuracy, in [0, 1]."""
-        return self._figures("calibration_error").calibration_error
+        return self._classification("calibration_error").calibration_error
 
     def to_dict(self) -> dict[str, JSONValue]:
         """Return numbers, strings, lists and dicts only, ready for JSON."""
         return to_dict(self)
 
+    def __repr__(self) -> str:
+        parts = [f"loss={self.loss:.4f}", f"num_examples={self.num_examples}"]
+        if self.objective_loss is not None:
+            parts.append(f"objective_loss={self.objective_loss:.4f}")
+        if self.classification is not None:
+            parts += [
+                f"accuracy={self.accuracy:.4f}",
+                f"calibration_error={self.calibration_error:.4f}",
+                f"num_classes={len(self.per_class)}",
+            ]
+        return f"Evaluation({', '.join(parts)})"
+
     def __str__(self) -> str:
         lines = [f"loss {self.loss:.4f} on {self.num_examples:,} examples"]
+        if self.objective_loss is not None:
+            lines[0] += f", objective {self.objective_loss:.4f}"
         if self.classification is None:
             return lines[0]
         lines[0] += f", accuracy {self.accuracy:.2%}, error {self.error:.2%}"

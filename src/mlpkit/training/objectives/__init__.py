@@ -1,4 +1,4 @@
-"""Todo."""
+"""Losses of each example: cross-entropy, squared error, and objectives built on them."""
 
 from __future__ import annotations
 

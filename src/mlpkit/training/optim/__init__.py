@@ -1,4 +1,4 @@
-"""Todo."""
+"""Optimizers by name, schedules, weight averages and batch-norm re-estimation."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ from mlpkit.training.optim._eager_optimizers import (
     is_plain,
 )
 from mlpkit.training.optim._optimizers import (
-    MuonWithAdamW,
     OptimizerConfig,
     OptimizerName,
     build_optimizer,
     set_initial_lr,
-    set_lr,
-    set_momentum,
 )
+from mlpkit.training.optim._rates import Rates
 from mlpkit.training.optim._schedule import (
     AnnealStrategy,
     MomentumKind,
@@ -28,6 +26,7 @@ from mlpkit.training.optim._schedule import (
     Schedule,
     ScheduleKind,
 )
+from mlpkit.training.optim._weight_swapper import WeightSwapper
 
 __all__ = [
     "AdamWOptions",
@@ -38,18 +37,17 @@ __all__ = [
     "EagerAdamW",
     "MomentumKind",
     "MomentumSchedule",
-    "MuonWithAdamW",
     "OptimizerConfig",
     "OptimizerName",
+    "Rates",
     "Schedule",
     "ScheduleKind",
     "WeightAverage",
+    "WeightSwapper",
     "blocks",
     "build_optimizer",
     "fused_adamw_",
     "is_plain",
     "reestimate_batch_norm",
     "set_initial_lr",
-    "set_lr",
-    "set_momentum",
 ]

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit._checks import check_float, check_int, error_message
+from mlpkit.training._named_tensors import named_tensors
 
 __all__ = ["AverageState", "AveragingConfig", "WeightAverage"]
 
@@ -109,7 +110,7 @@ class WeightAverage:
         self._num_averaged = 0
         self._averages = {
             name: tensor.to(_wide(tensor.dtype), copy=True)
-            for name, tensor in _named_tensors(model).items()
+            for name, tensor in _detached(model).items()
         }
 
     @property
@@ -143,7 +144,7 @@ class WeightAverage:
 
     def _pairs(self, model: nn.Module) -> list[tuple[Tensor, Tensor]]:
         """Return each tensor of the model with its average."""
-        tensors = _named_tensors(model)
+        tensors = _detached(model)
         if tensors.keys() != self._averages.keys():
             differing = sorted(tensors.keys() ^ self._averages.keys())
             rule = "the model that the average was made for"
@@ -163,7 +164,7 @@ class WeightAverage:
         Afterwards every parameter and buffer is what it was, bit for bit, whatever the block did
         to it. Before the first averaged step the model keeps its own weights.
         """
-        kept = [(tensor, tensor.clone()) for tensor in _named_tensors(model).values()]
+        kept = [(tensor, tensor.clone()) for tensor in _detached(model).values()]
         try:
             self.copy_to(model)
             yield
@@ -194,11 +195,9 @@ class WeightAverage:
             average.copy_(state["tensors"][name])
 
 
-def _named_tensors(model: nn.Module) -> dict[str, Tensor]:
+def _detached(model: nn.Module) -> dict[str, Tensor]:
     """Return every parameter and buffer by name, without its gradient history."""
-    tensors = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    tensors.update((name, buffer.detach()) for name, buffer in model.named_buffers())
-    return tensors
+    return {name: tensor.detach() for name, tensor in named_tensors(model).items()}
 
 
 def _wide(dtype: torch.dtype) -> torch.dtype:

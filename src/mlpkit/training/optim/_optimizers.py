@@ -149,30 +149,24 @@ def set_initial_lr(optimizer: Optimizer) -> None:
         group.setdefault("initial_lr", float(group["lr"]))
 
 
-def set_lr(optimizer: Optimizer, ratio: float) -> bool:
+def set_lr(optimizer: Optimizer, ratio: float) -> None:
     """Set the learning rate of every group to its base rate times ``ratio``.
 
     A rate that is a tensor, as a captured CUDA graph needs it, is filled in place. Groups may share
-    one; if their base rates have come to differ, one of them gets another.
-
-    Returns:
-        Whether a group got another tensor, so that a graph reads one that is not its own.
+    one tensor; if their base rates differ by now, one of them gets a new tensor.
 
     Raises:
         KeyError: If a group has no ``initial_lr``; :func:`set_initial_lr` gives it one.
     """
     filled: dict[Tensor, float] = {}
-    rebound = False
     for group in optimizer.param_groups:
         lr = group["initial_lr"] * ratio
         if not isinstance(group["lr"], Tensor):
             group["lr"] = lr
         elif filled.setdefault(group["lr"], lr) != lr:
             group["lr"] = torch.full_like(group["lr"], lr)
-            rebound = True
     for tensor, lr in filled.items():
         tensor.fill_(lr)
-    return rebound
 
 
 def set_momentum(optimizer: Optimizer, momentum: float) -> None:

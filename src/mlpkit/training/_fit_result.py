@@ -1,0 +1,46 @@
+"""How a training run ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from mlpkit.training._tracker import TrainState
+from mlpkit.training.metrics import History
+
+__all__ = ["FitResult", "StopReason"]
+
+StopReason: TypeAlias = Literal["callback", "completed", "early_stopping", "time"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class FitResult:
+    """The result of a training run.
+
+    Attributes:
+        stop_reason: ``"completed"``, ``"early_stopping"``, ``"time"`` (``max_seconds`` have passed)
+            or ``"callback"`` (a callback called ``trainer.stop()``).
+        state: Counters of the run at its end.
+        history: One row for each epoch.
+        last: Path of the newest checkpoint; None without checkpoints.
+        best: Path of the checkpoint of the best epoch; None if there is none.
+    """
+
+    stop_reason: StopReason
+    state: TrainState
+    history: History
+    last: Path | None
+    best: Path | None
+
+    def __repr__(self) -> str:
+        state = self.state
+        lines = [
+            f"FitResult(stop_reason={self.stop_reason!r}, epochs={state.epoch}, "
+            f"steps={state.step}, seconds={state.seconds:.1f})"
+        ]
+        lines += [f"  last epoch: {self.history[-1]}"] if len(self.history) else []
+        if state.best_epoch is not None and state.best_value is not None:
+            lines.append(f"  best epoch: {state.best_epoch}, monitored {state.best_value:.4g}")
+        lines += [] if self.last is None else [f"  checkpoint: {self.last}"]
+        return "\n".join(lines)

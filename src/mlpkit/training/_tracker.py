@@ -1,0 +1,212 @@
+"""Counters, running means, history and patience of one training run."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+import torch
+
+from mlpkit.training._config import MONITOR_DIRECTIONS, TrainerConfig
+from mlpkit.training._engine import StepResult
+from mlpkit.training._nonfinite import NonFiniteStep
+from mlpkit.training.batches import BatchLike, BatchSource
+from mlpkit.training.metrics import EpochMeter, EpochRow, Evaluation, History
+from mlpkit.training.objectives import Objective, Task, task_of
+
+__all__ = ["Tracker", "TrackerState", "TrainState"]
+
+
+@dataclass(slots=True)
+class TrainState:
+    """Counters of a training run between two steps; every checkpoint holds them.
+
+    Attributes:
+        epoch: Number of completed epochs.
+        batch: Number of completed batches of the current epoch.
+        step: Number of completed optimizer steps.
+        examples: Number of examples seen; an example counts each time it is seen.
+        seconds: Duration of the run so far, over all its parts, with validation and saving.
+        epoch_seconds: Duration of the current epoch so far, without validation.
+        best_epoch: Number of the best epoch by the monitored metric, from 0; None before one.
+        best_value: Monitored metric of that epoch.
+        num_bad_epochs: Number of validations since then.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    examples: int = 0
+    seconds: float = 0.0
+    epoch_seconds: float = 0.0
+    best_epoch: int | None = None
+    best_value: float | None = None
+    num_bad_epochs: int = 0
+
+
+class TrackerState(TypedDict):
+    """State of a :class:`Tracker` in plain values."""
+
+    state: dict[str, int | float | None]
+    meter: list[float]
+    history: list[dict[str, int | float | None]]
+
+
+class Tracker:
+    """Follows a training run: what was done, how well, and whether it still improves.
+
+    Args:
+        config: The settings.
+        objective: Loss of each example.
+        train: The batches that the run trains on.
+        device: Device of the losses.
+
+    Attributes:
+        state: Counters of the run.
+        history: One row for each epoch.
+        task: Kind of the task; None before the first step.
+    """
+
+    def __init__(
+        self,
+        config: TrainerConfig,
+        objective: Objective,
+        *,
+        train: BatchSource,
+        device: torch.device,
+    ) -> None:
+        self.state = TrainState()
+        self.history = History()
+        self.task: Task | None = None
+        self._config = config
+        self._objective = objective
+        self._train = train
+        self._meter = EpochMeter(device)
+        self._latest: StepResult | None = None
+        self._mark = time.perf_counter()
+
+    def update(self, microbatches: Sequence[BatchLike], result: StepResult) -> None:
+        """Count one optimizer step."""
+        self.state.batch += len(microbatches)
+        self.state.step += 1
+        self.state.examples += sum(batch.indices.shape[0] for batch in microbatches)
+        self._meter.add(result.loss, result.weight, result.grad_norm)
+        self._latest = result
+        if self.task is None:
+            self.task = task_of(self._objective, microbatches[0].targets)
+
+    def tick(self, *, is_training: bool = True) -> float:
+        """Add the time since the last call to the clocks, and return the duration of the run.
+
+        Args:
+            is_training: Whether that time counts as part of the epoch; validation does not.
+        """
+        now = time.perf_counter()
+        self.state.seconds += now - self._mark
+        if is_training:
+            self.state.epoch_seconds += now - self._mark
+        self._mark = now
+        return self.state.seconds
+
+    def is_validation_due(self, *, is_last: bool) -> bool:
+        """Return whether the epoch that has just been trained is validated."""
+        number = self.state.epoch + 1
+        is_last = is_last or number == self._config.epochs
+        return is_last or number % self._config.validate_every == 0
+
+    def row(self, evaluation: Evaluation | None, *, lr: float) -> EpochRow:
+        """Return the history row of the epoch that has just been trained.
+
+        Args:
+            evaluation: Result of the validation; None if the epoch was not validated.
+            lr: Learning rate of the latest step.
+
+        Raises:
+            NonFiniteStep: If the validation loss is NaN or infinite.
+        """
+        if evaluation is not None and not math.isfinite(evaluation.loss):
+            raise self.nonfinite_step("the validation loss", evaluation.loss)
+        loss, grad_norm = self._meter.means()
+        classes = None if evaluation is None else evaluation.classification
+        state = self.state
+        examples = self._train.num_examples * state.batch / len(self._train)
+        return EpochRow(
+            epoch=state.epoch,
+            step=state.step,
+            lr=lr,
+            train_loss=loss,
+            seconds=state.epoch_seconds,
+            examples_per_second=examples / max(state.epoch_seconds, 1e-9),
+            val_loss=None if evaluation is None else evaluation.loss,
+            val_accuracy=None if classes is None else classes.accuracy,
+            val_error=None if classes is None else 1.0 - classes.accuracy,
+            val_objective_loss=None if evaluation is None else evaluation.objective_loss,
+            grad_norm=grad_norm,
+        )
+
+    def close_epoch(self, row: EpochRow) -> bool:
+        """Append the row to the history, and return whether its epoch is the best so far."""
+        self.history.append(row)
+        state = self.state
+        value: float | None = getattr(row, self._config.monitor)
+        is_best = self._is_best(value)
+        if is_best:
+            state.best_epoch, state.best_value, state.num_bad_epochs = row.epoch, value, 0
+        elif value is not None:
+            state.num_bad_epochs += 1
+        state.epoch += 1
+        state.batch = 0
+        state.epoch_seconds = 0.0
+        self._meter.reset()
+        return is_best
+
+    def _is_best(self, value: float | None) -> bool:
+        best = self.state.best_value
+        if value is None or best is None:
+            return value is not None
+        stopping = self._config.early_stopping
+        gain = best - value if MONITOR_DIRECTIONS[self._config.monitor] == "min" else value - best
+        return gain > (0.0 if stopping is None else stopping.min_delta)
+
+    @property
+    def is_out_of_patience(self) -> bool:
+        """Whether early stopping ends the run."""
+        stopping = self._config.early_stopping
+        return stopping is not None and self.state.num_bad_epochs >= stopping.patience
+
+    def nonfinite_step(self, what: str, loss: float | None = None) -> NonFiniteStep:
+        """Return the exception for something that is not finite after the latest step.
+
+        Args:
+            what: What is NaN or infinite; a note of the exception.
+            loss: The loss to report; None takes that of the latest step.
+        """
+        latest = self._latest
+        if loss is None:
+            loss = math.nan if latest is None else latest.loss.item()
+        norm = math.nan if latest is None else latest.grad_norm.item()
+        error = NonFiniteStep(max(self.state.step - 1, 0), loss, norm)
+        error.add_note(f"what is not finite: {what}")
+        return error
+
+    def state_dict(self) -> TrackerState:
+        """Return counters, running means and completed epochs in plain values."""
+        self.tick()
+        completed = (row for row in self.history if row.epoch < self.state.epoch)
+        return TrackerState(
+            state=dataclasses.asdict(self.state),
+            meter=self._meter.state_dict(),
+            history=[row.to_dict() for row in completed],
+        )
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Restore what :meth:`state_dict` returned, and restart the clock."""
+        restored = TrackerState(**state)  # type: ignore[typeddict-item]  # from a checked file
+        self.state = TrainState(**restored["state"])
+        self.history = History.from_dict(restored["history"])
+        self._meter.load_state_dict(restored["meter"])
+        self._mark = time.perf_counter()

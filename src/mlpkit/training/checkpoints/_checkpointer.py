@@ -1,0 +1,208 @@
+"""What a checkpoint holds, and how a run is saved and restored."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import platform
+import warnings
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from mlpkit import _serialization
+from mlpkit._serialization import JSONValue
+from mlpkit.errors import CheckpointCorruptError
+from mlpkit.training._config import TrainerConfig
+from mlpkit.training._hooks import CallbackLike
+from mlpkit.training._stepper import Stepper
+from mlpkit.training._tracker import Tracker
+from mlpkit.training.batches import BatchSource
+from mlpkit.training.checkpoints._file_format import Saved, first_nonfinite, write_checkpoint
+from mlpkit.training.checkpoints._fingerprint import (
+    check_same,
+    normalize_reprs,
+    run_fingerprint,
+    settings,
+)
+from mlpkit.training.checkpoints._random_stream import RandomStream
+from mlpkit.training.optim import AverageState, WeightSwapper
+
+__all__ = ["Checkpointer"]
+
+_CONTENT = frozenset(
+    {
+        *("versions", "average", "config", "fingerprint", "model", "optimizer", "scaler"),
+        *("total_steps", "state", "meter", "history", "callbacks", "rng"),
+    }
+)
+
+
+class Checkpointer:
+    """Collects the state of a run into a checkpoint, and restores a run from one.
+
+    Args:
+        config: The settings.
+        stepper: Holds the model, the optimizer and the loss scaler.
+        tracker: Holds counters, running means and history.
+        weights: Holds the trained and the averaged weights.
+        stream: Random stream of the run.
+        val: Batches to validate on, or None.
+        callbacks: Callbacks whose state is saved.
+
+    Attributes:
+        path: The newest checkpoint that was written or restored; None before one.
+    """
+
+    def __init__(
+        self,
+        config: TrainerConfig,
+        *,
+        stepper: Stepper,
+        tracker: Tracker,
+        weights: WeightSwapper,
+        stream: RandomStream,
+        val: BatchSource | None,
+        callbacks: Sequence[CallbackLike],
+    ) -> None:
+        self.path: Path | None = None
+        self._config = config
+        self._stepper = stepper
+        self._tracker = tracker
+        self._weights = weights
+        self._stream = stream
+        self._val = val
+        self._callbacks = _by_name(callbacks)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, unless a number in it is not finite.
+
+        Raises:
+            NonFiniteStep: If a number is NaN or infinite; nothing is written then.
+            CheckpointWriteError: If the file cannot be written.
+        """
+        self._stepper.guard.sync()
+        content = self._content()
+        name = first_nonfinite(content)
+        if name is not None:
+            raise self._tracker.nonfinite_step(f"{name} in the checkpoint")
+        write_checkpoint(path, content)
+        self.path = path
+
+    def _content(self) -> dict[str, Saved]:
+        """Return the state of the run in tensors and plain values."""
+        stepper = self._stepper
+        scaler = stepper.engine.scaler
+        tracked = self._tracker.state_dict()
+        states = {key: callback.state_dict() for key, callback in self._callbacks.items()}
+        content: dict[str, object] = {
+            "versions": {
+                "mlpkit": version("mlpkit"),
+                "torch": str(torch.__version__),
+                "python": platform.python_version(),
+            },
+            # without the folder, so that a file that is passed on says nothing of the machine
+            "config": dataclasses.replace(self._config, checkpoints=None).to_dict(),
+            "model_config": _model_config(stepper.model),
+            "fingerprint": self._fingerprint,
+            "model": self._weights.trained_weights(),
+            "average": self._weights.average_state(),
+            "optimizer": stepper.optimizer.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            "total_steps": stepper.total_steps,
+            **tracked,
+            "callbacks": {key: state for key, state in states.items() if state},
+            "rng": self._stream.state_dict(),
+        }
+        return cast("dict[str, Saved]", content)
+
+    def restore(self, path: Path, content: Mapping[str, Saved]) -> None:
+        """Restore the state of a checkpoint, after checking that it belongs to this run.
+
+        Raises:
+            CheckpointCorruptError: If a part is missing from the checkpoint.
+            ResumeMismatchError: If it belongs to other data, another model or other settings.
+        """
+        missing = sorted(_CONTENT - content.keys())
+        if missing:
+            raise CheckpointCorruptError(f"{path} must hold {', '.join(missing)}, got none")
+        states = cast("dict[str, dict[str, JSONValue]]", content["callbacks"])
+        self._check_same_run(path, content, states)
+        stepper = self._stepper
+        self._tracker.load_state_dict({key: content[key] for key in ("state", "meter", "history")})
+        self._weights.load_state(
+            cast("dict[str, Tensor]", content["model"]),
+            cast("AverageState | None", content["average"]),
+        )
+        stepper.optimizer.load_state_dict(cast("dict[str, object]", content["optimizer"]))
+        if stepper.engine.scaler is not None:
+            stepper.engine.scaler.load_state_dict(cast("dict[str, object]", content["scaler"]))
+        for key, state in states.items():
+            self._callbacks[key].load_state_dict(state)
+        self._stream.load_state_dict(cast("dict[str, Tensor]", content["rng"]))
+        self.path = path
+
+    def _check_same_run(
+        self,
+        path: Path,
+        content: Mapping[str, Saved],
+        states: Mapping[str, Mapping[str, JSONValue]],
+    ) -> None:
+        """Raise if data, model, settings, callbacks or the schedule so far differ."""
+        saved = cast("dict[str, str]", content["fingerprint"])
+        config = _serialization.from_dict(  # a setting that is newer than the file has its default
+            TrainerConfig, cast("dict[str, JSONValue]", content["config"]), source=str(path)
+        )
+        written_with = cast("dict[str, str]", content["versions"])["torch"]
+        has_same_torch = written_with == str(torch.__version__)
+        if not has_same_torch:
+            saved = normalize_reprs(saved, self._fingerprint, self._stepper.model)
+        check_same(
+            path, {**saved, **settings(config)}, {**self._fingerprint, **settings(self._config)}
+        )
+        check_same(
+            path,
+            {f"callbacks.{key}": "with a state" for key in states},
+            {f"callbacks.{key}": "with a state" for key in states if key in self._callbacks},
+        )
+        rates = self._stepper.rates
+        total = cast("int", content["total_steps"])
+        done = cast("dict[str, int]", content["state"])["step"]
+        if rates.first_difference(total, steps_done=done) is not None:
+            name = "schedule.total_steps"
+            check_same(path, {name: str(total)}, {name: str(rates.total_steps)})
+        if not has_same_torch:
+            warnings.warn(
+                f"{path} was written with torch {written_with}, resuming with "
+                f"{torch.__version__}: the result may differ in the last bits",
+                stacklevel=5,
+            )
+
+    @functools.cached_property
+    def _fingerprint(self) -> dict[str, str]:
+        stepper = self._stepper
+        return run_fingerprint(
+            stepper.model, stepper.objective, stepper.optimizer, stepper.train, self._val
+        )
+
+
+def _by_name(callbacks: Sequence[CallbackLike]) -> dict[str, CallbackLike]:
+    """Return the callbacks by class name, numbered from the second of a class on."""
+    named: dict[str, CallbackLike] = {}
+    for callback in callbacks:
+        name = type(callback).__qualname__
+        number = sum(key.partition("#")[0] == name for key in named)
+        named[f"{name}#{number + 1}" if number else name] = callback
+    return named
+
+
+def _model_config(model: nn.Module) -> dict[str, JSONValue] | None:
+    """Return the configuration of a model that has one, so that it can be built again."""
+    config: object = getattr(model, "config", None)
+    if dataclasses.is_dataclass(config) and not isinstance(config, type):
+        return _serialization.to_dict(config)
+    return None

@@ -1,0 +1,180 @@
+"""Optimizer steps of several networks at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mlpkit._protocols import HasMaxNorm
+from mlpkit.training._config import TrainerConfig
+from mlpkit.training._engine import StepResult, class_factors, clip_coefficient, total_weight
+from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep
+from mlpkit.training.batches import BatchLike
+from mlpkit.training.checkpoints import RandomStream
+from mlpkit.training.ensemble._joined_batches import JoinedBatch
+from mlpkit.training.ensemble._network_stack import NetworkStack
+from mlpkit.training.ensemble._updates import build_update
+from mlpkit.training.fast import StackedGradients
+
+__all__ = ["EnsembleStepper", "NonFiniteNetworkStep"]
+
+
+class NonFiniteNetworkStep(Exception):  # noqa: N818 - becomes a NonFiniteError
+    """A step of one network whose loss or gradient is not finite."""
+
+    def __init__(self, network: int, step: NonFiniteStep) -> None:
+        self.network = network
+        self.step = step
+        super().__init__(f"network {network}, {step}")
+
+
+class EnsembleStepper:
+    """Makes one optimizer step of each network.
+
+    Args:
+        stack: The networks.
+        configs: The settings of each network.
+        total_steps: Number of steps of the run.
+        device: Where the networks are.
+        shared: Whether all networks have one batch.
+        gradients: Hand-written gradients of the networks; None leaves them to autograd.
+    """
+
+    def __init__(
+        self,
+        stack: NetworkStack,
+        configs: Sequence[TrainerConfig],
+        *,
+        total_steps: int,
+        device: torch.device,
+        shared: bool,
+        gradients: StackedGradients | None,
+    ) -> None:
+        self._stack = stack
+        self._device = device
+        self._shared = shared
+        self._gradients = gradients
+        self._guard = FiniteGuard(device, deferred=False)
+        self._update = build_update(stack, configs, total_steps=total_steps)
+        self._generators = [_generator(config.seed) for config in configs]
+        weights = [config.class_weights for config in configs]
+        self._class_weights = [
+            None if one is None else torch.tensor(one, device=device) for one in weights
+        ]
+        limits = [math.inf if one.clip_grad_norm is None else one.clip_grad_norm for one in configs]
+        self._max_norms = (
+            torch.tensor(limits, device=device) if any(map(math.isfinite, limits)) else None
+        )
+        self._max_normed = [
+            model
+            for model in stack.models
+            if isinstance(model, HasMaxNorm) and model.max_norm is not None
+        ]
+
+    def lr(self, network: int, step: int) -> float:
+        """Return the learning rate of a step of one network."""
+        return self._update.lr(network, step)
+
+    def step(self, step: int, microbatches: Sequence[JoinedBatch]) -> list[StepResult]:
+        """Make step number ``step`` of every network.
+
+        Raises:
+            NonFiniteNetworkStep: If loss or gradient of a network is not finite, before any
+                parameter of any network changed.
+        """
+        self._update.set_rates(step)
+        count = len(self._stack.models)
+        weights = [self._weights(joined) for joined in microbatches]
+        totals = total_weight([joined.own[0] for joined in microbatches], weights)
+        losses: Tensor | None = None
+        gradients: list[Tensor | None] = [None] * len(self._stack.parameters)
+        for joined, weight in zip(microbatches, weights, strict=True):
+            loss, parts = self._loss_and_gradients(joined.whole, weight, totals)
+            gradients = [_sum(old, new) for old, new in zip(gradients, parts, strict=True)]
+            losses = loss if losses is None else losses + loss
+        assert losses is not None
+        norms = _norms(gradients)
+        self._check(step, losses, norms)
+        if self._max_norms is not None:
+            _scale(gradients, clip_coefficient(norms, self._max_norms))
+        self._update.step(gradients)
+        for model in self._max_normed:
+            model.apply_max_norm_()
+        each_total = [totals] * count if isinstance(totals, float) else list(totals.unbind())
+        return list(map(StepResult, losses.unbind(), each_total, norms.unbind()))
+
+    def _weights(self, joined: JoinedBatch) -> Tensor | None:
+        """Return the weight of each example in the loss of each network, ``(K, N)``; None is 1."""
+        whole = joined.whole
+        if all(one is None for one in self._class_weights):
+            return None if whole.weights is None else whole.weights.expand(len(joined.own), -1)
+        factors = torch.stack(
+            [
+                torch.ones(len(batch.targets), device=self._device)
+                if one is None
+                else class_factors(batch.targets, one)
+                for batch, one in zip(joined.own, self._class_weights, strict=True)
+            ]
+        )
+        return factors if whole.weights is None else factors * whole.weights
+
+    def _loss_and_gradients(
+        self, batch: BatchLike, weight: Tensor | None, totals: float | Tensor
+    ) -> tuple[Tensor, Sequence[Tensor | None]]:
+        """Return the share of a microbatch in the losses, ``(K,)``, and in the gradients."""
+        if self._gradients is not None:
+            each, parts = self._gradients.losses_and_gradients(batch, weight, totals)
+            return _mean(each, weight, totals), parts
+        each = self._stack.losses(batch, self._generators, shared=self._shared)
+        loss = _mean(each, weight, totals)
+        stacks = list(self._stack.parameters.values())
+        return loss.detach(), torch.autograd.grad(loss.sum(), stacks, allow_unused=True)
+
+    def _check(self, step: int, losses: Tensor, norms: Tensor) -> None:
+        """Raise for the first network whose loss or gradient norm is not finite."""
+        for network, (loss, norm) in enumerate(torch.stack([losses, norms], dim=1).tolist()):
+            try:
+                self._guard.check(step, loss, norm)
+            except NonFiniteStep as found:
+                raise NonFiniteNetworkStep(network, found) from None
+
+
+def _generator(seed: int) -> torch.Generator:
+    """Return a generator that draws what the random stream of a run with this seed draws."""
+    cpu = torch.device("cpu")
+    generator = torch.Generator()
+    generator.set_state(RandomStream(seed, cpu).state_dict()["cpu"])
+    return generator
+
+
+def _sum(old: Tensor | None, new: Tensor | None) -> Tensor | None:
+    """Return the sum of two gradients, in the memory order of the parameters.
+
+    The fused optimizers require that order; what torch accumulates by itself has it.
+    """
+    if old is None or new is None:
+        found = new if old is None else old
+        return None if found is None else found.contiguous()
+    return old + new.contiguous()
+
+
+def _mean(each: Tensor, weight: Tensor | None, totals: float | Tensor) -> Tensor:
+    """Return the weighted mean of the losses of each network, ``(K, N)`` to ``(K,)``."""
+    return (each if weight is None else weight * each).sum(1) / totals
+
+
+def _norms(gradients: Sequence[Tensor | None]) -> Tensor:
+    """Return the gradient norm of each network, ``(K,)``; NaN in one does not reach another."""
+    each = [torch.linalg.vector_norm(one.flatten(1), dim=1) for one in gradients if one is not None]
+    norms: Tensor = torch.linalg.vector_norm(torch.stack(each), dim=0)  # (P, K) -> (K,)
+    return norms
+
+
+def _scale(gradients: Sequence[Tensor | None], factors: Tensor) -> None:
+    """Multiply the gradients of each network by its factor, ``(K,)``, in place."""
+    for gradient in gradients:
+        if gradient is not None:
+            gradient.mul_(factors.view(-1, *[1] * (gradient.ndim - 1)))

@@ -1,0 +1,65 @@
+"""Learning rate and momentum of every step of a run."""
+
+from __future__ import annotations
+
+from torch.optim import Optimizer
+
+from mlpkit.training.optim._optimizers import set_lr, set_momentum
+from mlpkit.training.optim._schedule import MomentumSchedule, Schedule
+
+__all__ = ["Rates"]
+
+
+class Rates:
+    """Sets the learning rate and the momentum of an optimizer as schedules say.
+
+    Args:
+        optimizer: Every group has its base learning rate as ``initial_lr``.
+        schedule: Factor on the base learning rates over the steps.
+        momentum_schedule: Momentum over the steps; None leaves the optimizer's.
+        total_steps: Number of steps of the run.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedule: Schedule,
+        momentum_schedule: MomentumSchedule | None,
+        *,
+        total_steps: int,
+    ) -> None:
+        self.total_steps = total_steps
+        self._optimizer = optimizer
+        self._schedule = schedule
+        self._momentum_schedule = momentum_schedule
+
+    def set(self, step: int) -> None:
+        """Give the optimizer the rates of a step."""
+        set_lr(self._optimizer, self._schedule.ratio(step, self.total_steps))
+        if self._momentum_schedule is not None:
+            momentum = self._momentum_schedule.momentum(step, self.total_steps)
+            set_momentum(self._optimizer, momentum)
+
+    def lr(self, step: int) -> float:
+        """Return the learning rate of a step, of the first group."""
+        base = float(self._optimizer.param_groups[0]["initial_lr"])
+        return base * self._schedule.ratio(step, self.total_steps)
+
+    def first_difference(self, other_total: int, *, steps_done: int) -> int | None:
+        """Return a completed step whose rates would differ in a run of ``other_total`` steps.
+
+        At most about 1,000 evenly spaced steps are compared.
+        """
+        if other_total == self.total_steps:
+            return None
+        every = max(1, steps_done // 1000)
+        steps: list[int] = [*range(0, steps_done + 1, every), steps_done]
+        for step in steps:
+            if self._at(step, other_total) != self._at(step, self.total_steps):
+                return step
+        return None
+
+    def _at(self, step: int, total_steps: int) -> tuple[float, float | None]:
+        schedule = self._momentum_schedule
+        momentum = None if schedule is None else schedule.momentum(step, total_steps)
+        return self._schedule.ratio(step, total_steps), momentum

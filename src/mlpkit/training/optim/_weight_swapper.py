@@ -1,0 +1,101 @@
+"""Which weights a model holds: the trained ones, their average or those of the best epoch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+
+from torch import Tensor, nn
+
+from mlpkit.training.optim._averaging import AverageState, AveragingConfig, WeightAverage
+
+__all__ = ["WeightSwapper"]
+
+
+class WeightSwapper:
+    """Puts averaged or best weights into a model without losing the trained ones.
+
+    Args:
+        model: The model, on the device where it is trained.
+        averaging: The average to keep; None keeps none.
+        reestimate: Recomputes batch-norm statistics for the weights that the model holds.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        averaging: AveragingConfig | None,
+        *,
+        reestimate: Callable[[], None],
+    ) -> None:
+        self._model = model
+        self._averaging = averaging
+        self._reestimate = reestimate
+        self._average = None if averaging is None else WeightAverage(model, averaging)
+        self._stash: dict[str, Tensor] | None = None  # trained weights, while the model has others
+
+    def update(self, step: int) -> None:
+        """Add the weights after an optimizer step to the average."""
+        if self._average is not None:
+            self._average.update(self._model, step)
+
+    @property
+    def needs_swap(self) -> bool:
+        """Whether there is an average that the model does not hold."""
+        average = self._average
+        return average is not None and average.num_averaged > 0 and self._stash is None
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Give the model the averaged weights within a ``with`` block, if there are any."""
+        average = self._average
+        if average is None or not self.needs_swap:
+            yield
+            return
+        with average.applied(self._model):
+            self._reestimate()
+            yield
+
+    def load_averaged_weights(self) -> None:
+        """Give the model the averaged weights; checkpoints keep the trained ones."""
+        if self._average is not None and self._average.num_averaged:
+            self._stash_weights()
+            self._average.copy_to(self._model)
+            self._reestimate()
+
+    def load_best_weights(
+        self, weights: Mapping[str, Tensor], average: AverageState | None
+    ) -> None:
+        """Give the model the weights of a checkpoint, or their average if it has one.
+
+        Args:
+            weights: The trained weights of the checkpoint.
+            average: State of the average of the checkpoint.
+        """
+        self._stash_weights()
+        self._model.load_state_dict(dict(weights))
+        if average is not None and average["num_averaged"] and self._averaging is not None:
+            best = WeightAverage(self._model, self._averaging)
+            best.load_state_dict(average)
+            best.copy_to(self._model)
+            self._reestimate()
+
+    def _stash_weights(self) -> None:
+        """Set the trained weights aside, unless the model holds others already."""
+        if self._stash is None:
+            state = self._model.state_dict()
+            self._stash = {name: value.clone() for name, value in state.items()}
+
+    def trained_weights(self) -> dict[str, Tensor]:
+        """Return the ``state_dict`` of the trained model, whatever weights the model holds."""
+        return dict(self._model.state_dict()) if self._stash is None else self._stash
+
+    def average_state(self) -> AverageState | None:
+        """Return the state of the average; None if none is kept."""
+        return None if self._average is None else self._average.state_dict()
+
+    def load_state(self, weights: Mapping[str, Tensor], average: AverageState | None) -> None:
+        """Restore the trained weights and the average of a checkpoint."""
+        self._model.load_state_dict(dict(weights))
+        if self._average is not None and average is not None:
+            self._average.load_state_dict(average)
