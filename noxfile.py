@@ -2,7 +2,7 @@
 # /// script
 # dependencies = ["nox>=2025.10.16", "uv"]
 # ///
-"""Everything that is checked before a change lands: ``nox`` runs it all, ``nox -l`` lists it."""
+"""The checks of a change: ``nox`` runs all of them, ``nox -l`` lists the sessions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import nox
 nox.needs_version = ">=2025.10.16"
 nox.options.default_venv_backend = "uv"
 nox.options.reuse_existing_virtualenvs = True
-# An interpreter that is not here is skipped by name in the summary, not fetched from elsewhere.
+# A missing interpreter is skipped and named in the summary, not downloaded.
 nox.options.download_python = "never"
 nox.options.error_on_missing_interpreters = False
 
@@ -24,14 +24,14 @@ PROJECT = nox.project.load_toml("pyproject.toml")
 PYTHONS = nox.project.python_versions(PROJECT)
 
 
-# Two processes of one thread each use two cores better than one process of two threads.
+# On two cores, two processes with one thread each are faster than one process with two threads.
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
 def run_tests(session: nox.Session, *options: str) -> None:
-    """Run pytest on all cores, or what the command line asks for."""
-    words = session.posargs or ["--numprocesses=auto", "--dist=worksteal"]
-    session.run("pytest", *options, *words, env=ONE_THREAD)
+    """Run pytest on all cores, or with the arguments of the command line."""
+    arguments = session.posargs or ["--numprocesses=auto", "--dist=worksteal"]
+    session.run("pytest", *options, *arguments, env=ONE_THREAD)
 
 
 def group(name: str) -> list[str]:
@@ -49,7 +49,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def typing(session: nox.Session) -> None:
-    """Check every type with mypy in strict mode: package, tests, benchmarks and this file."""
+    """Check the types of the package, the tests, the benchmarks and this file with mypy."""
     session.install("-e", ".[all]", *group("typing"))
     session.run("mypy", "src", "tests", "benchmarks", "noxfile.py")
 
@@ -65,8 +65,21 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def api(session: nox.Session) -> None:
+    """Compare the public names and signatures with those of the last git tag."""
+    found = subprocess.run(
+        ["git", "describe", "--tags", "--abbrev=0"], check=False, capture_output=True, text=True
+    )
+    if found.returncode != 0:
+        session.log("there is no git tag yet, so there is nothing to compare with")
+        return
+    session.install(*group("api"))
+    session.run("griffe", "check", "mlpkit", "--search", "src", "--against", found.stdout.strip())
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; a warning or a reference that leads nowhere is an error."""
+    """Build the documentation; a warning or an unresolved reference is an error."""
     session.install(".[plot]", *group("docs"))
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build")
 
@@ -93,7 +106,7 @@ def build(session: nox.Session) -> None:
 
 
 def compare_with_sources(session: nox.Session, wheel: Path) -> None:
-    """Stop unless the wheel holds exactly the package's tracked files, and its license."""
+    """Fail unless the wheel contains exactly the tracked files of the package and the license."""
     listed = subprocess.run(
         ["git", "ls-files", "src/mlpkit"], check=True, capture_output=True, text=True
     ).stdout.split()
@@ -104,7 +117,7 @@ def compare_with_sources(session: nox.Session, wheel: Path) -> None:
     if packed != sources:
         session.error(f"the wheel differs from the sources in {sorted(packed ^ sources)}")
     if not any(name.endswith(".dist-info/licenses/LICENSE") for name in names):
-        session.error("the wheel holds no LICENSE")
+        session.error("the wheel contains no LICENSE")
 
 
 @nox.session
@@ -118,14 +131,14 @@ def minimums(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def long(session: nox.Session) -> None:
-    """Run the long tests: kill storms by the hundred, soaks, exhaustive sweeps."""
+    """Run the long tests: stress tests, endurance tests and exhaustive sweeps."""
     session.install(".[plot,onnx]", *group("test"))
     session.run("pytest", "-m", "long", "--timeout=3600", *session.posargs, env=ONE_THREAD)
 
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Measure mlpkit side by side with its peers, and write docs/performance.md."""
+    """Measure mlpkit beside other libraries and write the tables of docs/performance.md."""
     session.install("-e", ".", *group("bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)
     session.run("python", "-m", "benchmarks.data", "--write")

@@ -42,8 +42,8 @@ napoleon_numpy_docstring = False
 napoleon_custom_sections = ["Shape"]
 napoleon_use_ivar = True
 
-# Links into Python's, torch's and NumPy's pages need the network; a build without it is complete
-# but for them.
+# Links to the documentation of Python, torch and NumPy need the network. A build without network
+# lacks only these links.
 if os.environ.get("MLPKIT_DOCS_ONLINE"):
     extensions.append("sphinx.ext.intersphinx")
     intersphinx_mapping = {
@@ -56,9 +56,10 @@ nitpick_ignore_regex = [
     (r"py:.*", r"(collections|pathlib|typing|os|enum|types|dataclasses|abc|fractions)\..*"),
     (r"py:.*", r"(Tensor|Path|Sequence|Iterator|Iterable|Mapping|Callable|Literal|optional)"),
     (r"py:.*", r"(Image|Optimizer|DataFrame|Figure)"),  # of Pillow, torch, pandas and matplotlib
-    # aliases of types: the annotations show them, the arguments' text says what they hold
+    # type aliases: the annotations show them, and the text of the arguments lists their values
     (
         r"py:.*",
+        r"(_serialization\.)?"
         r"(Activation|ActivationName|Appearance|NormName|InitName|OptimizerFactory|JSONValue)",
     ),
     (r"py:(class|exc)", r"[A-Z]?[A-Za-z]*(Error|Exception|KeyboardInterrupt)"),
@@ -67,19 +68,38 @@ nitpick_ignore_regex = [
 ]
 
 
+# The packages of the reference that show the names re-exported by others.
+PACKAGES = ("nn", "data", "training", "models")
+
+
+def public_names(target: str) -> list[str]:
+    """Return the names under which the reference may show an object, the likeliest first.
+
+    `mlpkit.data.augment._compose.Compose` is shown as `mlpkit.data.Compose`, and
+    `mlpkit.SoftmaxClassifier` as `mlpkit.models.SoftmaxClassifier`.
+    """
+    root, *parts = [part for part in target.split(".") if not part.startswith("_")]
+    first = next((i for i, part in enumerate(parts) if part[:1].isupper()), len(parts) - 1)
+    package, name = parts[:first], parts[max(first, 0) :]
+    packages = [package, package[:1]] if package else [[other] for other in PACKAGES]
+    return [".".join([root, *each, *name]) for each in packages]
+
+
 def resolve_public_name(
     app: Sphinx, env: BuildEnvironment, node: pending_xref, content: nodes.TextElement
 ) -> nodes.Element | None:
-    """Lead `mlpkit.nn._mlp.MLP`, where the class lives, to `mlpkit.nn.MLP`, where it is shown."""
-    parts = str(node.get("reftarget", "")).split(".")
-    if node.get("refdomain") != "py" or parts[0] != "mlpkit":
+    """Resolve a private or re-exported name to the public name in the reference."""
+    target = str(node.get("reftarget", ""))
+    if node.get("refdomain") != "py" or not target.startswith("mlpkit."):
         return None
-    public = ".".join(part for part in parts if not part.startswith("_"))
     domain = env.get_domain("py")
-    for kind in ("class", "obj", "exc", "func", "meth", "attr", "data"):
-        found = domain.resolve_xref(env, node["refdoc"], app.builder, kind, public, node, content)
-        if found is not None:
-            return found
+    for public in public_names(target):
+        for kind in ("class", "obj", "exc", "func", "meth", "attr", "data"):
+            found = domain.resolve_xref(
+                env, node["refdoc"], app.builder, kind, public, node, content
+            )
+            if found is not None:
+                return found
     return None
 
 

@@ -1,6 +1,6 @@
-"""Draw the contact sheets of the guide on augmentation: ``python docs/make_contact_sheets.py``.
+"""Draw the contact sheets of the guide on augmentation: `python docs/make_contact_sheets.py`.
 
-Needs the MNIST files: downloaded, or in the folder that the environment variable MLPKIT_DATA names.
+It needs the MNIST files, downloaded or in the folder that MLPKIT_DATA names.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ EPOCHS = 5  # rows below the originals
 
 
 def distorted(images: Tensor, augment: Augmentation) -> Tensor:
-    """Return the originals and what becomes of them in the first epochs, one row each."""
+    """Return the original images and their augmentations in the first epochs, one row each."""
     indices = torch.arange(len(images))
     rows = [augment(images, seed=0, epoch=epoch, indices=indices) for epoch in range(EPOCHS)]
     return torch.cat([images, *rows])
@@ -41,7 +41,7 @@ def save(name: str, sheet: Image.Image) -> None:
 
 
 def photograph(digit: Tensor, generator: np.random.Generator) -> Tensor:
-    """Return a digit in dark ink somewhere on a sheet of paper in uneven light, 120 x 120."""
+    """Return a simulated photograph of a digit on unevenly lit paper, `(120, 120)`."""
     side = int(generator.integers(40, 90))
     ink = np.zeros((120, 120))
     top, left = generator.integers(0, 120 - side, 2)
@@ -55,7 +55,7 @@ def photograph(digit: Tensor, generator: np.random.Generator) -> Tensor:
 
 
 def grid_lines(size: int = 84, step: int = 7) -> Tensor:
-    """Return a picture of a grid, on which a distortion can be seen as such."""
+    """Return an image of a grid, which makes a deformation visible."""
     picture = Image.new("L", (size, size))
     draw = ImageDraw.Draw(picture)
     for place in range(0, size, step):
@@ -78,8 +78,8 @@ def main() -> None:
 
     settings = [(8, 2), (20, 3), (34, 4), (37, 5.5), (60, 8)]
     lines = grid_lines().unsqueeze(0)
-    # Everything three times larger: sigma by 3, and alpha by 9, since what is left of a
-    # displacement goes with alpha / sigma.
+    # At three times the size sigma is 3 times and alpha 9 times as large, because the displacement
+    # after smoothing is proportional to alpha / sigma.
     fields = [RandomElastic(alpha=9 * alpha, sigma=3 * sigma)(lines) for alpha, sigma in settings]
     labels = [f"{alpha} / {sigma:g}" for alpha, sigma in settings]
     save("elastic-settings.png", contact_sheet(torch.cat(fields), labels, columns=5, zoom=1))

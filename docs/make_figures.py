@@ -1,4 +1,4 @@
-"""Write the pictures of the guides into docs/_static: `python docs/make_figures.py`."""
+"""Write the plots of the guides into docs/_static: `python docs/make_figures.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from mlpkit import SoftmaxClassifier, Trainer, TrainerConfig, plots
 from mlpkit.data import Splits, digits
-from mlpkit.nn import ActivationName, ActivationStatistics, activation_statistics
+from mlpkit.nn import ActivationName, ActivationStatistics, MLPOptions, activation_statistics
 from mlpkit.training import Callback, EpochRow, FitResult
 
 HIDDEN = (64, 64, 64)
@@ -24,7 +24,7 @@ class Health(Callback):
         self._inputs = splits.train.inputs[:500]
 
     def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002 - the hook
-        """Keep the figures of the epoch."""
+        """Store the statistics of the epoch."""
         x = self._model.standardize(self._inputs)
         self.found[row.epoch + 1] = activation_statistics(self._model.network, x)
 
@@ -32,10 +32,10 @@ class Health(Callback):
 def trained(
     activation: ActivationName, splits: Splits
 ) -> tuple[SoftmaxClassifier, FitResult, Health]:
-    """Train a small network on the digits that come with the package."""
+    """Train a small network on the digits of the package."""
     generator = torch.Generator().manual_seed(0)
     model = SoftmaxClassifier.for_data(
-        splits.train, HIDDEN, activation=activation, generator=generator
+        splits.train, HIDDEN, MLPOptions(activation=activation), generator=generator
     )
     health = Health(model, splits)
     config = TrainerConfig(epochs=20, batch_size=64, progress=False)
@@ -44,7 +44,7 @@ def trained(
 
 
 def main() -> None:
-    """Train, draw and write."""
+    """Train the networks, draw the plots and write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_name("_static"))
     parser.add_argument("--appearance", choices=("light", "dark"), default="light")

@@ -1,32 +1,42 @@
-"""Work beside the main line of a CUDA graph: done at once elsewhere, joined within."""
+"""Devices, evaluation mode, and the side stream of a CUDA graph."""
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from mlpkit._devices import SideStream
+from mlpkit._devices import (
+    SideStream,
+    accumulator_dtype,
+    autocast,
+    available_device,
+    evaluation_mode,
+    find_device,
+    has_autocast,
+    is_training,
+)
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
-def test_outside_a_record_it_is_done_at_once(device: str) -> None:
+def test_outside_of_a_capture_the_work_runs_immediately(device: str) -> None:
     done: list[int] = []
-    beside = SideStream(torch.device(device))
-    beside.do(lambda: done.append(1))
+    side_stream = SideStream(torch.device(device))
+    side_stream.do(lambda: done.append(1))
     assert done == [1]
-    beside.join()
+    side_stream.join()
 
 
 @needs_cuda
-def test_within_a_record_what_comes_after_the_join_has_the_result() -> None:
-    """Also where memory of the inputs is free for others in the meantime."""
+def test_in_a_capture_the_result_is_complete_after_join() -> None:
+    """Also if the caller has released the inputs in the meantime."""
     device = torch.device("cuda")
-    beside = SideStream(device)
+    side_stream = SideStream(device)
     values = torch.arange(1 << 20, device=device, dtype=torch.float32)
     total = torch.zeros((), device=device)
     graph = torch.cuda.CUDAGraph()
@@ -37,13 +47,70 @@ def test_within_a_record_what_comes_after_the_join_has_the_result() -> None:
     with torch.cuda.graph(graph):
         for factor in range(1, 9):
             scaled = values * factor
-            beside.do(functools.partial(add, scaled), scaled)
+            side_stream.do(functools.partial(add, scaled), scaled)
             del scaled
-            torch.full_like(values, -1.0).mul_(2.0)  # would take the memory, were it free
-        beside.join()
+            torch.full_like(values, -1.0).mul_(2.0)  # would reuse the memory if it were free
+        side_stream.join()
         result = total * 2
     for _ in range(2):
         total.zero_()
         graph.replay()
         expected = 2 * 36 * float(values.double().sum())
         assert float(result) == pytest.approx(expected, rel=1e-6)
+
+
+def test_evaluation_mode_restores_the_mode_of_each_module() -> None:
+    """Also of a submodule that was in eval mode, and after an exception."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.BatchNorm1d(2).eval(), nn.Dropout()))
+    modes = [module.training for module in model.modules()]
+    assert is_training(model)
+    with evaluation_mode(model):
+        assert not any(module.training for module in model.modules())
+        assert not is_training(model)
+    assert [module.training for module in model.modules()] == modes
+    with pytest.raises(RuntimeError, match="stop"), evaluation_mode(model):
+        raise RuntimeError("stop")
+    assert [module.training for module in model.modules()] == modes
+
+
+def test_is_training_looks_at_every_submodule() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.Dropout())).eval()
+    assert not is_training(model)
+    model.get_submodule("1.0").train()
+    assert is_training(model)
+
+
+def test_a_device_is_found_by_its_name() -> None:
+    assert find_device("cpu") == torch.device("cpu")
+    assert find_device("cuda:1") == torch.device("cuda", 1)
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    assert find_device("auto") == (accelerator or torch.device("cpu"))
+    assert available_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("find", "name", "message"),
+    [
+        (find_device, "gpu:0", 'device must be "auto" or the name of a torch device, such as'),
+        (available_device, "gpu:0", 'device must be "auto" or the name of a torch device, such as'),
+        (available_device, "xpu:7", 'device must be a device that this machine has, such as "cpu"'),
+    ],
+)
+def test_an_unknown_or_missing_device_is_refused(
+    find: Callable[[str], torch.device], name: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=f"^{message}.* got '{name}'"):
+        find(name)
+
+
+def test_precision_is_the_dtype_of_autocast() -> None:
+    linear, x = nn.Linear(2, 2), torch.ones(1, 2)
+    for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
+        with autocast(precision, torch.device("cpu")):  # type: ignore[arg-type]  # a literal
+            assert linear(x).dtype == dtype
+    assert [has_autocast(name) for name in ("fp32", "bf16", "fp16")] == [False, True, True]
+
+
+def test_sums_are_in_float64_except_on_mps() -> None:
+    assert accumulator_dtype(torch.device("cpu")) == torch.float64
+    assert accumulator_dtype(torch.device("mps")) == torch.float32

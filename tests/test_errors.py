@@ -1,4 +1,4 @@
-"""The exception tree: complete, and each type also the built-in that a reader expects."""
+"""The exceptions: one base class, and the matching built-in class for each."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from mlpkit import errors
 
 
-def test_every_exception_is_in_the_tree_and_in_its_picture() -> None:
-    """What the module defines derives from MlpkitError, is public, and is drawn."""
+def test_every_exception_is_public_and_in_the_docstring() -> None:
+    """It derives from MlpkitError, is in ``__all__`` and in the tree of the module docstring."""
     defined = {
         name: kind
         for name, kind in vars(errors).items()
@@ -40,12 +40,12 @@ def test_every_exception_is_in_the_tree_and_in_its_picture() -> None:
     ],
 )
 def test_builtin_parents(kind: type[Exception], builtin: type[Exception]) -> None:
-    """`except ValueError` and its like work as people write them."""
+    """`except ValueError` and the like catch them."""
     assert issubclass(kind, builtin)
 
 
-def test_messages_name_what_matters() -> None:
-    """The composed messages carry step, loss, file and each differing field."""
+def test_messages_have_the_details() -> None:
+    """Step, loss, file and each setting that differs."""
     nonfinite = errors.NonFiniteError(
         step=7, epoch=1, loss=float("nan"), lr=0.5, grad_norm=None, checkpoint=Path("last.pt")
     )
@@ -58,4 +58,4 @@ def test_messages_name_what_matters() -> None:
         step=7, epoch=1, loss=1.0, lr=0.5, grad_norm=None, checkpoint=None, network=3
     )
     assert str(one_of_many).startswith("training of network 3 must stay finite")
-    assert str(errors.TrainingInterrupted(15, None)).endswith("no checkpoint was asked for")
+    assert str(errors.TrainingInterrupted(15, None)).endswith("no checkpoint was written")

@@ -1,4 +1,4 @@
-"""Atomic writing: the old file or the new one, and nothing left lying about."""
+"""Atomic writes: the whole old or the whole new file, and no temporary files."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from mlpkit._files import TEMPORARY_SUFFIX, sweep_temporary, write_atomically
 
 
 def _write(content: bytes, file: BinaryIO, chunks: int = 1) -> None:
-    """Write the content in several pieces, so that a kill can fall between them."""
+    """Write the content in several chunks, so that a kill can happen between them."""
     length = len(content) // chunks
     for start in range(0, len(content), length):
         file.write(content[start : start + length])
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
-    """A second write replaces the first, and no temporary stays."""
+    """A second write replaces the first, and no temporary file is left."""
     path = tmp_path / "file.bin"
     for content in (b"first", b"second"):
         assert write_atomically(path, partial(_write, content)) == path
@@ -33,7 +33,7 @@ def test_writes_and_replaces(tmp_path: Path) -> None:
 
 
 def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
-    """Whatever the writer raises, the old content stays and the temporary goes."""
+    """If the writer raises, the old content is kept and the temporary file is deleted."""
     path = tmp_path / "file.bin"
     path.write_bytes(b"old")
 
@@ -48,7 +48,7 @@ def test_a_failing_writer_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_failing_check_leaves_the_old_file(tmp_path: Path) -> None:
-    """The check sees the whole new file, and what it raises keeps the old one."""
+    """The check gets the complete new file; if it raises, the old file is kept."""
     path = tmp_path / "file.bin"
     path.write_bytes(b"old")
     seen = []
@@ -65,7 +65,7 @@ def test_a_failing_check_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
-    """The link stays a link, its target gets the content."""
+    """The link stays a link, and its target gets the content."""
     target = tmp_path / "target"
     link = tmp_path / "link"
     link.symlink_to(target)
@@ -75,15 +75,15 @@ def test_a_symbolic_link_is_followed(tmp_path: Path) -> None:
 
 
 def test_permissions_follow_the_umask(tmp_path: Path) -> None:
-    """A file written so is as readable as one that `open` makes."""
-    plain = tmp_path / "plain"
-    plain.write_bytes(b"")
+    """The file has the same permissions as one that `open` creates."""
+    expected = tmp_path / "expected"
+    expected.write_bytes(b"")
     path = write_atomically(tmp_path / "atomic", lambda file: file.write(b""))
-    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(expected.stat().st_mode)
 
 
-def test_kills_never_leave_a_part(tmp_path: Path) -> None:
-    """40 writers killed at growing moments: the path always holds one whole version."""
+def test_a_kill_never_leaves_a_partial_file(tmp_path: Path) -> None:
+    """40 writers are killed after increasing delays; the path always holds one whole version."""
     path = tmp_path / "file.bin"
     size = 2_000_000
     write_atomically(path, lambda file: file.write(bytes([0]) * size))
@@ -104,11 +104,11 @@ def test_kills_never_leave_a_part(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_sweeping_spares_the_living_and_the_foreign(tmp_path: Path) -> None:
-    """Only temporaries of dead processes of this machine go."""
+def test_only_temporary_files_of_dead_processes_are_deleted(tmp_path: Path) -> None:
+    """Those of running processes and of other machines are kept."""
     host = socket.gethostname()
     pid = os.fork()
-    if pid == 0:  # pragma: no cover - gives its number to a file that nobody writes any more
+    if pid == 0:  # pragma: no cover - the pid of a process that has ended
         os._exit(0)
     os.waitpid(pid, 0)
     dead = tmp_path / f".model.pt.{host}.{pid}.abcd{TEMPORARY_SUFFIX}"

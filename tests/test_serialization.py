@@ -1,4 +1,4 @@
-"""Configurations as plain values, JSON and TOML: nothing is lost, nothing unknown slips in."""
+"""Configurations as dicts, JSON and TOML: round trips, and errors for unknown keys."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_json_round_trip(config: Outer) -> None:
-    """What goes out as JSON comes back equal, to the last bit of a float."""
+    """JSON gives back an equal configuration; floats keep all their bits."""
     assert _serialization.from_json(Outer, _serialization.to_json(config)) == config
 
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_toml_round_trip(config: Outer) -> None:
-    """TOML has no null: what is None is left out, and comes back as None."""
+    """TOML has no null: a field that is None is left out and is read as None."""
     assert _serialization.from_toml(Outer, _serialization.to_toml(config)) == config
 
 
-def test_unknown_keys_are_refused_by_name() -> None:
-    """The message names the key, the file and the nearest right one, at any depth."""
+def test_unknown_keys_are_refused() -> None:
+    """The message names the key, the file and the most similar valid key, at any depth."""
     with pytest.raises(
         ConfigError,
         match=r"^a key of Inner in run\.toml must be one of kind, steps, got 'stesp'; "
@@ -69,13 +69,13 @@ def test_unknown_keys_are_refused_by_name() -> None:
 
 
 def test_a_missing_key_is_named() -> None:
-    """A field without default that may not be None must be given."""
+    """A field without a default that may not be None is required."""
     with pytest.raises(ConfigError, match=r"^Outer\.sizes must be given; add the key$"):
         _serialization.from_dict(Outer, {"out": 3})
 
 
-def test_broken_text_is_one_clear_sentence() -> None:
-    """A syntax error names the source and the place."""
+def test_invalid_syntax_is_refused() -> None:
+    """The message names the file and the position."""
     with pytest.raises(ConfigError, match=r"^a\.json must be valid JSON, got an error: .*line 1"):
         _serialization.from_json(Outer, "{", source="a.json")
     with pytest.raises(ConfigError, match=r"^Outer must be valid TOML, got an error: "):
@@ -84,8 +84,8 @@ def test_broken_text_is_one_clear_sentence() -> None:
         _serialization.from_json(Outer, "[1]")
 
 
-def test_what_cannot_be_saved_is_named() -> None:
-    """A module, a tensor or a callable has no plain form."""
+def test_a_value_that_cannot_be_saved_is_refused() -> None:
+    """A module and a function have no JSON value; the message names the field."""
 
     @dataclass(frozen=True)
     class Odd:

@@ -32,7 +32,7 @@ __version__ = version("mlpkit")
 # Loaded when first asked for: torch takes seconds, in which the command `mlpkit` must already be
 # able to answer Ctrl-C, and a script that only wants `mlpkit.errors` need not wait for it.
 _HOMES = {
-    "SoftmaxClassifier": "mlpkit.models._softmax_classifier",
+    "SoftmaxClassifier": "mlpkit.models",
     **dict.fromkeys(("MLP", "MLPConfig", "Maxout", "PReLU"), "mlpkit.nn"),
     **dict.fromkeys(("History", "Trainer", "TrainerConfig"), "mlpkit.training"),
 }

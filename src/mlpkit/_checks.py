@@ -1,4 +1,4 @@
-"""Argument checks: one sentence that names the argument, the rule, the value and the cure."""
+"""Argument checks, and the error message that names argument, rule, value and remedy."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def error_message(argument: str, rule: str, value: object, cure: str | None = No
 
 
 def _shown(value: object) -> str:
-    """Return a value as the reader of an error should see it: its repr, cut to one line."""
+    """Return the repr of a value on one line of at most 120 characters."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def stable_repr(value: object) -> str:
-    """Return the repr of a value, or its qualified name where the repr shows an address."""
+    """Return the repr of a value, or its qualified name if the repr contains a memory address."""
     described = repr(value)
     if " at 0x" not in described:
         return described
@@ -36,7 +36,7 @@ def stable_repr(value: object) -> str:
 
 
 def nearest(value: str, names: Sequence[str]) -> str | None:
-    """Return the name that a misspelled one most probably meant, or None."""
+    """Return the name most similar to ``value``, ignoring case; None if none is similar."""
     found = difflib.get_close_matches(value.lower(), [name.lower() for name in names], n=1)
     if not found:
         return None
@@ -44,18 +44,18 @@ def nearest(value: str, names: Sequence[str]) -> str | None:
 
 
 def check_int(argument: str, value: object, *, minimum: int, cure: str | None = None) -> int:
-    """Return ``value`` as an int of at least ``minimum``; a bool is not an integer."""
-    if type(value) is int and value >= minimum:  # the usual case: asked in every training step
+    """Return ``value`` as an int, at least ``minimum``; a bool raises TypeError."""
+    if type(value) is int and value >= minimum:  # fast path: runs in every training step
         return value
     rule = {0: "a non-negative integer", 1: "a positive integer"}.get(
         minimum, f"an integer of at least {minimum}"
     )
-    # NumPy before 2 took its own bool for an index
+    # np.bool_ has __index__ before NumPy 2
     if isinstance(value, bool | np.bool_) or not isinstance(value, SupportsIndex):
         raise TypeError(error_message(argument, rule, value, cure))
     try:
         number = operator.index(value)
-    except TypeError:  # for instance a tensor with several elements
+    except TypeError:  # for instance, a tensor with several elements
         raise TypeError(error_message(argument, rule, value, cure)) from None
     if number < minimum:
         raise ValueError(error_message(argument, rule, value, cure))
@@ -72,7 +72,7 @@ def check_float(
     maximum: float | None = None,
     cure: str | None = None,
 ) -> float:
-    """Return ``value`` as a finite float within the bounds given; a bool is not a number."""
+    """Return ``value`` as a finite float within the bounds; a bool raises TypeError."""
     bounds = [
         f"{word} {bound:g}"
         for word, bound in (
@@ -105,14 +105,14 @@ def check_probability(argument: str, value: object, *, cure: str | None = None) 
 
 
 def check_bool(argument: str, value: object) -> bool:
-    """Return ``value`` if it is a bool, and nothing that merely counts as one."""
+    """Return ``value`` if it is a bool; 0, 1 and NumPy's bools raise TypeError."""
     if not isinstance(value, bool):
         raise TypeError(error_message(argument, "True or False", value))
     return value
 
 
 def check_choice(argument: str, value: object, names: Sequence[_Name]) -> _Name:
-    """Return ``value`` if it is one of ``names``, else suggest the nearest."""
+    """Return ``value`` if it is one of ``names``, else raise an error that suggests the nearest."""
     listed = ", ".join(repr(name) for name in sorted(names))
     rule = f"one of {listed}"
     if not isinstance(value, str):

@@ -1,4 +1,4 @@
-"""Where and how precisely a model computes: devices, autocast, evaluation mode, side streams."""
+"""Devices, autocast, evaluation mode and CUDA side streams."""
 
 from __future__ import annotations
 
@@ -46,41 +46,41 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 
 
 def accumulator_dtype(device: torch.device) -> torch.dtype:
-    """Return the widest floating-point dtype of a device: MPS has no float64."""
+    """Return the dtype with the highest precision on a device: float64, or float32 on MPS."""
     return torch.float32 if device.type == "mps" else torch.float64
 
 
 def find_device(name: str) -> torch.device:
-    """Return the device of a name; ``"auto"`` is the accelerator where there is one."""
+    """Return the device with a name; ``"auto"`` is the accelerator, or the CPU without one."""
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator(check_available=True)
         return torch.device("cpu") if accelerator is None else accelerator
     try:
         return torch.device(name)
     except (RuntimeError, TypeError) as error:
-        rule = '"auto" or the name of a device of torch, for instance "cpu" or "cuda:0"'
+        rule = '"auto" or the name of a torch device, such as "cpu" or "cuda:0"'
         raise ValueError(error_message("device", rule, name)) from error
 
 
 def available_device(name: str) -> torch.device:
-    """Return the device of a name, if this machine has it: a configuration may come from another.
+    """Return the device with a name, after checking that this machine has it.
 
     Raises:
-        ValueError: If torch cannot put a tensor there.
+        ValueError: If torch cannot allocate a tensor on the device.
     """
     device = find_device(name)
     try:
         torch.empty(0, device=device)
-    # a build without CUDA asserts, one without a driver has a RuntimeError
+    # torch built without CUDA raises AssertionError; without a driver, RuntimeError
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        rule = 'a device that this machine has, for instance "cpu"'
+        rule = 'a device that this machine has, such as "cpu"'
         raise ValueError(error_message("device", rule, name, str(error).splitlines()[0])) from error
     return device
 
 
 @contextlib.contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Put every module into evaluation mode, and each back into its own afterwards."""
+    """Put every module into evaluation mode; on exit restore the mode of each module."""
     in_training = [module for module in model.modules() if module.training]
     if not in_training:
         yield
@@ -94,22 +94,23 @@ def evaluation_mode(model: nn.Module) -> Iterator[None]:
 
 
 def is_training(module: nn.Module) -> bool:
-    """Return whether a module or any within it is in training mode.
+    """Return whether a module or any of its submodules is in training mode.
 
-    Asked for every single input: twice as fast as a walk through ``modules()``.
+    It runs for every prediction; the recursion is twice as fast as a loop over ``modules()``.
     """
     parts = module._modules.values()
     return module.training or any(is_training(part) for part in parts if part is not None)
 
 
 class SideStream:
-    """A second stream within the record of a CUDA graph, for results that nothing waits for yet.
+    """A second stream in the capture of a CUDA graph, for results that are needed only later.
 
-    The kernels of a small network do not fill a GPU, so two at a time take the time of one. Outside
-    a record the work is done at once: there the host is what kernels wait for.
+    The kernels of a small network do not fill a GPU, so two kernels can run in parallel. Outside of
+    a capture the work runs immediately on the current stream: there the time is limited by kernel
+    launches, and a second stream does not help.
 
     Args:
-        device: Where the work is done.
+        device: Device of the work; on other devices than CUDA it always runs immediately.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -119,11 +120,12 @@ class SideStream:
         self._in_use: list[Tensor] = []
 
     def do(self, work: Callable[[], None], *inputs: Tensor) -> None:
-        """Do the work, beside what comes next if a graph is being recorded.
+        """Run the work; during a capture, in parallel to what the current stream does next.
 
         Args:
-            work: Writes to memory that nothing else touches before :meth:`join`.
-            inputs: What it reads; kept, since their memory would be given to others.
+            work: A function that writes to memory that nothing else uses before :meth:`join`.
+            inputs: The tensors that it reads; they are kept until :meth:`join`, so that their
+                memory is not reused.
         """
         if self._stream is None or not torch.cuda.is_current_stream_capturing():
             work()
@@ -135,7 +137,7 @@ class SideStream:
         self._in_use += inputs
 
     def join(self) -> None:
-        """Let what comes next wait for the work."""
+        """Make the current stream wait for the work."""
         if self._stream is not None and self._is_busy:
             torch.cuda.current_stream(self._device).wait_stream(self._stream)
             self._is_busy = False
@@ -144,12 +146,12 @@ class SideStream:
 
 @functools.cache
 def _stream(device: torch.device) -> torch.cuda.Stream:
-    """Return the one side stream of a device.
+    """Return the side stream of a device, which is created once.
 
-    For each stream that multiplies, cuBLAS takes tens of MiB and keeps them. The first product is
-    therefore not one within a record, whose memory would be kept with it.
+    cuBLAS allocates a workspace of tens of MiB for each stream at its first product, and keeps it.
+    That product runs here, before a capture, so that the workspace is not in a graph's memory pool.
     """
-    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch types it so
+    stream: torch.cuda.Stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch.cuda.Stream has no annotations
     if not torch.cuda.is_current_stream_capturing():
         with torch.cuda.stream(stream):
             one = torch.ones(1, 1, device=device)

@@ -1,4 +1,4 @@
-"""Whole files only: whatever kills the process, a path holds the old file or the new one."""
+"""Atomic file writes: a path holds either the whole old file or the whole new file."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ def write_atomically(
     *,
     check: Callable[[Path], object] | None = None,
 ) -> Path:
-    """Write a file so that ``path`` never holds a part of it, and return the path.
+    """Write a file so that ``path`` never holds a partial file, and return the path.
 
-    The bytes go to a temporary file in the same folder, are flushed to the disk, replace the
-    target in one step, and the folder is flushed too, so that the rename survives a power loss.
+    The bytes are written to a temporary file in the same folder and flushed to disk. The temporary
+    file then replaces the target atomically, and the folder is flushed, so that the replacement
+    survives a power failure.
 
     Args:
-        path: Where the file shall be; a symbolic link is followed, not replaced.
+        path: Path of the file; a symbolic link is followed, not replaced.
         write: Called once with the open temporary file.
-        check: Called with the path of the temporary file once it is whole; where it raises,
-            nothing is replaced. None: no check.
+        check: Called with the path of the complete temporary file; if it raises, the target is not
+            replaced. None for no check.
 
     Raises:
-        OSError: If the file cannot be written; the old file is untouched, no temporary stays.
+        OSError: If the file cannot be written; then the old file is unchanged and the temporary
+            file is deleted.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(
         f".{target.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
         f"{TEMPORARY_SUFFIX}"
     )
-    # os.open with 0o666 honours the umask; tempfile would leave a file that others cannot read.
+    # os.open with 0o666 respects the umask; tempfile creates files that other users cannot read.
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with open(descriptor, "wb") as file:  # noqa: PTH123 - a descriptor, not a path
@@ -52,17 +54,17 @@ def write_atomically(
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
         if isinstance(error, OSError) and error.errno and not error.filename:
-            error.filename = str(path)  # a full disk is reported without a word about the file
+            error.filename = str(path)  # the error of a full disk does not name the file
         raise
     _flush_folder(target.parent)
     return Path(path)
 
 
 def sweep_temporary(folder: Path) -> list[Path]:
-    """Delete what killed writers of this machine left in ``folder``, and return what it was."""
+    """Delete temporary files of killed processes of this machine, and return their paths."""
     swept = []
     for path in sorted(folder.glob(f".*{TEMPORARY_SUFFIX}")):
-        # .<name>.<host>.<pid>.<token>.mlpkit-tmp, where name and host may hold dots themselves
+        # .<name>.<host>.<pid>.<token>.mlpkit-tmp; name and host may contain dots
         *_, pid, _token = path.name.removesuffix(TEMPORARY_SUFFIX).split(".")
         written_here = f".{socket.gethostname()}.{pid}." in path.name
         if written_here and pid.isdigit() and not _is_alive(int(pid)):
@@ -76,13 +78,13 @@ def _is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # alive, but somebody else's
+    except PermissionError:  # it is a process of another user
         return True
     return True
 
 
 def _flush_folder(folder: Path) -> None:
-    if os.name == "nt":  # a folder cannot be opened there; NTFS journals the rename
+    if os.name == "nt":  # Windows cannot open a folder; NTFS journals the rename
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:

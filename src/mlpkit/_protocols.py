@@ -1,4 +1,4 @@
-"""What `nn`, `data` and `training` ask of one another, so that none of them imports another."""
+"""Protocols through which `nn`, `data` and `training` work together without imports."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Batch(NamedTuple):
         inputs: Inputs of the model, ``(N, ...)``.
         targets: Class indices (int64, ``(N,)``), target distributions (floating-point, ``(N, C)``)
             or regression targets (floating-point, ``(N, ...)``).
-        weights: Weight of each example, ``(N,)``; None where all weigh the same.
-        indices: Position of each example in its data set, int64, ``(N,)``.
+        weights: Weight of each example in the loss, ``(N,)``; None for equal weights.
+        indices: Index of each example in its data set, int64, ``(N,)``.
     """
 
     inputs: Tensor
@@ -39,17 +39,17 @@ class Batch(NamedTuple):
 
 
 class ParamGroup(dict[str, object]):
-    """Parameters that share their optimizer options: a dict that :mod:`torch.optim` takes as it is.
+    """Parameters with common optimizer options: a dict that :mod:`torch.optim` accepts.
 
     Args:
         params: The parameters.
         weight_decay: Weight decay of these parameters, at least 0.
         lr_factor: Factor on the learning rate of these parameters, above 0.
-            :class:`mlpkit.training.Trainer` applies it; a bare torch optimizer ignores it.
+            :class:`mlpkit.training.Trainer` applies it; torch's optimizers ignore it.
 
     Raises:
-        TypeError: If a number is not a number.
-        ValueError: If a number is out of range.
+        TypeError: If ``weight_decay`` or ``lr_factor`` is not a number.
+        ValueError: If ``weight_decay`` or ``lr_factor`` is out of range.
 
     Example:
         >>> from torch import nn
@@ -86,38 +86,38 @@ class ParamGroup(dict[str, object]):
 
 @runtime_checkable
 class HasParamGroups(Protocol):
-    """A model that divides its parameters into groups for the optimizer."""
+    """A model that assigns its parameters to optimizer groups."""
 
     def param_groups(self, weight_decay: float) -> Sequence[Mapping[str, object]]:
-        """Return every parameter exactly once, in groups such as :class:`ParamGroup`.
+        """Return groups that contain every parameter exactly once, such as :class:`ParamGroup`.
 
         Args:
-            weight_decay: Weight decay of the groups that decay.
+            weight_decay: Weight decay of the parameters to which weight decay applies.
         """
         ...
 
 
 @runtime_checkable
 class HasMaxNorm(Protocol):
-    """A model that bounds the norms of its weights."""
+    """A model whose weights have a max-norm constraint."""
 
     @property
     def max_norm(self) -> float | None: ...
 
     def apply_max_norm_(self) -> None:
-        """Scale every weight vector that is longer than ``max_norm`` down to it."""
+        """Scale every weight vector whose norm exceeds ``max_norm`` down to ``max_norm``."""
         ...
 
 
 class Backpropagation(Protocol):
-    """A hand-written forward and backward pass, which replaces autograd's graph."""
+    """A hand-written forward and backward pass, used instead of autograd."""
 
     def can_run(self, inputs: Tensor) -> bool:
-        """Return whether the passes compute what a call of the model and autograd would."""
+        """Return whether the passes compute the same as the model and autograd for these inputs."""
         ...
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the outputs, without a graph."""
+        """Return the outputs, which have no autograd graph."""
         ...
 
     def backward(self, grad_output: Tensor) -> None:
@@ -127,10 +127,10 @@ class Backpropagation(Protocol):
 
 @functools.singledispatch
 def find_backpropagation(model: nn.Module) -> Backpropagation | None:  # noqa: ARG001 - dispatched on
-    """Return the hand-written passes of a model; None leaves its gradients to autograd.
+    """Return the hand-written passes of a model; None if it must be differentiated by autograd.
 
-    A package that has passes for a type of model registers a function for that type here, and the
-    function answers for exactly that type, not for its subclasses.
+    A package registers an implementation for each type of model that it supports. The dispatch
+    includes subclasses, so the implementation must return None for a subclass.
     """
     return None
 
@@ -142,11 +142,11 @@ def find_stacked_backpropagation(
     *,
     shared: bool,  # noqa: ARG001
 ) -> Backpropagation | None:
-    """Return the hand-written passes of K models of one structure; None leaves them to autograd.
+    """Return the hand-written passes of K models of the same architecture, or None for autograd.
 
     Args:
-        model: One of the models; the others differ in the values of their parameters only.
-        stacks: For each parameter of ``model`` those of all models, of shape ``(K, ...)``.
-        shared: Whether all models have one input, ``(N, ...)``, instead of ``(K, N, ...)``.
+        model: One of the models; the others differ only in the values of their parameters.
+        stacks: For each parameter of ``model``, that parameter of all models, ``(K, ...)``.
+        shared: Whether all models have the same input, ``(N, ...)`` instead of ``(K, N, ...)``.
     """
     return None

@@ -1,4 +1,4 @@
-"""Frozen dataclasses to and from plain values, JSON and TOML, with unknown keys refused by name."""
+"""Conversion of frozen dataclasses to and from dicts, JSON and TOML; unknown keys are errors."""
 
 from __future__ import annotations
 
@@ -25,14 +25,16 @@ _Config = TypeVar("_Config", bound="DataclassInstance")
 
 
 def to_dict(config: DataclassInstance) -> dict[str, JSONValue]:
-    """Return the fields as values that JSON knows: tuples become lists, paths strings."""
+    """Return the fields as JSON values: tuples become lists, paths become strings."""
     return {
-        field.name: _plain(f"{type(config).__name__}.{field.name}", getattr(config, field.name))
+        field.name: _json_value(
+            f"{type(config).__name__}.{field.name}", getattr(config, field.name)
+        )
         for field in dataclasses.fields(config)
     }
 
 
-def _plain(name: str, value: object) -> JSONValue:
+def _json_value(name: str, value: object) -> JSONValue:
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, PurePath):
@@ -40,20 +42,18 @@ def _plain(name: str, value: object) -> JSONValue:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_dict(value)
     if isinstance(value, tuple | list):
-        return [_plain(f"{name}[{index}]", item) for index, item in enumerate(value)]
-    raise ConfigError(
-        error_message(name, "a number, a string, None or a sequence of them to be saved", value)
-    )
+        return [_json_value(f"{name}[{index}]", item) for index, item in enumerate(value)]
+    raise ConfigError(error_message(name, "a number, a string, None or a sequence of these", value))
 
 
 def from_dict(cls: type[_Config], values: Mapping[str, object], *, source: str = "") -> _Config:
-    """Build a configuration from plain values; its own checks judge the values.
+    """Build a configuration from JSON values; the constructor checks them.
 
     Args:
         cls: The frozen dataclass to build.
-        values: Field name to value. A field left out takes its default; one that has no default
-            but may be None takes None, since TOML has no word for it.
-        source: Where the values come from, for the message; empty where it goes without saying.
+        values: The value of each field. A field that is left out has its default, or None if it has
+            no default and may be None, since TOML has no null.
+        source: Name of the file, for error messages; empty for none.
 
     Raises:
         ConfigError: If a key is unknown or a field is missing.
@@ -79,7 +79,7 @@ def from_dict(cls: type[_Config], values: Mapping[str, object], *, source: str =
 
 
 def _typed(hint: object, value: object, source: str) -> object:
-    """Turn a table into the dataclass that the field wants, and a list into a tuple."""
+    """Convert a mapping to the dataclass in the type hint, and a list to a tuple."""
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     candidates = typing.get_args(hint) if union else (hint,)
     if isinstance(value, Mapping):
@@ -110,12 +110,12 @@ def from_json(cls: type[_Config], text: str, *, source: str = "") -> _Config:
 
 
 def to_toml(config: DataclassInstance) -> str:
-    """Return the configuration as TOML, leaving out what is None."""
+    """Return the configuration as TOML; fields that are None are left out."""
     return plain_to_toml(to_dict(config))
 
 
 def plain_to_toml(values: Mapping[str, JSONValue]) -> str:
-    """Return plain values as TOML, leaving out what is None."""
+    """Return JSON values as TOML; keys whose value is None are left out."""
     return tomli_w.dumps(_without_none(values))
 
 
@@ -137,7 +137,7 @@ def from_toml(cls: type[_Config], text: str, *, source: str = "") -> _Config:
 
 
 def parse_toml(text: str, *, source: str) -> dict[str, object]:
-    """Return the table that a TOML text spells; a syntax error names ``source``."""
+    """Return the top-level table of a TOML document; a syntax error names ``source``."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -1,22 +1,22 @@
-"""Every exception that mlpkit raises on its own behalf, in one tree.
+"""The exceptions of mlpkit, with one base class.
 
-A wrong argument raises the built-in ``TypeError`` or ``ValueError`` with the sentence
-``<argument> must be <rule>, got <value>; <what to do>``. What a program may want to catch
-has a type of its own, which also derives from the built-in that a reader would expect::
+A wrong argument raises the built-in ``TypeError`` or ``ValueError`` with the message
+``<argument> must be <rule>, got <value>; <what to do>``. For errors that a program may want to
+catch there are separate classes, which also derive from the matching built-in exception::
 
     MlpkitError
-    +-- ConfigError (ValueError)             a configuration file that cannot be used
-    +-- DataError (ValueError)               a data file or data set that cannot be trusted
-    |   +-- DownloadError (also OSError)     no source could deliver a data set
-    +-- ArtifactError (ValueError)           a saved model folder that cannot be used
-    +-- MissingDependencyError (ImportError) an optional package is absent or broken
-    +-- NonFiniteError (ArithmeticError)     training met NaN or infinity
+    +-- ConfigError (ValueError)             a configuration file cannot be used
+    +-- DataError (ValueError)               a data file or data set is invalid
+    |   +-- DownloadError (also OSError)     a data set could not be downloaded
+    +-- ArtifactError (ValueError)           a saved model cannot be used
+    +-- MissingDependencyError (ImportError) an optional package is missing or broken
+    +-- NonFiniteError (ArithmeticError)     loss or gradient is NaN or infinite
     +-- CheckpointError (OSError)
     |   +-- CheckpointWriteError             a checkpoint could not be written
     |   +-- CheckpointCorruptError           a checkpoint is damaged
-    |   +-- CheckpointVersionError           a checkpoint of an unknown format
-    +-- ResumeMismatchError (ValueError)     a checkpoint of something else
-    +-- TrainingInterrupted                  a signal stopped the training
+    |   +-- CheckpointVersionError           a checkpoint has an unknown format version
+    +-- ResumeMismatchError (ValueError)     a checkpoint belongs to another run
+    +-- TrainingInterrupted                  a signal stopped the run
 """
 
 from __future__ import annotations
@@ -42,40 +42,40 @@ __all__ = [
 
 
 class MlpkitError(Exception):
-    """The root of the tree: catch it to catch everything that is mlpkit's own."""
+    """Base class of all exceptions of mlpkit."""
 
 
 class ConfigError(MlpkitError, ValueError):
-    """A configuration file or mapping has an unknown key or cannot be read."""
+    """A configuration cannot be read, or has an unknown or a missing key."""
 
 
 class DataError(MlpkitError, ValueError):
-    """A data file or data set is not what it claims to be."""
+    """A data file or data set is damaged or does not have the expected content."""
 
 
 class DownloadError(DataError, OSError):
-    """No source delivered the data; the message lists each address with its reason."""
+    """A data set could not be downloaded; the message lists each address with its error."""
 
 
 class ArtifactError(MlpkitError, ValueError):
-    """A saved model folder is incomplete, damaged or of an unknown version."""
+    """A saved model is incomplete, damaged or has an unknown format version."""
 
 
 class MissingDependencyError(MlpkitError, ImportError):
-    """An optional package is not installed, or cannot be imported beside this torch."""
+    """An optional package is not installed, or cannot be imported with this version of torch."""
 
 
 class NonFiniteError(MlpkitError, ArithmeticError):
-    """Training met NaN or infinity and stopped before it could spread.
+    """The loss or the gradient became NaN or infinite, and training stopped.
 
     Attributes:
-        step: The optimizer step, counted from 0, in which the value appeared.
-        epoch: The epoch, counted from 0, that the step belongs to.
-        loss: Loss of that step in nats, possibly NaN.
+        step: Index of the optimizer step, from 0, in which the value appeared.
+        epoch: Index of the epoch of that step, from 0.
+        loss: Loss of that step in nats.
         lr: Learning rate of that step.
-        grad_norm: Euclidean norm of the gradient of that step; None where none was computed.
-        checkpoint: The last checkpoint written before the step; None where there is none.
-        network: Which of several networks that are trained at once, from 0; None for a single one.
+        grad_norm: Euclidean norm of the gradient of that step; None if it was not computed.
+        checkpoint: The last checkpoint written before that step; None if there is none.
+        network: Index of the network, from 0, if several are trained together; else None.
     """
 
     def __init__(
@@ -96,11 +96,11 @@ class NonFiniteError(MlpkitError, ArithmeticError):
         self.grad_norm = grad_norm
         self.checkpoint = checkpoint
         self.network = network
-        which = "training" if network is None else f"training of network {network}"
+        run = "training" if network is None else f"training of network {network}"
         norm = "not computed" if grad_norm is None else f"{grad_norm:g}"
         last = "none was written" if checkpoint is None else str(checkpoint)
         super().__init__(
-            f"{which} must stay finite, got loss {loss:g} and gradient norm {norm} at step {step} "
+            f"{run} must stay finite, got loss {loss:g} and gradient norm {norm} at step {step} "
             f"(epoch {epoch}, lr {lr:g}); lower the learning rate or check the inputs. "
             f"Last good checkpoint: {last}"
         )
@@ -111,22 +111,22 @@ class CheckpointError(MlpkitError, OSError):
 
 
 class CheckpointWriteError(CheckpointError):
-    """A checkpoint could not be written; an older one at the same path is untouched."""
+    """A checkpoint could not be written; an older one at the same path is unchanged."""
 
 
 class CheckpointCorruptError(CheckpointError):
-    """A checkpoint is truncated, altered, or not a checkpoint at all."""
+    """A checkpoint is truncated or altered, or the file is not a checkpoint."""
 
 
 class CheckpointVersionError(CheckpointError):
-    """A checkpoint has a format version that this mlpkit does not know."""
+    """A checkpoint has a format version that this version of mlpkit cannot read."""
 
 
 class ResumeMismatchError(MlpkitError, ValueError):
-    """A checkpoint belongs to other data, another model or another schedule.
+    """A checkpoint belongs to a run with other data, another model or other settings.
 
     Attributes:
-        differences: For each field that differs, the value saved and the value now.
+        differences: For each setting that differs, the saved value and the current value.
     """
 
     def __init__(self, checkpoint: Path, differences: Mapping[str, tuple[str, str]]) -> None:
@@ -136,21 +136,21 @@ class ResumeMismatchError(MlpkitError, ValueError):
             f"{field}: saved {saved}, now {now}" for field, (saved, now) in differences.items()
         )
         super().__init__(
-            f"resume must continue the same training, got a checkpoint ({checkpoint}) that differs "
-            f"in {listed}; use the saved settings, or start anew without resume"
+            f"resume must continue the same run, got a checkpoint ({checkpoint}) that differs "
+            f"in {listed}; use the saved settings, or start a new run without resume"
         )
 
 
 class TrainingInterrupted(MlpkitError):  # noqa: N818 - an interruption is not an error
-    """A signal asked the training to stop, and it stopped after the step it was in.
+    """A signal requested the end of the run, which stopped after the current optimizer step.
 
     Attributes:
-        signum: Number of the signal, for instance 15 for SIGTERM.
-        checkpoint: The checkpoint written on the way out; None where none was asked for.
+        signum: Number of the signal, for example 15 for SIGTERM.
+        checkpoint: The checkpoint that was written; None if the run writes no checkpoints.
     """
 
     def __init__(self, signum: int, checkpoint: Path | None) -> None:
         self.signum = signum
         self.checkpoint = checkpoint
-        kept = "no checkpoint was asked for" if checkpoint is None else f"resume from {checkpoint}"
-        super().__init__(f"training was interrupted by signal {signum}; {kept}")
+        hint = "no checkpoint was written" if checkpoint is None else f"resume from {checkpoint}"
+        super().__init__(f"training was interrupted by signal {signum}; {hint}")

@@ -1,4 +1,4 @@
-"""What the tests of the commands share: a command line run in this process, and a trained model."""
+"""Fixtures for the tests of the commands: a runner for command lines, and trained models."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from mlpkit.cli import _main as main
 from mlpkit.data import digits
-from mlpkit.models._softmax_classifier import SoftmaxClassifier
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.training import OptimizerConfig, Trainer, TrainerConfig
 
 
 @pytest.fixture
 def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
-    """Run words after `mlpkit` in the test's folder, without a network, and return the exit code.
+    """Return a function that runs arguments of `mlpkit` and returns the exit code.
 
-    Much faster than another process, which would import torch again.
+    It runs in the folder of the test and offline. It is faster than a separate process, which would
+    import torch again.
     """
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
@@ -27,7 +29,7 @@ def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., i
     def run(*words: str) -> int:
         try:
             return main.run(words)
-        except SystemExit as end:  # tyro's way out
+        except SystemExit as end:  # raised by tyro
             return int(end.code or 0)
 
     return run
@@ -35,7 +37,7 @@ def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., i
 
 @pytest.fixture(scope="session")
 def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run: a classifier of the 8x8 digits with 95 % and more on the test set."""
+    """A run folder with a classifier of the 8x8 digits whose test accuracy is at least 95 %."""
     splits = digits()
     generator = torch.Generator().manual_seed(0)
     model = SoftmaxClassifier.for_data(splits.train, (64,), generator=generator)
@@ -45,3 +47,17 @@ def digits_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save(folder / "model")
     (folder / "config.toml").write_text("")
     return folder
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of `mlpkit train` with one epoch, with an image of a digit, digit.png."""
+    folder = tmp_path_factory.mktemp("trained")
+    words = ("train", "--epochs", "1", "--hidden-features", "16", "--runs", str(folder))
+    assert main.run(words) == 0
+    (path,) = folder.iterdir()
+    ink = Image.fromarray(255 - 15 * digits().test.inputs[0].numpy()).resize((80, 80))
+    image = Image.new("L", (160, 160), 255)
+    image.paste(ink, (40, 40))
+    image.save(path / "digit.png")
+    return path

@@ -1,4 +1,4 @@
-"""The installed command `mlpkit` in a process of its own, as a person starts it."""
+"""The installed command `mlpkit` in a separate process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MLPKIT = shutil.which("mlpkit", path=str(Path(sys.executable).parent))
 
 def command(*words: str) -> list[str]:
     """Return the command line of the installed script."""
-    assert MLPKIT is not None, "the package is not installed beside this Python"
+    assert MLPKIT is not None, "the package is not installed for this Python"
     return [MLPKIT, *words]
 
 

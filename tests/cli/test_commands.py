@@ -1,4 +1,4 @@
-"""The commands as a whole: what they are, and that their help can be read."""
+"""The parser and the help of all commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlpkit.cli._info import Info
     ("words", "most"),
     [
         ((), 30),
-        (("train",), 52),  # a line for each option; --help-verbose says what they do
+        (("train",), 52),  # one line per option; --help-verbose describes them
         (("evaluate",), 24),
         (("predict",), 24),
         (("plot",), 24),
@@ -35,7 +35,7 @@ def test_help_fits_a_screen(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Help has few lines in a window of 100 columns, and says what the words mean."""
+    """In a window of 100 columns, the help has few lines and describes the arguments."""
     monkeypatch.setenv("COLUMNS", "100")
     assert run_here(*words, "--help") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -46,5 +46,5 @@ def test_help_fits_a_screen(
 
 
 def test_a_command_line_becomes_its_command() -> None:
-    """The first word chooses."""
+    """The first argument selects the command."""
     assert parse(["info"]) == Info()

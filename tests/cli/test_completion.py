@@ -1,4 +1,4 @@
-"""Tab completion in a real bash: commands, options, choices, data sets, files."""
+"""Tab completion in bash: commands, options, choices, data sets, files."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ printf '%s\\n' "${COMPREPLY[@]}"
 """
 
 
-@pytest.mark.skipif(BASH is None, reason="there is no bash")
+@pytest.mark.skipif(BASH is None, reason="bash is not installed")
 def test_bash_completes(
     tmp_path: Path, run_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each word as a person would begin it."""
+    """Prefixes of each kind of argument are completed."""
     assert run_here("completion", "bash") == 0
     (tmp_path / "completion").write_text(capsys.readouterr().out)
     (tmp_path / "ask").write_text(ASK)
@@ -48,9 +48,9 @@ def test_bash_completes(
     assert completed("data", "show", "km") == ["kmnist"]
 
 
-def test_zsh_gets_a_script(
+def test_the_script_for_zsh(
     run_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The first line says to zsh whose words they are."""
+    """The first line declares the completed command."""
     assert run_here("completion", "zsh") == 0
     assert capsys.readouterr().out.startswith("#compdef mlpkit\n")

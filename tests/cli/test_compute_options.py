@@ -1,4 +1,4 @@
-"""--device and --precision of a trained model."""
+"""The options --device and --precision."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from mlpkit.cli._compute_options import ComputeOptions
 from mlpkit.data import digits
-from mlpkit.models._softmax_classifier import SoftmaxClassifier
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.training import Precision
 
 
@@ -21,14 +21,14 @@ from mlpkit.training import Precision
 def test_the_precision_is_that_of_torch(
     digits_run: Path, precision: Precision, dtype: torch.dtype
 ) -> None:
-    """Oracle: torch's own autocast; and fp32 is the bare model."""
+    """Oracle: torch's autocast; fp32 is the model without autocast."""
     inputs = digits().test.inputs[:50]
     plain = SoftmaxClassifier.load(digits_run / "model")
     with torch.autocast("cpu", dtype):
         expected = plain.predict_proba(inputs)
-    machine = ComputeOptions(device="cpu", precision=precision)
-    model = machine.load_model(digits_run)
-    with machine.autocast():
+    compute = ComputeOptions(device="cpu", precision=precision)
+    model = compute.load_model(digits_run)
+    with compute.autocast():
         found = model.predict_proba(inputs)
     assert torch.equal(found, expected)
     assert not torch.equal(found, plain.predict_proba(inputs))
@@ -43,7 +43,7 @@ def test_both_commands_take_the_options(
     run_here: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """In lower precision the same class with other probabilities."""
+    """Lower precision gives the same class with other probabilities."""
     ink = np.pad(digits().test.inputs[0].numpy(), 6)
     Image.fromarray(255 - 15 * ink).resize((200, 200)).save("a.png")
 
@@ -54,22 +54,22 @@ def test_both_commands_take_the_options(
 
     test_set = ("evaluate", str(digits_run), "digits")
     assert printed("fp32", *test_set) != printed("bf16", *test_set)
-    picture = ("predict", "a.png", "--model", str(digits_run))
-    seen, roughly = printed("fp32", *picture), printed("bf16", *picture)
-    assert isinstance(seen, list)
-    assert isinstance(roughly, list)
-    assert seen != roughly
-    assert seen[0]["class"] == roughly[0]["class"]
+    image = ("predict", "a.png", "--model", str(digits_run))
+    fp32, bf16 = printed("fp32", *image), printed("bf16", *image)
+    assert isinstance(fp32, list)
+    assert isinstance(bf16, list)
+    assert fp32 != bf16
+    assert fp32[0]["class"] == bf16[0]["class"]
 
 
 @pytest.mark.parametrize(
     ("device", "code", "message"),
     [
-        ("nonsense", 2, 'device must be "auto" or the name of a device of torch'),
+        ("nonsense", 2, 'device must be "auto" or the name of a torch device'),
         ("xpu:7", 1, "device must be a device that this machine has"),
     ],
 )
-def test_a_device_that_is_none(
+def test_an_invalid_device_is_an_error(
     device: str,
     code: int,
     message: str,
@@ -77,7 +77,7 @@ def test_a_device_that_is_none(
     run_here: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """No name of a device: misuse; one that is not here: one sentence."""
+    """An invalid name is exit code 2, a missing device exit code 1."""
     assert run_here("evaluate", str(digits_run), "digits", "--device", device) == code
     printed = capsys.readouterr()
     assert message in printed.err
@@ -86,7 +86,7 @@ def test_a_device_that_is_none(
 
 @pytest.mark.gpu
 def test_on_a_gpu(digits_run: Path) -> None:
-    """The model goes there, and sees what it sees on the CPU."""
+    """Probabilities on the GPU agree with those on the CPU."""
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     inputs = digits().test.inputs

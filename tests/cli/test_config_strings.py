@@ -1,17 +1,17 @@
-"""Configurations as words: what is read, what is shown, and that both agree."""
+"""Configurations as strings: parsing, formatting and round trips."""
 
 from __future__ import annotations
 
 import pytest
 
-from mlpkit.cli._config_strings import from_word, to_word
+from mlpkit.cli._config_strings import format_config, parse_config
 from mlpkit.errors import ConfigError
 from mlpkit.nn import ActivationConfig
 from mlpkit.training import AveragingConfig, EarlyStopping, OptimizerConfig, Schedule
 
 
 @pytest.mark.parametrize(
-    ("word", "config"),
+    ("text", "config"),
     [
         ("relu", ActivationConfig("relu")),
         ("maxout:num_pieces=5", ActivationConfig("maxout", num_pieces=5)),
@@ -24,27 +24,28 @@ from mlpkit.training import AveragingConfig, EarlyStopping, OptimizerConfig, Sch
         ("none:start_step=5", AveragingConfig(decay=None, start_step=5)),
     ],
 )
-def test_words_and_configurations(
-    word: str,
+def test_strings_and_configurations(
+    text: str,
     config: ActivationConfig | OptimizerConfig | Schedule | EarlyStopping | AveragingConfig,
 ) -> None:
-    """A word is read as its configuration, and shown again as a word that means the same."""
-    assert from_word(type(config), word) == config
-    assert from_word(type(config), to_word(config)) == config
+    """A string is parsed to its configuration, which is formatted to an equivalent string."""
+    assert parse_config(type(config), text) == config
+    assert parse_config(type(config), format_config(config)) == config
 
 
-def test_what_is_at_its_default_is_not_shown() -> None:
-    """The word is the shortest that means the same."""
-    assert to_word(OptimizerConfig()) == "adamw"
-    assert to_word(OptimizerConfig(lr=0.5, betas=(0.9, 0.99))) == "adamw:lr=0.5,betas=0.9/0.99"
-    assert to_word(ActivationConfig("maxout", num_pieces=2)) == "maxout"
+def test_defaults_are_omitted() -> None:
+    """The string is the shortest one for the configuration."""
+    config = OptimizerConfig(lr=0.5, betas=(0.9, 0.99))
+    assert format_config(OptimizerConfig()) == "adamw"
+    assert format_config(config) == "adamw:lr=0.5,betas=0.9/0.99"
+    assert format_config(ActivationConfig("maxout", num_pieces=2)) == "maxout"
 
 
-def test_mistakes_are_named() -> None:
-    """A misspelled option gets the nearest right one, a missing = is shown."""
+def test_invalid_strings_raise() -> None:
+    """The error for a misspelled name suggests the closest one; a missing = is named."""
     with pytest.raises(ConfigError, match=r"got 'num_pieses'; did you mean 'num_pieces'\?"):
-        from_word(ActivationConfig, "maxout:num_pieses=5")
+        parse_config(ActivationConfig, "maxout:num_pieses=5")
     with pytest.raises(ValueError, match=r"got 'fast' as an option"):
-        from_word(OptimizerConfig, "sgd:fast")
+        parse_config(OptimizerConfig, "sgd:fast")
     with pytest.raises(ValueError, match=r"got 'rleu'; did you mean 'relu'\?"):
-        from_word(ActivationConfig, "rleu")
+        parse_config(ActivationConfig, "rleu")

@@ -1,4 +1,4 @@
-"""`mlpkit demo` writes the page of a model."""
+"""`mlpkit demo`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mlpkit.demo import write_demo
-from mlpkit.models._softmax_classifier import SoftmaxClassifier
+from mlpkit.models import SoftmaxClassifier
 
 
 def test_the_page_is_that_of_write_demo(
@@ -17,7 +17,7 @@ def test_the_page_is_that_of_write_demo(
     run_here: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The same file, byte for byte, at the path that is printed."""
+    """The file at the printed path is byte for byte that of write_demo."""
     assert run_here("demo", str(digits_run), "--title", "Ours") == 0
     assert capsys.readouterr() == ("demo.html\n", "")
     model = SoftmaxClassifier.load(digits_run / "model")

@@ -1,4 +1,4 @@
-"""`mlpkit evaluate` prints what the classifier's own predictions say."""
+"""`mlpkit evaluate` against the predictions of the classifier."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import torch
 
 from mlpkit.cli._evaluate import evaluate
 from mlpkit.data import digits
-from mlpkit.models._softmax_classifier import SoftmaxClassifier
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.nn import MLP
 
 
-def test_the_figures_are_those_of_the_predictions(
+def test_the_metrics_are_those_of_the_predictions(
     digits_run: Path, run_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Accuracy and loss by hand; the JSON holds what the text rounds."""
+    """Oracle: accuracy and loss computed from the predictions; JSON has the unrounded values."""
     model, test = SoftmaxClassifier.load(digits_run / "model"), digits().test
     correct = model.predict(test.inputs) == test.targets
     chosen = model.predict_proba(test.inputs)[torch.arange(len(test)), test.targets]
@@ -38,8 +38,8 @@ def test_the_figures_are_those_of_the_predictions(
     )
 
 
-def test_the_temperature_counts(digits_run: Path) -> None:
-    """The loss is that of the probabilities the classifier gives, after calibration too."""
+def test_the_temperature_is_included(digits_run: Path) -> None:
+    """The loss is that of the calibrated probabilities."""
     model, test = SoftmaxClassifier.load(digits_run / "model"), digits().test
     model.temperature.fill_(3.0)
     chosen = model.predict_proba(test.inputs)[torch.arange(len(test)), test.targets]
@@ -49,11 +49,11 @@ def test_the_temperature_counts(digits_run: Path) -> None:
 @pytest.mark.parametrize(
     ("shape", "classes", "message"),
     [
-        ((64,), "0123456789", "DATASET must be a data set of examples of shape (64,)"),
-        ((8, 8), "abcdefghij", "DATASET must be a data set of the model's classes (a, b, c"),
+        ((64,), "0123456789", "DATASET must be a data set with examples of the model's input"),
+        ((8, 8), "abcdefghij", "DATASET must be a data set with the model's classes (a, b, c"),
     ],
 )
-def test_a_data_set_that_does_not_fit(
+def test_a_data_set_of_other_shapes_or_classes_is_an_error(
     tmp_path: Path,
     shape: tuple[int, ...],
     classes: str,
@@ -61,17 +61,12 @@ def test_a_data_set_that_does_not_fit(
     run_here: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Exit code 1 and one sentence, instead of figures that mean nothing."""
-    SoftmaxClassifier(MLP(64, (), 10), classes=classes_of(classes), input_shape=shape).save(
+    """The exit code is 1, and no metrics are printed."""
+    SoftmaxClassifier(MLP(64, (), 10), classes=tuple(classes), input_shape=shape).save(
         tmp_path / "model"
     )
     assert run_here("evaluate", "model", "digits") == 1
     assert capsys.readouterr().err.startswith(f"mlpkit: {message}")
-
-
-def classes_of(letters: str) -> tuple[str, ...]:
-    """Return a class for each letter."""
-    return tuple(letters)
 
 
 @pytest.mark.parametrize("command", [("evaluate", "digits"), ("export",), ("demo",)])
@@ -82,7 +77,7 @@ def test_a_wrong_path_and_a_corrupt_model(
     run_here: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Exit code 1, one line that names the path, and nothing written."""
+    """The exit code is 1, the error is one line with the path, and nothing is written."""
     first, *rest = command
     assert run_here(first, "nowhere", *rest) == 1
     printed = capsys.readouterr()

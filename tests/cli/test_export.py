@@ -1,4 +1,4 @@
-"""`mlpkit export` writes what the model computes."""
+"""`mlpkit export` against the model."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from mlpkit.data import digits
-from mlpkit.models._softmax_classifier import SoftmaxClassifier
+from mlpkit.models import SoftmaxClassifier
 
 
 def test_pt2(
@@ -19,7 +19,7 @@ def test_pt2(
     run_here: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The program gives the model's probabilities; its path is all that is printed."""
+    """The program has the model's probabilities; only its path is printed."""
     words = ["export", str(digits_run), "--to", "pt2", "--out", "other.pt2"]
     assert run_here(*words) == 0
     assert capsys.readouterr() == ("other.pt2\n", "")
@@ -35,7 +35,7 @@ def test_onnx(
     run_here: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Onnxruntime gives the model's probabilities from the file of the default name."""
+    """The file with the default name has the model's probabilities in onnxruntime."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason="the extra mlpkit[onnx] is not installed")
     assert run_here("export", str(digits_run)) == 0
@@ -47,22 +47,22 @@ def test_onnx(
     torch.testing.assert_close(torch.from_numpy(probabilities), expected, rtol=0, atol=1e-5)
 
 
-def test_a_missing_package_is_one_sentence(
+def test_a_missing_package_is_an_error(
     tmp_path: Path,
     digits_run: Path,
     run_here: Callable[..., int],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Exit code 1 and the command that installs it."""
-    honest = importlib.import_module
+    """The exit code is 1, and the error has the command that installs the package."""
+    original = importlib.import_module
 
-    def without(name: str, package: str | None = None) -> object:
+    def import_module(name: str, package: str | None = None) -> object:
         if name == "onnx":
             raise ModuleNotFoundError(name)
-        return honest(name, package)
+        return original(name, package)
 
-    monkeypatch.setattr(importlib, "import_module", without)
+    monkeypatch.setattr(importlib, "import_module", import_module)
     assert run_here("export", str(digits_run)) == 1
     assert capsys.readouterr().err == (
         "mlpkit: export_onnx needs onnx, which cannot be imported; pip install 'mlpkit[onnx]'\n"

@@ -1,4 +1,4 @@
-"""A full disk: exit code 1, one sentence that names the file, and nothing half-written."""
+"""A full disk: exit code 1, an error that names the file, and no partial files."""
 
 from __future__ import annotations
 
@@ -11,34 +11,22 @@ from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 from tests.cli.process import command, run
 
 from mlpkit import SoftmaxClassifier
-from mlpkit.data import digits
 from mlpkit.training import History
 
 KIB = 1024
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of one epoch."""
-    folder = tmp_path_factory.mktemp("trained")
-    done = run("train", "--epochs", "1", "--hidden-features", "16", cwd=folder)
-    assert done.returncode == 0, done.stderr
-    (path,) = (folder / "runs").iterdir()
-    return path
-
-
 @contextlib.contextmanager
 def small_disk(folder: Path, size: int) -> Iterator[Path]:
-    """Mount a disk of so many bytes, which takes a right that not everybody has."""
+    """Mount a disk of this number of bytes; skip the test if that is not permitted."""
     folder.mkdir()
     options = f"size={-(-size // KIB)}k"
     mount = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a small disk cannot be mounted here: it takes root and the command mount")
+        pytest.skip("mounting a small disk requires root and the command mount")
     try:
         yield folder
     finally:
@@ -47,7 +35,7 @@ def small_disk(folder: Path, size: int) -> Iterator[Path]:
 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk on which not a byte is free."""
+    """A disk without a free byte."""
     with small_disk(tmp_path / "disk", 64 * KIB) as disk:
         with (disk / "ballast").open("wb", buffering=0) as file, contextlib.suppress(OSError):
             while True:
@@ -56,7 +44,7 @@ def full_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def files_below(folder: Path) -> list[str]:
-    """Return the files of a folder and of those in it."""
+    """Return all files below a folder."""
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
@@ -77,7 +65,7 @@ def test_nothing_is_left_on_a_full_disk(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Each command that writes says which file could not be written, and leaves none."""
+    """The error of each command names the file that cannot be written, and no file is left."""
     monkeypatch.chdir(full_disk)
     for words in WRITERS:
         capsys.readouterr()
@@ -93,7 +81,7 @@ def test_nothing_is_left_on_a_full_disk(
 def test_the_installed_command_on_a_full_disk(
     full_disk: Path, trained: Path, words: tuple[str, ...]
 ) -> None:
-    """The same in a process of its own."""
+    """The same in a separate process."""
     done = run(*(word.format(run=trained) for word in words), cwd=full_disk)
     assert done.returncode == 1
     assert done.stderr.startswith("mlpkit: [Errno 28] No space left on device: ")
@@ -101,15 +89,15 @@ def test_the_installed_command_on_a_full_disk(
     assert files_below(full_disk) == ["ballast"]
 
 
-def test_a_disk_that_fills_while_training_costs_nothing(
+def test_a_run_resumes_after_the_disk_was_full(
     tmp_path: Path, run_here: Callable[..., int]
 ) -> None:
-    """The checkpoint before is whole, and the run goes on to the bits of one with more room."""
+    """The last checkpoint is complete, and the resumed run equals an undisturbed one bit by bit."""
     words = ("train", "--epochs", "4", "--hidden-features", "64")
     assert run_here(*words) == 0
     (whole,) = (tmp_path / "runs").iterdir()
     size = (whole / "checkpoints" / "last.pt").stat().st_size
-    # room for both checkpoints, but not for a third file while one of them is replaced
+    # space for both checkpoints, but not for a third file while one of them is replaced
     with small_disk(tmp_path / "disk", int(2.6 * size)) as disk:
         done = run(*words, cwd=disk)
         assert done.returncode == 1
@@ -117,7 +105,7 @@ def test_a_disk_that_fills_while_training_costs_nothing(
         assert "No space left on device" in done.stderr
         (folder,) = (disk / "runs").iterdir()
         assert not [name for name in files_below(disk) if name.endswith(".mlpkit-tmp")]
-        assert f"go on with: mlpkit train --resume {folder.relative_to(disk)}\n" in done.stdout
+        assert f"resume with: mlpkit train --resume {folder.relative_to(disk)}\n" in done.stdout
         subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
         again = run("train", "--resume", str(folder), cwd=disk)
         assert again.returncode == 0, again.stderr
@@ -138,13 +126,9 @@ PRINTERS = [
 ]
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full does not exist")
 def test_an_output_that_cannot_be_written(trained: Path) -> None:
-    """What prints, and prints into a full disk: one sentence instead of a silent success."""
-    ink = Image.fromarray(255 - 15 * digits().test.inputs[0].numpy()).resize((80, 80))
-    picture = Image.new("L", (160, 160), 255)
-    picture.paste(ink, (40, 40))
-    picture.save(trained / "digit.png")
+    """A command whose output is on a full disk fails with an error."""
     with open("/dev/full", "w") as full:  # noqa: PTH123 - not a file
         processes = [
             subprocess.Popen(

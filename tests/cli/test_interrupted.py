@@ -1,4 +1,4 @@
-"""Ctrl-C: exit code 130, no traceback, and nothing half-written."""
+"""Ctrl-C: exit code 130, no traceback, and no partial files."""
 
 from __future__ import annotations
 
@@ -10,26 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from tests.cli.process import command
-
-from mlpkit.cli import _main as main
-from mlpkit.data import digits
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of one epoch, and a picture of a digit in it."""
-    folder = tmp_path_factory.mktemp("trained")
-    words = ("train", "--epochs", "1", "--hidden-features", "16", "--runs", str(folder))
-    assert main.run(words) == 0
-    (path,) = folder.iterdir()
-    ink = Image.fromarray(255 - 15 * digits().test.inputs[0].numpy()).resize((80, 80))
-    picture = Image.new("L", (160, 160), 255)
-    picture.paste(ink, (40, 40))
-    picture.save(path / "digit.png")
-    return path
-
 
 COMMANDS = {
     "train": ("train", "--epochs", "2", "--hidden-features", "16"),
@@ -43,14 +24,14 @@ COMMANDS = {
 
 
 def loads_torch(process: subprocess.Popen[str]) -> bool:
-    """Return whether a process has come as far as torch."""
+    """Return whether a process has loaded torch."""
     return "libtorch" in Path(f"/proc/{process.pid}/maps").read_text()
 
 
-@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="there is no /proc")
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="/proc does not exist")
 @pytest.mark.parametrize("seconds", [0.0, 0.6, 1.8])
 def test_every_command_ends_at_once(tmp_path: Path, trained: Path, seconds: float) -> None:
-    """Interrupted while it loads, and somewhere later: what it writes is whole or not there."""
+    """Interrupted while torch is imported or later, a command leaves complete files or none."""
     processes = {}
     for name, words in COMMANDS.items():
         (tmp_path / name).mkdir()
@@ -91,7 +72,7 @@ def test_an_interrupted_write_leaves_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """In the middle of the only file: no part of it stays."""
+    """Interrupted while it writes its only file, a command leaves no part of it."""
 
     def interrupt(descriptor: int) -> None:
         raise KeyboardInterrupt
@@ -102,13 +83,13 @@ def test_an_interrupted_write_leaves_nothing(
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
 
 
-def test_a_run_that_was_interrupted_after_training_goes_on(
+def test_a_run_resumes_after_an_interrupt_at_its_end(
     tmp_path: Path,
     run_here: Callable[..., int],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """All epochs made, the model not yet written: the last line says how to get it."""
+    """Interrupted between the last epoch and the model, a run prints the command to resume it."""
     from mlpkit.cli import _train
 
     def interrupt(*_: object) -> None:
@@ -119,7 +100,7 @@ def test_a_run_that_was_interrupted_after_training_goes_on(
         assert run_here(*COMMANDS["train"]) == 130
     (folder,) = (tmp_path / "runs").iterdir()
     words = f"mlpkit train --resume {folder.relative_to(tmp_path)}"
-    assert capsys.readouterr().out.splitlines()[-1] == f"go on with: {words}"
+    assert capsys.readouterr().out.splitlines()[-1] == f"resume with: {words}"
     assert not (folder / "model").exists()
     assert run_here(*words.split()[1:]) == 0
     assert (folder / "model" / "model.safetensors").exists()

@@ -1,4 +1,4 @@
-"""The layers of a run are measured while it trains, and the training does not notice."""
+"""The layer health of a run, measured without an effect on the run."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ import torch
 from mlpkit import SoftmaxClassifier
 from mlpkit.cli._layer_health import NUM_EXAMPLES, LayerHealthLog
 from mlpkit.data import digits
-from mlpkit.nn import activation_statistics
-from mlpkit.report._layer_health import read_layer_health
+from mlpkit.nn import MLPOptions, activation_statistics
+from mlpkit.report import read_layer_health
 from mlpkit.training import EpochRow, Trainer, TrainerConfig
 
 
 def test_each_epoch_is_measured_and_nothing_changes(tmp_path: Path) -> None:
-    """Oracle: the same training by hand, measured from outside after each epoch."""
+    """Oracle: the statistics of the same network before and after the run."""
     splits = digits()
 
     def classifier() -> SoftmaxClassifier:
         generator = torch.Generator().manual_seed(3)
         return SoftmaxClassifier.for_data(
-            splits.train, (12, 9), dropout=0.2, norm="batch", generator=generator
+            splits.train, (12, 9), MLPOptions(dropout=0.2, norm="batch"), generator=generator
         )
 
     logged, path = classifier(), tmp_path / "layer_health.json"
     log = LayerHealthLog(logged, splits.train.inputs, path)
     Trainer(logged, TrainerConfig(epochs=2), callbacks=[log]).fit(splits.train)
-    places = torch.linspace(0, len(splits.train) - 1, NUM_EXAMPLES).long()
-    inputs = logged.standardize(splits.train.inputs[places])
+    indices = torch.linspace(0, len(splits.train) - 1, NUM_EXAMPLES).long()
+    inputs = logged.standardize(splits.train.inputs[indices])
     measured = read_layer_health(path)
     assert list(measured) == [0, 1, 2]
     assert measured[0] == activation_statistics(classifier().network, inputs)
@@ -42,8 +42,8 @@ def test_each_epoch_is_measured_and_nothing_changes(tmp_path: Path) -> None:
     assert all(torch.equal(value, expected[name]) for name, value in logged.state_dict().items())
 
 
-def test_a_run_that_goes_on_keeps_what_was_measured(tmp_path: Path) -> None:
-    """What a checkpoint has taken comes back, and the beginning is not measured again."""
+def test_a_resumed_run_keeps_its_measurements(tmp_path: Path) -> None:
+    """The measurements of a checkpoint are restored, and the initial one is not repeated."""
     splits = digits()
     model = SoftmaxClassifier.for_data(splits.train, (6,))
     first = LayerHealthLog(model, splits.train.inputs, tmp_path / "first.json")
@@ -63,10 +63,10 @@ def test_a_run_that_goes_on_keeps_what_was_measured(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("hidden", [("7", "5"), ()])
-def test_a_run_folder_has_it_where_there_are_layers(
+def test_the_file_exists_if_there_are_hidden_layers(
     hidden: tuple[str, ...], run_here: Callable[..., int], tmp_path: Path
 ) -> None:
-    """Before the first epoch and after each; a linear model has no hidden layer."""
+    """There is a measurement before the first and after each epoch; a linear model has none."""
     assert run_here("train", "--epochs", "3", "--hidden-features", *hidden) == 0
     (folder,) = (tmp_path / "runs").iterdir()
     path = folder / "layer_health.json"

@@ -1,4 +1,4 @@
-"""The installed command `mlpkit`, driven as a person drives it."""
+"""The installed command `mlpkit`, end to end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RunHere: TypeAlias = Callable[..., int]
 
 
 def test_train_learns_the_digits(tmp_path: Path) -> None:
-    """`mlpkit train` alone: 97 % on the test digits, and everything kept in one folder."""
+    """`mlpkit train` without options has 97 % test accuracy and writes one folder."""
     done = run("train", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -46,8 +46,8 @@ def test_train_learns_the_digits(tmp_path: Path) -> None:
     assert float((model.predict(test.inputs) == test.targets).double().mean()) == accuracy
 
 
-def test_a_wrong_path_is_one_sentence(tmp_path: Path) -> None:
-    """Exit code 1, one line that names the path, no traceback, and nothing left behind."""
+def test_a_wrong_path_is_an_error(tmp_path: Path) -> None:
+    """The exit code is 1, the error is one line with the path, and no file is left."""
     done = run("train", "mnist", "--root", "nowhere", cwd=tmp_path, env={"MLPKIT_OFFLINE": "1"})
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
@@ -58,14 +58,14 @@ def test_a_wrong_path_is_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.mnist
 @pytest.mark.parametrize("damage", ["truncated", "labels of the other set", "flipped"])
-def test_damaged_files_end_without_a_run(
+def test_damaged_files_are_an_error(
     tmp_path: Path,
     mnist_root: Path,
     damage: str,
     run_here: RunHere,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Each damage ends with one sentence that names the file, and no half-made run."""
+    """The error names the file, and no run folder is created."""
     data = tmp_path / "data"
     data.mkdir()
     for path in mnist_root.glob("*.gz"):
@@ -99,14 +99,14 @@ def test_damaged_files_end_without_a_run(
         (("train", "minst"), "minst"),
     ],
 )
-def test_a_wrong_command_line_is_explained(
+def test_an_invalid_command_line_is_an_error(
     tmp_path: Path,
     words: tuple[str, ...],
     message: str,
     run_here: RunHere,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Exit code 2, a message that helps, nothing touched."""
+    """The exit code is 2, the message explains the error, and nothing is written."""
     assert run_here(*words) == 2
     printed = capsys.readouterr()
     assert message in printed.out + printed.err
@@ -114,10 +114,10 @@ def test_a_wrong_command_line_is_explained(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_saves_and_resume_goes_on(
+def test_a_run_resumes_after_a_signal(
     tmp_path: Path, number: signal.Signals, code: int, run_here: RunHere
 ) -> None:
-    """An interrupted and resumed run ends with the weights of an uninterrupted one."""
+    """An interrupted and resumed run has the weights of an uninterrupted one."""
     words = ("train", "--epochs", "60", "--hidden-features", "32")
     assert run_here(*words, "--runs", "whole") == 0
     process = subprocess.Popen(
@@ -133,7 +133,7 @@ def test_a_signal_saves_and_resume_goes_on(
     assert process.returncode == code, stderr
     assert "Traceback" not in stderr
     (folder,) = (tmp_path / "runs").iterdir()
-    assert stdout.endswith(f"go on with: mlpkit train --resume {folder.relative_to(tmp_path)}\n")
+    assert stdout.endswith(f"resume with: mlpkit train --resume {folder.relative_to(tmp_path)}\n")
     assert run_here("train", "--resume", str(folder)) == 0
     (uninterrupted,) = (tmp_path / "whole").iterdir()
     one = SoftmaxClassifier.load(uninterrupted / "model").state_dict()

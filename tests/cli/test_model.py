@@ -1,4 +1,4 @@
-"""The argument MODEL names a run, a model folder or a weights file."""
+"""The argument MODEL: a run folder, a model folder or a weights file."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from mlpkit.training import History
 
 
 def test_each_way_of_naming_a_model(digits_run: Path) -> None:
-    """The run, its model folder and the file in it are the same model."""
+    """The run folder, its model folder and the weights file give the same model."""
     images = torch.randint(0, 17, (5, 8, 8), dtype=torch.uint8)
     expected = load_model(digits_run).predict_proba(images)
     for path in (digits_run / "model", digits_run / "model" / "model.safetensors"):
         assert torch.equal(load_model(path).predict_proba(images), expected)
 
 
-def test_what_is_no_model(tmp_path: Path) -> None:
-    """A path that is not there, a run that was interrupted, and an empty folder."""
+def test_paths_without_a_model_raise(tmp_path: Path) -> None:
+    """A missing path, an empty folder and an interrupted run raise."""
     with pytest.raises(ArtifactError, match=r"MODEL must be the folder of a run .*nowhere"):
         load_model(tmp_path / "nowhere")
     with pytest.raises(ArtifactError, match=r"model.safetensors must be a file .*got none"):
         load_model(tmp_path)
     (tmp_path / "config.toml").touch()
-    with pytest.raises(ArtifactError, match=r"MODEL must be a run that has ended.*--resume"):
+    with pytest.raises(ArtifactError, match=r"MODEL must be a finished run.*--resume"):
         load_model(tmp_path)
 
 
@@ -51,7 +51,7 @@ def test_a_damaged_model_in_a_run(
     run_here: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Exit code 1, one line that names the file, nothing written."""
+    """The exit code is 1, the error is one line with the file, and nothing is written."""
     run = tmp_path / "run"
     shutil.copytree(digits_run / "model", run / "model")
     (run / "config.toml").write_text('dataset = "digits"\n')

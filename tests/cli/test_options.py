@@ -1,4 +1,4 @@
-"""The options are the configurations: no field is missing, none is added."""
+"""The options have exactly the fields of the configurations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlpkit.training import TrainerConfig
 
 
 def test_options_have_the_fields_of_their_configuration() -> None:
-    """A field added to a configuration is an option at once, with the same default."""
+    """Every field of a configuration is an option with the same default."""
     for options, config in ((NetworkOptions, MLPConfig), (TrainingOptions, TrainerConfig)):
         fields = {field.name: field for field in dataclasses.fields(options)}
         assert set(fields) == {field.name for field in dataclasses.fields(config)}

@@ -1,4 +1,4 @@
-"""`mlpkit plot` in this process."""
+"""`mlpkit plot`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,8 @@ from PIL import Image
 from mlpkit.cli import _main as main
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run of one epoch."""
-    folder = tmp_path_factory.mktemp("plot")
-    words = ["train", "--epochs", "1", "--hidden-features", "16", "--runs", str(folder / "runs")]
-    assert main.run(words) == 0
-    (run,) = (folder / "runs").iterdir()
-    return run
-
-
-def test_a_run_is_drawn(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A picture of each kind, its path printed, each a whole PNG."""
+def test_a_run_is_plotted(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """There is one PNG file of each kind, and their paths are printed."""
     capsys.readouterr()
     assert main.run(["plot", str(trained)]) == 0
     paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
@@ -31,15 +21,15 @@ def test_a_run_is_drawn(trained: Path, capsys: pytest.CaptureFixture[str]) -> No
     )  # fmt: skip
     assert paths == [trained / "plots" / f"{name}.png" for name in names]
     for path in paths:
-        with Image.open(path) as picture:
-            picture.load()
-            assert picture.format == "PNG"
+        with Image.open(path) as image:
+            image.load()
+            assert image.format == "PNG"
 
 
 def test_several_runs_are_compared(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One picture of all histories, in the format and the folder that were asked for."""
+    """There is one plot of all histories, in the chosen format and folder."""
     (tmp_path / "second").mkdir()
     (tmp_path / "second" / "history.json").write_bytes((trained / "history.json").read_bytes())
     words = ["plot", str(trained), str(tmp_path / "second"), "--out", str(tmp_path), "--format"]
@@ -51,22 +41,22 @@ def test_several_runs_are_compared(
 def test_activation_functions_need_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The page of the lecture, alone; with a run, beside its other pictures."""
+    """Without a run there is one plot, with the chosen background."""
     monkeypatch.chdir(tmp_path)
     assert main.run(["plot", "--activations", "--appearance", "dark"]) == 0
     assert capsys.readouterr().out == "plots/activation_functions.png\n"
-    with Image.open(tmp_path / "plots" / "activation_functions.png") as picture:
-        assert picture.convert("RGB").getpixel((0, 0)) == (0x14, 0x1B, 0x28)
+    with Image.open(tmp_path / "plots" / "activation_functions.png") as image:
+        assert image.convert("RGB").getpixel((0, 0)) == (0x14, 0x1B, 0x28)
 
 
 @pytest.mark.parametrize("folders", [("one",), ("one", "two")])
-def test_what_is_no_run_is_one_sentence(
+def test_a_folder_without_a_run_is_an_error(
     tmp_path: Path,
     folders: tuple[str, ...],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Exit code 1, the folder named, nothing written."""
+    """The exit code is 1, the error names the folder, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     assert main.run(["plot", *folders]) == 1
     message = capsys.readouterr().err
@@ -76,10 +66,10 @@ def test_what_is_no_run_is_one_sentence(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_run_is_misuse() -> None:
-    """At least one folder is needed."""
+def test_a_missing_argument_is_an_error() -> None:
+    """At least one folder is required."""
     try:
         code = main.run(["plot"])
-    except SystemExit as end:  # tyro's way out
+    except SystemExit as end:  # raised by tyro
         code = int(end.code or 0)
     assert code == 2

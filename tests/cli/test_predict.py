@@ -1,4 +1,4 @@
-"""`mlpkit predict` says what is in a picture."""
+"""`mlpkit predict`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from PIL import Image
 
 from mlpkit.data import digits
-from mlpkit.models._softmax_classifier import SoftmaxClassifier
+from mlpkit.models import SoftmaxClassifier
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> list[str]:
-    """A hundred and twenty test digits, drawn dark on light and large, in PNG and JPEG files."""
+def image_names(tmp_path: Path) -> list[str]:
+    """The PNG and JPEG files of 120 test digits, enlarged and dark on light."""
     images = digits().test.inputs[:120].float() / 16
     paths = []
     for index, image in enumerate(images):
@@ -33,15 +33,15 @@ def pictures(tmp_path: Path) -> list[str]:
 def test_drawn_digits_are_recognized(
     tmp_path: Path,
     digits_run: Path,
-    pictures: list[str],
+    image_names: list[str],
     run_here: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Seven of eight digits, wherever on the paper they are; JSON agrees with the table."""
-    words = ["predict", *pictures, "--model", str(digits_run)]
+    """At least 105 of 120 digits are recognized, and JSON agrees with the table."""
+    words = ["predict", *image_names, "--model", str(digits_run)]
     assert run_here(*words, "--json") == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["picture"] for row in rows] == pictures
+    assert [row["picture"] for row in rows] == image_names
     right = [
         row["class"] == str(int(target))
         for row, target in zip(rows, digits().test.targets[: len(rows)], strict=True)
@@ -54,7 +54,7 @@ def test_drawn_digits_are_recognized(
         assert sum(row["probabilities"].values()) == pytest.approx(1.0, abs=1e-5)
     assert run_here(*words) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["picture", "class", "probability", "runner-up"]
+    assert lines[0].split() == ["image", "class", "probability", "runner-up"]
     first = rows[0]
     second = first["probabilities"][first["runner_up"]]
     assert lines[1].split() == [
@@ -69,13 +69,13 @@ def test_drawn_digits_are_recognized(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere.png", "mlpkit: the picture nowhere.png must be a file, got 'no such file'"),
-        ("text.png", "mlpkit: the picture text.png must be a picture"),
-        ("white.png", "mlpkit: white.png: image must be a picture of a digit, got 'an empty one"),
-        ("cut.png", "mlpkit: the picture cut.png must be readable"),
+        ("nowhere.png", "mlpkit: the image nowhere.png must be a file, got 'no such file'"),
+        ("text.png", "mlpkit: the image text.png must be an image"),
+        ("white.png", "mlpkit: white.png: image must be an image of a digit, got 'an image in"),
+        ("cut.png", "mlpkit: the image cut.png must be readable"),
     ],
 )
-def test_a_picture_that_is_none(
+def test_an_invalid_image_is_an_error(
     tmp_path: Path,
     digits_run: Path,
     name: str,
@@ -83,8 +83,8 @@ def test_a_picture_that_is_none(
     run_here: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Exit code 1 and one line that names the picture."""
-    (tmp_path / "text.png").write_text("no picture")
+    """The exit code is 1, and the error is one line with the path of the image."""
+    (tmp_path / "text.png").write_text("not an image")
     Image.new("L", (90, 60), 255).save(tmp_path / "white.png")
     noise = torch.randint(0, 256, (90, 60), dtype=torch.uint8).numpy()
     Image.fromarray(noise).save(tmp_path / "whole.png")
@@ -99,30 +99,30 @@ def test_a_picture_that_is_none(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "PICTURE must be at least one file"),
+        ((), "IMAGE must be at least one file"),
         (("a.png", "--ink", "0"), "ink must be a finite number greater than 0, got 0.0"),
         (("a.png", "--fit", "middle"), "center"),
     ],
 )
-def test_a_wrong_command_line(
+def test_an_invalid_command_line_is_an_error(
     tmp_path: Path,
     words: tuple[str, ...],
     message: str,
     run_here: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Exit code 2 before anything is read."""
+    """The exit code is 2 even though the model does not exist."""
     assert run_here("predict", *words, "--model", "nowhere") == 2
     printed = capsys.readouterr()
     assert message in printed.out + printed.err
 
 
-def test_a_model_that_takes_no_pictures(
+def test_a_model_of_vectors_is_an_error(
     tmp_path: Path, digits_run: Path, run_here: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    """A model of vectors is refused by name."""
+    """The model must be a classifier of gray images."""
     network = SoftmaxClassifier.load(digits_run / "model").network
     SoftmaxClassifier(network, classes=tuple("0123456789")).save(tmp_path / "model")
     assert run_here("predict", "a.png", "--model", "model") == 1
-    assert "MODEL must be a classifier of gray pictures" in capsys.readouterr().err
+    assert "MODEL must be a classifier of gray images" in capsys.readouterr().err

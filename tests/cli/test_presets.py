@@ -1,4 +1,4 @@
-"""The presets: complete, and fitted to every data set."""
+"""The presets, adapted to every data set."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from mlpkit.data import DatasetName, info
 
 
 def test_the_table_has_the_names_of_its_type() -> None:
-    """A preset that is named can be looked up."""
+    """Every name of the type has a preset."""
     assert set(PRESETS) == set(get_args(PresetName))
 
 
 @pytest.mark.parametrize("dataset", get_args(DatasetName))
 @pytest.mark.parametrize("name", get_args(PresetName))
 def test_a_preset_fits_its_data_set(name: PresetName, dataset: DatasetName) -> None:
-    """Inputs and outputs are as many as pixels and classes, and blocks divide the pictures."""
+    """The network has the pixels and classes of the data set, and pooling divides the images."""
     chosen = preset(name, dataset)
     network = chosen.network
     facts = info(dataset)

@@ -1,4 +1,4 @@
-"""`mlpkit report` in this process."""
+"""`mlpkit report`."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from mlpkit.cli import _main as main
 
 
-def test_a_run_becomes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The page says the accuracy that the training measured; --out puts it elsewhere."""
+def test_the_report_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The page has the test accuracy of the run; --out sets its path."""
     words = ["train", "--epochs", "1", "--hidden-features", "16", "--runs", str(tmp_path / "runs")]
     assert main.run(words) == 0
     (run,) = (tmp_path / "runs").iterdir()
@@ -23,8 +23,10 @@ def test_a_run_becomes_a_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]
         assert f"<dd>{100 * accuracy:.2f} %</dd>" in path.read_text(encoding="utf-8")
 
 
-def test_what_is_no_run_is_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 1, the folder named, nothing written."""
+def test_a_folder_without_a_run_is_an_error(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is 1, the error names the folder, and nothing is written."""
     assert main.run(["report", str(tmp_path)]) == 1
     message = capsys.readouterr().err
     assert message.startswith("mlpkit: run must be the folder of a run that mlpkit train has")

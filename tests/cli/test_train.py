@@ -1,4 +1,4 @@
-"""`mlpkit train` in this process: what it prints, and what it reads back."""
+"""`mlpkit train`: its output, its files and resumed runs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from mlpkit.nn import ActivationConfig
 
 
 def same_weights(first: Path, second: Path) -> bool:
-    """Return whether the models of two runs have the same bits."""
+    """Return whether the models of two runs are equal bit by bit."""
     one, two = (SoftmaxClassifier.load(run / "model").state_dict() for run in (first, second))
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
-def test_options_reach_network_and_training(
+def test_options_configure_the_network_and_the_run(
     run_here: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """The saved model is the one that the words describe, and each epoch has its line."""
+    """The saved model has the options of the command line, and each epoch has one line."""
     words = ("train", "--epochs", "2", "--hidden-features", "6", "--activation", "maxout")
     assert run_here(*words, "--norm", "layer", "--seed", "3") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -36,18 +36,18 @@ def test_options_reach_network_and_training(
     assert config.norm == "layer"
 
 
-def test_two_runs_never_share_a_folder_and_agree(
+def test_two_runs_have_separate_folders_and_equal_weights(
     run_here: Callable[..., int], tmp_path: Path
 ) -> None:
-    """Two equal runs have two folders, and the same weights to the last bit."""
+    """Two runs with the same options have two folders, and weights that are equal bit by bit."""
     for _ in range(2):
         assert run_here("train", "--epochs", "2", "--hidden-features", "16") == 0
     first, second = sorted((tmp_path / "runs").iterdir())
     assert same_weights(first, second)
 
 
-def test_the_file_of_a_run_repeats_it(run_here: Callable[..., int], tmp_path: Path) -> None:
-    """--config with the file that a run has written gives the same weights."""
+def test_the_options_of_a_run_repeat_it(run_here: Callable[..., int], tmp_path: Path) -> None:
+    """--config with the file of another run gives the same weights."""
     words = ("train", "--epochs", "1", "--hidden-features", "6", "--seed", "5")
     assert run_here(*words) == 0
     (first,) = (tmp_path / "runs").iterdir()
@@ -64,23 +64,23 @@ def test_the_file_of_a_run_repeats_it(run_here: Callable[..., int], tmp_path: Pa
         (("--hidden-features", "90000000", "90000000"), "out of memory"),
     ],
 )
-def test_what_this_machine_cannot_do_leaves_nothing_behind(
+def test_missing_devices_and_memory_are_an_error(
     words: tuple[str, ...],
     message: str,
     run_here: Callable[..., int],
     capsys: pytest.CaptureFixture[str],
     tmp_path: Path,
 ) -> None:
-    """A device that is not here, a network too large for it: a sentence, and no folder."""
+    """The error explains the reason, and no folder is created."""
     assert run_here("train", *words) in (1, 2)
     assert message in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(
+def test_a_run_killed_before_its_first_checkpoint_restarts(
     run_here: Callable[..., int], tmp_path: Path
 ) -> None:
-    """--resume takes what there is: the options alone, or the best checkpoint without the last."""
+    """--resume works with the options alone, or with the best checkpoint but not the last."""
     assert run_here("train", "--epochs", "2", "--hidden-features", "16") == 0
     (whole,) = (tmp_path / "runs").iterdir()
     for kept in ((), ("best.pt",)):
@@ -95,7 +95,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_anew(
 def test_probabilities_are_calibrated_on_the_validation_set(
     run_here: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """The saved temperature is what calibrate finds, and the figures kept are those with it."""
+    """The saved temperature is that of calibrate, and the saved metrics include it."""
     assert run_here("train", "--epochs", "3", "--hidden-features", "16") == 0
     lines = capsys.readouterr().out.splitlines()
     (folder,) = (tmp_path / "runs").iterdir()
@@ -110,10 +110,10 @@ def test_probabilities_are_calibrated_on_the_validation_set(
     assert kept["loss"] == pytest.approx(float(-chosen.log().mean()), rel=1e-4)
 
 
-def test_a_network_trained_on_averages_takes_whole_pictures(
+def test_a_network_trained_on_pooled_images_takes_original_images(
     run_here: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """--pool: training and validation see 4 x 4 pixels, the saved classifier and the test 8 x 8."""
+    """--pool: training and validation use 4 x 4 pixels, the saved classifier and the test 8 x 8."""
     words = ("train", "--epochs", "20", "--hidden-features", "32", "--pool", "2")
     assert run_here(*words) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -123,27 +123,27 @@ def test_a_network_trained_on_averages_takes_whole_pictures(
     assert model.input_shape == (8, 8)
     test = digits().test
     accuracy = (model.predict(test.inputs) == test.targets).double().mean()
-    assert accuracy > 0.8  # 16 pixels show less than 64
+    assert accuracy > 0.8  # lower than with 64 pixels
     assert f"test accuracy: {accuracy:.2%} of 360 examples" in lines
     assert run_here("train", "--config", str(folder / "config.toml"), "--runs", "again") == 0
     (again,) = (tmp_path / "again").iterdir()
     assert same_weights(folder, again)
 
 
-def test_blocks_that_do_not_fit_leave_nothing_behind(
+def test_an_invalid_pool_is_an_error(
     run_here: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    """A block that does not divide the pictures is refused before a folder is made."""
+    """A block that does not divide the images is an error before a folder is created."""
     assert run_here("train", "--pool", "3") == 1
-    message = "pool must be a divisor of both sides of the pictures (8 x 8), got 3"
+    message = "pool must be a divisor of both sides of the images (8 x 8), got 3"
     assert message in capsys.readouterr().err
     assert run_here("train", "--pool", "0") != 0
     assert "pool must be a positive integer, got 0" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_training_on_averages_is_resumed(run_here: Callable[..., int], tmp_path: Path) -> None:
-    """The options of the run say that it saw averages; without a word, as before, it did not."""
+def test_a_run_with_pool_is_resumed(run_here: Callable[..., int], tmp_path: Path) -> None:
+    """The option pool comes from the run; a run without it was not pooled."""
     words = ("train", "--epochs", "2", "--hidden-features", "8", "--pool", "2")
     assert run_here(*words) == 0
     (whole,) = (tmp_path / "runs").iterdir()

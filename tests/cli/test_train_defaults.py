@@ -1,4 +1,4 @@
-"""Where the options of `mlpkit train` come from: preset, then file, then command line."""
+"""The options of `mlpkit train`: preset, then file, then command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from mlpkit.cli._commands import parse
 from mlpkit.cli._presets import preset
 from mlpkit.cli._train import Train
-from mlpkit.cli._train_defaults import _FirstReading, train_defaults
+from mlpkit.cli._train_defaults import _FirstPass, train_defaults
 from mlpkit.errors import ConfigError
 from mlpkit.training import OptimizerConfig
 
@@ -22,14 +22,14 @@ def parse_train(*words: str) -> Train:
     return command
 
 
-def test_the_first_reading_knows_every_option_of_train() -> None:
-    """An option that only one of the two knew would be misread."""
-    names = [{field.name for field in dataclasses.fields(kind)} for kind in (Train, _FirstReading)]
+def test_the_first_pass_has_every_option_of_train() -> None:
+    """An option that only one of the two had would be parsed incorrectly."""
+    names = [{field.name for field in dataclasses.fields(kind)} for kind in (Train, _FirstPass)]
     assert names[0] == names[1]
 
 
-def test_the_data_set_decides_the_defaults() -> None:
-    """Digits have 64 inputs, MNIST 784, wherever on the line the name stands."""
+def test_the_data_set_determines_the_defaults() -> None:
+    """Digits have 64 inputs, MNIST 784, at any position of the name in the command line."""
     assert parse_train().network.in_features == 64
     assert parse_train("mnist").network.in_features == 784
     assert parse_train("--epochs", "3", "mnist").network.in_features == 784
@@ -41,7 +41,7 @@ def test_the_data_set_decides_the_defaults() -> None:
 
 
 def test_options_are_those_of_the_configurations() -> None:
-    """Nested ones are words, sequences are several words."""
+    """Nested configurations are strings, and sequences are several arguments."""
     train = parse_train(
         "mnist",
         "--hidden-features",
@@ -69,8 +69,8 @@ def test_options_are_those_of_the_configurations() -> None:
     assert train.training.seed == 7
 
 
-def test_a_file_stands_between_preset_and_command_line(tmp_path: Path) -> None:
-    """The file wins over the preset, the command line over the file."""
+def test_a_file_takes_precedence_over_the_preset(tmp_path: Path) -> None:
+    """The file overrides the preset, and the command line overrides the file."""
     path = tmp_path / "run.toml"
     path.write_text(
         'dataset = "mnist"\n[network]\nhidden_features = [9, 8, 7]\n'
@@ -88,7 +88,7 @@ def test_a_file_stands_between_preset_and_command_line(tmp_path: Path) -> None:
 
 
 def test_a_file_can_change_the_kind_of_optimizer(tmp_path: Path) -> None:
-    """Options of the preset's optimizer do not leak into another one."""
+    """Options of the preset's optimizer do not apply to another one."""
     path = tmp_path / "run.toml"
     path.write_text('[training.optimizer]\nname = "sgd"\nlr = 0.1\n')
     assert train_defaults(["--config", str(path)]).training.optimizer == OptimizerConfig(
@@ -96,8 +96,8 @@ def test_a_file_can_change_the_kind_of_optimizer(tmp_path: Path) -> None:
     )
 
 
-def test_what_a_run_writes_is_what_it_did(tmp_path: Path) -> None:
-    """The options of a run, read back from its file, are the same options."""
+def test_the_file_of_a_run_has_its_options(tmp_path: Path) -> None:
+    """The options of a run, read from its file, are equal."""
     train = parse_train(
         "mnist",
         "--hidden-features",
@@ -122,7 +122,7 @@ def test_what_a_run_writes_is_what_it_did(tmp_path: Path) -> None:
     [
         ("epochs = 3", r"a key of ConfigFile in .*run\.toml must be one of .*, got 'epochs'"),
         ("[training]\nepoch = 3", r"got 'epoch'; did you mean 'epochs'\?"),
-        ("[network]\nin_features = 5", r"got 'in_features'; remove it; the data set decides it"),
+        ("[network]\nin_features = 5", r"got 'in_features'; remove it; the data set determines"),
         ("[training", r"run\.toml must be valid TOML"),
         ('dataset = "mnsit"', r"dataset must be one of .* got 'mnsit'; did you mean"),
         ("network = 3", r"network must be a table of options, got 3; write \[network\] on"),
@@ -130,15 +130,15 @@ def test_what_a_run_writes_is_what_it_did(tmp_path: Path) -> None:
         ("root = 3", r"root must be the path of a folder, got 3"),
     ],
 )
-def test_a_file_with_mistakes(tmp_path: Path, text: str, message: str) -> None:
-    """A file with a mistake is named together with the mistake."""
+def test_an_invalid_file_raises(tmp_path: Path, text: str, message: str) -> None:
+    """The error names the file or the key."""
     path = tmp_path / "run.toml"
     path.write_text(text)
     with pytest.raises((ConfigError, ValueError), match=message):
         train_defaults(["--config", str(path)])
 
 
-def test_a_missing_file() -> None:
-    """A file that is not there is named."""
-    with pytest.raises(ConfigError, match=r"the configuration must be a TOML file .*nowhere\.toml"):
+def test_a_missing_file_raises() -> None:
+    """The error names the file."""
+    with pytest.raises(ConfigError, match=r"the configuration must be a readable TOML.*nowhere\.t"):
         train_defaults(["--config", "nowhere.toml"])

@@ -1,4 +1,4 @@
-"""Other people's containers: torch data sets, torchvision's, and NumPy arrays."""
+"""Conversion of torch data sets, torchvision's data sets and NumPy arrays."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mlpkit.errors import DataError
 
 
 class Pairs(Dataset[object]):
-    """A data set of whatever examples it is given."""
+    """A data set of the given examples."""
 
     def __init__(self, examples: list[object], classes: Sequence[str] | None = None) -> None:
         self.examples = examples
@@ -34,13 +34,13 @@ class Pairs(Dataset[object]):
 
 
 class Stream(IterableDataset[object]):
-    """A data set that can only be read from front to back."""
+    """An iterable data set without a length."""
 
     def __iter__(self) -> Iterator[object]:
         return iter([(torch.tensor([float(number)]), number % 2) for number in range(5)])
 
 
-def test_a_tensor_dataset_comes_back() -> None:
+def test_a_tensor_dataset_is_read() -> None:
     inputs, targets = torch.rand(6, 3), torch.tensor([0, 1, 2, 0, 1, 2])
     data = LabeledTensors.from_dataset(TensorDataset(inputs, targets))
     assert torch.equal(data.inputs, inputs)
@@ -48,7 +48,7 @@ def test_a_tensor_dataset_comes_back() -> None:
     assert data.classes is None
 
 
-def test_our_own_torch_dataset_comes_back() -> None:
+def test_as_torch_dataset_is_read_back() -> None:
     data = LabeledTensors(torch.rand(6, 3), torch.arange(6) % 2)
     assert LabeledTensors.from_dataset(data.as_torch_dataset()).fingerprint == data.fingerprint
 
@@ -60,7 +60,7 @@ def test_a_stream_without_a_length() -> None:
 
 
 class Reused(IterableDataset[object]):
-    """A data set that fills one buffer again and again, and knows how often."""
+    """An iterable data set with a length that reuses one buffer for all examples."""
 
     def __init__(self, target: object) -> None:
         self.target = target
@@ -74,19 +74,19 @@ class Reused(IterableDataset[object]):
             yield row.fill_(number), self.target
 
 
-def test_a_stream_may_reuse_its_buffer_and_know_its_length() -> None:
+def test_an_iterable_data_set_may_reuse_its_buffer_and_have_a_length() -> None:
     data = LabeledTensors.from_dataset(Reused(0))
     assert data.inputs.tolist() == [[0.0], [1.0], [2.0], [3.0], [4.0]]
 
 
 @pytest.mark.parametrize("target", [True, np.bool_(True), torch.tensor(True)])
-def test_truth_values_are_no_targets(target: object) -> None:
-    """As in the constructor."""
+def test_bool_targets_are_refused(target: object) -> None:
+    """The error is that of the constructor."""
     with pytest.raises(TypeError, match=r"targets must be a tensor of class .*, got torch\.bool"):
         LabeledTensors.from_dataset(Reused(target))
 
 
-def test_class_names_in_one_string_are_refused_where_they_count() -> None:
+def test_a_single_string_is_refused_as_class_names() -> None:
     pairs = Pairs([(0.0, 0), (1.0, 1)])
     pairs.classes = "ab"
     with pytest.raises(
@@ -97,9 +97,9 @@ def test_class_names_in_one_string_are_refused_where_they_count() -> None:
 
 
 @pytest.mark.parametrize("mode", ["LA", "La", "PA", "RGBa"])
-def test_an_opaque_alpha_channel_is_left_out(mode: str) -> None:
-    picture = Image.new("LA", (5, 4), (7, 255)).convert(mode if mode != "RGBa" else "RGBA")
-    data = LabeledTensors.from_dataset(Pairs([(picture.convert(mode), 0)]))
+def test_an_opaque_alpha_channel_is_dropped(mode: str) -> None:
+    image = Image.new("LA", (5, 4), (7, 255)).convert(mode if mode != "RGBa" else "RGBA")
+    data = LabeledTensors.from_dataset(Pairs([(image.convert(mode), 0)]))
     assert torch.equal(data.inputs, torch.full((1, 3, 4, 5), 7, dtype=torch.uint8))
 
 
@@ -142,7 +142,7 @@ def test_float_targets_take_no_class_names_from_the_data_set() -> None:
 @pytest.mark.parametrize(
     ("examples", "message"),
     [
-        ([], "dataset must be one example or more, got 'none'"),
+        ([], "dataset must be a data set with examples, got 'an empty one'"),
         ([3], "example 0 must be a pair of input and target, got <class 'int'>"),
         ([(0.0, 0, 1.0)], "example 0 must be a pair of input and target"),
         ([("text", 0)], "the input of example 0 must be a tensor, an array, a number or a Pillow"),
@@ -154,22 +154,24 @@ def test_float_targets_take_no_class_names_from_the_data_set() -> None:
         ([(0.0, 0), (0.0, 0.5)], "the target of example 1 must be torch.int64 of shape"),
         (
             [(Image.new("F", (2, 2)), 0)],
-            "input of example 0 must be of 8 bits a channel, got 'mode F'",
+            "input of example 0 must be of 8 bits per channel, got 'mode F'",
         ),
-        ([(Image.new("LAB", (2, 2)), 0)], "must be of 8 bits a channel, got 'mode LAB'"),
+        ([(Image.new("LAB", (2, 2)), 0)], "must be of 8 bits per channel, got 'mode LAB'"),
         ([(Image.new("LA", (2, 2), (9, 7)), 0)], "example 0 must be opaque, got 'transparent"),
         ([(Image.new("LA", (2, 2), (9, 7)).convert("La"), 0)], "0 must be opaque, got 'transp"),
         ([(Image.new("PA", (2, 2), (0, 7)), 0)], "0 must be opaque, got 'transp"),
     ],
 )
-def test_examples_that_do_not_fit(examples: list[object], message: str) -> None:
+def test_inconsistent_or_unsupported_examples_are_refused(
+    examples: list[object], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         LabeledTensors.from_dataset(Pairs(examples))
 
 
 @pytest.mark.mnist
 def test_torchvision_gives_the_same_mnist(mnist_root: Path, tmp_path: Path) -> None:
-    """Its data set, without a transform and with one, against the loader of this library."""
+    """Torchvision's MNIST, with and without a transform, equals that of `mnist`."""
     datasets = importlib.import_module("torchvision.datasets")
     transforms = importlib.import_module("torchvision.transforms.v2")
     raw = tmp_path / "MNIST" / "raw"
@@ -179,7 +181,7 @@ def test_torchvision_gives_the_same_mnist(mnist_root: Path, tmp_path: Path) -> N
         unpacked = gzip.decompress(path.read_bytes())
         (raw / path.name.removesuffix(".gz")).write_bytes(unpacked)
     for path in mnist_root.glob("train-*.gz"):
-        (raw / path.name.removesuffix(".gz")).touch()  # only its name is looked at
+        (raw / path.name.removesuffix(".gz")).touch()  # torchvision checks only that it exists
     test = mnist(mnist_root).test
     theirs = LabeledTensors.from_dataset(datasets.MNIST(tmp_path, train=False))
     assert torch.equal(theirs.inputs, test.inputs)
@@ -205,7 +207,7 @@ def test_arrays_keep_their_values_and_types(dtype: str) -> None:
 
 
 def test_an_array_is_copied() -> None:
-    """Also one that cannot be written to, which torch would warn about."""
+    """This includes a read-only array, for which torch would issue a warning."""
     array = np.zeros((2, 2))
     array.setflags(write=False)
     data = LabeledTensors.from_numpy(array, [0, 1], weights=[1.0, 2.0])

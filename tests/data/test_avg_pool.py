@@ -1,4 +1,4 @@
-"""Pictures of fewer pixels, against NumPy."""
+"""Average pooling against NumPy."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mlpkit.data import LabeledTensors, avg_pool, digits
 
 
 def labeled(inputs: Tensor) -> LabeledTensors:
-    """Return inputs with a class and a weight for each."""
+    """Return the inputs with a class and a weight for each example."""
     count = len(inputs)
     return LabeledTensors(
         inputs, torch.arange(count) % 2, ("even", "odd"), weights=torch.arange(count) + 1.0
@@ -23,7 +23,7 @@ def labeled(inputs: Tensor) -> LabeledTensors:
 def test_each_pixel_is_the_mean_of_its_block(
     shape: tuple[int, ...], kernel_size: int, dtype: torch.dtype
 ) -> None:
-    """NumPy's mean over the axes of the blocks, in float64; that of bytes is not rounded."""
+    """The oracle is NumPy's mean over the axes of the blocks; uint8 means are not rounded."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.randint(0, 256, shape, generator=generator).to(dtype)
     pooled = avg_pool(labeled(inputs), kernel_size).inputs
@@ -38,17 +38,17 @@ def test_each_pixel_is_the_mean_of_its_block(
     torch.testing.assert_close(pooled, means.to(pooled.dtype))
 
 
-def test_many_pictures_are_averaged_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The parts are as the whole: a shorter last one, one picture larger than a part."""
+def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chunks include a shorter last one and images that are larger than a chunk."""
     inputs = torch.randint(0, 256, (23, 4, 6), dtype=torch.uint8)
     whole = avg_pool(labeled(inputs), 2).inputs
     for pixels in (1, 24, 5 * 24):
-        monkeypatch.setattr("mlpkit.data._avg_pool._PIXELS_AT_ONCE", pixels)
+        monkeypatch.setattr("mlpkit.data._avg_pool._CHUNK_PIXELS", pixels)
         assert torch.equal(avg_pool(labeled(inputs), 2).inputs, whole)
 
 
-def test_targets_classes_and_weights_stay() -> None:
-    """Only the inputs change, and a block of one pixel changes nothing."""
+def test_targets_classes_and_weights_are_preserved() -> None:
+    """Only the inputs change; a kernel size of 1 returns the data themselves."""
     data = labeled(torch.rand(6, 4, 4))
     pooled = avg_pool(data, 2)
     assert torch.equal(pooled.targets, data.targets)
@@ -64,8 +64,18 @@ def test_targets_classes_and_weights_stay() -> None:
 @pytest.mark.parametrize(
     ("inputs", "kernel_size", "error", "message"),
     [
-        (torch.rand(3, 8, 8), 3, ValueError, r"a divisor of both sides of the pictures \(8 x 8\)"),
-        (torch.rand(3, 8, 6), 4, ValueError, r"a divisor of both sides of the pictures \(8 x 6\)"),
+        (
+            torch.rand(3, 8, 8),
+            3,
+            ValueError,
+            r"a divisor of the height and width of the images \(8 x 8\)",
+        ),
+        (
+            torch.rand(3, 8, 6),
+            4,
+            ValueError,
+            r"a divisor of the height and width of the images \(8 x 6\)",
+        ),
         (torch.rand(3, 8, 8), 0, ValueError, "kernel_size must be a positive integer, got 0"),
         (torch.rand(3, 64), 2, ValueError, "images must be of shape"),
         (torch.zeros(3, 8, 8, dtype=torch.int32), 2, TypeError, "images must be uint8 or float"),
@@ -74,13 +84,13 @@ def test_targets_classes_and_weights_stay() -> None:
 def test_bad_arguments(
     inputs: Tensor, kernel_size: int, error: type[Exception], message: str
 ) -> None:
-    """What has no blocks is refused in a sentence."""
+    """Kernel sizes that do not divide the sides and inputs that are not images are refused."""
     with pytest.raises(error, match=message):
         avg_pool(LabeledTensors(inputs, torch.zeros(3, dtype=torch.int64)), kernel_size)
 
 
-def test_a_digit_keeps_its_light() -> None:
-    """The mean brightness is that of the whole picture."""
+def test_the_mean_brightness_is_preserved() -> None:
+    """The mean of a pooled image is that of the original image."""
     data = digits().test
     small, whole = avg_pool(data, 4).inputs.double(), data.inputs.double()
     torch.testing.assert_close(small.mean(dim=(1, 2)), whole.mean(dim=(1, 2)))

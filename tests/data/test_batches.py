@@ -1,4 +1,4 @@
-"""Batches: the order is a function of seed and epoch, whoever asks and however often."""
+"""Batches: their order is a function of seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlpkit.data import Augmentation, Batch, Batches, LabeledTensors, RandomAffi
 
 
 def numbered(count: int, *, num_classes: int = 3) -> LabeledTensors:
-    """Examples whose input, weight and target can be told from their position."""
+    """Return examples whose input, weight and target are functions of their index."""
     positions = torch.arange(count)
     inputs = positions.float().unsqueeze(1)
     return LabeledTensors(inputs, positions % num_classes, weights=positions.float() + 0.5)
@@ -27,7 +27,7 @@ def order(batches: Batches, epoch: int) -> list[int]:
 
 
 def check_rows(batch: Batch, num_classes: int = 3) -> None:
-    """Every row belongs to the index that stands beside it."""
+    """Check that inputs, targets and weights belong to the indices of the batch."""
     assert batch.weights is not None
     assert torch.equal(batch.inputs[:, 0], batch.indices.float())
     assert torch.equal(batch.targets, batch.indices % num_classes)
@@ -56,7 +56,7 @@ def test_without_shuffling_batches_are_slices_of_the_data() -> None:
 
 
 def test_the_order_is_a_function_of_seed_and_epoch() -> None:
-    """Objects made anew agree; another epoch or seed gives another order, not a shifted one."""
+    """Equal objects agree in any order of access; all 25 pairs of seed and epoch differ."""
     data = numbered(50)
     orders = {
         (seed, epoch): tuple(order(Batches(data, 8, seed=seed), epoch))
@@ -64,19 +64,19 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
         for epoch in range(5)
     }
     assert len(set(orders.values())) == 25
-    asked_backwards = Batches(data, 8, seed=2)
+    batches = Batches(data, 8, seed=2)
     for epoch in reversed(range(5)):
-        assert tuple(order(asked_backwards, epoch)) == orders[2, epoch]
+        assert tuple(order(batches, epoch)) == orders[2, epoch]
 
 
 @pytest.mark.parametrize("balanced", [True, False])
-def test_the_order_is_the_one_written_down(balanced: bool) -> None:
-    """A change of these numbers breaks every run that was to be repeated."""
-    written_down = {
+def test_the_order_never_changes(balanced: bool) -> None:
+    """A change of these numbers would break the reproducibility of earlier runs."""
+    expected = {
         False: [4, 6, 0, 1, 10, 8, 5, 2, 3, 9, 7, 11],
         True: [10, 2, 9, 0, 4, 5, 6, 7, 11, 3, 8, 1],
     }
-    assert order(numbered(12).batches(4, seed=1, balanced=balanced), 2) == written_down[balanced]
+    assert order(numbered(12).batches(4, seed=1, balanced=balanced), 2) == expected[balanced]
 
 
 @given(
@@ -86,10 +86,10 @@ def test_the_order_is_the_one_written_down(balanced: bool) -> None:
     start=st.integers(0, 10),
     flags=st.tuples(st.booleans(), st.booleans()),
 )
-def test_all_ranks_together_see_the_batches_of_one(
+def test_the_slices_of_all_ranks_make_up_each_batch(
     count: int, batch_size: int, world_size: int, start: int, flags: tuple[bool, bool]
 ) -> None:
-    """Batch for batch the slices of the ranks join to the batch of a single process."""
+    """For each batch, the slices of the ranks concatenate to the batch of a single process."""
     shuffle, drop_last = flags
     data = numbered(count)
     if batch_size < world_size or (drop_last and batch_size > count):
@@ -125,7 +125,7 @@ def test_all_ranks_together_see_the_batches_of_one(
 @pytest.mark.parametrize("balanced", [True, False])
 def test_an_epoch_continues_exactly_at_any_batch(balanced: bool) -> None:
     data = numbered(31)
-    augment = Recorder()
+    augment = RecordCalls()
     batches = data.batches(4, seed=9, balanced=balanced, augment=augment)
     whole = list(batches.epoch(3))
     for start in range(len(batches) + 1):
@@ -138,7 +138,7 @@ def test_an_epoch_continues_exactly_at_any_batch(balanced: bool) -> None:
 
 @pytest.mark.parametrize("sizes", [(50, 7, 3), (1, 60), (20, 20, 20), (5, 1, 1, 1)])
 def test_balanced_epochs_draw_every_class_equally_often(sizes: tuple[int, ...]) -> None:
-    """Counts by class, by example and by round, over several epochs."""
+    """Counts per class, per example and per round are balanced over several epochs."""
     targets = torch.cat([torch.full((size,), label) for label, size in enumerate(sizes)])
     data = LabeledTensors(torch.zeros(len(targets), 1), targets)
     batches = data.batches(8, balanced=True, seed=1)
@@ -155,7 +155,7 @@ def test_balanced_epochs_draw_every_class_equally_often(sizes: tuple[int, ...]) 
             assert set(times.values()) <= {int(low), int(low) + 1}
 
 
-def test_balanced_epochs_leave_out_others_of_a_common_class() -> None:
+def test_balanced_epochs_omit_different_examples_of_a_common_class() -> None:
     targets = torch.tensor([0] * 30 + [1] * 2)
     data = LabeledTensors(torch.zeros(32, 1), targets)
     batches = data.batches(8, balanced=True)
@@ -164,8 +164,8 @@ def test_balanced_epochs_leave_out_others_of_a_common_class() -> None:
 
 
 @dataclass
-class Recorder:
-    """An augmentation that adds what it was called with."""
+class RecordCalls:
+    """An augmentation that stores its arguments and adds a function of them to the images."""
 
     calls: list[tuple[int, int, list[int]]] = field(default_factory=list)
 
@@ -174,16 +174,16 @@ class Recorder:
         return images + 100 * seed + 1000 * epoch
 
 
-def test_augmentation_gets_seed_epoch_and_positions() -> None:
-    augment = Recorder()
+def test_augmentation_gets_seed_epoch_and_indices() -> None:
+    augment = RecordCalls()
     batches = numbered(5).batches(3, seed=7, augment=augment)
     first, second = batches.epoch(2)
     assert augment.calls == [(7, 2, first.indices.tolist()), (7, 2, second.indices.tolist())]
     assert torch.equal(first.inputs[:, 0], first.indices + 2_700.0)
 
 
-def test_an_image_is_distorted_alike_in_every_batch() -> None:
-    """Batch size and rank change the company of an image, not its own draw."""
+def test_augmentation_of_an_image_does_not_depend_on_its_batch() -> None:
+    """Other batch sizes put an image together with other images and give the same result."""
     images = torch.randint(0, 256, (20, 12, 12), dtype=torch.uint8)
     data = LabeledTensors(images, torch.zeros(20).long())
     augment = RandomAffine(degrees=30)
@@ -198,7 +198,7 @@ def test_an_image_is_distorted_alike_in_every_batch() -> None:
     assert not torch.equal(results[0], images)
 
 
-def test_the_fingerprint_tells_every_setting_apart() -> None:
+def test_the_fingerprint_covers_every_setting() -> None:
     data = numbered(30)
     variants = [
         data.batches(4),
@@ -217,7 +217,7 @@ def test_the_fingerprint_tells_every_setting_apart() -> None:
 
 
 def test_the_fingerprint_of_an_opaque_augmentation_holds_no_address() -> None:
-    """Two objects without a repr of their own, at two addresses, are taken for the same."""
+    """Two objects with the default repr have the same fingerprint at different addresses."""
     data = numbered(3)
     first = data.batches(2, augment=Opaque())
     second = data.batches(2, augment=Opaque())
@@ -225,13 +225,13 @@ def test_the_fingerprint_of_an_opaque_augmentation_holds_no_address() -> None:
     assert first.fingerprint == second.fingerprint
 
 
-class Opaque(Recorder):
+class Opaque(RecordCalls):
     """An augmentation whose repr shows an address."""
 
     __repr__ = object.__repr__
 
 
-def test_settings_that_cannot_be() -> None:
+def test_invalid_settings_are_refused() -> None:
     data = numbered(6)
     with pytest.raises(ValueError, match="batch_size must be a positive integer, got 0"):
         data.batches(0)
@@ -239,15 +239,15 @@ def test_settings_that_cannot_be() -> None:
         data.batches(4, rank=2, world_size=2)
     with pytest.raises(ValueError, match=r"batch_size must be at least world_size \(4\), got 3"):
         data.batches(3, world_size=4)
-    with pytest.raises(ValueError, match="batch_size must be at most the 6 examples where drop_l"):
+    with pytest.raises(ValueError, match=r"batch_size must be at most .*\(6\) if drop_last is"):
         data.batches(7, drop_last=True)
-    with pytest.raises(ValueError, match="shuffle must be True where balanced is True, got False"):
+    with pytest.raises(ValueError, match="shuffle must be True if balanced is True, got False"):
         data.batches(2, shuffle=False, balanced=True)
-    with pytest.raises(ValueError, match="data must be one example or more, got LabeledTensors"):
+    with pytest.raises(ValueError, match="data must be a data set with examples, got LabeledTe"):
         data[:0].batches(2)
     with pytest.raises(ValueError, match=r"targets must be class indices .*got torch.float32"):
         LabeledTensors(torch.zeros(2), torch.zeros(2)).batches(1, balanced=True)
-    with pytest.raises(ValueError, match=r"an example of every class .*got 'none of class 1'"):
+    with pytest.raises(ValueError, match=r"examples of every class .*got 'no examples of class 1"):
         LabeledTensors(torch.zeros(2), torch.tensor([0, 2])).batches(1, balanced=True)
     with pytest.raises(TypeError, match="shuffle must be True or False, got 1"):
         data.batches(2, shuffle=cast("bool", 1))
@@ -264,7 +264,7 @@ def test_a_wrong_epoch_is_refused_before_the_first_batch() -> None:
 @pytest.mark.parametrize(
     ("augment", "found"), [(3, "3"), (RandomAffine, "<class 'mlpkit.data.augment._random_affine.")]
 )
-def test_an_augmentation_is_an_instance(augment: object, found: str) -> None:
+def test_an_augmentation_must_be_an_instance(augment: object, found: str) -> None:
     message = f"augment must be an augmentation or None, got {found}.*; pass an instance"
     with pytest.raises(TypeError, match=message):
         Batches(numbered(5), 2, augment=cast("Augmentation", augment))
@@ -273,8 +273,8 @@ def test_an_augmentation_is_an_instance(augment: object, found: str) -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"shuffle": False}, {"balanced": True}, {"rank": 1, "world_size": 3}]
 )
-def test_an_epoch_is_what_is_gathered_at_its_positions(options: dict[str, int]) -> None:
-    """Whatever decides the order, with weights, and with an augmentation of each epoch."""
+def test_an_epoch_equals_the_batches_gathered_at_its_indices(options: dict[str, int]) -> None:
+    """This holds for every kind of order, with weights and with an augmentation."""
     inputs = torch.arange(40.0).view(20, 2)
     data = LabeledTensors(inputs, torch.arange(20) % 3, weights=torch.rand(20))
 
@@ -295,3 +295,30 @@ def test_an_epoch_is_what_is_gathered_at_its_positions(options: dict[str, int]) 
                 assert first is not None
                 assert second is not None
                 assert torch.equal(first, second)
+
+
+class OnlyWhatIsRead:
+    """Examples that have no attributes but those of the protocol, around a data set."""
+
+    def __init__(self, data: LabeledTensors) -> None:
+        self.inputs = data.inputs
+        self.targets = data.targets
+        self.weights = data.weights
+        self.class_counts = data.class_counts
+        self.fingerprint = data.fingerprint
+        self.device = data.device
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@pytest.mark.parametrize("balanced", [True, False])
+def test_any_object_with_the_attributes_of_the_protocol_is_accepted(balanced: bool) -> None:
+    """The batches and the fingerprint are those of the data set that it wraps."""
+    data = numbered(17)
+    batches = Batches(OnlyWhatIsRead(data), 4, seed=3, balanced=balanced)
+    expected = data.batches(4, seed=3, balanced=balanced)
+    assert batches.fingerprint == expected.fingerprint
+    assert order(batches, 2) == order(expected, 2)
+    for batch in batches.epoch(2):
+        check_rows(batch)

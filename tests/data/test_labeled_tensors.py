@@ -1,4 +1,4 @@
-"""Examples in memory: what is kept, what is refused, and how they are split."""
+"""Data sets in memory: content, selection, split and fingerprint."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ CLASSES = ("cat", "dog", "eel")
 
 @pytest.fixture
 def data() -> LabeledTensors:
-    """Seven examples of three classes, each input the number of its example."""
+    """Seven examples of three classes, whose inputs hold the index of the example."""
     inputs = torch.arange(7, dtype=torch.uint8).view(7, 1, 1).expand(7, 2, 2).contiguous()
     targets = torch.tensor([0, 1, 2, 0, 1, 0, 0])
     return LabeledTensors(inputs, targets, CLASSES, weights=torch.arange(7.0))
 
 
 def numbers(data: LabeledTensors) -> list[int]:
-    """Which examples are there, read off the inputs."""
+    """Return the indices of the examples, as stored in the inputs."""
     return data.inputs.flatten(1)[:, 0].tolist()
 
 
-def test_nothing_is_converted_but_class_indices() -> None:
+def test_only_class_indices_are_converted() -> None:
     inputs = torch.zeros(3, 28, 28, dtype=torch.uint8)
     data = LabeledTensors(inputs, torch.tensor([0, 1, 2], dtype=torch.uint8), CLASSES)
     assert data.inputs is inputs
@@ -37,7 +37,7 @@ def test_nothing_is_converted_but_class_indices() -> None:
     assert data.targets.tolist() == [0, 1, 2]
 
 
-def test_float_targets_have_no_classes_unless_one_column_each() -> None:
+def test_float_targets_have_classes_only_with_one_column_per_class() -> None:
     soft = torch.full((4, 3), 1 / 3)
     assert LabeledTensors(torch.zeros(4, 2), soft).num_classes is None
     assert LabeledTensors(torch.zeros(4, 2), soft, CLASSES).num_classes == 3
@@ -52,7 +52,7 @@ def test_class_counts_are_those_of_numpy(data: LabeledTensors) -> None:
     assert unnamed.class_counts.tolist() == [1, 0, 0, 0, 1]
 
 
-def test_repr_says_what_is_inside(data: LabeledTensors) -> None:
+def test_repr_describes_the_content(data: LabeledTensors) -> None:
     expected = "LabeledTensors(7 examples of uint8 (2, 2), 3 classes, weighted, on cpu)"
     assert repr(data) == expected
     regression = LabeledTensors(torch.zeros(2, 5), torch.zeros(2, 3))
@@ -70,8 +70,8 @@ def test_one_example_is_a_pair(data: LabeledTensors) -> None:
     assert [int(target) for _, target in data] == data.targets.tolist()
 
 
-def test_slices_share_and_indices_gather(data: LabeledTensors) -> None:
-    """Every way of choosing takes inputs, targets, weights and names along."""
+def test_slices_share_memory_and_indices_copy(data: LabeledTensors) -> None:
+    """Every kind of index selects inputs, targets and weights and keeps the class names."""
     assert data[1:3].inputs.data_ptr() == data.inputs[1:].data_ptr()
     for chosen in (
         data[1:7:2],
@@ -90,7 +90,7 @@ def test_slices_share_and_indices_gather(data: LabeledTensors) -> None:
 
 
 def test_a_split_is_complete_disjoint_stratified_and_reproducible() -> None:
-    """Counts against the exact shares; every example in one part; the seed decides."""
+    """Class counts are the exact shares within 1, and every example is in one part."""
     generator = torch.Generator().manual_seed(1)
     targets = torch.multinomial(torch.tensor([5.0, 3.0, 1.0]), 1_003, True, generator=generator)
     data = LabeledTensors(torch.arange(1_003.0), targets, CLASSES)
@@ -109,7 +109,7 @@ def test_a_split_is_complete_disjoint_stratified_and_reproducible() -> None:
 
 
 def test_which_example_goes_where_is_random_within_a_class() -> None:
-    """Over many seeds every example is held out equally often."""
+    """Over many seeds, every example is held out about equally often."""
     data = LabeledTensors(torch.arange(12), torch.tensor([0, 1, 1] * 4))
     times = torch.zeros(12)
     for seed in range(1_200):
@@ -124,7 +124,7 @@ def test_a_regression_is_split_without_strata() -> None:
     assert sorted(train.inputs.tolist() + val.inputs.tolist()) == list(range(10))
 
 
-def test_the_fingerprint_sees_every_part(data: LabeledTensors) -> None:
+def test_the_fingerprint_covers_every_part(data: LabeledTensors) -> None:
     inputs, targets = data.inputs, data.targets
     changed = inputs.clone()
     changed[4, 1, 1] += 1
@@ -142,8 +142,8 @@ def test_the_fingerprint_sees_every_part(data: LabeledTensors) -> None:
     assert len({variant.fingerprint for variant in variants}) == len(variants)
 
 
-def test_the_fingerprint_is_of_the_content_alone(data: LabeledTensors) -> None:
-    """Another memory layout, a copy, a pickle: the same hash."""
+def test_the_fingerprint_depends_on_the_content_alone(data: LabeledTensors) -> None:
+    """Another memory layout, a copy and a pickled object have the same fingerprint."""
     strided = torch.stack([data.inputs, data.inputs], dim=1)[:, 0]
     copied = LabeledTensors(strided, data.targets.clone(), list(CLASSES), weights=data.weights)
     assert copied.fingerprint == data.fingerprint
@@ -171,8 +171,8 @@ def test_a_data_loader_takes_the_torch_dataset(data: LabeledTensors) -> None:
 
 
 @pytest.mark.mnist
-def test_the_usual_split_of_mnist(mnist_root: Path) -> None:
-    """50,000 and 10,000: the shares of the classes are those of the whole, to one example."""
+def test_a_stratified_split_of_mnist(mnist_root: Path) -> None:
+    """In a split into 50,000 and 10,000 the class shares are exact within one example."""
     train = mnist(mnist_root, val_size=0).train
     first, second = train.split([50_000, 10_000])
     exact = train.class_counts * 10_000 / 60_000
@@ -181,7 +181,7 @@ def test_the_usual_split_of_mnist(mnist_root: Path) -> None:
 
 
 def test_a_split_counts_only_the_classes_that_occur() -> None:
-    """Two classes of any numbers are split as classes 0 and 1 are."""
+    """Classes 0 and 10^12 are split as classes 0 and 1 are."""
     near, inputs = torch.arange(10) % 2, torch.arange(10)
     parts = LabeledTensors(inputs, near * 10**12).split([6, 4], seed=5)
     for part, expected in zip(

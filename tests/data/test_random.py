@@ -1,4 +1,4 @@
-"""Counter-based randomness: against a Python reference, and as good as random by scipy's tests."""
+"""Counter-based random numbers against a reference in Python, and SciPy's statistical tests."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MASK = 2**64 - 1
 
 
 def splitmix(state: int, index: int) -> int:
-    """The splitmix64 output function in Python integers, as published."""
+    """Return the published splitmix64 output function, in Python integers."""
     z = (state + index * 0x9E3779B97F4A7C15) & MASK
     z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
     z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
@@ -25,21 +25,21 @@ def splitmix(state: int, index: int) -> int:
 
 
 def test_the_published_sequence() -> None:
-    """Seed 1234567 gives the first outputs that every splitmix64 lists."""
+    """Seed 1234567 gives the first outputs published for splitmix64."""
     bits = random_bits(1234567, torch.arange(1, 4)).tolist()
     expected = [6457827717110365317, 3203168211198807973, 9817491932198370423]
     assert [value & MASK for value in bits] == expected
 
 
 @pytest.mark.parametrize("state", [0, 1, 2**63, 2**64 - 1, derive(3, 4)])
-def test_tensor_operations_are_the_python_integers(state: int) -> None:
-    """Wrapping products and signed shifts come to the unsigned arithmetic."""
+def test_tensor_operations_agree_with_python_integers(state: int) -> None:
+    """Wrapping products and masked shifts equal unsigned arithmetic."""
     indices = torch.tensor([0, 1, 2, 59_999, 2**31, 2**62])
     expected = [splitmix(state, index) for index in indices.tolist()]
     assert [value & MASK for value in random_bits(state, indices).tolist()] == expected
 
 
-def test_derive_tells_words_and_their_order_apart() -> None:
+def test_derive_depends_on_every_word_and_on_their_order() -> None:
     states = {derive(0), derive(0, 0), derive(0, 1), derive(1, 0), derive(0, 1, 2), derive(0, 2, 1)}
     assert len(states) == 6
 
@@ -54,14 +54,14 @@ def test_a_permutation_holds_every_number_once() -> None:
 
 
 def test_permutations_of_successive_epochs_are_unrelated() -> None:
-    """Spearman's rank correlation of 40 pairs stays within what chance allows."""
+    """Spearman's rank correlation of 40 pairs is within 4.5 standard deviations of 0."""
     orders = [permutation(derive(0, epoch), 2_000, CPU).numpy() for epoch in range(41)]
     ranks = [stats.spearmanr(a, b).statistic for a, b in itertools.pairwise(orders)]
     assert np.abs(ranks).max() < 4.5 / np.sqrt(2_000)
 
 
 def test_every_position_of_a_permutation_is_equally_likely() -> None:
-    """The 24 orders of four things, counted over 24,000 seeds."""
+    """The 24 permutations of four items are counted over 24,000 seeds."""
     orders = [tuple(permutation(derive(seed), 4, CPU).tolist()) for seed in range(24_000)]
     _, counts = np.unique(np.array(orders), axis=0, return_counts=True)
     assert len(counts) == 24
@@ -78,7 +78,7 @@ def test_uniforms_are_uniform_and_independent() -> None:
 
 
 def test_noise_is_uniform_symmetric_and_uncorrelated() -> None:
-    """Within an image, between images of neighboring index, and between epochs."""
+    """Numbers are uncorrelated within an image, between images and between epochs."""
     drawn = noise(derive(1), torch.arange(500), 1_568).numpy().astype(np.float64)
     assert -1.0 < drawn.min() < drawn.max() < 1.0
     assert stats.kstest(drawn.ravel()[::7], stats.uniform(-1, 2).cdf).pvalue > 1e-4
@@ -108,8 +108,8 @@ def test_each_bit_of_the_noise_is_fair() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 7, 1_568])
-def test_an_image_draws_the_same_in_any_company(count: int) -> None:
-    """Alone, in a batch, in another order: the same bits."""
+def test_the_numbers_of_an_index_do_not_depend_on_its_batch(count: int) -> None:
+    """An index gives the same bits alone, in a batch and in another order."""
     indices = torch.tensor([5, 0, 59_999, 17])
     together = noise(derive(3), indices, count)
     assert together.shape == (4, count)
@@ -121,7 +121,7 @@ def test_an_image_draws_the_same_in_any_company(count: int) -> None:
 
 
 def noise_in_integers(state: int, index: int, count: int) -> list[float]:
-    """What :func:`noise` says it is, in Python integers: a keyed lowbias32 of a counter."""
+    """Return the documented values of `noise` in Python integers: a keyed lowbias32 hash."""
     key = splitmix(state, index)
     low, high = key & 0xFFFFFFFF, key >> 32
     values = []
@@ -138,8 +138,8 @@ def noise_in_integers(state: int, index: int, count: int) -> list[float]:
     return values[:count]
 
 
-@pytest.mark.skipif(sys.byteorder == "big", reason="the halves of a word stand the other way round")
-def test_noise_is_the_python_integers() -> None:
+@pytest.mark.skipif(sys.byteorder == "big", reason="the halves of a word are swapped")
+def test_noise_agrees_with_python_integers() -> None:
     indices = torch.tensor([0, 1, 59_999])
     drawn = noise(derive(8), indices, 33)
     expected = [noise_in_integers(derive(8), index, 33) for index in indices.tolist()]

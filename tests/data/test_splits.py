@@ -1,4 +1,4 @@
-"""Shares of a split: exact to one example, by property."""
+"""Sizes of the parts of a split, as property tests."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from mlpkit.data._splits import split_sizes, stratified_counts
 
 
 @given(st.lists(st.integers(0, 50), min_size=1, max_size=12), st.data())
-def test_every_share_is_rounded_and_every_margin_kept(
+def test_shares_are_rounded_and_margins_are_exact(
     class_counts: list[int], data: st.DataObject
 ) -> None:
-    """Rows add up to the classes, columns to the parts, and no share is off by one or more."""
+    """Rows sum to class counts, columns to sizes, and every count is within 1 of its share."""
     total = sum(class_counts)
     if total == 0:
         return
@@ -44,7 +44,7 @@ def test_fractions_become_sizes_that_add_up(total: int, parts: list[int]) -> Non
         assert abs(size - fraction * total) < 1 + 1e-6 * total
 
 
-def test_sizes_are_kept() -> None:
+def test_sizes_are_returned_unchanged() -> None:
     assert split_sizes([50_000, 10_000], 60_000) == [50_000, 10_000]
 
 
@@ -59,13 +59,13 @@ def test_sizes_are_kept() -> None:
         ([True, 9], "non-negative sizes or fractions"),
     ],
 )
-def test_lengths_that_do_not_add_up(lengths: list[int] | list[float], message: str) -> None:
+def test_invalid_lengths_are_refused(lengths: list[int] | list[float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         split_sizes(lengths, 10)
 
 
-def test_lengths_in_arrays_tensors_and_numbers_of_numpy() -> None:
-    """As the same numbers in a list."""
+def test_lengths_may_be_arrays_tensors_and_numpy_numbers() -> None:
+    """They give the same sizes as a list of Python numbers."""
     for sizes in (np.array([3, 7]), torch.tensor([3, 7]), [np.int64(3), np.int32(7)]):
         assert split_sizes(cast("list[int]", sizes), 10) == [3, 7]
     for fractions in (np.array([0.3, 0.7]), [np.float32(0.3), np.float32(0.7)]):
@@ -73,6 +73,6 @@ def test_lengths_in_arrays_tensors_and_numbers_of_numpy() -> None:
 
 
 @pytest.mark.parametrize("lengths", [10, "37", ["3", "7"], np.array(10), torch.zeros(2, 2)])
-def test_lengths_that_are_no_numbers(lengths: object) -> None:
+def test_lengths_that_are_not_numbers_are_refused(lengths: object) -> None:
     with pytest.raises(TypeError, match="lengths must be a sequence of sizes or fractions, got"):
         split_sizes(cast("list[int]", lengths), 10)

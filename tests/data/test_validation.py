@@ -1,4 +1,4 @@
-"""What a data set refuses, by the argument, the rule and the value."""
+"""Errors of a data set: each names the argument, the rule and the value."""
 
 from __future__ import annotations
 
@@ -15,19 +15,24 @@ CLASSES = ("cat", "dog", "eel")
 @pytest.mark.parametrize(
     ("inputs", "targets", "weights", "message"),
     [
-        (torch.zeros(3, 2), torch.zeros(2).long(), None, r"targets must be one for each of the 3"),
+        (
+            torch.zeros(3, 2),
+            torch.zeros(2).long(),
+            None,
+            r"targets must be one value for each of the 3",
+        ),
         (torch.zeros(3), torch.tensor([0, 3, 1]), None, r"in \[0, 3\), got 3; see example 1"),
         (torch.zeros(3), torch.tensor([0, 1, -1]), None, r"in \[0, 3\), got -1; see example 2"),
-        (torch.zeros(2), torch.zeros(2, 3).long(), None, r"targets must be of shape \(N,\) where"),
+        (torch.zeros(2), torch.zeros(2, 3).long(), None, r"targets must be of shape \(N,\) if"),
         (torch.tensor([1.0, torch.nan]), torch.zeros(2).long(), None, "first is in example 1"),
         (torch.tensor(1.0), torch.zeros(1).long(), None, r"inputs must be a tensor of shape \(N"),
-        (torch.zeros(2), torch.zeros(2).long(), torch.ones(3), "weights must be one for each of"),
+        (torch.zeros(2), torch.zeros(2).long(), torch.ones(3), "weights must be one value for"),
         (torch.zeros(2), torch.zeros(2).long(), torch.ones(2, 1), r"weights must be of shape \(N"),
         (torch.zeros(2), torch.zeros(2).long(), torch.tensor([1, -0.5]), "at least 0, got -0.5"),
         (torch.zeros(2), torch.zeros(2).long(), torch.tensor([1, torch.inf]), "weights must be fi"),
     ],
 )
-def test_values_that_cannot_be(
+def test_invalid_values_are_refused(
     inputs: Tensor, targets: Tensor, weights: Tensor | None, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -42,14 +47,14 @@ def test_float_targets_must_be_finite() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([1.0], torch.zeros(1).long()), "inputs must be a tensor.*from_numpy takes arrays"),
+        (([1.0], torch.zeros(1).long()), "inputs must be a tensor.*from_numpy for arrays"),
         ((torch.zeros(1), [0]), "targets must be a tensor of class indices or"),
         ((torch.zeros(1), torch.tensor([True])), "targets must be .*, got torch.bool"),
         ((torch.zeros(1), torch.zeros(1).long(), "ab"), "classes must be a sequence of strings"),
         ((torch.zeros(1), torch.zeros(1).long(), (1, 2)), "classes must be a sequence of strings"),
     ],
 )
-def test_types_that_cannot_be(arguments: tuple[Tensor, Tensor], message: str) -> None:
+def test_wrong_types_are_refused(arguments: tuple[Tensor, Tensor], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         LabeledTensors(*arguments)
 
@@ -62,20 +67,20 @@ def test_weights_must_be_floating_point() -> None:
 
 
 @pytest.mark.parametrize("classes", [(), ("a", "a")])
-def test_class_names_are_different(classes: tuple[str, ...]) -> None:
-    with pytest.raises(ValueError, match="classes must be one or more different names"):
+def test_class_names_must_be_distinct(classes: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="classes must be one or more distinct names"):
         LabeledTensors(torch.zeros(1), torch.zeros(1).long(), classes)
 
 
-def test_indices_that_do_not_fit() -> None:
+def test_invalid_indices_are_refused() -> None:
     data = LabeledTensors(torch.zeros(7, 2), torch.zeros(7).long())
-    with pytest.raises(ValueError, match=r"indices must be positions in \[0, 7\), got 7"):
+    with pytest.raises(ValueError, match=r"indices must be integers in \[0, 7\), got 7"):
         data.subset([0, 7])
-    with pytest.raises(ValueError, match=r"indices must be positions in \[0, 7\), got -1"):
+    with pytest.raises(ValueError, match=r"indices must be integers in \[0, 7\), got -1"):
         data.subset([0, -1])
     with pytest.raises(ValueError, match=r"indices must be a mask of shape \(7,\), got \(2,\)"):
         data.subset(torch.tensor([True, False]))
-    with pytest.raises(ValueError, match=r"indices must be of one axis, got \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"indices must be one-dimensional, got \(1, 2\)"):
         data.subset(torch.tensor([[1, 2]]))
     with pytest.raises(TypeError, match="indices must be integers or a boolean mask"):
         data.subset(torch.tensor([0.5]))
@@ -83,18 +88,18 @@ def test_indices_that_do_not_fit() -> None:
 
 @pytest.mark.parametrize("dtype", ["u2", "u4", "u8", ">i4", ">u2", "i8"])
 def test_index_arrays_of_every_type_and_stride(dtype: str) -> None:
-    """Against NumPy's own indexing; read-only and reversed arrays too."""
+    """The oracle is NumPy's indexing; the arrays include read-only and reversed ones."""
     inputs = np.arange(7.0)
     data = LabeledTensors(torch.from_numpy(inputs), torch.zeros(7).long())
     positions = np.array([6, 0, 3, 3], dtype=dtype)
     positions.setflags(write=False)
     for indices in (positions, positions[::-1], positions[::2]):
         assert np.array_equal(data.subset(indices).inputs.numpy(), inputs[indices])
-    with pytest.raises(ValueError, match=r"indices must be positions in \[0, 7\), got 9"):
+    with pytest.raises(ValueError, match=r"indices must be integers in \[0, 7\), got 9"):
         data.subset(np.array([0, 9], dtype=dtype))
 
 
-def test_an_index_beyond_int64_is_named_as_it_is() -> None:
+def test_an_index_beyond_int64_is_shown_unchanged() -> None:
     data = LabeledTensors(torch.zeros(7), torch.zeros(7).long())
-    with pytest.raises(ValueError, match=r"indices must be positions .*, got 18446744073709551615"):
+    with pytest.raises(ValueError, match=r"indices must be integers .*, got 18446744073709551615"):
         data.subset(np.array([2**64 - 1], dtype=np.uint64))

@@ -1,4 +1,4 @@
-"""A headless Chromium driven through its pipe (Chrome DevTools Protocol), without a driver."""
+"""A headless Chromium controlled with the Chrome DevTools Protocol through a pipe."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ FLAGS = (
     "--disable-dev-shm-usage",
     "--remote-debugging-pipe",
 )
-COMPLAINTS = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
-TIMEOUT = 60.0  # seconds that the browser may take for one answer
+CONSOLE_EVENTS = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded")
+TIMEOUT = 60.0  # seconds to wait for an answer of the browser
 Message = dict[str, object]
 Point = tuple[float, float]
 
 
 def find_chromium() -> str | None:
-    """Return the browser's path, or None where there is none."""
+    """Return the path of the browser, or None if it is not installed."""
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
     return next((path for path in map(shutil.which, names) if path is not None), None)
 
@@ -44,25 +44,25 @@ class Chromium:
     """One page of a headless browser.
 
     Attributes:
-        complaints: What the page wrote to its console, and the errors it did not catch.
-        requests: Addresses that the page asked for.
+        console: Console messages and uncaught errors of the page.
+        requests: Addresses that the page requested.
     """
 
     def __init__(self, executable: str, profile: Path) -> None:
-        ours, theirs = _pipe(), _pipe()  # commands to the browser, answers from it
-        self._commands, self._answers = ours[1], theirs[0]
-        duplicates = [(os.POSIX_SPAWN_DUP2, ours[0], 3), (os.POSIX_SPAWN_DUP2, theirs[1], 4)]
+        commands, answers = _pipe(), _pipe()  # each a read end and a write end
+        self._commands, self._answers = commands[1], answers[0]
+        duplicates = [(os.POSIX_SPAWN_DUP2, commands[0], 3), (os.POSIX_SPAWN_DUP2, answers[1], 4)]
         quiet = [(os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)]
         arguments = [executable, *FLAGS, f"--user-data-dir={profile}", "about:blank"]
         self._pid = os.posix_spawn(
             executable, arguments, os.environ, file_actions=[*duplicates, *quiet]
         )
-        for end in (ours[0], theirs[1]):
+        for end in (commands[0], answers[1]):
             os.close(end)
         self._last_id = 0
         self._buffer = b""
         self._session: str | None = None
-        self.complaints: list[object] = []
+        self.console: list[object] = []
         self.requests: list[object] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         attached = self.call("Target.attachToTarget", targetId=target, flatten=True)
@@ -79,7 +79,7 @@ class Chromium:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close the browser and wait for its end."""
+        """Close the browser and wait until its process ends."""
         self._session = None
         with contextlib.suppress(OSError, TimeoutError):
             self.call("Browser.close")
@@ -92,7 +92,7 @@ class Chromium:
         os.close(self._answers)
 
     def call(self, method: str, **parameters: object) -> Message:
-        """Send one command, and return its result."""
+        """Send a command, and return its result."""
         self._last_id += 1
         message: Message = {"id": self._last_id, "method": method, "params": parameters}
         if self._session is not None:
@@ -105,27 +105,27 @@ class Chromium:
                 result = answer["result"]
                 assert isinstance(result, dict)
                 return result
-            self._note(answer)
+            self._record(answer)
 
     def _next_message(self) -> Message:
         while b"\0" not in self._buffer:
             if not select.select([self._answers], [], [], TIMEOUT)[0]:
-                raise TimeoutError(f"the browser must answer within {TIMEOUT:g} s, got silence")
+                raise TimeoutError(f"the browser must answer within {TIMEOUT:g} s, got no answer")
             part = os.read(self._answers, 1 << 16)
             if not part:
-                raise BrokenPipeError("the browser must stay alive, got an end")
+                raise BrokenPipeError("the browser must stay alive, got a closed pipe")
             self._buffer += part
         text, self._buffer = self._buffer.split(b"\0", 1)
         message: object = json.loads(text)
         assert isinstance(message, dict)
         return message
 
-    def _note(self, event: Message) -> None:
+    def _record(self, event: Message) -> None:
         parameters = event.get("params")
         if not isinstance(parameters, dict):
             return
-        if event["method"] in COMPLAINTS:
-            self.complaints.append(parameters)
+        if event["method"] in CONSOLE_EVENTS:
+            self.console.append(parameters)
         elif event["method"] == "Network.requestWillBeSent":
             self.requests.append(parameters["request"]["url"])
 
@@ -140,20 +140,20 @@ class Chromium:
         return result.get("value")
 
     def open(self, page: Path, *, width: int = 1280, height: int = 800) -> None:
-        """Open a file, and wait until it has been shown."""
+        """Open a file, and wait until it is rendered."""
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **size)
         self.call("Page.navigate", url=page.as_uri())
         while self.evaluate("document.readyState + location.href") != f"complete{page.as_uri()}":
             time.sleep(0.02)
-        self.fill_defaults()
+        self.wait_for_frame()
 
-    def fill_defaults(self) -> None:
-        """Wait until what has happened is on the screen."""
+    def wait_for_frame(self) -> None:
+        """Wait until the current state of the page is rendered."""
         self.evaluate("new Promise(f => requestAnimationFrame(() => requestAnimationFrame(f)))")
 
     def place(self, selector: str, x: float = 0.5, y: float = 0.5) -> Point:
-        """Return a point of an element, in pixels of the window; x and y are 0 to 1 inside it."""
+        """Return a point of an element in window pixels; x and y are 0 to 1 across the element."""
         found = self.evaluate(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
             "e.scrollIntoView({block: 'nearest'}); const b = e.getBoundingClientRect();"
@@ -177,15 +177,15 @@ class Chromium:
         )
 
     def click(self, selector: str, x: float = 0.5, y: float = 0.5) -> None:
-        """Click into an element."""
+        """Click on a point of an element."""
         point = self.place(selector, x, y)
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.mouse(kind, point)
-        self.fill_defaults()
+        self.wait_for_frame()
 
     def draw(self, points: Iterable[Point]) -> None:
         """Draw one stroke on the board with the mouse; points are 0 to 1 across the board."""
-        path = _finely(points)
+        path = _interpolate(points)
         self.mouse("mousePressed", self.place("#board", *path[0]))
         for point in path[1:]:
             x, y = self.place("#board", *point)
@@ -193,30 +193,30 @@ class Chromium:
                 "Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, button="left", buttons=1
             )
         self.mouse("mouseReleased", self.place("#board", *path[-1]))
-        self.fill_defaults()
+        self.wait_for_frame()
 
     def touch(self, points: Iterable[Point]) -> None:
         """Draw one stroke on the board with a finger."""
-        for index, point in enumerate(_finely(points)):
+        for index, point in enumerate(_interpolate(points)):
             x, y = self.place("#board", *point)
             kind = "touchStart" if index == 0 else "touchMove"
             self.call("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": x, "y": y}])
         self.call("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
-        self.fill_defaults()
+        self.wait_for_frame()
 
     def press(self, key: str, *, times: int = 1) -> None:
-        """Press and release a key, as often as wanted."""
+        """Press and release a key several times."""
         text = {"text": key} if len(key) == 1 else {}
         codes = {"Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
         number = {"windowsVirtualKeyCode": codes[key]} if key in codes else {}
         for _ in range(times):
             for kind in ("keyDown", "keyUp"):
                 self.call("Input.dispatchKeyEvent", type=kind, key=key, **text, **number)
-        self.fill_defaults()
+        self.wait_for_frame()
 
 
 def _pipe() -> tuple[int, int]:
-    """Return a pipe whose ends are not 3 and 4, which the browser wants for itself."""
+    """Return a pipe without the descriptors 3 and 4, which the browser uses."""
     ends = os.pipe()
     high = tuple(fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in ends)
     for end in ends:
@@ -224,8 +224,8 @@ def _pipe() -> tuple[int, int]:
     return high[0], high[1]
 
 
-def _finely(points: Iterable[Point], pieces: int = 6) -> list[Point]:
-    """Return the corners of a stroke with steps between them, as a hand makes them."""
+def _interpolate(points: Iterable[Point], pieces: int = 6) -> list[Point]:
+    """Return the corners of a stroke with intermediate points, like those of a hand."""
     corners = list(points)
     path = corners[:1]
     for (x0, y0), (x1, y1) in itertools.pairwise(corners):

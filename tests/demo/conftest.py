@@ -1,4 +1,4 @@
-"""What the tests of the page share: Node, a browser, and small classifiers of pictures."""
+"""The fixture that runs JavaScript of the demo page in Node."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ RunNode = Callable[..., object]
 
 @pytest.fixture(scope="session")
 def run_node() -> RunNode:
-    """Run a script of this folder in Node, and return the JSON that it prints."""
+    """Return a function that runs a script of this folder in Node and returns its JSON output."""
     node = shutil.which("node")
     if node is None:
-        pytest.skip("Node, which runs the page's JavaScript here, is not installed")
+        pytest.skip("Node, which runs the JavaScript of the page, is not installed")
 
     def run(script: str, *arguments: Path) -> object:
         command = [node, str(Path(__file__).with_name(script)), *map(str, arguments)]

@@ -1,5 +1,5 @@
 // Center or shrink drawings in Node: node run_digit.js DIGIT_JS TASKS
-// TASKS is a JSON list of {how, ink, width, height, picture}; prints the list of pictures.
+// TASKS is a JSON list of {how, ink, width, height, picture}; the output is the list of images.
 "use strict";
 const fs = require("node:fs");
 const digit = require(process.argv[2]);

@@ -1,6 +1,6 @@
-// Run the forward pass of written pages in Node: node run_network.js INPUTS PAGE...
-// INPUTS is a JSON list of pictures, each a list of raw values; prints, for each page, what came out
-// for each picture.
+// Run the forward pass of demo pages in Node: node run_network.js INPUTS PAGE...
+// INPUTS is a JSON list of images, each a list of raw values; the output is a list per page with
+// the hidden activations and probabilities of each image.
 "use strict";
 const fs = require("node:fs");
 

@@ -1,4 +1,4 @@
-"""People's way through the page, in a real browser: draw, look, point, press keys."""
+"""The demo page in a browser: drawing, display, pointer and keyboard."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.demo.chromium import Chromium, Point, find_chromium
 
 from mlpkit.data import LabeledTensors, mnist
 from mlpkit.demo import write_demo
-from mlpkit.models._softmax_classifier import SoftmaxClassifier
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.nn import MLP
 
 pytestmark = pytest.mark.browser
@@ -41,15 +41,15 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     if executable is None:
         pytest.skip("Chromium is not installed")
     if sys.platform == "win32":
-        pytest.skip("the browser is driven through a pipe of Unix")
+        pytest.skip("the browser is controlled through Unix pipes")
     with Chromium(executable, tmp_path_factory.mktemp("profile")) as started:
         yield started
 
 
 def lines(side: int = 28) -> SoftmaxClassifier:
-    """Return a classifier, made by hand, of lying and standing lines.
+    """Return a hand-made classifier of lying and standing lines.
 
-    The hidden units are the left and right middle, and the top and bottom middle of the picture.
+    The hidden units are the left, right, top and bottom middle of the image.
     """
     network = MLP(side * side, (4,), 2)
     masks = torch.zeros(4, side, side)
@@ -68,19 +68,19 @@ def lines(side: int = 28) -> SoftmaxClassifier:
 
 
 def line_examples() -> LabeledTensors:
-    """Return a standing line that is labeled so, and one that is labeled as lying."""
+    """Return two standing lines, the second of which is labeled as lying."""
     images = torch.zeros(2, 28, 28, dtype=torch.uint8)
     images[:, 4:24, 13:15] = 255
     return LabeledTensors(images, torch.tensor([1, 0]), (LIES, STANDS))
 
 
 def winner(browser: Chromium) -> object:
-    """Return the class that the page shows as its answer; None while there is none."""
+    """Return the class that the page predicts; None if there is no drawing."""
     return browser.evaluate("document.querySelector('#winner').dataset.class ?? null")
 
 
 def probabilities(browser: Chromium) -> list[float]:
-    """Return the probabilities behind the bars."""
+    """Return the probabilities of the bars."""
     found = browser.evaluate(
         "[...document.querySelectorAll('#bars li')].map(li => Number(li.dataset.probability))"
     )
@@ -93,8 +93,8 @@ def text(browser: Chromium, selector: str) -> str:
     return str(browser.evaluate(f"document.querySelector('{selector}').textContent"))
 
 
-def seen(browser: Chromium) -> torch.Tensor:
-    """Return the picture that the page shows as the network's input, 0 to 1."""
+def shown_input(browser: Chromium) -> torch.Tensor:
+    """Return the image that the page shows as the input of the network, 0 to 1."""
     found = browser.evaluate(
         "(() => { const c = document.querySelector('#input');"
         "const copy = new OffscreenCanvas(c.width, c.height).getContext('2d');"
@@ -107,32 +107,32 @@ def seen(browser: Chromium) -> torch.Tensor:
 
 @pytest.fixture
 def page(browser: Chromium, tmp_path: Path) -> Iterator[Chromium]:
-    """The page of the classifier of lines, fresh; whatever a test does, nothing may go wrong."""
-    browser.complaints.clear()
+    """A new page of the classifier of lines; there must be no console messages or requests."""
+    browser.console.clear()
     browser.requests.clear()
     file = write_demo(lines(), tmp_path / "demo.html", examples=line_examples())
     browser.open(file)
     yield browser
-    assert browser.complaints == []
+    assert browser.console == []
     assert [address for address in browser.requests if address != "data:,"] == [file.as_uri()]
 
 
-def test_an_empty_board_has_no_answer(page: Chromium) -> None:
-    """Before anything is drawn no class wins and no bar is long."""
+def test_an_empty_board_has_no_prediction(page: Chromium) -> None:
+    """Before the first stroke no class is predicted, and all bars are empty."""
     assert winner(page) is None
     assert probabilities(page) == [0, 0]
-    assert not seen(page).any()
+    assert not shown_input(page).any()
 
 
 def test_mouse_and_finger_draw(page: Chromium) -> None:
-    """Strokes by mouse and by touch are answered, centerd, with both probabilities."""
+    """Strokes by mouse and by touch are centered and classified."""
     page.draw([(0.1, 0.3), (0.4, 0.3)])
     assert winner(page) == LIES
     assert text(page, "#winner-class") == LIES  # as text, not as markup
     assert text(page, ".bar-name") == LIES
     assert sum(probabilities(page)) == pytest.approx(1)
-    where = seen(page).nonzero()
-    assert (where.amax(0) - where.amin(0) + 1).max() == 20
+    inked = shown_input(page).nonzero()
+    assert (inked.amax(0) - inked.amin(0) + 1).max() == 20
     page.click("#clear")
     assert winner(page) is None
     page.touch(STANDING)
@@ -140,15 +140,15 @@ def test_mouse_and_finger_draw(page: Chromium) -> None:
 
 
 def test_probabilities_are_those_of_python(page: Chromium) -> None:
-    """What the page shows as input, given to Python, has the probabilities of its bars."""
+    """Python gives the probabilities of the bars for the input that the page shows."""
     page.draw([(0.2, 0.5), (0.5, 0.45), (0.5, 0.9)])
-    shown = (seen(page) * 255).round().to(torch.uint8)
+    shown = (shown_input(page) * 255).round().to(torch.uint8)
     expected = lines().predict_proba(shown[None])[0]
     torch.testing.assert_close(torch.tensor(probabilities(page)), expected, rtol=0, atol=1e-5)
 
 
 def test_the_keyboard_draws(page: Chromium) -> None:
-    """On the board space puts the pen down and arrows move it; a screen reader hears the answer."""
+    """Space puts the pen down, and arrows move it; the prediction is announced."""
     page.press("Tab")
     page.press("Tab")
     assert page.evaluate("document.activeElement.id") == "board"
@@ -164,7 +164,7 @@ def test_the_keyboard_draws(page: Chromium) -> None:
 
 
 def test_single_keys(page: Chromium) -> None:
-    """C clears, U takes back, E shows examples, M and I switch; all stop when switched off."""
+    """C clears, U undoes, E shows examples, I inverts; no key works when they are disabled."""
     page.draw(LYING)
     page.draw([(0.5, 0.05), (0.5, 0.95)])
     before = probabilities(page)
@@ -172,43 +172,43 @@ def test_single_keys(page: Chromium) -> None:
     assert winner(page) == LIES
     assert probabilities(page) != before
     page.press("i")
-    assert seen(page)[0, 0] == 1
+    assert shown_input(page)[0, 0] == 1
     page.press("i")
     page.press("c")
     assert winner(page) is None
     page.press("e")
     assert winner(page) == STANDS
-    assert "right" in text(page, "#runner-up")
+    assert "correct" in text(page, "#runner-up")
     page.press("e")
-    assert f"wrong, it is labeled {LIES}" in text(page, "#runner-up")
+    assert f"wrong, labeled {LIES}" in text(page, "#runner-up")
     page.click("summary")
     page.click("#single-keys")
     page.press("c")
     assert winner(page) == STANDS
 
 
-def test_an_example_is_seen_as_it_is_and_can_be_drawn_on(page: Chromium) -> None:
-    """The example's own pixels go in; a stroke is added where it is drawn."""
+def test_an_example_is_not_preprocessed_and_can_be_drawn_on(page: Chromium) -> None:
+    """The input has the pixels of the example; a stroke is added at its position."""
     page.click("#example")
-    assert torch.equal(seen(page), line_examples().inputs[0] / 255)
+    assert torch.equal(shown_input(page), line_examples().inputs[0] / 255)
     page.draw([(0.02, 0.5), (0.98, 0.5)])
-    assert (seen(page)[14, [2, 25]] > 0.9).all()
-    assert seen(page)[5, 13] == 1
+    assert (shown_input(page)[14, [2, 25]] > 0.9).all()
+    assert shown_input(page)[5, 13] == 1
 
 
-def test_without_centering_the_place_counts(page: Chromium) -> None:
-    """The switch lets the drawing stay in its corner."""
+def test_without_centering_a_drawing_keeps_its_position(page: Chromium) -> None:
+    """A drawing in the corner of the board is in the corner of the input."""
     page.click("#center")
     page.draw([(0.1, 0.1), (0.2, 0.1)])
-    where = seen(page).nonzero()
-    assert where.amax(0).tolist()[0] < 7
-    assert where.amax(0).tolist()[1] < 9
+    inked = shown_input(page).nonzero()
+    assert inked.amax(0).tolist()[0] < 7
+    assert inked.amax(0).tolist()[1] < 9
 
 
-def test_a_unit_shows_what_feeds_it(page: Chromium) -> None:
-    """Pointing at a hidden unit or a class names it and draws its weights; a click keeps it."""
+def test_a_unit_shows_its_weights(page: Chromium) -> None:
+    """Pointing at a hidden unit or a class shows its name and weights; a click pins it."""
     page.draw(STANDING)
-    assert "What speaks for" in text(page, "#inspector-name")
+    assert text(page, "#inspector-name") == f"Class \u201c{STANDS}\u201d"
     page.click(".cells canvas", 0.1, 0.5)
     assert text(page, "#inspector-name") == "Hidden layer, unit 1"
     page.mouse("mouseMoved", page.place("h1"))
@@ -220,15 +220,15 @@ def test_a_unit_shows_what_feeds_it(page: Chromium) -> None:
     )
     assert size == [[28, 28], [28, 28]]
     page.press("Escape")
-    assert "What speaks for" in text(page, "#inspector-name")
+    assert text(page, "#inspector-name") == f"Class \u201c{STANDS}\u201d"
 
 
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (768, 1024), (1280, 720), (2560, 1440)])
 def test_nothing_is_cut_off(page: Chromium, width: int, height: int) -> None:
-    """From phone to projector the page never scrolls sideways, and text stays in its box."""
+    """The page does not scroll horizontally at any width, and text stays in its box."""
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
     page.call("Emulation.setDeviceMetricsOverride", **size)
-    page.fill_defaults()
+    page.wait_for_frame()
     page.draw(STANDING)
     root = "document.documentElement"
     assert page.evaluate(f"{root}.scrollWidth - {root}.clientWidth") == 0
@@ -238,27 +238,27 @@ def test_nothing_is_cut_off(page: Chromium, width: int, height: int) -> None:
     assert wide == 0
 
 
-def test_small_pictures_in_other_units(browser: Chromium, tmp_path: Path) -> None:
-    """A model of 8x8 pictures of 0 to 16 gets whole numbers up to 16 that fill its field."""
+def test_small_images_in_other_units(browser: Chromium, tmp_path: Path) -> None:
+    """A model of 8x8 images of 0 to 16 gets whole numbers up to 16 that fill the image."""
     small = lines(8)
     small.std.fill_(16.0)
-    browser.complaints.clear()
+    browser.console.clear()
     browser.open(write_demo(small, tmp_path / "small.html"))
     browser.draw(STANDING)
     assert winner(browser) == STANDS
-    shown = seen(browser) * 16
+    shown = shown_input(browser) * 16
     assert shown.shape == (8, 8)
     assert (shown > 0).any(dim=1).all()
     assert float((shown - shown.round()).abs().max()) < 0.05
     assert browser.evaluate("getComputedStyle(document.querySelector('#example')).display") == (
         "none"
     )
-    assert browser.complaints == []
+    assert browser.console == []
 
 
 @pytest.mark.mnist
 def test_drawn_digits_are_recognized(browser: Chromium, mnist_root: Path, tmp_path: Path) -> None:
-    """Strokes of a 0, 1, 2, 3, 4 and 7 are called so by a network trained on MNIST."""
+    """A network trained on MNIST recognizes strokes of a 0, 1, 2, 3, 4 and 7."""
     page = write_demo(trained_on_mnist(mnist_root), tmp_path / "mnist.html")
     browser.open(page)
     answers = {}
@@ -271,7 +271,7 @@ def test_drawn_digits_are_recognized(browser: Chromium, mnist_root: Path, tmp_pa
 
 
 def trained_on_mnist(root: Path) -> SoftmaxClassifier:
-    """Return a classifier after one quick epoch on half of MNIST."""
+    """Return a classifier trained for one epoch on half of MNIST."""
     train = mnist(root=root).train
     model = SoftmaxClassifier.for_data(train, (128,), generator=torch.Generator().manual_seed(0))
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)

@@ -1,4 +1,4 @@
-"""The page centers a drawing as Python does, and as MNIST's pictures were centerd."""
+"""The preprocessing of drawings, run in Node, against torch and center_digit."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ DIGITS: Picture = {"rows": 8, "columns": 8, "box": 8, "by": "box", "white": 16}
 
 
 def drawing(seed: int, height: int = 140, width: int = 140) -> Ink:
-    """Return a thick random polygon with soft edges, as a pen leaves on the board."""
+    """Return the ink of a thick random polygon with soft edges."""
     draw = np.random.default_rng(seed)
     side = min(height, width)
     ys, xs = np.mgrid[0:height, 0:width]
@@ -42,14 +42,14 @@ def drawing(seed: int, height: int = 140, width: int = 140) -> Ink:
 
 
 def resized(ink: Ink, rows: int, columns: int) -> Ink:
-    """Return a picture resized by torch's anti-aliased bilinear filter."""
+    """Return an image resized with torch's anti-aliased bilinear filter."""
     plane = torch.from_numpy(ink)[None, None]
     small = F.interpolate(plane, size=(rows, columns), mode="bilinear", antialias=True)
     return np.asarray(small[0, 0].numpy())
 
 
-def centerd(ink: Ink, picture: Picture) -> Ink:
-    """Return what the page should make of a drawing: the oracle, word by word."""
+def centered(ink: Ink, picture: Picture) -> Ink:
+    """Return a drawing centered in NumPy: the oracle."""
     rows, columns, box = (int(picture[key]) for key in ("rows", "columns", "box"))
     field = np.zeros((rows, columns))
     where = np.argwhere(ink > 0.1)
@@ -74,7 +74,7 @@ def centerd(ink: Ink, picture: Picture) -> Ink:
 def in_node(
     run_node: RunNode, folder: Path, how: str, inks: list[Ink], picture: dict[str, int | str]
 ) -> list[Ink]:
-    """Return what the page makes of drawings."""
+    """Return drawings preprocessed by the JavaScript of the page."""
     tasks = [
         {
             "how": how,
@@ -96,17 +96,17 @@ def in_node(
 
 @pytest.mark.parametrize("picture", [MNIST, DIGITS], ids=["28x28", "8x8"])
 def test_centering_equals_the_oracle(picture: Picture, tmp_path: Path, run_node: RunNode) -> None:
-    """Every pixel of twelve drawings is within one level; nearly all are equal."""
+    """Every pixel of twelve drawings differs by at most one level; nearly all are equal."""
     inks = [drawing(seed) for seed in range(10)]
     inks += [drawing(10, 60, 200), np.pad(drawing(11, 12, 12), 60)]  # a wide board, a tiny digit
     found = in_node(run_node, tmp_path, "center", inks, picture)
-    differences = np.abs(np.stack(found) - np.stack([centerd(ink, picture) for ink in inks]))
+    differences = np.abs(np.stack(found) - np.stack([centered(ink, picture) for ink in inks]))
     assert differences.max() <= 1
     assert (differences > 0).mean() < 0.001
 
 
 def test_centering_agrees_with_center_digit(tmp_path: Path, run_node: RunNode) -> None:
-    """The page and mlpkit.data.center_digit make the same picture, to one level of 255."""
+    """The page and mlpkit.data.center_digit agree to one level of 255."""
     inks = [drawing(seed) for seed in range(10)]
     found = in_node(run_node, tmp_path, "center", inks, MNIST)
     for ink, page in zip(inks, found, strict=True):
@@ -114,27 +114,27 @@ def test_centering_agrees_with_center_digit(tmp_path: Path, run_node: RunNode) -
         assert np.abs(page - python).max() <= 1
 
 
-def test_the_mass_is_on_the_middle_pixel(tmp_path: Path, run_node: RunNode) -> None:
+def test_the_center_of_mass_is_on_the_middle_pixel(tmp_path: Path, run_node: RunNode) -> None:
     """The center of mass is within half a pixel of (14, 14), as in MNIST, and the box is 20."""
     for page in in_node(run_node, tmp_path, "center", [drawing(s) for s in range(10)], MNIST):
         where = np.argwhere(page > 0)
         assert (where.max(0) - where.min(0) + 1).max() == 20
         box_rows, box_columns = where.min(0), where.max(0)
         if min(*box_rows, *(27 - box_columns)) == 0:
-            continue  # the edge of the field stopped it
+            continue  # limited by the edge of the image
         center = (np.indices((28, 28)) * page).sum((1, 2)) / page.sum()
         assert np.abs(center - 14).max() <= 0.51
 
 
-def test_nothing_drawn_is_background(tmp_path: Path, run_node: RunNode) -> None:
-    """An empty board is a picture of zeros."""
+def test_an_empty_board_is_background(tmp_path: Path, run_node: RunNode) -> None:
+    """An empty board becomes an image of zeros."""
     (page,) = in_node(run_node, tmp_path, "center", [np.zeros((40, 40))], MNIST)
     assert not page.any()
 
 
 @pytest.mark.parametrize("picture", [MNIST, DIGITS], ids=["28x28", "8x8"])
-def test_shrinking_keeps_the_place(picture: Picture, tmp_path: Path, run_node: RunNode) -> None:
-    """Without centering the whole board is resized, by torch's anti-aliased filter."""
+def test_shrinking_keeps_the_position(picture: Picture, tmp_path: Path, run_node: RunNode) -> None:
+    """Without centering the whole board is resized. Oracle: torch's anti-aliased filter."""
     inks = [drawing(seed) for seed in range(5)]
     rows, columns, white = (int(picture[key]) for key in ("rows", "columns", "white"))
     for ink, page in zip(inks, in_node(run_node, tmp_path, "shrink", inks, picture), strict=True):
@@ -144,7 +144,7 @@ def test_shrinking_keeps_the_place(picture: Picture, tmp_path: Path, run_node: R
 
 
 def test_ink_of_one_is_not_rounded(tmp_path: Path, run_node: RunNode) -> None:
-    """For pictures in [0, 1] the gray edges stay fractions."""
+    """For images in [0, 1] the values are not rounded."""
     ink = drawing(0)
     (page,) = in_node(run_node, tmp_path, "shrink", [ink], {**MNIST, "white": 1})
     np.testing.assert_allclose(page, resized(ink, 28, 28), atol=1e-6)

@@ -1,4 +1,4 @@
-"""The page's JavaScript computes what Python computes, for every activation and norm."""
+"""The forward pass of the page, run in Node, against Python."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import nn
 
 from mlpkit.demo import write_demo
 from mlpkit.demo._network import Weights, describe_network
-from mlpkit.models._softmax_classifier import SoftmaxClassifier
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.nn import MLP, Activation, ActivationConfig, ActivationName, NormName
 
 RunNode = Callable[..., object]
@@ -40,12 +40,12 @@ OPTIONS: dict[str, Activation] = {
 
 
 def by_name(name: ActivationName) -> Activation:
-    """Return an activation by name, with the options that have no default."""
+    """Return a named activation, with the options that have no default."""
     return ActivationConfig(name, threshold=0.1, value=-0.5) if name == "threshold" else name
 
 
 def scrambled(network: MLP) -> MLP:
-    """Give every parameter and running statistic a value of its own, and the logits a spread."""
+    """Randomize all parameters and running statistics, and enlarge the logits."""
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
@@ -64,7 +64,7 @@ def scrambled(network: MLP) -> MLP:
 
 
 def classifier(network: MLP, *, side: int = SIDE) -> SoftmaxClassifier:
-    """Return a classifier of square pictures of values 0 to 16."""
+    """Return a classifier of square images with values of 0 to 16."""
     model = SoftmaxClassifier(
         scrambled(network), classes=DIGITS, mean=4.9, std=6.0, input_shape=(side, side)
     )
@@ -78,8 +78,8 @@ def small(activation: Activation, norm: NormName | None = None) -> SoftmaxClassi
     return classifier(network)
 
 
-def pictures(count: int = 100, features: int = SIDE * SIDE) -> torch.Tensor:
-    """Return random pictures of whole values 0 to 16."""
+def random_images(count: int = 100, features: int = SIDE * SIDE) -> torch.Tensor:
+    """Return random flat images with values of 0 to 16."""
     generator = torch.Generator().manual_seed(2)
     return torch.randint(0, 17, (count, features), generator=generator, dtype=torch.uint8)
 
@@ -87,7 +87,7 @@ def pictures(count: int = 100, features: int = SIDE * SIDE) -> torch.Tensor:
 def run_pages(
     models: list[SoftmaxClassifier], x: torch.Tensor, folder: Path, run_node: RunNode, ink: float
 ) -> list[list[dict[str, list[list[float]]]]]:
-    """Write a page for each model, and return what it makes of each picture."""
+    """Write a page for each model, and return its hidden activations and probabilities."""
     inputs = folder / "inputs.json"
     inputs.write_text(json.dumps(x.tolist()), encoding="utf-8")
     pages = [
@@ -107,7 +107,7 @@ def largest_difference(
     run_node: RunNode,
     ink: float = 16,
 ) -> float:
-    """Return how far the pages' probabilities are from Python's; hidden units must agree too."""
+    """Return the largest difference of the probabilities; assert that hidden units agree."""
     differences = []
     for model, results in zip(models, run_pages(models, x, folder, run_node, ink), strict=True):
         found = np.array([result["probabilities"] for result in results])
@@ -125,15 +125,15 @@ def largest_difference(
 def test_every_activation_under_every_norm(
     name: ActivationName, tmp_path: Path, run_node: RunNode
 ) -> None:
-    """The page's probabilities equal Python's on 100 pictures, for each name and norm."""
+    """The probabilities of the page and of Python agree on 100 images, for each name and norm."""
     models = [small(by_name(name), norm) for norm in NORMS]
-    assert largest_difference(models, pictures(), tmp_path, run_node) < TOLERANCE
+    assert largest_difference(models, random_images(), tmp_path, run_node) < TOLERANCE
 
 
 def test_every_option_of_an_activation(tmp_path: Path, run_node: RunNode) -> None:
-    """An option that is not the default reaches the page."""
+    """Options with values other than the default have an effect on the page."""
     models = [small(activation) for activation in OPTIONS.values()]
-    assert largest_difference(models, pictures(), tmp_path, run_node) < TOLERANCE
+    assert largest_difference(models, random_images(), tmp_path, run_node) < TOLERANCE
 
 
 def _networks() -> dict[str, MLP]:
@@ -153,13 +153,13 @@ def _networks() -> dict[str, MLP]:
 
 
 def test_every_option_of_the_network(tmp_path: Path, run_node: RunNode) -> None:
-    """Residual, output activation, no bias, no hidden layer, flatten, dropout, another dtype."""
+    """Networks with each option agree, among them one without hidden layers."""
     models = [classifier(network) for network in _networks().values()]
-    assert largest_difference(models, pictures(), tmp_path, run_node) < TOLERANCE
+    assert largest_difference(models, random_images(), tmp_path, run_node) < TOLERANCE
 
 
 def test_temperature_and_a_mean_for_each_feature(tmp_path: Path, run_node: RunNode) -> None:
-    """Calibration and standardization feature by feature are part of the page."""
+    """The page applies the temperature, and a mean and standard deviation per feature."""
     generator = torch.Generator().manual_seed(4)
     model = SoftmaxClassifier(
         scrambled(MLP(64, (9,), 10, generator=generator)),
@@ -169,24 +169,24 @@ def test_temperature_and_a_mean_for_each_feature(tmp_path: Path, run_node: RunNo
         input_shape=(1, 8, 8),
     ).eval()
     model.temperature.fill_(1.7)
-    assert largest_difference([model], pictures(), tmp_path, run_node) < TOLERANCE
+    assert largest_difference([model], random_images(), tmp_path, run_node) < TOLERANCE
 
 
-def test_a_network_of_the_size_people_use(tmp_path: Path, run_node: RunNode) -> None:
-    """784-512-256-10 on uint8 pictures agrees too, where sums are long and logits large."""
+def test_a_network_of_usual_size(tmp_path: Path, run_node: RunNode) -> None:
+    """784-512-256-10 on uint8 images agrees, with its long sums and large logits."""
     generator = torch.Generator().manual_seed(5)
     network = scrambled(MLP(784, (512, 256), 10, generator=generator))
     model = SoftmaxClassifier(
         network, classes=DIGITS, mean=33.3, std=78.6, input_shape=(28, 28)
     ).eval()
-    x = pictures(features=784) * 15
+    x = random_images(features=784) * 15
     assert largest_difference([model], x, tmp_path, run_node, ink=255) < TOLERANCE
 
 
 def test_the_comparison_can_fail(tmp_path: Path, run_node: RunNode) -> None:
-    """With one weight changed after the page is written, the difference is seen."""
+    """A weight that is changed before the page is written makes a visible difference."""
     model = small("relu")
-    x = pictures()
+    x = random_images()
     before = model.predict_proba(x)
     with torch.no_grad():
         model.network.layers[0].linear.weight[0, 0] += 1.0
@@ -195,8 +195,8 @@ def test_the_comparison_can_fail(tmp_path: Path, run_node: RunNode) -> None:
     assert np.abs(found - before.numpy()).max() > 1e-3
 
 
-def test_weights_lie_end_to_end_as_little_endian_float32() -> None:
-    """Each tensor is found again at the place that was returned for it."""
+def test_weights_are_concatenated_as_little_endian_float32() -> None:
+    """Each tensor is at the returned offset."""
     weights = Weights()
     first = weights.add("first", torch.tensor([1.0, -2.5]))
     second = weights.add("second", torch.tensor([[3.0], [4.0]], dtype=torch.float64))
@@ -205,8 +205,8 @@ def test_weights_lie_end_to_end_as_little_endian_float32() -> None:
     assert np.frombuffer(weights.to_bytes(), dtype="<f4").tolist() == [1.0, -2.5, 3.0, 4.0]
 
 
-def test_a_weight_that_is_not_finite_is_refused() -> None:
-    """The message names the tensor."""
+def test_a_weight_that_is_not_finite_raises() -> None:
+    """The error names the tensor."""
     model = small("relu")
     with torch.no_grad():
         model.network.layers[1].linear.bias[0] = torch.nan
@@ -215,15 +215,15 @@ def test_a_weight_that_is_not_finite_is_refused() -> None:
 
 
 class Sine(nn.Module):
-    """An activation without a name."""
+    """A custom activation."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the sine."""
         return x.sin()
 
 
-def test_an_activation_without_a_name_is_refused() -> None:
-    """The page cannot run a module of somebody's own."""
+def test_a_custom_activation_raises() -> None:
+    """The page cannot run custom modules."""
     model = small(Sine())
-    with pytest.raises(ValueError, match=r"layers\.0\.activation must be an activation by name, "):
+    with pytest.raises(ValueError, match=r"layers\.0\.activation must be a named activation, "):
         describe_network(model, Weights())

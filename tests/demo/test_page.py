@@ -1,4 +1,4 @@
-"""The page as a file: whole, self-contained, safe, and refused where nobody could draw."""
+"""The demo page as a file: its content, its security and its error messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 from mlpkit.data import LabeledTensors
 from mlpkit.demo import write_demo
-from mlpkit.models._softmax_classifier import SoftmaxClassifier
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.nn import MLP
 
 DIGITS = tuple("0123456789")
@@ -29,14 +29,14 @@ def model(
     std: float | torch.Tensor = 78.6,
     input_shape: tuple[int, ...] | None = None,
 ) -> SoftmaxClassifier:
-    """Return a small classifier of square pictures."""
+    """Return a small classifier of square images."""
     network = MLP(side * side, (6,), len(classes), generator=torch.Generator().manual_seed(0))
     shape = (side, side) if input_shape is None else input_shape
     return SoftmaxClassifier(network, classes=classes, mean=mean, std=std, input_shape=shape)
 
 
 class Elements(HTMLParser):
-    """Collects the text of each element that matters, in the order of the page."""
+    """Collect the tags and texts of a page in their order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,11 +44,11 @@ class Elements(HTMLParser):
         self.texts: dict[str, list[str]] = {}
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note a tag."""
+        """Collect a tag."""
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data: str) -> None:
-        """Note a text under the last tag."""
+        """Collect a text by the id or the name of the last tag."""
         tag, attributes = self.tags[-1] if self.tags else ("", {})
         self.texts.setdefault(attributes.get("id") or tag, []).append(data)
 
@@ -61,21 +61,21 @@ def parsed(page: Path) -> Elements:
 
 
 def description(page: Path) -> dict[str, object]:
-    """Return what the page knows about its model."""
+    """Return the description of the model in a page."""
     found: object = json.loads("".join(parsed(page).texts["description"]))
     assert isinstance(found, dict)
     return found
 
 
 def picture(page: Path) -> dict[str, object]:
-    """Return what the page knows about the pictures of its model."""
+    """Return the description of the input images in a page."""
     found = description(page)["picture"]
     assert isinstance(found, dict)
     return found
 
 
-def test_the_page_holds_the_model(tmp_path: Path) -> None:
-    """Classes, sizes and every weight are in the page, in the order of the network."""
+def test_the_page_contains_the_model(tmp_path: Path) -> None:
+    """The page has the classes, the number of parameters and all weights in order."""
     classifier = model()
     page = write_demo(classifier, tmp_path / "demo.html")
     about = description(page)
@@ -89,8 +89,8 @@ def test_the_page_holds_the_model(tmp_path: Path) -> None:
     assert np.array_equal(numbers, expected.numpy())
 
 
-def test_the_page_asks_for_nothing_from_anywhere(tmp_path: Path) -> None:
-    """No address in an attribute or style, and a policy that lets the browser load nothing."""
+def test_the_page_has_no_external_resources(tmp_path: Path) -> None:
+    """No attribute or style has an address, and the security policy forbids all loading."""
     page = write_demo(model(), tmp_path / "demo.html")
     elements = parsed(page)
     links = [
@@ -112,7 +112,7 @@ def test_the_page_asks_for_nothing_from_anywhere(tmp_path: Path) -> None:
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:
-    """A class name or title that looks like markup neither ends a script nor begins one."""
+    """Markup in a class name or title neither ends nor starts a script."""
     classes = (HOSTILE, "<img src=x onerror=alert(1)>")
     hostile = model(classes=classes)
     plain = write_demo(model(classes=("a", "b")), tmp_path / "plain.html", title="t")
@@ -125,7 +125,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 
 
 def test_scripts_cannot_end_their_element() -> None:
-    """None of the package's own files holds what would close or comment out a script."""
+    """No script of the package contains text that would close or comment out its element."""
     folder = Path(write_demo.__code__.co_filename).parent
     scripts = sorted(folder.glob("*.js"))
     assert len(scripts) == 5
@@ -138,7 +138,7 @@ def test_scripts_cannot_end_their_element() -> None:
     [(DIGITS, "Draw a digit"), (("cat", "dog"), "Draw a picture")],
 )
 def test_default_title(classes: tuple[str, ...], title: str, tmp_path: Path) -> None:
-    """The page asks for a digit only where the classes are digits."""
+    """The title asks for a digit only if all classes are digits."""
     assert description(write_demo(model(classes=classes), tmp_path / "x.html"))["title"] == title
 
 
@@ -152,13 +152,15 @@ def test_default_title(classes: tuple[str, ...], title: str, tmp_path: Path) -> 
         (72.94, 90.02, 255),  # Fashion-MNIST as uint8
     ],
 )
-def test_ink_is_told_by_mean_and_std(mean: float, std: float, ink: int, tmp_path: Path) -> None:
-    """Mean and standard deviation bound the largest value, and so tell 1, 16 and 255 apart."""
+def test_ink_is_inferred_from_mean_and_std(
+    mean: float, std: float, ink: int, tmp_path: Path
+) -> None:
+    """Mean and standard deviation bound the largest value, which distinguishes 1, 16 and 255."""
     assert picture(write_demo(model(mean=mean, std=std), tmp_path / "x.html"))["white"] == ink
 
 
-def test_ink_is_told_by_examples(tmp_path: Path) -> None:
-    """Where the model does not standardize, the largest example does tell."""
+def test_ink_is_inferred_from_examples(tmp_path: Path) -> None:
+    """For a model that does not standardize, the largest value of the examples is a bound."""
     images = torch.zeros(3, 28, 28, dtype=torch.uint8)
     images[1, 5, 5] = 254
     examples = LabeledTensors(images, torch.tensor([0, 1, 2]), DIGITS)
@@ -166,8 +168,8 @@ def test_ink_is_told_by_examples(tmp_path: Path) -> None:
     assert picture(page)["white"] == 255
 
 
-def test_ink_that_nothing_tells_is_asked_for(tmp_path: Path) -> None:
-    """Without statistics and examples the page would guess; it does not."""
+def test_ink_that_cannot_be_inferred_is_required(tmp_path: Path) -> None:
+    """Without statistics and examples the value of full ink must be passed."""
     with pytest.raises(ValueError, match=r"ink must be the raw value of full ink, got None; "):
         write_demo(model(mean=0.0, std=1.0), tmp_path / "x.html")
     page = write_demo(model(mean=0.0, std=1.0), tmp_path / "x.html", ink=200)
@@ -175,17 +177,19 @@ def test_ink_that_nothing_tells_is_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("side", "box", "by"), [(28, 20, "mass"), (8, 8, "box"), (14, 10, "mass")])
-def test_drawings_are_put_where_the_training_pictures_were(
+def test_drawings_are_centered_like_the_training_images(
     side: int, box: int, by: str, tmp_path: Path
 ) -> None:
-    """MNIST's box is 20 of 28; the 8x8 digits fill their field."""
+    """The box is 20/28 of the side, as in MNIST; for 8x8 images it is the whole image."""
     found = picture(write_demo(model(side), tmp_path / "x.html"))
     assert (found["rows"], found["columns"], found["box"], found["by"]) == (side, side, box, by)
 
 
 @pytest.mark.parametrize("input_shape", [(784,), (3, 16, 16), (1, 784), (784, 1)])
-def test_what_cannot_be_drawn_is_refused(input_shape: tuple[int, ...], tmp_path: Path) -> None:
-    """A model of vectors or of color pictures gets an error, and no page."""
+def test_inputs_that_are_not_gray_images_raise(
+    input_shape: tuple[int, ...], tmp_path: Path
+) -> None:
+    """For a model of vectors or of color images no page is written."""
     features = int(np.prod(input_shape))
     network = MLP(features, (3,), 10)
     vectors = SoftmaxClassifier(network, classes=DIGITS, input_shape=input_shape)
@@ -194,14 +198,14 @@ def test_what_cannot_be_drawn_is_refused(input_shape: tuple[int, ...], tmp_path:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_channel_is_a_gray_picture(tmp_path: Path) -> None:
-    """(1, 28, 28), as torchvision gives pictures, is drawn on as (28, 28) is."""
+def test_one_channel_is_a_gray_image(tmp_path: Path) -> None:
+    """(1, 28, 28), the shape of torchvision's images, is equivalent to (28, 28)."""
     page = write_demo(model(input_shape=(1, 28, 28)), tmp_path / "x.html")
     assert (picture(page)["rows"], picture(page)["columns"]) == (28, 28)
 
 
 def test_examples_are_kept_exactly(tmp_path: Path) -> None:
-    """Whole values up to 255 go in as bytes, others as float32; both come out as they were."""
+    """Whole values up to 255 are stored as uint8, others as float32; both are exact."""
     generator = torch.Generator().manual_seed(0)
     whole = torch.randint(0, 256, (4, 28, 28), generator=generator, dtype=torch.uint8)
     targets = torch.tensor([3, 1, 4, 1])
@@ -216,8 +220,8 @@ def test_examples_are_kept_exactly(tmp_path: Path) -> None:
         assert np.array_equal(values, inputs.numpy().reshape(-1))
 
 
-def test_examples_with_soft_targets_show_the_likeliest_class(tmp_path: Path) -> None:
-    """A distribution over the classes counts as its largest."""
+def test_examples_with_soft_targets_have_the_most_probable_class(tmp_path: Path) -> None:
+    """The label of a distribution over the classes is its largest class."""
     targets = torch.eye(10)[[7, 2]] * 0.8 + 0.02
     examples = LabeledTensors(torch.zeros(2, 28, 28, dtype=torch.uint8), targets, DIGITS)
     found = description(write_demo(model(), tmp_path / "x.html", examples=examples))["examples"]
@@ -225,22 +229,22 @@ def test_examples_with_soft_targets_show_the_likeliest_class(tmp_path: Path) -> 
     assert found["targets"] == [7, 2]
 
 
-def test_examples_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    """Another size, too many classes, or regression targets: one sentence each."""
+def test_invalid_examples_raise(tmp_path: Path) -> None:
+    """Another shape, too many classes and regression targets raise."""
     page = tmp_path / "x.html"
     small = LabeledTensors(torch.zeros(2, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
-    with pytest.raises(ValueError, match=r"examples must be pictures of shape \(28, 28\), got"):
+    with pytest.raises(ValueError, match=r"examples must be images of shape \(28, 28\), got"):
         write_demo(model(), page, examples=small)
     images = torch.zeros(2, 28, 28, dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"targets of examples must be less than 10, .*got 12"):
         write_demo(model(), page, examples=LabeledTensors(images, torch.tensor([0, 12])))
-    with pytest.raises(ValueError, match=r"targets of examples must be classes .*got \(2,\)"):
+    with pytest.raises(ValueError, match=r"targets of examples must be class indices .*got \(2,\)"):
         write_demo(model(), page, examples=LabeledTensors(images, torch.tensor([0.5, 1.5])))
     assert not page.exists()
 
 
-def test_a_page_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
-    """A model that cannot be shown leaves the older page as it was, and nothing beside it."""
+def test_a_page_is_replaced_atomically(tmp_path: Path) -> None:
+    """After an error the older page is unchanged, and there is no other file."""
     page = write_demo(model(), tmp_path / "demo.html")
     before = page.read_bytes()
     broken = model()
@@ -252,8 +256,8 @@ def test_a_page_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [page]
 
 
-def test_wrong_types_are_refused(tmp_path: Path) -> None:
-    """A network alone, a list of examples, a number for a title, ink of 0."""
+def test_invalid_arguments_raise(tmp_path: Path) -> None:
+    """A bare network, a list as examples, a number as title and an ink of 0 raise."""
     page = tmp_path / "x.html"
     network: object = MLP(4, (), 2)
     numbers: object = [1, 2]
@@ -262,7 +266,7 @@ def test_wrong_types_are_refused(tmp_path: Path) -> None:
         write_demo(network, page)  # type: ignore[arg-type] # what an untyped caller may pass
     with pytest.raises(TypeError, match=r"examples must be LabeledTensors or None, got \[1, 2\]"):
         write_demo(model(), page, examples=numbers)  # type: ignore[arg-type] # as above
-    with pytest.raises(TypeError, match=r"title must be a text or None, got 5"):
+    with pytest.raises(TypeError, match=r"title must be a string or None, got 5"):
         write_demo(model(), page, title=number)  # type: ignore[arg-type] # as above
     with pytest.raises(ValueError, match=r"ink must be a finite number greater than 0, got 0"):
         write_demo(model(), page, ink=0)

@@ -1,4 +1,4 @@
-"""What the tests of exports share: classifiers whose every number matters."""
+"""Classifiers for the tests of exports; every parameter changes their outputs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import typing
 
 import torch
 
-from mlpkit.models._softmax_classifier import SoftmaxClassifier
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.nn import MLP, Activation, ActivationConfig, ActivationName, NormName
 
 DIGITS = tuple("0123456789")
@@ -20,7 +20,7 @@ def classifier(
     *,
     dtype: torch.dtype = torch.float32,
 ) -> SoftmaxClassifier:
-    """Return a classifier of 8x8 pictures with statistics, slopes and temperature of its own."""
+    """Return a classifier of 8x8 images with random statistics and slopes and a temperature."""
     generator = torch.Generator().manual_seed(0)
     network = MLP(
         64,
@@ -45,5 +45,5 @@ def classifier(
 
 
 def by_name(name: ActivationName) -> Activation:
-    """Return an activation by name, with the options that have no default."""
+    """Return a named activation, with the options that have no default."""
     return ActivationConfig(name, threshold=0.1, value=-0.5) if name == "threshold" else name

@@ -1,4 +1,4 @@
-"""The copy that is exported is the classifier in eval mode."""
+"""The exported copy of a classifier."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlpkit.export._deployed import Deployed, raw_examples
 
 
 def test_it_is_a_copy_in_eval_mode() -> None:
-    """Logits and probabilities of the classifier, whose own mode and weights stay."""
+    """The copy has the outputs of the classifier, whose mode and weights do not change."""
     model = classifier(norm="batch")
     deployed = Deployed(model)
     assert model.training
@@ -19,12 +19,12 @@ def test_it_is_a_copy_in_eval_mode() -> None:
     logits, probabilities = deployed(images)
     torch.testing.assert_close(probabilities, model.predict_proba(images))
     torch.testing.assert_close(logits, model.eval()(images).detach())
-    mine = {parameter.data_ptr() for parameter in model.parameters()}
-    assert mine.isdisjoint(parameter.data_ptr() for parameter in deployed.parameters())
+    addresses = {parameter.data_ptr() for parameter in model.parameters()}
+    assert addresses.isdisjoint(parameter.data_ptr() for parameter in deployed.parameters())
 
 
-def test_random_examples_look_like_the_data() -> None:
-    """For pictures they are uint8, within two standard errors of the model's mean."""
+def test_random_examples_resemble_the_data() -> None:
+    """For images they are uint8, within two standard errors of the model's mean."""
     raw = raw_examples(classifier(), None)
     assert (raw.dtype, tuple(raw.shape)) == (torch.uint8, (32, 8, 8))
     expected = (4.9 + 6.0 * torch.randn(10**6)).clamp(0, 255).mean()
@@ -32,8 +32,8 @@ def test_random_examples_look_like_the_data() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
-def test_the_epsilon_of_a_norm_stays(dtype: torch.dtype) -> None:
-    """RMS norm takes its epsilon from its dtype; on values as small as its root that is seen."""
+def test_the_epsilon_of_a_norm_is_kept(dtype: torch.dtype) -> None:
+    """The epsilon of RMS norm depends on its dtype; small values make a difference visible."""
     model = classifier(norm="rms", dtype=dtype).eval()
     with torch.no_grad():
         for tensor in (model.network.layers[0].linear.weight, model.network.layers[0].linear.bias):

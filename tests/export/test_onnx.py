@@ -1,4 +1,4 @@
-"""The ONNX file computes what the classifier computes, judged by onnxruntime."""
+"""ONNX files, run with onnxruntime, against the classifier."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mlpkit.data import digits
 from mlpkit.errors import ArtifactError, MissingDependencyError
 from mlpkit.export import _onnx, export_onnx
 from mlpkit.export._deployed import Deployed
-from mlpkit.models._softmax_classifier import SoftmaxClassifier
+from mlpkit.models import SoftmaxClassifier
 from mlpkit.nn import MLP, ActivationConfig, NormName
 
 TOLERANCE = 1e-5
@@ -25,13 +25,13 @@ GROUPS = [NAMES[start::4] for start in range(4)]
 
 @pytest.fixture
 def _onnx_installed() -> None:
-    """Skip where the extra is not installed; what needs no onnx is tested everywhere."""
+    """Skip the test if the extra is not installed."""
     for package in ("onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(package, reason="the extra mlpkit[onnx] is not installed")
 
 
 def run_onnx(path: Path, inputs: Tensor) -> tuple[Tensor, Tensor]:
-    """Return logits and probabilities that onnxruntime computes."""
+    """Return the logits and probabilities of onnxruntime."""
     session = importlib.import_module("onnxruntime").InferenceSession(path)
     logits, probabilities = session.run(["logits", "probabilities"], {"input": inputs.numpy()})
     return torch.from_numpy(logits), torch.from_numpy(probabilities)
@@ -42,13 +42,13 @@ def run_onnx(path: Path, inputs: Tensor) -> tuple[Tensor, Tensor]:
 def test_every_activation_and_norm(
     tmp_path: Path, names: Sequence[str], norm: NormName | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Equal on real digits in batches of any size, one file, and nothing is printed."""
+    """The outputs are equal for several batch sizes; there is one file and no printed output."""
     model = classifier([by_name(name) for name in NAMES if name in names], norm)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     path = export_onnx(model, tmp_path / "model.onnx")
     assert capfd.readouterr() == ("", "")
     assert [found.name for found in tmp_path.iterdir()] == ["model.onnx"]
-    assert model.training  # and the model is as it was
+    assert model.training  # the model is not modified
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     model.eval()
     images = digits().test.inputs[:100]
@@ -62,8 +62,8 @@ def test_every_activation_and_norm(
 
 
 @pytest.mark.usefixtures("_onnx_installed")
-def test_the_file_tells_the_classes_and_no_path_of_its_maker(tmp_path: Path) -> None:
-    """The class names are metadata; the exporter's stack traces are left out."""
+def test_the_file_has_the_classes_and_no_local_paths(tmp_path: Path) -> None:
+    """The class names are metadata; the exporter's stack traces are removed."""
     path = export_onnx(classifier(), tmp_path / "model.onnx")
     session = importlib.import_module("onnxruntime").InferenceSession(path)
     assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == list(DIGITS)
@@ -75,7 +75,7 @@ def test_the_file_tells_the_classes_and_no_path_of_its_maker(tmp_path: Path) -> 
 @pytest.mark.usefixtures("_onnx_installed")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
 def test_other_precisions_become_float32(tmp_path: Path, dtype: torch.dtype) -> None:
-    """The file computes in float32 what the weights say, with the epsilon of the original norm."""
+    """The file computes in float32, with the epsilon of the original norm."""
     model = classifier(norm="rms", dtype=dtype).eval()
     images = digits().test.inputs[:20]
     logits, _ = run_onnx(export_onnx(model, tmp_path / "model.onnx"), images)
@@ -86,8 +86,8 @@ def test_other_precisions_become_float32(tmp_path: Path, dtype: torch.dtype) -> 
 
 
 @pytest.mark.usefixtures("_onnx_installed")
-def test_examples_give_the_dtype(tmp_path: Path) -> None:
-    """A model of float vectors takes float32; examples of another dtype make it theirs."""
+def test_examples_determine_the_input_dtype(tmp_path: Path) -> None:
+    """By default a model of vectors takes float32; with examples it takes their dtype."""
     model = SoftmaxClassifier(MLP(5, (7,), 3), classes=("a", "b", "c"), mean=1.0, std=2.0)
     vectors = torch.randn(9, 5)
     logits, _ = run_onnx(export_onnx(model, tmp_path / "a.onnx"), vectors)
@@ -98,15 +98,13 @@ def test_examples_give_the_dtype(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("_onnx_installed")
-def test_a_wrong_export_is_never_put_at_its_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where onnxruntime disagrees, the old file stays and no other is left."""
+def test_a_wrong_export_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If onnxruntime disagrees, the old file is unchanged and no other file is left."""
     path = tmp_path / "model.onnx"
     path.write_text("old")
     wrong = Deployed(classifier(["tanh"]))
-    honest = _onnx._onnx_bytes
-    monkeypatch.setattr(_onnx, "_onnx_bytes", lambda _, raw, classes: honest(wrong, raw, classes))
+    original = _onnx._onnx_bytes
+    monkeypatch.setattr(_onnx, "_onnx_bytes", lambda _, raw, classes: original(wrong, raw, classes))
     with pytest.raises(ArtifactError, match=r"the exported network must equal the original, got"):
         export_onnx(classifier(["relu"]), path)
     assert [found.name for found in tmp_path.iterdir()] == ["model.onnx"]
@@ -116,18 +114,18 @@ def test_a_wrong_export_is_never_put_at_its_path(
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxscript", "onnxruntime"])
-def test_a_missing_package_is_one_sentence(
+def test_a_missing_package_raises(
     tmp_path: Path, package: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It names the package and the command that installs it, before anything is computed."""
-    honest = importlib.import_module
+    """The error names the package and the command that installs it."""
+    original = importlib.import_module
 
-    def without(name: str) -> object:
+    def import_module(name: str) -> object:
         if name == package:
             raise ModuleNotFoundError(name)
-        return honest("json") if name.startswith("onnx") else honest(name)
+        return original("json") if name.startswith("onnx") else original(name)
 
-    monkeypatch.setattr(importlib, "import_module", without)
+    monkeypatch.setattr(importlib, "import_module", import_module)
     with pytest.raises(
         MissingDependencyError, match=rf"needs {package}, .*pip install 'mlpkit\[onnx\]'"
     ):
@@ -141,27 +139,27 @@ def test_a_missing_package_is_one_sentence(
         ([[1]], TypeError, r"examples must be a tensor of raw inputs or None, got \[\[1\]\]"),
         (torch.zeros(2, 8, 8).bool(), TypeError, r"examples must be of dtype .* got torch.bool"),
         (torch.zeros(2, 7, 8), ValueError, r"examples must be of shape \(N, 8, 8\).*\(2, 7, 8\)"),
-        (torch.zeros(0, 8, 8), ValueError, r"examples must be .* N at least 1, got \(0, 8, 8\)"),
+        (torch.zeros(0, 8, 8), ValueError, r"examples must be .* N >= 1, got \(0, 8, 8\)"),
         (torch.zeros(8, 8), ValueError, r"examples must be of shape \(N, 8, 8\).*got \(8, 8\)"),
     ],
 )
-def test_examples_that_do_not_fit(
+def test_invalid_examples_raise(
     tmp_path: Path, examples: Tensor, error: type[Exception], message: str
 ) -> None:
-    """Each mistake is told by name before anything is exported."""
+    """The error names the argument."""
     with pytest.raises(error, match=message):
         export_onnx(classifier(), tmp_path / "model.onnx", examples=examples)
 
 
 def test_the_model_must_be_a_classifier(tmp_path: Path) -> None:
-    """A bare network has no preprocessing to include."""
+    """A network without preprocessing raises."""
     network: object = MLP(2, (), 2)
     with pytest.raises(TypeError, match=r"model must be a SoftmaxClassifier, got MLP"):
         export_onnx(network, tmp_path / "model.onnx")  # type: ignore[arg-type]  # the mistake
 
 
-def test_rrelu_becomes_its_own_mean() -> None:
-    """In eval mode a randomized leaky ReLU has the middle slope, of its own range."""
+def test_rrelu_has_the_mean_slope() -> None:
+    """In eval mode the slope of a randomized leaky ReLU is the mean of its range."""
     model = classifier([ActivationConfig("rrelu", lower=0.1, upper=0.9)]).eval()
     images = digits().test.inputs[:5]
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The .pt2 program computes what the classifier computes, without mlpkit."""
+"""The .pt2 program against the classifier."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ assert "mlpkit" not in sys.modules
 def test_it_runs_without_mlpkit(
     tmp_path: Path, index: int, norm: NormName | None, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Equal on real digits in batches of any size, in a process that never imports mlpkit."""
+    """The outputs are equal for several batch sizes, in a process that does not import mlpkit."""
     model = classifier([by_name(name) for name in GROUPS[index]], norm)
     path = export_pt2(model, tmp_path / "model.pt2")
     assert capfd.readouterr() == ("", "")
@@ -43,6 +43,6 @@ def test_it_runs_without_mlpkit(
     )
 
 
-def test_it_holds_no_path_of_its_maker(tmp_path: Path) -> None:
-    """The exporter's stack traces are left out."""
+def test_it_has_no_local_paths(tmp_path: Path) -> None:
+    """The exporter's stack traces are removed."""
     assert b"/mlpkit/" not in export_pt2(classifier(), tmp_path / "model.pt2").read_bytes()

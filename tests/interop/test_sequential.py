@@ -1,4 +1,4 @@
-"""A Sequential that has become an MLP computes what it computed."""
+"""Conversion of a Sequential to an MLP."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlpkit.nn import GLU, MLP, Maxout
 
 
 def scramble(sequential: nn.Sequential) -> nn.Sequential:
-    """Give running statistics, slopes and norms values of their own."""
+    """Randomize the running statistics, slopes, biases and norms."""
     with torch.no_grad():
         for value in sequential.state_dict().values():
             if value.is_floating_point() and value.ndim == 1:
@@ -62,7 +62,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_outputs_are_those_of_the_sequential(name: str) -> None:
-    """Equal outputs and gradients; the given network and the random state stay as they were."""
+    """Outputs and gradients are equal; the Sequential and the random state do not change."""
     sequential = scramble(NETWORKS[name]).eval()
     state, before = (
         torch.get_rng_state(),
@@ -81,7 +81,7 @@ def test_the_outputs_are_those_of_the_sequential(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_configuration_builds_the_same_network(name: str) -> None:
-    """What came in can be saved: config and state_dict give the outputs again."""
+    """A network built from the config and the state_dict has the same outputs."""
     network = from_sequential(scramble(NETWORKS[name]).eval())
     again = MLP.from_config(network.config, dtype=next(network.parameters()).dtype).eval()
     again.load_state_dict(network.state_dict())
@@ -89,8 +89,8 @@ def test_the_configuration_builds_the_same_network(name: str) -> None:
     assert torch.equal(again(x), network(x))
 
 
-def test_training_is_the_same_too() -> None:
-    """One step with batch norm in training mode moves both networks alike."""
+def test_training_is_equal() -> None:
+    """After one step with batch norm in training mode, both networks have equal outputs."""
     sequential = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 3))
     network = from_sequential(sequential)
     assert network.training
@@ -102,7 +102,7 @@ def test_training_is_the_same_too() -> None:
     torch.testing.assert_close(network.eval()(x), sequential.eval()(x), rtol=1e-5, atol=1e-6)
 
 
-def test_dropout_keeps_its_place() -> None:
+def test_dropout_and_flatten_become_options() -> None:
     """The rates become those of the input and of each hidden layer; Flatten becomes flatten."""
     sequential = nn.Sequential(
         nn.Flatten(), nn.Dropout(0.2), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4), nn.ReLU(),
@@ -122,7 +122,10 @@ class _Reversed(nn.Sequential):
 _TWICE = nn.Linear(4, 4)
 REFUSED = [
     (nn.Sequential(), r"sequential must be a network with a Linear layer, got \[\]"),
-    (nn.Sequential(nn.Linear(4, 3), nn.Softmax(-1)), r"sequential\.1 must be no softmax.*Softmax"),
+    (
+        nn.Sequential(nn.Linear(4, 3), nn.Softmax(-1)),
+        r"sequential\.1 must be .*other than a softmax.*Softmax",
+    ),
     (nn.Sequential(nn.ReLU(), nn.Linear(4, 3)), r"sequential\.0 must be .*order.*got ReLU"),
     (
         nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.BatchNorm1d(3), nn.Linear(3, 2)),
@@ -145,7 +148,7 @@ REFUSED = [
         nn.Sequential(nn.Sequential(nn.Linear(4, 3), nn.Conv2d(1, 2, 3))),
         r"sequential\.0\.1 must be a Linear, Dropout.*got Conv2d",
     ),
-    (nn.Sequential(_TWICE, nn.ReLU(), _TWICE), r"sequential\.2 must be no layer that stands there"),
+    (nn.Sequential(_TWICE, nn.ReLU(), _TWICE), r"sequential\.2 must be a layer that is used once"),
     (
         nn.Sequential(
             nn.Linear(4, 3), nn.LayerNorm(3), nn.ReLU(), nn.Linear(3, 3), nn.Linear(3, 2)
@@ -156,7 +159,7 @@ REFUSED = [
         nn.Sequential(
             nn.Linear(4, 3), nn.LayerNorm(3), nn.Linear(3, 3), nn.RMSNorm(3), nn.Linear(3, 2)
         ),
-        r"sequential\.3 must be of the kind .*'layer', got RMSNorm",
+        r"sequential\.3 must be the norm of the first hidden layer, 'layer', got RMSNorm",
     ),
     (
         nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3, eps=1e-3), nn.ReLU(), nn.Linear(3, 2)),
@@ -171,13 +174,13 @@ REFUSED = [
         r"sequential\.2 must be .*3 inputs",
     ),
     (nn.Sequential(nn.Linear(4, 3), Maxout(2), nn.Linear(1, 2)), r"sequential\.0 .*multiple of 2"),
-    (nn.Sequential(nn.Flatten(0), nn.Linear(4, 3)), r"sequential\.0 must be a Flatten of all axes"),
+    (nn.Sequential(nn.Flatten(0), nn.Linear(4, 3)), r"sequential\.0 must be a Flatten of all dim"),
     (nn.Sequential(nn.Linear(4, 4), nn.GLU(0), nn.Linear(2, 2)), r"sequential\.1 must be a GLU of"),
     (
         nn.Sequential(nn.Linear(4, 4), nn.PReLU(2), nn.Linear(4, 2)),
         r"sequential\.1 must be a PReLU with one slope",
     ),
-    (_Reversed(nn.Linear(4, 4), nn.ReLU()), r"sequential must be a Sequential that runs its parts"),
+    (_Reversed(nn.Linear(4, 4), nn.ReLU()), r"sequential must be a Sequential with the forward"),
     (
         nn.Sequential(
             nn.utils.parametrizations.orthogonal(nn.Linear(4, 4)), nn.ReLU(), nn.Linear(4, 2)
@@ -188,22 +191,22 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("sequential", "message"), REFUSED)
-def test_what_has_no_place_is_refused_by_name(sequential: nn.Sequential, message: str) -> None:
-    """The message names the module by its place in the Sequential."""
+def test_modules_without_an_equivalent_raise(sequential: nn.Sequential, message: str) -> None:
+    """The error names the module by its path in the Sequential."""
     with pytest.raises(ValueError, match=message):
         from_sequential(sequential)
 
 
-def test_a_hook_that_changes_the_output_is_noticed() -> None:
-    """No module shows it, so the outputs are compared."""
+def test_a_hook_that_changes_the_output_raises() -> None:
+    """The comparison of the outputs detects the hook."""
     sequential = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     sequential[1].register_forward_hook(lambda _module, _args, output: output + 1.0)
     with pytest.raises(ValueError, match=r"sequential must be a network whose modules alone"):
         from_sequential(sequential)
 
 
-def test_only_a_sequential() -> None:
-    """Another module has no order to read."""
+def test_other_modules_raise() -> None:
+    """The argument must be a Sequential."""
     module: object = nn.Linear(4, 3)
     with pytest.raises(TypeError, match=r"sequential must be a torch.nn.Sequential, got Linear"):
         from_sequential(module)  # type: ignore[arg-type]  # the mistake

@@ -1,4 +1,4 @@
-"""scikit-learn's fitted networks say the same as SoftmaxClassifiers."""
+"""Conversion of fitted networks of scikit-learn."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 
 from mlpkit.interop import from_sklearn
 
-exceptions = importlib.import_module("sklearn.exceptions")  # it has no types
+exceptions = importlib.import_module("sklearn.exceptions")  # it has no type hints
 neural_network = importlib.import_module("sklearn.neural_network")
 preprocessing = importlib.import_module("sklearn.preprocessing")
 pipeline = importlib.import_module("sklearn.pipeline")
@@ -26,14 +26,14 @@ TARGETS = {
 
 
 def fit(estimator: Any, targets: object) -> Any:
-    """Fit an estimator; whether it has converged does not matter here."""
+    """Fit an estimator without convergence warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", exceptions.ConvergenceWarning)
         return estimator.fit(X, targets)
 
 
 def network(activation: str = "relu", **options: object) -> Any:
-    """Return an estimator that gets far from its start."""
+    """Return an estimator whose weights move far from their initial values."""
     return neural_network.MLPClassifier(
         (7, 4), activation=activation, solver="lbfgs", max_iter=50, random_state=0, **options
     )
@@ -42,7 +42,7 @@ def network(activation: str = "relu", **options: object) -> Any:
 @pytest.mark.parametrize("activation", ["identity", "logistic", "relu", "tanh"])
 @pytest.mark.parametrize("target", list(TARGETS))
 def test_probabilities_are_scikit_learns(activation: str, target: str) -> None:
-    """Probabilities equal to 1e-6, the classes by name, with weights in float64 or float32."""
+    """Probabilities agree to 1e-6 in float64 and 1e-5 in float32; the classes have their names."""
     estimator = fit(network(activation, alpha=1.0), TARGETS[target])
     expected = estimator.predict_proba(X)
     for dtype, atol in ((torch.float64, 1e-6), (torch.float32, 1e-5)):
@@ -56,7 +56,7 @@ def test_probabilities_are_scikit_learns(activation: str, target: str) -> None:
 
 
 def test_binary_logits_differ_by_the_logistic_output() -> None:
-    """Minus and plus half of scikit-learn's one output."""
+    """The two logits are minus and plus half of scikit-learn's single output."""
     estimator = fit(network(), TARGETS["binary"])
     logits = from_sklearn(estimator, dtype=torch.float64)(torch.from_numpy(X)).detach()
     positive = estimator.predict_proba(X)[:, 1]
@@ -67,7 +67,7 @@ def test_binary_logits_differ_by_the_logistic_output() -> None:
 
 
 @pytest.mark.parametrize(("with_mean", "with_std"), [(True, True), (False, True), (True, False)])
-def test_a_pipeline_brings_its_scaler(with_mean: bool, with_std: bool) -> None:
+def test_the_scaler_of_a_pipeline_is_converted(with_mean: bool, with_std: bool) -> None:
     """The scaler's mean and scale become the preprocessing."""
     scaler = preprocessing.StandardScaler(with_mean=with_mean, with_std=with_std)
     both = fit(pipeline.make_pipeline(scaler, network()), TARGETS["three names"])
@@ -75,8 +75,8 @@ def test_a_pipeline_brings_its_scaler(with_mean: bool, with_std: bool) -> None:
     np.testing.assert_allclose(found.numpy(), both.predict_proba(X), rtol=0, atol=1e-4)
 
 
-def test_what_cannot_come_in() -> None:
-    """Another estimator, one that is not fitted, and one of several labels."""
+def test_invalid_estimators_raise() -> None:
+    """Other types, estimators that are not fitted, and multilabel classifiers raise."""
     with pytest.raises(TypeError, match=r"estimator must be a fitted .*MLPClassifier, got 3"):
         from_sklearn(3)
     with pytest.raises(TypeError, match=r"estimator must be a fitted .*got MLPRegressor"):
@@ -90,5 +90,5 @@ def test_what_cannot_come_in() -> None:
     with pytest.raises(TypeError, match=r"must be a pipeline of a StandardScaler"):
         from_sklearn(pipeline.make_pipeline(maxabs, classifier))
     labels = np.stack([X[:, 0] > 0, X[:, 1] > 0], axis=1)
-    with pytest.raises(ValueError, match=r"estimator must be .* got 'a multi-label one of 2"):
+    with pytest.raises(ValueError, match=r"estimator must be .* got 'a multilabel classifier"):
         from_sklearn(fit(network(), labels))

@@ -1,4 +1,4 @@
-"""SoftmaxClassifier.unpooled: the same classifier, of whole pictures."""
+"""unpooled: an equivalent classifier of full-resolution images."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.nn.utils import prune
 
 from mlpkit import SoftmaxClassifier
 from mlpkit.data import LabeledTensors, avg_pool
+from mlpkit.models import unpooled
 from mlpkit.nn import MLP, ActivationName, NormName
 
 
@@ -25,7 +26,7 @@ def classifier(
     statistics: tuple[float | Tensor, float | Tensor] = (0.4, 0.3),
     residual: bool = False,
 ) -> SoftmaxClassifier:
-    """Return a classifier of averaged pictures in float64, with random weights."""
+    """Return a classifier of averaged images in float64, with random weights."""
     network = MLP(
         int(torch.tensor(shape).prod()),
         hidden,
@@ -45,7 +46,7 @@ def classifier(
 EACH_PIXEL = (torch.linspace(0, 1, 6), torch.linspace(0.2, 1, 6))
 
 
-@pytest.mark.parametrize("kernel_size", [1, 2, 3])
+@pytest.mark.parametrize("factor", [1, 2, 3])
 @pytest.mark.parametrize(
     "model",
     [
@@ -58,14 +59,14 @@ EACH_PIXEL = (torch.linspace(0, 1, 6), torch.linspace(0.2, 1, 6))
     ],
     ids=["relu", "linear", "maxout", "prelu", "each pixel", "channels"],
 )
-def test_it_is_the_classifier_of_the_averages(model: SoftmaxClassifier, kernel_size: int) -> None:
-    """Oracle: torch's avg_pool2d before the classifier of averaged pictures."""
+def test_it_is_the_classifier_of_the_averages(model: SoftmaxClassifier, factor: int) -> None:
+    """Oracle: torch's avg_pool2d before the classifier of averaged images."""
     model.temperature.fill_(1.7)
-    whole = model.unpooled(kernel_size)
+    whole = unpooled(model, factor)
     *channels, height, width = model.input_shape
-    assert whole.input_shape == (*channels, height * kernel_size, width * kernel_size)
+    assert whole.input_shape == (*channels, height * factor, width * factor)
     x = torch.rand(5, *whole.input_shape, dtype=torch.float64)
-    averaged = F.avg_pool2d(x if channels else x.unsqueeze(1), kernel_size)
+    averaged = F.avg_pool2d(x if channels else x.unsqueeze(1), factor)
     expected = model(averaged.view(5, *model.input_shape))
     torch.testing.assert_close(whole(x), expected, rtol=1e-12, atol=1e-12)
     assert float(whole.temperature) == float(model.temperature)
@@ -76,7 +77,7 @@ def test_it_is_the_classifier_of_the_averages(model: SoftmaxClassifier, kernel_s
 def test_it_shares_nothing_and_can_be_saved(tmp_path: Path) -> None:
     """Changing the one leaves the other, and the artifact is that of any classifier."""
     model = classifier()
-    whole = model.unpooled(2)
+    whole = unpooled(model, 2)
     kept = {name: value.clone() for name, value in whole.state_dict().items()}
     for value in model.state_dict().values():
         value.zero_()
@@ -89,18 +90,20 @@ def test_it_shares_nothing_and_can_be_saved(tmp_path: Path) -> None:
 
 def test_what_cannot_be_unpooled_is_named() -> None:
     """A vector has no blocks, and parametrized weights are computed from others."""
-    with pytest.raises(ValueError, match=r"input_shape must be \(H, W\) or \(channels, H, W\)"):
-        classifier(shape=(6,)).unpooled(2)
-    with pytest.raises(ValueError, match="kernel_size must be a positive integer, got 0"):
-        classifier().unpooled(0)
+    with pytest.raises(
+        ValueError, match=r"model\.input_shape must be \(H, W\) or \(channels, H, W\)"
+    ):
+        unpooled(classifier(shape=(6,)), 2)
+    with pytest.raises(ValueError, match="factor must be a positive integer, got 0"):
+        unpooled(classifier(), 0)
     model = classifier()
     nn.utils.parametrizations.weight_norm(model.network.layers[0].linear)
     with pytest.raises(ValueError, match="network must be one of plain parameters"):
-        model.unpooled(2)
+        unpooled(model, 2)
     pruned = classifier()
     prune.l1_unstructured(pruned.network.layers[1].linear, "weight", amount=0.5)  # type: ignore[no-untyped-call]  # torch types it so
     with pytest.raises(ValueError, match="network must be one of plain parameters"):
-        pruned.unpooled(2)
+        unpooled(pruned, 2)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -115,7 +118,7 @@ def test_bytes_and_options(dtype: torch.dtype, *, bias: bool) -> None:
         generator=torch.Generator().manual_seed(2),
     )  # fmt: skip
     model = SoftmaxClassifier.with_network(network, pooled).eval()
-    whole = model.unpooled(2)
+    whole = unpooled(model, 2)
     assert whole.max_norm == 1.0
     assert whole.network.config == dataclasses.replace(network.config, in_features=48)
     tolerance = 1e-5 if dtype == torch.float32 else 0.05

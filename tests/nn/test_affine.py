@@ -1,4 +1,4 @@
-"""A linear network is one matrix; a bias is one more column. Against the network itself."""
+"""merge_affine and homogeneous against the network that they convert."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ HIDDEN = [(), (5,), (5, 4, 3)]
 SHAPES = [(6,), (7, 6), (2, 3, 6), (2, 1, 3, 6)]
 
 
-def spoil(model: nn.Module) -> None:
-    """Give every bias, norm and slope a value that matters."""
+def randomize(model: nn.Module) -> None:
+    """Set every bias, norm parameter and slope to a random value."""
     with torch.no_grad():
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             if not name.endswith("linear.weight") and tensor.is_floating_point():
@@ -41,7 +41,7 @@ def test_a_linear_network_equals_its_merged_layer(
 ) -> None:
     """W2 (W1 x + b1) + b2 = W x + b, to the precision of float64."""
     model = MLP(6, hidden, 2, activation="identity", bias=bias, dtype=F64)
-    spoil(model)
+    randomize(model)
     x = torch.randn(shape, dtype=F64)
     layer = merge_affine(model)
     assert (layer.in_features, layer.out_features) == (6, 2)
@@ -64,10 +64,10 @@ def test_the_merged_matrix_is_the_product_of_the_matrices() -> None:
 @pytest.mark.parametrize("out_features", [None, 2])
 @pytest.mark.parametrize("residual", [True, False])
 @pytest.mark.parametrize("norm", [None, "batch"])
-def test_everything_affine_is_merged(
+def test_affine_operations_are_merged(
     out_features: int | None, residual: bool, norm: NormName | None
 ) -> None:
-    """Skips, batch norm by its running statistics, Maxout with one piece, dropout in eval mode."""
+    """Skips, batch norm with its running statistics, Maxout with one piece, unused dropout."""
     model = MLP(
         6,
         (5, 5, 5),
@@ -78,20 +78,20 @@ def test_everything_affine_is_merged(
         dropout=0.5,
         dtype=F64,
     ).eval()
-    spoil(model)
+    randomize(model)
     x = torch.randn(7, 6, dtype=F64)
     torch.testing.assert_close(merge_affine(model)(x), model(x), rtol=1e-11, atol=1e-12)
 
 
 def test_the_empty_backbone_merges_to_the_identity() -> None:
-    """It has nothing in it."""
+    """It has no layers."""
     layer = merge_affine(MLP(3, (), None))
     assert torch.equal(layer.weight, torch.eye(3))
     assert not layer.bias.any()
 
 
 def test_the_merged_layer_shares_nothing_and_keeps_dtype_and_training() -> None:
-    """It is a layer of its own, ready to be trained."""
+    """It is a separate layer with parameters that require gradients."""
     model = MLP(6, (5,), 2, activation="identity", dtype=torch.float32)
     layer = merge_affine(model)
     before = layer.weight.detach().clone()
@@ -109,22 +109,37 @@ def test_the_merged_layer_shares_nothing_and_keeps_dtype_and_training() -> None:
             ["identity", "relu"],
             None,
             None,
-            r"^layers\.1\.activation of model must be the identity for the network to be one "
-            r"affine map, got ReLU\(\); a network with a non-linearity equals no single layer$",
+            r"^layers\.1\.activation of model must be the identity, got ReLU\(\); "
+            "a network with a nonlinearity is not an affine map$",
         ),
         (["maxout", "identity"], None, None, r"^layers\.0\.activation of model .* Maxout\(num_p"),
-        ("identity", None, "sigmoid", r"^output_activation of model must be the identity .* Sigm"),
-        ("identity", "layer", None, r"^layers\.0\.norm of model must be None or batch norm .* Lay"),
-        ("identity", "rms", None, r"^layers\.0\.norm of model must be None or batch norm .* RMSN"),
+        (
+            "identity",
+            None,
+            "sigmoid",
+            r"^output_activation of model must be the identity, got Sigm",
+        ),
+        (
+            "identity",
+            "layer",
+            None,
+            r"^layers\.0\.norm of model must be None or batch norm, got Lay",
+        ),
+        (
+            "identity",
+            "rms",
+            None,
+            r"^layers\.0\.norm of model must be None or batch norm, got RMSN",
+        ),
     ],
 )
-def test_a_non_linearity_is_refused_by_its_layer(
+def test_a_nonlinearity_is_refused_with_the_name_of_its_module(
     activation: ActivationName | list[Activation],
     norm: NormName | None,
     output: ActivationName | None,
     message: str,
 ) -> None:
-    """The message names what is in the way."""
+    """The message names the first module that is not affine."""
     model = MLP(6, (5, 4), 2, activation=activation, norm=norm, output_activation=output)
     with pytest.raises(ValueError, match=message):
         merge_affine(model)
@@ -139,20 +154,16 @@ def test_a_non_linearity_is_refused_by_its_layer(
         MLP(6, (5,), 2, activation="identity", input_dropout=0.1),
     ],
 )
-def test_a_network_in_training_mode_is_no_fixed_map(
-    fold: Callable[[MLP], object], model: MLP
-) -> None:
-    """Dropout is random, batch norm depends on the batch."""
-    message = (
-        r"^model must be in eval mode where it has dropout or batch norm, got .*; call model\.ev"
-    )
+def test_a_network_in_training_mode_is_refused(fold: Callable[[MLP], object], model: MLP) -> None:
+    """Dropout is random, and batch norm depends on the batch."""
+    message = r"^model must be in eval mode if it has dropout or batch norm, got .*; call model\.ev"
     with pytest.raises(ValueError, match=message):
         fold(model.train())
     fold(model.eval())
 
 
-def test_only_networks_are_folded() -> None:
-    """The message says what is asked for."""
+def test_another_type_is_refused() -> None:
+    """The message names the accepted types."""
     untyped: Callable[..., object] = merge_affine
     with pytest.raises(TypeError, match=r"^model must be an MLP, got Sequential\(\)$"):
         untyped(nn.Sequential())
@@ -176,9 +187,9 @@ def by_hand(network: HomogeneousNetwork, x: Tensor, phi: Callable[[Tensor], Tens
 @pytest.mark.parametrize("hidden", HIDDEN, ids=len)
 @pytest.mark.parametrize("bias", [True, False])
 def test_homogeneous_weights_applied_to_x_and_1(hidden: tuple[int, ...], bias: bool) -> None:
-    """The weights alone, times [x, 1], layer by layer, give the output of the network."""
+    """Products with [x, 1], layer by layer, equal the output of the network."""
     model = MLP(6, hidden, 2, activation="tanh", bias=bias, dtype=F64)
-    spoil(model)
+    randomize(model)
     network = homogeneous(model)
     widths = (6, *hidden, 2)
     shapes = [(out, into + 1) for into, out in itertools.pairwise(widths)]
@@ -198,7 +209,7 @@ def test_the_homogeneous_network_equals_the_network(
     activation: ActivationName,
     norm: NormName | None,
 ) -> None:
-    """With its activations, norms, skips and output activation, at every rank; in gradient too."""
+    """With every kind of layer, for inputs of every rank, in value and gradient."""
     model = MLP(
         6,
         hidden,
@@ -209,7 +220,7 @@ def test_the_homogeneous_network_equals_the_network(
         output_activation="sigmoid",
         dtype=F64,
     ).eval()
-    spoil(model)
+    randomize(model)
     network = homogeneous(model)
     x = torch.randn(shape, dtype=F64, requires_grad=True)
     torch.testing.assert_close(network(x), model(x), rtol=1e-10, atol=1e-12)
@@ -229,7 +240,7 @@ def test_a_single_linear_layer(bias: bool) -> None:
 
 
 def test_a_backbone_and_a_flattening_network() -> None:
-    """No head; and images as they come."""
+    """One without a head, and one that takes images."""
     backbone = MLP(6, (5,), None)
     x = torch.randn(3, 6)
     torch.testing.assert_close(homogeneous(backbone)(x), backbone(x))
@@ -238,8 +249,8 @@ def test_a_backbone_and_a_flattening_network() -> None:
     torch.testing.assert_close(homogeneous(model)(images), model(images))
 
 
-def test_the_picture_does_not_change_with_the_network() -> None:
-    """Weights and slopes are copies, and carry no gradient."""
+def test_the_copy_does_not_change_with_the_network() -> None:
+    """Weights and slopes are copies that do not require gradients."""
     model = MLP(6, (5,), 2, activation="prelu", norm="layer")
     network = homogeneous(model)
     x = torch.randn(3, 6)

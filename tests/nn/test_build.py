@@ -1,4 +1,4 @@
-"""How an MLP is put together: nothing shared, frozen keys, its configuration, its looks."""
+"""How an MLP is built: nothing is shared, its state_dict keys, its configuration and its repr."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class Scaled(nn.Module):
         return scaled
 
 
-# Nothing is shared, nothing is aliased.
+# Layers share no modules and no parameters.
 
 
 def instances() -> list[Activation | list[Activation]]:
-    """Every way to pass one thing for three layers."""
+    """Every way to pass one activation for three layers."""
     prelu, per_layer = PReLU(), nn.Sequential(PReLU(), nn.Tanh())
     return [
         "prelu",
@@ -53,7 +53,7 @@ def instances() -> list[Activation | list[Activation]]:
 
 @pytest.mark.parametrize("kind", range(7))
 def test_no_two_layers_share_anything(kind: int) -> None:
-    """Not a module, not a parameter; and nothing that was passed in is used itself."""
+    """No module and no parameter; and no module of the caller is used without a copy."""
     given = instances()[kind]
     model = MLP(6, (5, 5, 5), 2, activation=given, output_activation=PReLU())
     layers: list[nn.Module] = [*(layer.activation for layer in model.layers)]
@@ -68,7 +68,7 @@ def test_no_two_layers_share_anything(kind: int) -> None:
 
 
 def test_a_copied_instance_keeps_its_own_state() -> None:
-    """An instance is a template: its slope is the start of every layer, and is not trained."""
+    """An instance is a template: every layer starts with its slope, and it is not trained."""
     template = PReLU(init=0.1)
     model = MLP(6, (5, 5), 2, activation=template)
     for layer in model.layers:
@@ -85,7 +85,7 @@ def shared_module() -> Callable[[int], nn.Module]:
 
 
 def shared_parameter() -> Callable[[int], nn.Module]:
-    """A factory of fresh modules around one parameter."""
+    """A factory that returns new modules with the same parameter."""
     weight = nn.Parameter(torch.zeros(1))
 
     def build(width: int) -> nn.Module:
@@ -102,7 +102,7 @@ def shared_parameter() -> Callable[[int], nn.Module]:
 def test_a_factory_that_shares_is_refused(factory: Callable[[int], nn.Module], what: str) -> None:
     """The message names the layers."""
     message = (
-        "^activation must be a factory that returns a fresh module for each layer, got .*; "
+        "^activation must be a factory that returns a new module for each layer, got .*; "
         f"layers.0.activation and layers.2.activation share a {what}; build a new one in each call"
     )
     with pytest.raises(ValueError, match=message):
@@ -110,7 +110,7 @@ def test_a_factory_that_shares_is_refused(factory: Callable[[int], nn.Module], w
 
 
 def test_a_factory_is_called_once_for_each_layer_with_its_width() -> None:
-    """The width is what leaves the layer, before any expansion."""
+    """The width is the output width of the layer, without expansion."""
     seen: list[int] = []
 
     def build(width: int) -> nn.Module:
@@ -124,7 +124,7 @@ def test_a_factory_is_called_once_for_each_layer_with_its_width() -> None:
 
 
 def test_the_lists_of_the_caller_are_copied() -> None:
-    """Changing them afterwards changes nothing."""
+    """Changing them afterwards does not change the network."""
     hidden, dropout = [5, 4], [0.1, 0.2]
     names: list[ActivationName] = ["relu", "tanh"]
     model = MLP(6, hidden, 2, dropout=dropout, activation=names)
@@ -142,7 +142,7 @@ def test_the_lists_of_the_caller_are_copied() -> None:
 
 
 def test_each_layer_may_have_its_own_activation() -> None:
-    """A width always means what leaves the layer, whatever its activation takes."""
+    """A width is the output width of the layer, whatever the expansion of its activation."""
     chosen: list[Activation] = ["relu", ActivationConfig("maxout", num_pieces=3), nn.Tanh()]
     model = MLP(6, (5, 4, 3), 2, activation=chosen, dtype=F64)
     state = model.state_dict()
@@ -171,7 +171,7 @@ def keys(**options: object) -> set[str]:
 
 
 def test_state_dict_keys_are_frozen() -> None:
-    """They are a file format."""
+    """They are part of the file format."""
     model = MLP(6, (5, 4), 2, activation="prelu", norm="batch", output_activation="prelu")
     linear = ["linear.weight", "linear.bias"]
     norm = ["weight", "bias", "running_mean", "running_var", "num_batches_tracked"]
@@ -200,7 +200,7 @@ def test_state_dict_keys_are_frozen() -> None:
     ],
 )
 def test_options_without_tensors_leave_the_keys_as_they_are(options: dict[str, object]) -> None:
-    """An option may add tensors of its own; it never renames one."""
+    """An option may add tensors, but it never renames one."""
     assert keys(**options) == keys()
 
 
@@ -213,17 +213,17 @@ def test_options_without_tensors_leave_the_keys_as_they_are(options: dict[str, o
     ],
 )
 def test_options_with_tensors_only_add_keys(options: dict[str, object], added: set[str]) -> None:
-    """What was there keeps its key."""
+    """All other tensors keep their keys."""
     assert keys(**options) - keys() == {f"layers.{i}.{name}" for i in (0, 1) for name in added}
     assert keys() <= keys(**options)
     assert keys(bias=False) == {key for key in keys() if not key.endswith("bias")}
 
 
-# Configuration and appearance
+# Configuration and repr
 
 
-def test_config_of_a_network_builds_its_twin() -> None:
-    """From names and configurations it is what was passed; the twin has the same state_dict."""
+def test_config_of_a_network_builds_an_equal_network() -> None:
+    """It equals the given configuration, and builds a network with the same state_dict."""
     config = MLPConfig(
         in_features=6,
         hidden_features=(5, 5),
@@ -248,7 +248,7 @@ def test_config_of_a_network_builds_its_twin() -> None:
 
 
 def test_config_names_the_instances_that_have_a_name() -> None:
-    """One for all if all are alike, else one for each."""
+    """One for all layers if they are equal, else one for each layer."""
     alike = MLP(6, (5, 4), 2, activation=nn.LeakyReLU(0.2), output_activation=nn.Sigmoid())
     assert alike.config.activation == ActivationConfig("leaky_relu", negative_slope=0.2)
     assert alike.config.output_activation == ActivationConfig("sigmoid")
@@ -256,15 +256,15 @@ def test_config_names_the_instances_that_have_a_name() -> None:
     assert mixed.config.activation == (ActivationConfig("relu"), ActivationConfig("tanh"))
 
 
-def test_config_of_a_custom_activation_says_what_to_do() -> None:
-    """There is no name for it."""
+def test_config_of_a_custom_activation_raises() -> None:
+    """Its class has no name, and the message says what to do."""
     model = MLP(6, (5,), 2, activation=Scaled())
     with pytest.raises(ValueError, match=r"^activation must be one of .*got Scaled\(\); build the"):
         _ = model.config
 
 
 def test_from_config_of_a_subclass_is_of_the_subclass() -> None:
-    """So that a project can extend it."""
+    """A project can extend MLP."""
 
     class Mine(MLP):
         pass
@@ -273,8 +273,8 @@ def test_from_config_of_a_subclass_is_of_the_subclass() -> None:
     assert type(Mine.from_config(config)) is Mine
 
 
-def test_repr_shows_what_matters() -> None:
-    """Widths, the options that are not the default, and each layer in one line."""
+def test_repr_shows_widths_and_options() -> None:
+    """Only options that differ from their defaults are shown; each layer has one line."""
     model = MLP(6, (5, 5), 2, norm="batch", dropout=0.5, residual=True, bias=False)
     lines = repr(model).splitlines()
     assert lines[1] == "  6, (5, 5), 2, norm='batch', dropout=0.5, bias=False, residual=True"

@@ -1,4 +1,4 @@
-"""MLPConfig: everything that decides what an MLP is survives JSON and TOML."""
+"""MLPConfig: conversion to and from JSON and TOML, and its checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from torch import nn
 
 from mlpkit.errors import ConfigError
 from mlpkit.nn import MLP, ActivationConfig, ActivationName, InitName, MLPConfig, NormName
-from mlpkit.nn._norms import build_norm
 
 FULL = MLPConfig(
     in_features=784,
@@ -47,7 +46,7 @@ CONFIGS = [
 
 @pytest.mark.parametrize("config", CONFIGS)
 def test_json_and_toml_round_trip(config: MLPConfig) -> None:
-    """What comes back is equal, and so is what it builds."""
+    """The configuration is equal after each round trip, and so is that of the network it builds."""
     assert MLPConfig.from_json(config.to_json()) == config
     assert MLPConfig.from_toml(config.to_toml()) == config
     assert pickle.loads(pickle.dumps(config)) == config
@@ -92,14 +91,14 @@ def configs(draw: st.DrawFn) -> MLPConfig:
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(configs())
-def test_any_configuration_survives_both_formats(config: MLPConfig) -> None:
-    """To the last bit of every float."""
+def test_any_configuration_round_trips(config: MLPConfig) -> None:
+    """Every float keeps all its bits."""
     assert MLPConfig.from_json(config.to_json()) == config
     assert MLPConfig.from_toml(config.to_toml()) == config
 
 
-def test_json_is_what_a_reader_expects() -> None:
-    """Lists, names, null."""
+def test_the_json_values() -> None:
+    """The keys are flat; tuples are lists, and None is null."""
     values = json.loads(MLPConfig(in_features=6, hidden_features=(4, 3), out_features=1).to_json())
     assert values == {
         "in_features": 6,
@@ -118,8 +117,8 @@ def test_json_is_what_a_reader_expects() -> None:
     }
 
 
-def test_a_file_written_by_hand_may_leave_out_the_defaults() -> None:
-    """In TOML a missing out_features is a backbone; whole numbers are numbers."""
+def test_a_file_may_omit_defaults() -> None:
+    """In TOML a missing out_features is None; an integer is accepted for a float."""
     text = """
     in_features = 6
     hidden_features = [4, 3]
@@ -152,14 +151,14 @@ def test_a_file_written_by_hand_may_leave_out_the_defaults() -> None:
         ("{", r"^net.json must be valid JSON, got an error: "),
     ],
 )
-def test_a_file_that_cannot_be_used_is_refused_by_name(text: str, message: str) -> None:
-    """The message names the key, the file, and the nearest right key."""
+def test_an_invalid_file_is_refused(text: str, message: str) -> None:
+    """The message names the key, the file and the most similar valid key."""
     with pytest.raises(ConfigError, match=message):
         MLPConfig.from_json(text, source="net.json")
 
 
-def test_a_bad_value_in_a_file_is_judged_as_anywhere() -> None:
-    """By the sentence of the constructor."""
+def test_an_invalid_value_in_a_file_is_refused() -> None:
+    """The message is that of the constructor."""
     with pytest.raises(
         ValueError, match=r"^hidden_features\[0\] must be a positive integer, got 0$"
     ):
@@ -172,18 +171,18 @@ def test_a_bad_value_in_a_file_is_judged_as_anywhere() -> None:
     "activation", [nn.ReLU(), [nn.ReLU(), "relu"], nn.ReLU, lambda _: nn.ReLU()]
 )
 def test_a_configuration_holds_no_module(activation: object) -> None:
-    """Modules and factories go to MLP itself."""
+    """Modules, classes and factories are accepted by MLP only."""
     untyped: Callable[..., MLPConfig] = MLPConfig
     message = (
         r"^activation(\[0\])? must be the name of an activation or an ActivationConfig, got .*; "
-        "a configuration holds no module; pass modules and factories to MLP itself$"
+        "a configuration holds no module; pass modules and factories to MLP$"
     )
     with pytest.raises(TypeError, match=message):
         untyped(in_features=6, hidden_features=(4, 3), out_features=1, activation=activation)
 
 
 def test_a_configuration_is_frozen_and_holds_copies() -> None:
-    """Lists become tuples of its own, numbers the type of the field."""
+    """Lists become tuples, and numbers get the type of the field."""
     untyped: Callable[..., MLPConfig] = MLPConfig
     hidden, dropout = [4, 3], [0, 0.5]
     config = untyped(in_features=6, hidden_features=hidden, out_features=1, dropout=dropout)
@@ -197,10 +196,7 @@ def test_a_configuration_is_frozen_and_holds_copies() -> None:
 
 
 def test_every_norm_name_has_a_norm() -> None:
-    """The table of norms and the names of the type agree."""
-    kinds = {name: type(build_norm(name, 3, device=None, dtype=None)).__name__ for name in _norms()}
+    """The table of norms has the names in NormName."""
+    norms: tuple[NormName, ...] = get_args(NormName)
+    kinds = {name: type(MLP(6, (3,), 1, norm=name).layers[0].norm).__name__ for name in norms}
     assert kinds == {"batch": "BatchNorm", "layer": "LayerNorm", "rms": "RMSNorm"}
-
-
-def _norms() -> tuple[NormName, ...]:
-    return get_args(NormName)

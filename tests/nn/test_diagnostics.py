@@ -1,4 +1,4 @@
-"""What activations do, against derivatives written down by hand and loops over units."""
+"""activation_statistics against derivatives in closed form and loops over units."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def first(model: MLP, x: Tensor, threshold: float = 0.05) -> LayerStatistics:
 @pytest.mark.parametrize("activation", SLOPES)
 @pytest.mark.parametrize("shape", [(6,), (40, 6), (5, 8, 6), (2, 2, 10, 6)])
 def test_rows_agree_with_the_equations(activation: ActivationName, shape: tuple[int, ...]) -> None:
-    """Mean, spread, second moment, saturation, dead units and gain, at every rank."""
+    """Mean, std, second moment, saturation, dead units and gain, for inputs of every rank."""
     model = MLP(6, (30,), 2, activation=activation, dtype=torch.float64)
     x = 2 * torch.randn(shape, dtype=torch.float64)
     layer = model.layers[0]
@@ -55,8 +55,8 @@ def test_rows_agree_with_the_equations(activation: ActivationName, shape: tuple[
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_what_is_wrong_with_a_sigmoid(seed: int) -> None:
-    """It is not centerd at zero, and it kills gradients; tanh is centerd, ReLU kills half."""
+def test_the_weaknesses_of_a_sigmoid(seed: int) -> None:
+    """Its mean is not 0, and it shrinks gradients; tanh has mean 0, and half of a ReLU is off."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(500, 50, generator=generator)
     names: tuple[ActivationName, ...] = ("sigmoid", "tanh", "relu")
@@ -76,7 +76,7 @@ def test_what_is_wrong_with_a_sigmoid(seed: int) -> None:
 
 
 def test_large_weights_saturate_a_sigmoid_and_a_tanh_but_not_a_relu() -> None:
-    """Saturation grows with the size of what comes in; half of a ReLU is off at any size."""
+    """Saturation grows with the scale of the weights; half of a ReLU is off at any scale."""
     names: tuple[ActivationName, ...] = ("sigmoid", "tanh")
     x = torch.randn(200, 50)
     for name in names:
@@ -90,7 +90,7 @@ def test_large_weights_saturate_a_sigmoid_and_a_tanh_but_not_a_relu() -> None:
 
 
 def test_dead_units_are_counted() -> None:
-    """Three of ten ReLUs never see a positive pre-activation."""
+    """Three of ten ReLUs have no positive pre-activation."""
     model = MLP(6, (10,), 2)
     model.layers[0].linear.bias.data[:3] = -1e6
     row = first(model, torch.randn(50, 6))
@@ -98,8 +98,8 @@ def test_dead_units_are_counted() -> None:
     assert row.saturated > 0.3
 
 
-def test_maxout_has_one_winner_for_each_unit() -> None:
-    """The winning piece has derivative 1: nothing saturates, whatever the number of pieces."""
+def test_maxout_has_one_maximum_for_each_unit() -> None:
+    """The largest piece has derivative 1, so no unit saturates for any number of pieces."""
     model = MLP(6, (30,), 2, activation=ActivationConfig("maxout", num_pieces=5))
     row = first(model, torch.randn(50, 6))
     assert (row.saturated, row.dead) == (0.0, 0.0)
@@ -107,7 +107,7 @@ def test_maxout_has_one_winner_for_each_unit() -> None:
 
 
 def test_gated_units_sum_over_both_halves() -> None:
-    """The derivatives by value and gate of one unit belong together, though they lie apart."""
+    """The value and the gate of a unit are not adjacent, but their derivatives are added."""
     model = MLP(6, (7,), 2, activation="reglu", dtype=torch.float64)
     x = torch.randn(50, 6, dtype=torch.float64)
     with torch.no_grad():
@@ -121,7 +121,7 @@ def test_gated_units_sum_over_both_halves() -> None:
 
 
 class Step(nn.Module):
-    """A custom activation without any derivative, which works in place."""
+    """A custom activation without a derivative, which works in place."""
 
     def forward(self, x: Tensor) -> Tensor:
         """1 where positive, else 0."""
@@ -129,7 +129,7 @@ class Step(nn.Module):
 
 
 class Strided(nn.Module):
-    """A custom unit whose two inputs lie a stride apart, in place."""
+    """A custom activation whose unit u has the inputs u and u + m, and which works in place."""
 
     expansion = 2
 
@@ -141,7 +141,7 @@ class Strided(nn.Module):
 
 
 def test_custom_activations() -> None:
-    """Derivatives come from autograd, so any activation will do."""
+    """Derivatives are computed by autograd, so any activation works."""
     x = torch.randn(50, 6)
     step = first(MLP(6, (10,), 2, activation=Step(), init="torch"), x)
     assert (step.saturated, step.dead, step.gradient_gain) == (1.0, 1.0, 0.0)
@@ -152,15 +152,15 @@ def test_custom_activations() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_units_are_told_apart_in_low_precision_too(dtype: torch.dtype) -> None:
-    """A number of a unit beyond 256 has no place in bfloat16."""
+    """bfloat16 cannot represent all integers above 256."""
     model = MLP(6, (1000,), 2, activation="maxout", dtype=dtype)
     row = first(model, torch.randn(5, 6, dtype=dtype))
     assert row.saturated == 0.0
     assert row.gradient_gain == pytest.approx(1.0, rel=0.01)
 
 
-def test_values_are_taken_before_the_skip_and_the_next_layer_gets_the_sum() -> None:
-    """The second row describes the activation of the second layer on what really comes in."""
+def test_values_are_measured_before_the_skip() -> None:
+    """The input of the second layer includes the skip connection of the first."""
     model = MLP(6, (8, 8), 2, residual=True, dtype=torch.float64)
     x = torch.randn(20, 6, dtype=torch.float64)
     with torch.no_grad():
@@ -171,7 +171,7 @@ def test_values_are_taken_before_the_skip_and_the_next_layer_gets_the_sum() -> N
 
 
 def test_measuring_changes_nothing() -> None:
-    """Not a mode, not a running statistic, not a gradient, not the random state."""
+    """No mode, running statistic, gradient or random state changes."""
     model = MLP(6, (5, 5), 2, norm="batch", dropout=0.5, activation="prelu")
     model.layers[1].eval()
     modes = [module.training for module in model.modules()]
@@ -188,8 +188,8 @@ def test_measuring_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_it_works_where_gradients_are_off(mode: type[torch.no_grad]) -> None:
-    """In an evaluation loop too."""
+def test_it_works_without_gradients(mode: type[torch.no_grad]) -> None:
+    """It works inside no_grad and inference_mode."""
     model = MLP(6, (5,), 2, activation="tanh")
     x = torch.randn(20, 6)
     expected = activation_statistics(model, x)
@@ -198,7 +198,7 @@ def test_it_works_where_gradients_are_off(mode: type[torch.no_grad]) -> None:
 
 
 def test_text_is_a_table() -> None:
-    """One line for each layer, below the names of the columns."""
+    """The names of the columns, then one line for each layer."""
     statistics = activation_statistics(MLP(6, (5, 4), 2, activation="tanh"), torch.randn(9, 6))
     lines = str(statistics).splitlines()
     assert lines[0].split() == [
@@ -251,7 +251,7 @@ def test_text_is_a_table() -> None:
 def test_bad_arguments(
     model: object, x: object, threshold: float, kind: type[Exception], message: str
 ) -> None:
-    """One sentence each."""
+    """Each has one error message."""
     untyped: Callable[..., object] = activation_statistics
     with pytest.raises(kind, match=f"^{re.escape(message)}"):
         untyped(model, x, threshold=threshold)

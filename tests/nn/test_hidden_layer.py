@@ -1,4 +1,4 @@
-"""One hidden layer against its equation, and the list of them."""
+"""HiddenLayer against its equation, and the list of hidden layers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit.nn import MLP, HiddenLayer, HiddenLayers, Maxout
-from mlpkit.nn._hidden_layer import linear_repr
 
 F64 = torch.float64
 
@@ -33,7 +32,7 @@ def hidden_layer(
 
 
 def by_hand(layer: HiddenLayer, x: Tensor, masked: Tensor) -> Tensor:
-    """The equation, with the input as dropout leaves it: a layer norm, and tanh or two pieces."""
+    """The equation for an input after dropout, with tanh or Maxout with two pieces."""
     z = masked @ layer.linear.weight.T + layer.linear.bias
     if layer.norm is not None:
         mean = z.mean(-1, keepdim=True)
@@ -48,7 +47,7 @@ def by_hand(layer: HiddenLayer, x: Tensor, masked: Tensor) -> Tensor:
 @pytest.mark.parametrize("normed", [False, True])
 @pytest.mark.parametrize("training", [False, True])
 def test_equals_its_equation(training: bool, normed: bool, pieces: int, skip: bool) -> None:
-    """Dropout, linear, norm, activation in this order; the skip adds the input before dropout."""
+    """Dropout, linear, norm, activation, in this order; the skip adds the input before dropout."""
     units = 4 * pieces
     layer = hidden_layer(
         units=units,
@@ -65,8 +64,8 @@ def test_equals_its_equation(training: bool, normed: bool, pieces: int, skip: bo
     torch.testing.assert_close(layer(x), by_hand(layer, x, masked))
 
 
-def test_a_skip_carries_what_dropout_does_not_zero() -> None:
-    """With every weight zero and no bias only the skip is left, and it is the whole input."""
+def test_a_skip_adds_the_input_before_dropout() -> None:
+    """With zero weights and no bias, the output is the input."""
     layer = hidden_layer(p=0.999, activation=nn.ReLU(), skip=True, bias=False)
     layer.linear.weight.data.zero_()
     x = torch.randn(5, 4, dtype=F64)
@@ -74,8 +73,8 @@ def test_a_skip_carries_what_dropout_does_not_zero() -> None:
 
 
 @pytest.mark.parametrize("norm", [None, nn.LayerNorm(4)])
-def test_preactivation_is_what_a_hook_on_the_activation_sees(norm: nn.Module | None) -> None:
-    """After the norm, before the activation and the skip."""
+def test_preactivation_is_the_input_of_the_activation(norm: nn.Module | None) -> None:
+    """It is the output of the norm."""
     layer = hidden_layer(norm=norm, skip=True)
     seen: list[Tensor] = []
     layer.activation.register_forward_pre_hook(lambda _, inputs: seen.extend(inputs))
@@ -85,8 +84,8 @@ def test_preactivation_is_what_a_hook_on_the_activation_sees(norm: nn.Module | N
     torch.testing.assert_close(output, seen[0].tanh() + x)
 
 
-def test_its_width_is_that_of_what_leaves_it() -> None:
-    """Twelve linear outputs in groups of three are four units."""
+def test_out_features_is_the_width_after_the_activation() -> None:
+    """Twelve linear outputs are four Maxout units with three pieces each."""
     layer = hidden_layer(6, 12, activation=Maxout(num_pieces=3))
     assert (layer.in_features, layer.out_features) == (6, 4)
     assert layer(torch.zeros(2, 6, dtype=F64)).shape == (2, layer.out_features)
@@ -108,13 +107,13 @@ def test_its_width_is_that_of_what_leaves_it() -> None:
     ],
 )
 def test_repr_is_one_line_in_the_order_of_the_equation(layer: HiddenLayer, text: str) -> None:
-    """What does nothing is left out."""
+    """Dropout with probability 0 and a missing norm are not shown."""
     assert repr(layer) == text
 
 
-def test_a_linear_layer_in_short_names_its_widths_and_a_missing_bias() -> None:
-    assert linear_repr(nn.Linear(3, 2)) == "Linear(3, 2)"
-    assert linear_repr(nn.Linear(3, 2, bias=False)) == "Linear(3, 2, bias=False)"
+def test_the_repr_of_a_linear_layer_has_its_sizes_and_a_missing_bias() -> None:
+    assert repr(MLP(3, (2,), 1).layers[0]) == "Linear(3, 2) -> ReLU()"
+    assert repr(MLP(3, (2,), 1, bias=False).layers[0]) == "Linear(3, 2, bias=False) -> ReLU()"
 
 
 def test_layers_are_a_typed_list() -> None:

@@ -1,4 +1,4 @@
-"""A pass in evaluation mode without gradients: the numbers of calling every module."""
+"""The forward pass for inference equals calling every module."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlpkit.nn import MLP, ActivationName, NormName
 
 
 def called(model: MLP, x: Tensor) -> Tensor:
-    """Return the output by calling each module, as the class describes it."""
+    """Return the output, computed by calling each module."""
     h = x
     for layer in model.layers:
         z = layer.linear(layer.dropout(h))
@@ -35,7 +35,7 @@ def network(**options: object) -> MLP:
 
 @pytest.mark.parametrize("activation", sorted({*get_args(ActivationName)} - {"threshold"}))
 def test_every_activation(activation: ActivationName) -> None:
-    """With dropout, which does nothing here, and a skip: to the bit."""
+    """The same bits, with dropout in eval mode and a skip."""
     model = network(activation=activation, dropout=0.5, residual=True)
     x = torch.randn(5, 6)
     with torch.no_grad():
@@ -46,7 +46,7 @@ def test_every_activation(activation: ActivationName) -> None:
 @pytest.mark.parametrize("norm", [None, *get_args(NormName)])
 @pytest.mark.parametrize("bias", [True, False])
 def test_every_norm(norm: NormName | None, *, bias: bool) -> None:
-    """Also without biases, with an activation of the output, and under autocast."""
+    """Also without biases, with an output activation, and under autocast."""
     rounds_weights = norm == "rms"  # torch warns that its fused kernel takes no two types
     model = network(norm=norm, bias=bias, output_activation="tanh", input_dropout=0.3)
     x = torch.randn(5, 6)
@@ -58,7 +58,7 @@ def test_every_norm(norm: NormName | None, *, bias: bool) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_every_dtype_and_number_of_examples(dtype: torch.dtype) -> None:
-    """One example with and without its axis, none, and many; the input stays as it was."""
+    """One example with and without a batch axis, none, and several; the input is not changed."""
     model = network(residual=True, dtype=dtype)
     for shape in [(6,), (1, 6), (0, 6), (300, 6), (2, 3, 6)]:
         x = torch.randn(shape, dtype=dtype)
@@ -68,8 +68,8 @@ def test_every_dtype_and_number_of_examples(dtype: torch.dtype) -> None:
         assert torch.equal(x, given)
 
 
-def test_dropout_that_somebody_left_on_drops() -> None:
-    """Monte Carlo dropout: modules of a network in evaluation mode that train."""
+def test_dropout_in_training_mode_is_applied() -> None:
+    """Monte Carlo dropout: only the dropout modules are in training mode."""
     model = network(dropout=0.5)
     x = torch.randn(64, 6)
     with torch.no_grad():
@@ -204,8 +204,8 @@ def _replace_layers(model: MLP) -> None:
         _parametrize,
     ],
 )
-def test_what_was_replaced_is_called(change: Callable[[MLP], None]) -> None:
-    """The pass with gradients calls every module; the one without gives the same."""
+def test_a_replaced_method_or_module_is_called(change: Callable[[MLP], None]) -> None:
+    """The pass without gradients equals the pass with gradients, which calls every module."""
     model = network()
     x = torch.randn(5, 6)
     with torch.no_grad():
@@ -219,7 +219,7 @@ def test_what_was_replaced_is_called(change: Callable[[MLP], None]) -> None:
 
 @pytest.mark.parametrize("norm", [None, "layer"])
 def test_every_hook_is_called(norm: NormName | None) -> None:
-    """Hooks on each module, and on all modules, see what they see with gradients."""
+    """Hooks on each module, and on all modules, get the same values as with gradients."""
     model = network(dropout=0.5, norm=norm)
     x = torch.randn(2, 6)
     for name, module in model.named_modules():
@@ -247,8 +247,8 @@ def test_every_hook_is_called(norm: NormName | None) -> None:
 
 
 @pytest.mark.parametrize("norm", [None, "layer"])
-def test_what_a_hook_keeps_stays_as_it_was(norm: NormName | None) -> None:
-    """What enters an activation is not overwritten where somebody else has it."""
+def test_tensors_that_a_hook_stores_are_not_overwritten(norm: NormName | None) -> None:
+    """ReLU does not work in place if a hook has a reference to its input."""
     model = network(norm=norm)
     layer = model.layers[0]
     kept: list[Tensor] = []
@@ -261,8 +261,8 @@ def test_what_a_hook_keeps_stays_as_it_was(norm: NormName | None) -> None:
     assert bool((kept[0] < 0).any())
 
 
-def test_tensors_of_another_class_are_not_written_into() -> None:
-    """A subclass may refuse what is done in place, or keep what it saw."""
+def test_tensor_subclasses_are_not_changed_in_place() -> None:
+    """A subclass may not support in-place operations, or may store its operands."""
     seen: list[Tensor] = []
 
     class Recording(Tensor):
@@ -288,8 +288,8 @@ def test_tensors_of_another_class_are_not_written_into() -> None:
         assert torch.equal(z, model.layers[0].preactivation(x))
 
 
-def test_weights_changed_in_any_way_are_the_ones_used() -> None:
-    """Nothing is remembered from one pass to the next."""
+def test_changed_weights_are_used() -> None:
+    """No weights are cached between passes."""
     model, other = network(), network(activation="relu")
     x = torch.randn(5, 6)
     with torch.no_grad():
@@ -308,7 +308,7 @@ def test_weights_changed_in_any_way_are_the_ones_used() -> None:
 
 
 def test_vmap_over_weights_and_over_inputs_equals_a_loop() -> None:
-    """Without gradients too, where ReLU works in place."""
+    """Also without gradients, where ReLU works in place."""
     models = [network() for _ in range(3)]
     with torch.no_grad():
         for scale, model in enumerate(models, start=1):
@@ -327,7 +327,7 @@ def test_vmap_over_weights_and_over_inputs_equals_a_loop() -> None:
 
 
 def test_compiled_and_copied_networks_still_work() -> None:
-    """A copy has the numbers of the original, and a module that is compiled is called."""
+    """A copy has the same output, and a compiled module is called."""
     model = network()
     x = torch.randn(5, 6)
     with torch.no_grad():

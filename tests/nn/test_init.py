@@ -1,4 +1,4 @@
-"""Weight scales against scipy's quadrature, closed forms, the papers, and matrices."""
+"""Weight scales against scipy's quadrature, closed forms, published values and networks."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ GATES: dict[ActivationName, ActivationName] = {
     "geglu": "gelu",
     "swiglu": "silu",
 }
-# No scale of the weights makes their hidden values as large as standardized inputs: E f^2 < 1.
+# For these, E f^2 < 1 at every scale of the weights.
 BOUNDED: tuple[ActivationName, ...] = ("hardsigmoid", "hardtanh", "sigmoid", "softsign", "tanh")
-# A relative deviation of the second moment grows by this factor in each layer, so the noise of a
-# finite width takes over within 20 layers, and faster than 64 initializations can average out.
+# A relative deviation of the second moment grows by this factor per layer, so the noise of a
+# finite width dominates within 20 layers, even averaged over 64 initializations.
 UNSTEADY: dict[ActivationName, float] = {
     "mish": 1.052,
     "gelu": 1.084,
@@ -53,7 +53,7 @@ STEADY = [name for name in NAMES if name not in UNSTEADY and name != "threshold"
 
 
 def slow_second_moment(function: Callable[[float], float], variance: float = 1.0) -> float:
-    """E f(sqrt(t) Z)^2 by scipy's adaptive rule, told where the kinks are."""
+    """E f(sqrt(t) Z)^2 by scipy's adaptive quadrature, with the kinks as break points."""
     std = math.sqrt(variance)
     kinks = sorted(
         {kink / std for kink in (-6, -3, -1, -0.5, 0, 0.5, 1, 3, 6) if abs(kink) < 12 * std}
@@ -114,7 +114,7 @@ def test_relu_has_the_gain_of_he() -> None:
     "name", [n for n in NAMES if n not in (*GATES, "maxout", "prelu", "rrelu", "threshold")]
 )
 def test_an_element_wise_activation_against_scipy(name: ActivationName, variance: float) -> None:
-    """Hardshrink jumps, where the trapezoid rule has an error of the order of its step."""
+    """The trapezoid rule has a larger error for hardshrink, which is discontinuous."""
     expected = slow_second_moment(scalar(name), variance)
     tolerance = 1e-3 if name == "hardshrink" else 1e-6
     assert second_moment(name, variance) == pytest.approx(expected, rel=tolerance)
@@ -142,8 +142,8 @@ def test_maxout_of_three_and_four_pieces_in_closed_form() -> None:
     assert second_moment(Maxout(4)) == pytest.approx(1 + math.sqrt(3) / math.pi, rel=1e-9)
 
 
-def test_prelu_counts_its_slopes_as_they_are() -> None:
-    """Equation 15 of the PReLU paper for one slope, its mean for one slope for each unit."""
+def test_prelu_uses_its_current_slopes() -> None:
+    """Equation 15 of the PReLU paper for one slope, and its mean over the slopes of all units."""
     module = PReLU(3)
     with torch.no_grad():
         module.weight.copy_(torch.tensor([0.0, 0.5, 1.0]))
@@ -154,14 +154,14 @@ def test_prelu_counts_its_slopes_as_they_are() -> None:
     assert layer_scale(PReLU(3, init=0.5)).preactivation_variance == pytest.approx(2 / 1.25)
 
 
-def test_random_relu_counts_its_random_slope() -> None:
+def test_random_relu_uses_its_random_slope() -> None:
     z = torch.randn(1_000_000, generator=torch.Generator().manual_seed(0))
     sampled = nn.RReLU()(z).square().mean().item()
     assert second_moment("rrelu") == pytest.approx(sampled, rel=5e-3)
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "threshold"])
-def test_the_scale_of_a_layer_makes_the_second_moment_one_where_it_can(
+def test_the_scale_of_a_layer_makes_the_second_moment_one_if_possible(
     name: ActivationName,
 ) -> None:
     variance, after = layer_scale(name)
@@ -196,15 +196,15 @@ def test_a_function_and_a_module_have_the_scale_of_their_name() -> None:
     assert second_moment_gain(lambda x: torch.relu(x) ** 2) == pytest.approx(0.81650, abs=5e-6)
 
 
-def test_a_scale_that_is_far_from_one_is_left_to_the_next_layer() -> None:
-    """Of 0.01 x the solution would be 10,000; pre-activations stay at variance 1 instead."""
+def test_a_scale_outside_the_search_range_is_one() -> None:
+    """For 0.01 x the solution is 10,000; the variance of the pre-activations is 1 instead."""
     assert layer_scale(lambda x: 0.01 * x) == pytest.approx((1.0, 1e-4))
     assert layer_scale(lambda x: 10 * x) == pytest.approx((1.0, 100.0))
     assert layer_scale(lambda x: x + 5.0) == pytest.approx((1.0, 26.0))
 
 
-def test_of_two_solutions_the_nearer_to_one_is_taken() -> None:
-    """The bump x exp(-x^2 / 2) has V(t) = t / (1 + 2 t)^(3/2), which rises and falls."""
+def test_of_two_solutions_the_one_nearest_to_one_is_returned() -> None:
+    """X exp(-x^2 / 2) has V(t) = t / (1 + 2 t)^(3/2), which increases and then decreases."""
 
     def bump(x: Tensor) -> Tensor:
         return 3 * x * torch.exp(-x.square() / 2)
@@ -213,25 +213,25 @@ def test_of_two_solutions_the_nearer_to_one_is_taken() -> None:
         expected = 9 * variance / (1 + 2 * variance) ** 1.5
         assert second_moment(bump, variance) == pytest.approx(expected, rel=1e-6)
     variance, after = layer_scale(bump)
-    # V(t) = 1 is 81 t^2 = (1 + 2 t)^3, which has a negative root too.
+    # V(t) = 1 is 81 t^2 = (1 + 2 t)^3, which also has a negative root.
     roots = [float(root) for root in np.roots([8, -69, 6, 1]) if root > 0]
     assert len(roots) == 2
     assert variance == pytest.approx(min(roots, key=lambda root: abs(math.log(root))))
     assert after == pytest.approx(1.0)
 
 
-# --- modules of a class of their own
+# --- modules of a class without a name
 
 
 class Swish(nn.Module):
-    """Element-wise, and not known by a name."""
+    """An element-wise module of a class without a name."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x * x.sigmoid()
 
 
 class Largest(nn.Module):
-    """Maxout, not known by a name."""
+    """Maxout as a class without a name."""
 
     expansion = 5
 
@@ -247,7 +247,7 @@ def test_a_custom_module_is_sampled(width: int) -> None:
 
 
 def test_a_custom_module_may_mix_features() -> None:
-    """A layer norm after a ReLU makes the second moment 1, however large its input."""
+    """A layer norm after a ReLU makes the second moment 1 at any scale of the input."""
     module = nn.Sequential(nn.ReLU(), nn.LayerNorm(64))
     assert second_moment(module, 9.0, width=64) == pytest.approx(1.0, rel=1e-3)
 
@@ -272,13 +272,13 @@ def test_the_dtype_of_a_custom_module_does_not_matter(dtype: torch.dtype) -> Non
     assert second_moment(module, width=8) == pytest.approx(wanted)
 
 
-def test_it_works_where_the_default_device_has_no_memory() -> None:
+def test_it_works_with_meta_as_the_default_device() -> None:
     with torch.device("meta"):
         assert second_moment(PReLU(3, init=0.5)) == pytest.approx(0.625)
         assert second_moment("gelu", 1.5) == second_moment(nn.GELU(), 1.5)
         assert second_moment(Swish()) == pytest.approx(second_moment("silu"), rel=0.01)
         with pytest.raises(
-            ValueError, match="activation must be on a device with memory, got Sequ"
+            ValueError, match="activation must be on a device other than meta, got Sequ"
         ):
             second_moment(nn.Sequential(nn.LayerNorm(8)), width=8)
 
@@ -288,10 +288,13 @@ def test_it_works_where_the_default_device_has_no_memory() -> None:
     [(torch.zeros_like, "0"), (lambda x: x.exp().exp(), "inf"), (lambda x: x.log(), "nan")],
     ids=["zero", "infinite", "nan"],
 )
-def test_a_second_moment_that_is_no_positive_number_is_refused(
+def test_a_second_moment_that_is_not_positive_and_finite_is_refused(
     function: Callable[[Tensor], Tensor], shown: str
 ) -> None:
-    rule = f"activation must be of a positive and finite second moment.*second moment is {shown};"
+    rule = (
+        "activation must be a function with a positive, finite second moment for normal inputs, "
+        f"got .*second moment is {shown};"
+    )
     for measure in (second_moment, second_moment_gain, layer_scale):
         with pytest.raises(ValueError, match=rule):
             measure(function)
@@ -310,7 +313,7 @@ def test_a_variance_that_is_not_positive_is_refused() -> None:
 # --- drawing weights
 
 
-def test_weights_are_normal_with_the_wanted_scale_and_the_bias_is_zero() -> None:
+def test_weights_are_normal_with_the_given_scale_and_the_bias_is_zero() -> None:
     linear = nn.Linear(400, 300)
     reset_linear_(linear, preactivation_variance=3.0, input_second_moment=0.5)
     std = math.sqrt(3 / (400 * 0.5))
@@ -319,7 +322,7 @@ def test_weights_are_normal_with_the_wanted_scale_and_the_bias_is_zero() -> None
     assert linear.bias.count_nonzero() == 0
 
 
-def test_the_wanted_variance_arrives() -> None:
+def test_the_preactivations_have_the_given_variance() -> None:
     linear = nn.Linear(1000, 1000, bias=False, dtype=torch.float64)
     reset_linear_(linear, preactivation_variance=3.0, input_second_moment=0.25)
     z = linear(0.5 * torch.randn(64, 1000, dtype=torch.float64))
@@ -344,7 +347,7 @@ def test_every_floating_dtype_can_be_drawn(dtype: torch.dtype) -> None:
     assert linear.weight.double().var().item() == pytest.approx(1 / 300, rel=0.02)
 
 
-def test_a_weight_without_memory_stays_one() -> None:
+def test_a_weight_on_the_meta_device_is_accepted() -> None:
     linear = nn.Linear(3, 2, device="meta")
     reset_linear_(linear, generator=torch.Generator().manual_seed(0))
     assert linear.weight.is_meta
@@ -357,14 +360,14 @@ def test_a_scale_that_is_not_positive_is_refused() -> None:
         reset_linear_(nn.Linear(3, 2), input_second_moment=0.0)
 
 
-# --- through depth
+# --- deep networks
 
 
-WIDTH, DEPTH, INITIALISATIONS = 1024, 20, 64
+WIDTH, DEPTH, INITIALIZATIONS = 1024, 20, 64
 
 
-def test_every_activation_is_steady_or_not_and_by_how_much() -> None:
-    """The elasticity d ln V / d ln t is the reason why some activations do not keep it."""
+def test_the_elasticity_of_every_activation() -> None:
+    """If d ln V / d ln t exceeds 1 in absolute value, deviations grow from layer to layer."""
     for name in (*STEADY, *UNSTEADY):
         variance, _ = layer_scale(name)
         high, low = second_moment(name, variance * 1.1), second_moment(name, variance / 1.1)
@@ -375,7 +378,7 @@ def test_every_activation_is_steady_or_not_and_by_how_much() -> None:
             assert elasticity < 1.045, name
 
 
-def test_the_second_moment_is_kept_through_twenty_layers() -> None:
+def test_the_second_moment_is_preserved_through_twenty_layers() -> None:
     """Averaged over 64 initializations, within 10 % in every one of 20 layers of width 1024.
 
     The weights of one draw serve all activations, each with its own scale: W is drawn with
@@ -390,7 +393,7 @@ def test_the_second_moment_is_kept_through_twenty_layers() -> None:
     inputs = torch.randn(WIDTH, generator=generator)
     inputs /= inputs.square().mean().sqrt()
     with torch.no_grad():
-        for _ in range(INITIALISATIONS):
+        for _ in range(INITIALIZATIONS):
             hidden, moments = inputs.expand(len(STEADY), -1), [1.0] * len(STEADY)
             for depth in range(DEPTH):
                 reset_linear_(linear, generator=generator)
@@ -401,7 +404,7 @@ def test_the_second_moment_is_kept_through_twenty_layers() -> None:
                     rows.append(module(std * z[index, : WIDTH * expansion(module)]))
                     moments[index] = scale.second_moment
                 hidden = torch.stack(rows)
-                mean[depth] += hidden.square().mean(1) / INITIALISATIONS
+                mean[depth] += hidden.square().mean(1) / INITIALIZATIONS
     for index, name in enumerate(STEADY):
         relative = mean[:, index] / scales[index].second_moment
         assert relative.sub(1).abs().max().item() < 0.1, (name, relative.tolist())
@@ -420,14 +423,14 @@ def test_the_second_moment_is_kept_through_twenty_layers() -> None:
     ],
     ids=repr,
 )
-def test_the_second_moment_is_kept_with_other_options(config: ActivationConfig) -> None:
-    """W h given h is exactly normal with independent entries, so it is drawn without a matrix."""
+def test_the_second_moment_is_preserved_with_other_options(config: ActivationConfig) -> None:
+    """W h given h is normal with independent entries, so it is sampled without a matrix."""
     generator = torch.Generator().manual_seed(0)
     module, scale = build_activation(config, WIDTH), layer_scale(config)
-    moment, expected = torch.ones(INITIALISATIONS), 1.0
+    moment, expected = torch.ones(INITIALIZATIONS), 1.0
     for _ in range(DEPTH):
         std = (scale.preactivation_variance * moment / expected).sqrt()
-        shape = (INITIALISATIONS, WIDTH * expansion(module))
+        shape = (INITIALIZATIONS, WIDTH * expansion(module))
         with torch.no_grad():
             h = module(std[:, None] * torch.randn(shape, generator=generator))
         moment, expected = h.square().mean(1), scale.second_moment
@@ -435,8 +438,10 @@ def test_the_second_moment_is_kept_with_other_options(config: ActivationConfig) 
 
 
 @pytest.mark.parametrize("name", sorted(UNSTEADY))
-def test_an_unsteady_activation_keeps_it_in_the_limit_of_many_units(name: ActivationName) -> None:
-    """The scale is right: without the noise of a finite width, every layer gives back 1."""
+def test_the_second_moment_is_preserved_at_infinite_width(
+    name: ActivationName,
+) -> None:
+    """Without the noise of a finite width the second moment of every layer is 1."""
     variance, _ = layer_scale(name)
     moment = 1.0
     for _ in range(DEPTH):

@@ -1,4 +1,4 @@
-"""MLP against plain matrix products, in value and in gradient, at every depth and rank."""
+"""MLP against matrix products, in value and gradient, for every depth and rank."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def oracle_swiglu(z: Tensor, _: Tensor | None) -> Tensor:
 
 
 def oracle_prelu(z: Tensor, slope: Tensor | None) -> Tensor:
-    """The two branches, by a choice."""
+    """The two branches, selected by torch.where."""
     assert slope is not None
     return torch.where(z > 0, z, slope * z)
 
@@ -48,7 +48,7 @@ ORACLES: dict[ActivationName, Oracle] = {
 def oracle_norm(
     kind: NormName, z: Tensor, state: Mapping[str, Tensor], *, training: bool
 ) -> Tensor:
-    """The three norms of the last axis, by their equations."""
+    """The equations of the three norms, over the last axis."""
     if kind == "rms":
         eps = torch.finfo(z.dtype).eps
         return state["weight"] * z / (z.square().mean(-1, keepdim=True) + eps).sqrt()
@@ -75,7 +75,7 @@ def oracle_mlp(
     residual: bool = False,
     output: ActivationName = "identity",
 ) -> Tensor:
-    """A multilayer perceptron of plain matrix products on the entries of a state_dict."""
+    """A multilayer perceptron as matrix products with the tensors of a state_dict."""
     h = x
     for index in range(depth):
         prefix = f"layers.{index}."
@@ -92,7 +92,7 @@ def oracle_mlp(
 
 
 def random_state(model: nn.Module) -> None:
-    """Fill every parameter and every floating buffer, so that none is 0 or 1 by its start."""
+    """Set every parameter and floating buffer to random values, so that none is 0 or 1."""
     with torch.no_grad():
         for name, tensor in (*model.named_parameters(), *model.named_buffers()):
             if tensor.is_floating_point():
@@ -104,7 +104,7 @@ def random_state(model: nn.Module) -> None:
 def assert_equals_oracle(
     model: MLP, x: Tensor, oracle: Callable[[Mapping[str, Tensor], Tensor], Tensor]
 ) -> None:
-    """Compare the output, and the gradient by the input and by every parameter."""
+    """Compare the output, and the gradients of the input and of every parameter."""
     state = {key: value.detach().clone() for key, value in model.state_dict().items()}
     leaves = {key: state[key].requires_grad_() for key, _ in model.named_parameters()}
     leaves["x"] = x.detach().clone().requires_grad_()
@@ -147,7 +147,7 @@ def test_equals_matrix_products(
 def test_norms_act_on_the_last_axis(
     hidden: tuple[int, ...], shape: tuple[int, ...], norm: NormName, training: bool
 ) -> None:
-    """All axes before the last are examples; three features in axis 1 must not fool batch norm."""
+    """All axes but the last are examples, even if axis 1 has as many entries as features."""
     model = MLP(6, hidden, 4, activation="tanh", norm=norm, dtype=F64).train(training)
     random_state(model)
     assert_equals_oracle(
@@ -167,7 +167,7 @@ def test_residual_skips_every_hidden_layer_but_the_first(
     activation: ActivationName,
     norm: NormName | None,
 ) -> None:
-    """The input of a layer is added to what leaves its activation."""
+    """The input of a layer is added to the output of its activation."""
     model = MLP(6, hidden, 4, activation=activation, norm=norm, residual=True, dtype=F64)
     random_state(model)
     assert_equals_oracle(
@@ -177,8 +177,8 @@ def test_residual_skips_every_hidden_layer_but_the_first(
     )
 
 
-def test_the_first_layer_has_no_skip_even_where_the_widths_agree() -> None:
-    """The rule counts layers and does not look at in_features."""
+def test_the_first_layer_has_no_skip_even_if_the_widths_are_equal() -> None:
+    """The rule does not depend on in_features."""
     model = MLP(5, (5,), 2, residual=True)
     assert [layer.skip for layer in model.layers] == [False]
 
@@ -189,7 +189,7 @@ def test_the_first_layer_has_no_skip_even_where_the_widths_agree() -> None:
 def test_output_activation_at_every_depth(
     hidden: tuple[int, ...], shape: tuple[int, ...], output: ActivationName
 ) -> None:
-    """It acts on what leaves the head, without hidden layers too, and may widen the head."""
+    """It acts on the output of the head, and its expansion widens the head."""
     model = MLP(6, hidden, 4, output_activation=output, dtype=F64)
     random_state(model)
     assert model(torch.zeros(6, dtype=F64)).shape == (4,)
@@ -202,10 +202,10 @@ def test_output_activation_at_every_depth(
 
 @pytest.mark.parametrize("hidden", HIDDEN, ids=len)
 @pytest.mark.parametrize("shape", SHAPES, ids=len)
-def test_backbone_returns_what_leaves_the_last_hidden_layer(
+def test_backbone_returns_the_output_of_the_last_hidden_layer(
     hidden: tuple[int, ...], shape: tuple[int, ...]
 ) -> None:
-    """Without a head the output is that of features, for a linear model the input itself."""
+    """The output equals ``features``; without hidden layers it is the input."""
     model = MLP(6, hidden, None, activation="tanh", dtype=F64)
     x = torch.randn(shape, dtype=F64)
     expected = oracle_mlp(model.state_dict(), x, len(hidden), "tanh")
@@ -215,8 +215,8 @@ def test_backbone_returns_what_leaves_the_last_hidden_layer(
 
 
 @pytest.mark.parametrize("hidden", HIDDEN, ids=len)
-def test_features_is_what_enters_the_head(hidden: tuple[int, ...]) -> None:
-    """The head of the features is the output."""
+def test_features_is_the_input_of_the_head(hidden: tuple[int, ...]) -> None:
+    """Applying the head to the features gives the output."""
     model = MLP(6, hidden, 4, dtype=F64)
     x = torch.randn(7, 6, dtype=F64)
     state = model.state_dict()
@@ -237,7 +237,7 @@ def test_features_is_what_enters_the_head(hidden: tuple[int, ...]) -> None:
 def test_gradients_agree_with_finite_differences(
     hidden: tuple[int, ...], activation: ActivationName, norm: NormName | None, residual: bool
 ) -> None:
-    """By the input and by all parameters at once, in float64."""
+    """For the input and all parameters, in float64."""
     model = MLP(3, hidden, 2, activation=activation, norm=norm, residual=residual, dtype=F64).eval()
     random_state(model)
     names = [name for name, _ in model.named_parameters()]
@@ -251,7 +251,7 @@ def test_gradients_agree_with_finite_differences(
     assert torch.autograd.gradcheck(run, [part.requires_grad_() for part in inputs])
 
 
-# What the lecture says.
+# Numbers from the literature.
 
 
 def test_6_4_3_1_has_47_parameters() -> None:
@@ -259,7 +259,7 @@ def test_6_4_3_1_has_47_parameters() -> None:
     assert MLP(6, [4, 3], 1).num_parameters == 7 * 4 + 5 * 3 + 4 * 1 == 47
 
 
-def test_softmax_and_cross_entropy_of_the_lecture() -> None:
+def test_softmax_and_cross_entropy_of_known_logits() -> None:
     """Logits 1.2, 5.1, 2.7: probabilities 0.018, 0.90, 0.08, and the loss of the second class."""
     scores = [1.2, 5.1, 2.7]
     model = MLP(3, (), 3)
@@ -278,17 +278,17 @@ def test_softmax_and_cross_entropy_of_the_lecture() -> None:
     assert loss.item() == pytest.approx(0.105224, abs=5e-7)
 
 
-# Dropout: on the inputs of linear layers, one entry for each hidden layer, never after the output.
+# Dropout acts on the inputs of linear layers, never on the output of the network.
 
 
-def test_dropout_entries_belong_to_the_units_that_they_zero() -> None:
-    """The entry of a hidden layer sits on the input of the next linear layer, hidden or head."""
+def test_each_dropout_entry_belongs_to_the_output_of_its_layer() -> None:
+    """The entry of a hidden layer acts on the input of the next linear layer, hidden or head."""
     model = MLP(6, (5, 4, 3), 2, dropout=[0.1, 0.2, 0.3], input_dropout=0.4)
     assert [layer.dropout.p for layer in model.layers] == [0.4, 0.1, 0.2]
     assert model.head_dropout.p == 0.3
 
 
-def test_one_dropout_is_that_of_every_hidden_layer() -> None:
+def test_one_dropout_applies_to_every_hidden_layer() -> None:
     """The Maxout recipe: 0.2 on the input, 0.5 before the second layer and before the head."""
     model = MLP(784, (240, 240), 10, activation="maxout", dropout=0.5, input_dropout=0.2)
     assert [layer.dropout.p for layer in model.layers] == [0.2, 0.5]
@@ -297,8 +297,8 @@ def test_one_dropout_is_that_of_every_hidden_layer() -> None:
     assert linear.head_dropout.p == 0.2
 
 
-def test_nothing_is_dropped_after_the_output() -> None:
-    """Neither after a head nor after a backbone: only inputs of linear layers are zeroed."""
+def test_the_output_has_no_dropout() -> None:
+    """Neither the output of a head nor that of a backbone is zeroed."""
     torch.manual_seed(1)
     backbone = MLP(6, (50,), None, activation="identity", dropout=0.9)
     x = torch.randn(20, 6)
@@ -308,8 +308,8 @@ def test_nothing_is_dropped_after_the_output() -> None:
         assert not (model(x) == 0).any()
 
 
-def test_dropout_masks_what_enters_each_linear_layer() -> None:
-    """With the masks taken from hooks, training mode equals matrix products on masked values."""
+def test_dropout_masks_the_input_of_each_linear_layer() -> None:
+    """Training mode equals matrix products on masked values, with the masks taken from hooks."""
     model = MLP(6, (5, 5), 3, activation="tanh", dropout=[0.5, 0.25], input_dropout=0.2, dtype=F64)
     random_state(model)  # a bias of 0 would give values of 0, which tell nothing about a mask
     masks: list[Tensor] = []
@@ -333,12 +333,12 @@ def test_dropout_masks_what_enters_each_linear_layer() -> None:
         assert values == {0.0, round(1 / (1 - p), 6)}
 
 
-# What an optimizer needs: weights that stay short, and which of them decay.
+# Max-norm and parameter groups.
 
 
 @pytest.mark.parametrize("activation", ["relu", "maxout"])
-def test_max_norm_bounds_the_weights_into_each_linear_output(activation: ActivationName) -> None:
-    """Rows that are too long are scaled to it, each piece alone; the rest is untouched."""
+def test_max_norm_bounds_each_row_of_the_weights(activation: ActivationName) -> None:
+    """Longer rows, of each piece separately, are scaled to max_norm; all others are unchanged."""
     model = MLP(6, (5, 4), 3, activation=activation, max_norm=1.6, dtype=F64)
     random_state(model)
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -363,7 +363,7 @@ def test_max_norm_bounds_the_weights_into_each_linear_output(activation: Activat
     assert kept > 0
 
 
-def test_without_max_norm_nothing_is_projected() -> None:
+def test_without_max_norm_no_weight_changes() -> None:
     """None means no limit."""
     model = MLP(6, (5,), 3)
     model.layers[0].linear.weight.data.fill_(100.0)
@@ -372,8 +372,8 @@ def test_without_max_norm_nothing_is_projected() -> None:
     assert model.layers[0].linear.weight.eq(100.0).all()
 
 
-def test_only_weights_of_linear_layers_decay() -> None:
-    """By role: the slopes of a PReLU, norms and biases are in the group that does not decay."""
+def test_only_weights_of_linear_layers_have_weight_decay() -> None:
+    """The slopes of PReLU, norms and biases are in the group without weight decay."""
     model = MLP(6, (5, 4), 2, activation="prelu", norm="layer", output_activation="prelu")
     decayed, others = model.param_groups(weight_decay=0.1)
     names = {id(parameter): name for name, parameter in model.named_parameters()}
@@ -393,8 +393,8 @@ def test_only_weights_of_linear_layers_decay() -> None:
     }
 
 
-def test_a_step_of_sgd_decays_the_weights_and_not_the_slopes() -> None:
-    """With a gradient of zero only decay moves a parameter: by the factor 1 - lr * decay."""
+def test_a_step_of_sgd_decays_only_the_weights() -> None:
+    """With zero gradients, a parameter with weight decay is multiplied by 1 - lr * decay."""
     model = MLP(6, (5,), 2, activation="prelu", norm="layer")
     random_state(model)
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
@@ -408,7 +408,7 @@ def test_a_step_of_sgd_decays_the_weights_and_not_the_slopes() -> None:
 
 
 def test_no_group_is_empty() -> None:
-    """Some optimizers refuse an empty one."""
+    """Some optimizers raise for an empty group."""
     assert len(MLP(6, (5,), 2, bias=False).param_groups(0.1)) == 1
     assert MLP(6, (), None).param_groups(0.1) == []
 
@@ -418,7 +418,7 @@ def test_no_group_is_empty() -> None:
 
 @pytest.mark.parametrize("shape", [(2, 1, 2, 3), (2, 2, 3), (2, 6), (6,), (1, 1, 2, 3), (0, 2, 3)])
 def test_flatten_takes_all_axes_but_the_first_as_features(shape: tuple[int, ...]) -> None:
-    """What comes out does not depend on an axis happening to have size 1."""
+    """The output does not depend on axes of size 1."""
     model = MLP(6, (5,), 4, flatten=True)
     x = torch.randn(shape)
     flat = x if len(shape) == 1 else x.reshape(shape[0], 6)
@@ -428,13 +428,13 @@ def test_flatten_takes_all_axes_but_the_first_as_features(shape: tuple[int, ...]
 
 
 def test_an_empty_batch_gives_an_empty_output() -> None:
-    """Any leading axes, empty ones too."""
+    """With any leading axes."""
     assert MLP(6, (5,), 4)(torch.zeros(0, 6)).shape == (0, 4)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, F64, torch.bfloat16, torch.float16])
 def test_dtype_is_that_of_every_tensor(dtype: torch.dtype) -> None:
-    """Parameters, norms, slopes and the output."""
+    """Parameters, norms, slopes and the output have it."""
     model = MLP(6, (5,), 4, activation="prelu", norm="layer", dtype=dtype)
     assert {parameter.dtype for parameter in model.parameters()} == {dtype}
     assert model(torch.randn(3, 6, dtype=dtype)).dtype is dtype

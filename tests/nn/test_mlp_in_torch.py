@@ -1,4 +1,4 @@
-"""What torch does with modules: copy, pickle, export, compile, call with other weights."""
+"""MLP in torch's tools: copy, pickle, export, compile, functional calls and vmap."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mlpkit.nn import MLP, Activation, ActivationConfig, PReLU
 
 
 def network(*, training: bool = False) -> MLP:
-    """One of nearly everything."""
+    """Return a network with nearly every option."""
     activations: list[Activation] = ["prelu", ActivationConfig("maxout", num_pieces=3), "swiglu"]
     model = MLP(
         12,
@@ -33,7 +33,7 @@ def network(*, training: bool = False) -> MLP:
 
 
 def test_deepcopy_is_equal_and_shares_nothing() -> None:
-    """Same output, other storage, same configuration."""
+    """The same output and configuration, with separate memory."""
     model = network()
     twin = copy.deepcopy(model)
     x = torch.randn(3, 12)
@@ -46,7 +46,7 @@ def test_deepcopy_is_equal_and_shares_nothing() -> None:
 
 
 def test_pickle_round_trip() -> None:
-    """Bit for bit, with its configuration and its options."""
+    """The same bits, configuration and options."""
     model = network()
     twin: MLP = pickle.loads(pickle.dumps(model))
     x = torch.randn(3, 12)
@@ -56,14 +56,14 @@ def test_pickle_round_trip() -> None:
 
 
 def test_a_network_built_by_a_lambda_can_be_pickled() -> None:
-    """The factory is called and not kept."""
+    """The factory is not stored."""
     model = MLP(6, (5,), 2, activation=lambda width: PReLU(width))
     twin: MLP = pickle.loads(pickle.dumps(model))
     assert torch.equal(twin(torch.ones(6)), model(torch.ones(6)))
 
 
 def test_state_dict_round_trip_through_a_file_that_cannot_run_code() -> None:
-    """torch.load(weights_only=True) and a strict load."""
+    """By torch.load(weights_only=True) and a strict load_state_dict."""
     model, twin = network(), network()
     buffer = io.BytesIO()
     torch.save(model.state_dict(), buffer)
@@ -74,7 +74,7 @@ def test_state_dict_round_trip_through_a_file_that_cannot_run_code() -> None:
 
 
 def test_torch_prelu_checkpoints_load() -> None:
-    """The slopes of torch.nn.PReLU have the same key."""
+    """The slopes of torch.nn.PReLU have the same key and shape."""
     sequential = nn.Sequential(nn.Linear(6, 5), nn.PReLU(5, init=0.4), nn.Linear(5, 2))
     model = MLP(6, (5,), 2, activation=ActivationConfig("prelu", per_unit=True))
     names = {"0.": "layers.0.linear.", "1.": "layers.0.activation.", "2.": "head."}
@@ -86,7 +86,7 @@ def test_torch_prelu_checkpoints_load() -> None:
 
 @pytest.mark.parametrize("shape", [(12,), (3, 4), (1, 4, 3)])
 def test_export_with_a_dynamic_batch(shape: tuple[int, ...]) -> None:
-    """One program for every batch size, flattening included."""
+    """One program for every batch size, with and without flatten."""
     model = network()
     batch = torch.export.Dim("batch", min=1, max=4096)
     program = torch.export.export(model, (torch.randn(4, *shape),), dynamic_shapes=({0: batch},))
@@ -97,7 +97,7 @@ def test_export_with_a_dynamic_batch(shape: tuple[int, ...]) -> None:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_compile_is_one_graph_and_equal(training: bool) -> None:
-    """Without a graph break, in value and in gradient; the checks of the input cost no break."""
+    """In value and gradient, without a graph break by the checks of the input."""
     model = network(training=training)
     for dropout in (*(layer.dropout for layer in model.layers), model.head_dropout):
         dropout.p = 0.0
@@ -114,7 +114,7 @@ def test_compile_is_one_graph_and_equal(training: bool) -> None:
 
 
 def test_functional_call_uses_the_weights_given() -> None:
-    """Those of another network give its output, and leave this one as it is."""
+    """The weights of another network give its output, and the module is not changed."""
     model, other = network(), network()
     x = torch.randn(3, 12)
     before = model(x)
@@ -124,7 +124,7 @@ def test_functional_call_uses_the_weights_given() -> None:
 
 
 def test_vmap_over_an_ensemble_equals_a_loop() -> None:
-    """Stacked weights of three networks at once."""
+    """With the stacked weights of three networks."""
     models = [MLP(6, (5, 5), 2, activation="maxout", residual=True) for _ in range(3)]
     parameters, buffers = torch.func.stack_module_state(list[nn.Module](models))
     x = torch.randn(7, 6)
@@ -137,8 +137,8 @@ def test_vmap_over_an_ensemble_equals_a_loop() -> None:
     torch.testing.assert_close(together, torch.stack([model(x) for model in models]))
 
 
-def test_a_network_without_memory_gets_it_later() -> None:
-    """Built on the meta device, materialised, started anew: as if built in place."""
+def test_a_network_on_the_meta_device_can_be_materialized() -> None:
+    """Moved by to_empty and reset, it equals a network that was built on the device."""
     model = MLP(6, (5, 5), 2, activation="prelu", norm="batch", residual=True, device="meta")
     assert {tensor.device.type for tensor in model.state_dict().values()} == {"meta"}
     model.to_empty(device="cpu")
@@ -157,7 +157,7 @@ def test_a_network_without_memory_gets_it_later() -> None:
 
 
 def test_the_default_device_and_dtype_are_followed() -> None:
-    """As every torch module follows them."""
+    """As for the modules of torch."""
     with torch.device("meta"):
         assert MLP(6, (5,), 2, activation="prelu").layers[0].linear.weight.is_meta
     torch.set_default_dtype(torch.float64)
@@ -169,15 +169,15 @@ def test_the_default_device_and_dtype_are_followed() -> None:
 
 
 def test_autocast_keeps_its_dtype_through_the_hidden_layers() -> None:
-    """A float32 slope must not promote bfloat16 values."""
+    """A float32 slope does not promote bfloat16 values."""
     model = MLP(6, (5, 5), 2, activation="prelu")
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert model.features(torch.randn(3, 6)).dtype is torch.bfloat16
         assert model(torch.randn(3, 6)).dtype is torch.bfloat16
 
 
-def test_building_leaves_the_callers_modules_alone() -> None:
-    """An instance keeps its mode, its hooks and its in-place flag."""
+def test_building_does_not_change_the_callers_modules() -> None:
+    """An instance keeps its mode, hooks and in-place flag."""
     relu = nn.ReLU(inplace=True)
     model = MLP(6, (5, 5), 2, activation=relu, residual=True)
     assert relu.inplace

@@ -1,4 +1,4 @@
-"""Every mistake gets one sentence: the argument, the rule, the value, and what to do."""
+"""Every invalid argument raises an error that names the argument, the rule and the value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Arguments = dict[str, object]
 
 
 class Build(Protocol):
-    """Calls MLP with whatever a test wants to try, past the type checker."""
+    """Calls MLP with arguments of any type."""
 
     def __call__(self, **arguments: object) -> MLP: ...
 
@@ -92,7 +92,7 @@ OPTIONS: list[tuple[Arguments, type[Exception], str]] = [
         {"dropout": 1},
         ValueError,
         "dropout must be a finite number at least 0 and less than 1, got 1; "
-        "it is the probability of zeroing, and at 1 nothing would be left",
+        "it is the probability of zeroing, and 1 would zero everything",
     ),
     (
         {"dropout": -0.1},
@@ -122,24 +122,24 @@ OPTIONS: list[tuple[Arguments, type[Exception], str]] = [
     (
         {"dropout": [0.1]},
         ValueError,
-        "dropout must be one value, or a sequence of 2, one for each hidden layer, got [0.1]",
+        "dropout must be one value or a sequence of 2, one for each hidden layer, got [0.1]",
     ),
     (
         {"dropout": [0.1, 0.2, 0.3]},
         ValueError,
-        "dropout must be one value, or a sequence of 2, one for each hidden layer, "
+        "dropout must be one value or a sequence of 2, one for each hidden layer, "
         "got [0.1, 0.2, 0.3]",
     ),
     (
         {"hidden_features": (8,), "dropout": []},
         ValueError,
-        "dropout must be one value, or a sequence of 1, one for each hidden layer, got []",
+        "dropout must be one value or a sequence of 1, one for each hidden layer, got []",
     ),
     (
         {"dropout": [0.1, 0.2], "out_features": None},
         ValueError,
-        "dropout[1] must be 0 where out_features is None, got 0.2; "
-        "dropout never follows the output; put it on the input of what comes next",
+        "dropout[1] must be 0 if out_features is None, got 0.2; "
+        "a backbone has no dropout on its output; add it to the module that follows",
     ),
     (
         {"input_dropout": 1.0},
@@ -167,7 +167,7 @@ OPTIONS: list[tuple[Arguments, type[Exception], str]] = [
     (
         {"residual": True, "hidden_features": (8, 4)},
         ValueError,
-        "hidden_features must be of equal widths where residual is True, got (8, 4); "
+        "hidden_features must be of equal widths if residual is True, got (8, 4); "
         "make them equal, or pass residual=False",
     ),
     ({"flatten": 1}, TypeError, "flatten must be True or False, got 1"),
@@ -200,8 +200,9 @@ OPTIONS: list[tuple[Arguments, type[Exception], str]] = [
 ]
 
 ACTIVATIONS: list[tuple[Arguments, type[Exception], str]] = [
-    ({"activation": nn.ReLU}, TypeError, "pass an instance, ReLU(...) or the name 'relu'"),
-    ({"activation": ["relu", nn.Tanh]}, TypeError, "activation[1] must be a name, an "),
+    ({"activation": nn.Threshold}, TypeError, "Threshold() raised TypeError: "),
+    ({"activation": ["relu", nn.Threshold]}, TypeError, "activation[1] must be a name, an "),
+    ({"activation": int}, TypeError, "got <class 'int'>"),
     ({"activation": torch.relu}, TypeError, "pass the name 'relu'"),
     ({"activation": F.gelu}, TypeError, "pass the name 'gelu'"),
     ({"activation": "rleu"}, ValueError, "got 'rleu'; did you mean 'relu'?"),
@@ -209,33 +210,33 @@ ACTIVATIONS: list[tuple[Arguments, type[Exception], str]] = [
     ({"activation": None}, TypeError, "activation must be a name, an ActivationConfig, a module"),
     ({"activation": 3}, TypeError, "got 3"),
     ({"activation": 3, "hidden_features": ()}, TypeError, "got 3"),
-    ({"activation": nn.ReLU, "hidden_features": ()}, TypeError, "or the name 'relu'"),
+    ({"activation": torch.relu, "hidden_features": ()}, TypeError, "pass the name 'relu'"),
     ({"activation": "rleu", "hidden_features": ()}, ValueError, "did you mean 'relu'?"),
     (
         {"activation": ["relu", "relu", "relu"]},
         ValueError,
-        "activation must be one value, or a sequence of 2, one for each hidden layer, "
+        "activation must be one value or a sequence of 2, one for each hidden layer, "
         "got ['relu', 'relu', 'relu']",
     ),
     ({"activation": lambda _: None}, TypeError, "must be a torch.nn.Module instance, got None"),
     ({"activation": PReLU(5)}, ValueError, "activation must be "),
-    ({"output_activation": nn.Sigmoid}, TypeError, "output_activation must be a name, an "),
+    ({"output_activation": nn.Threshold}, TypeError, "output_activation must be a name, an "),
     ({"output_activation": "sigmiod"}, ValueError, "did you mean 'sigmoid'?"),
     (
         {"output_activation": "softmax"},
         ValueError,
         "output_activation must be None for a classifier, got 'softmax'; "
-        "the softmax is inside the loss, so the network returns logits",
+        "the softmax is part of the loss, so the network returns logits",
     ),
     (
         {"output_activation": "sigmoid", "out_features": None},
         ValueError,
-        "output_activation must be None where out_features is None, got 'sigmoid'; a backbone",
+        "output_activation must be None if out_features is None, got 'sigmoid'; a backbone",
     ),
     (
         {"output_activation": nn.Sigmoid(), "out_features": None},
         ValueError,
-        "output_activation must be None where out_features is None, got Sigmoid(); a backbone",
+        "output_activation must be None if out_features is None, got Sigmoid(); a backbone",
     ),
 ]
 
@@ -244,7 +245,7 @@ ACTIVATIONS: list[tuple[Arguments, type[Exception], str]] = [
 def test_a_bad_argument_is_refused_where_the_network_is_built(
     build: Build, arguments: Arguments, kind: type[Exception], message: str
 ) -> None:
-    """In the constructor, by the type that Python readers expect."""
+    """By the constructor, as a TypeError or a ValueError."""
     with pytest.raises(kind, match=re.escape(message)) as caught:
         build(**arguments)
     assert type(caught.value) is kind
@@ -298,14 +299,14 @@ def test_a_bad_argument_is_refused_where_the_network_is_built(
 def test_a_bad_input_is_refused(
     x: object, kind: type[Exception], message: str, method: str
 ) -> None:
-    """Before it reaches a matrix product with a message of its own."""
+    """Before it reaches a matrix product, whose message would be less clear."""
     run: Callable[[object], object] = getattr(MLP(4, (8,), 2), method)
     with pytest.raises(kind, match=f"^{re.escape(message)}"):
         run(x)
 
 
 def test_a_bad_input_of_a_flattening_network_is_refused() -> None:
-    """The message counts all axes but the first, and shows the shape that came in."""
+    """The message refers to all axes but the first, and shows the shape of the input."""
     message = "x must be a tensor with 4 features in all its axes but the first, got (3, 1, 5, 2)"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         MLP(4, (8,), 2, flatten=True)(torch.zeros(3, 1, 5, 2))
@@ -315,7 +316,7 @@ def test_a_bad_input_of_a_flattening_network_is_refused() -> None:
     ("decay", "kind"), [(-0.1, ValueError), (float("inf"), ValueError), (True, TypeError)]
 )
 def test_a_bad_weight_decay_is_refused(decay: float, kind: type[Exception]) -> None:
-    """Before an optimizer sees it."""
+    """Before an optimizer gets it."""
     message = f"^weight_decay must be a finite number at least 0, got {decay}$"
     with pytest.raises(kind, match=message):
         MLP(4, (8,), 2).param_groups(decay)
@@ -328,14 +329,14 @@ def test_reset_parameters_refuses_a_seed() -> None:
         reset(7)
 
 
-def test_an_unknown_argument_is_pythons_own_error(build: Build) -> None:
-    """There is no **kwargs that would swallow it."""
+def test_an_unknown_argument_raises_the_error_of_python(build: Build) -> None:
+    """There is no **kwargs that would accept it."""
     with pytest.raises(TypeError, match="unexpected keyword argument 'dropuot'"):
         build(dropuot=0.5)
 
 
 def test_mlp_and_its_config_have_the_same_arguments_and_defaults() -> None:
-    """Except those that say where and how the weights are made."""
+    """Except device, dtype and generator."""
     arguments = dict(inspect.signature(MLP).parameters)
     for name in ("device", "dtype", "generator"):
         del arguments[name]

@@ -1,4 +1,4 @@
-"""Batch norm of the last axis against torch's on two axes, and against its equation on more."""
+"""BatchNorm against torch's on two axes, and against its equation on more axes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mlpkit.nn import MLP, BatchNorm
 
 
 def test_equals_torch_on_two_axes_for_several_steps() -> None:
-    """Value, gradient and running statistics."""
+    """In value, gradient and running statistics."""
     own, reference = BatchNorm(3, dtype=torch.float64), nn.BatchNorm1d(3, dtype=torch.float64)
     for x in torch.randn(3, 7, 3, dtype=torch.float64):
         torch.testing.assert_close(own(x), reference(x))
@@ -27,7 +27,7 @@ def test_equals_torch_on_two_axes_for_several_steps() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 3), (4, 3, 3), (2, 3, 5, 3)])
 def test_leading_axes_count_examples(shape: tuple[int, ...]) -> None:
-    """Every feature of the last axis gets mean 0 and variance 1 over all others."""
+    """Every feature has mean 0 and variance 1 over all axes but the last."""
     norm = BatchNorm(3, eps=1e-12, dtype=torch.float64)
     x = 5 + 2 * torch.randn(shape, dtype=torch.float64)
     y = norm(x).reshape(-1, 3)
@@ -40,21 +40,21 @@ def test_leading_axes_count_examples(shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("shape", [(6,), (1, 6), (1, 1, 6), (0, 6)])
-def test_one_example_while_training_is_refused(shape: tuple[int, ...]) -> None:
-    """Its variance would be 0, and every output the same; in eval mode it is fine."""
+def test_one_example_in_training_mode_is_refused(shape: tuple[int, ...]) -> None:
+    """Its variance is 0, so every output would be the same; in eval mode it is accepted."""
     model = MLP(6, (5,), 2, norm="batch")
     features = re.escape(str((*shape[:-1], 5)))
     message = (
-        "^input must be a batch of at least 2 examples while training, got "
-        rf"{features}; batch norm needs a spread; call model\.eval\(\) to predict, drop the last "
-        "batch while training, or use norm='layer'$"
+        rf"^input must be a batch of at least 2 examples in training mode, got {features}; "
+        r"call model\.eval\(\) to predict; to train, drop the incomplete last batch or use "
+        "norm='layer'$"
     )
     with pytest.raises(ValueError, match=message):
         model(torch.randn(shape))
     assert model.eval()(torch.randn(shape)).shape == (*shape[:-1], 2)
 
 
-def test_torch_finds_the_running_statistics() -> None:
-    """It is a torch.nn.BatchNorm1d for whoever looks for one."""
+def test_it_is_an_instance_of_batch_norm_1d() -> None:
+    """Tools of torch find batch norms by their class."""
     modules = list(MLP(6, (5,), 2, norm="batch").modules())
     assert sum(isinstance(module, nn.BatchNorm1d) for module in modules) == 1

@@ -1,4 +1,4 @@
-"""How weights start and start anew, against the scales asked for and against torch."""
+"""Initialization and reset of the weights, against the stated scales and against torch."""
 
 from __future__ import annotations
 
@@ -32,8 +32,10 @@ class Scaled(nn.Module):
 
 
 @pytest.mark.parametrize("activation", ["relu", "prelu", "maxout", "tanh", "swiglu"])
-def test_auto_init_draws_each_layer_for_what_surrounds_it(activation: ActivationName) -> None:
-    """Variance t / (n q): t as the activation wants it, q the second moment of what comes in."""
+def test_auto_init_scales_each_layer_by_input_and_activation(
+    activation: ActivationName,
+) -> None:
+    """The variance is t / (n q), t from the activation and q the second moment of the input."""
     model = MLP(400, (300, 200), 100, activation=activation)
     scale = layer_scale(activation)
     moments = [1.0, scale.second_moment, scale.second_moment]
@@ -65,7 +67,7 @@ def test_auto_init_gives_logits_of_unit_second_moment(activation: ActivationName
 def test_residual_auto_init_stays_bounded(
     activation: ActivationName, norm: NormName | None
 ) -> None:
-    """Docs/decisions/0003-residual.md: below e squared, however deep, where f(0) is 0."""
+    """Docs/decisions/0003-residual.md: below e squared at any depth if f(0) is 0."""
     generator = torch.Generator().manual_seed(0)
     model = MLP(
         128,
@@ -85,7 +87,7 @@ def test_residual_auto_init_stays_bounded(
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_torch_init_is_that_of_torch(bias: bool) -> None:
-    """Bit for bit the numbers that a stack of nn.Linear draws from the same seed."""
+    """The same bits as a stack of nn.Linear with the same seed."""
     torch.manual_seed(3)
     linears = [nn.Linear(6, 5, bias=bias), nn.Linear(5, 4, bias=bias), nn.Linear(4, 2, bias=bias)]
     expected = [parameter for linear in linears for parameter in linear.parameters()]
@@ -97,7 +99,7 @@ def test_torch_init_is_that_of_torch(bias: bool) -> None:
 
 @pytest.mark.parametrize("init", ["auto", "torch"])
 def test_weights_come_from_the_generator_alone(init: InitName) -> None:
-    """The same seed gives the same bits, and the global generator is not touched."""
+    """The same seed gives the same bits, and the global generator is not used."""
     before = torch.get_rng_state()
     one, two, other = (
         MLP(6, (5, 4), 2, init=init, generator=torch.Generator().manual_seed(seed))
@@ -112,7 +114,7 @@ def test_weights_come_from_the_generator_alone(init: InitName) -> None:
 @pytest.mark.parametrize("norm", [None, "batch", "layer", "rms"])
 @pytest.mark.parametrize("init", ["auto", "torch"])
 def test_reset_parameters_resets_everything(norm: NormName | None, init: InitName) -> None:
-    """After it, a spoilt network has every bit of a fresh one, running statistics included."""
+    """A changed network gets the same bits as a new one, running statistics included."""
 
     def build() -> MLP:
         return MLP(
@@ -136,8 +138,8 @@ def test_reset_parameters_resets_everything(norm: NormName | None, init: InitNam
         assert torch.equal(tensor, fresh[key]), key
 
 
-def test_reset_parameters_says_which_activation_cannot_be_reset() -> None:
-    """It builds and runs; only starting anew asks for the method."""
+def test_reset_parameters_names_an_activation_that_cannot_be_reset() -> None:
+    """The network can be built and called; only the reset needs the method."""
     model = MLP(6, (5, 5), 2, activation=["relu", Scaled()])
     assert model(torch.zeros(3, 6)).shape == (3, 2)
     message = (

@@ -1,4 +1,4 @@
-"""The table of the layers, and the numbers in it."""
+"""Summary: its rows, and its text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from mlpkit.nn import MLP, Activation, ActivationConfig, SummaryRow
 
 
 def test_rows_are_the_layers() -> None:
-    """Output widths after the activation, parameters of each layer counted by hand."""
+    """Output widths after the activation, and the number of parameters of each layer."""
     activations: list[Activation] = [ActivationConfig("maxout", num_pieces=3), "prelu"]
     model = MLP(6, (4, 3), 2, activation=activations, norm="layer", output_activation=nn.PReLU())
     rows = model.summary().rows
@@ -21,7 +21,7 @@ def test_rows_are_the_layers() -> None:
 
 
 def test_a_linear_model_has_one_row() -> None:
-    """Its head, with what goes on before it."""
+    """The head, with the dropout before it."""
     rows = MLP(6, (), 2, input_dropout=0.2, bias=False).summary().rows
     operations = "Dropout(0.2) -> Linear(6, 2, bias=False)"
     assert rows == (
@@ -30,13 +30,13 @@ def test_a_linear_model_has_one_row() -> None:
 
 
 def test_a_backbone_has_no_head() -> None:
-    """An empty one has no row at all."""
+    """Without hidden layers the summary is empty."""
     assert [row.name for row in MLP(6, (5,), None).summary().rows] == ["layers.0"]
     assert MLP(6, (), None).summary().rows == ()
 
 
-def test_text_is_a_table_with_thousands_marked() -> None:
-    """Names flush left, numbers flush right, the total below."""
+def test_text_is_a_table_with_thousands_separators() -> None:
+    """Names are left-aligned, numbers are right-aligned, and the last line is the total."""
     assert str(MLP(784, (1200,), 10).summary()).splitlines() == [
         "layer     operations                   output  parameters",
         "layers.0  Linear(784, 1200) -> ReLU()   1,200     942,000",

@@ -1,4 +1,4 @@
-"""The page of activation functions against their formulas."""
+"""The plot of activation functions against their formulas."""
 
 from __future__ import annotations
 
@@ -7,23 +7,13 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import pytest
-from matplotlib.lines import Line2D
+from tests.plots.lines import xs, ys
 
 from mlpkit.nn import ActivationConfig, ActivationName
 from mlpkit.plots import activation_functions
 
 Array = npt.NDArray[np.float64]
 Formula = Callable[[Array], npt.ArrayLike]
-
-
-def xs(line: Line2D) -> npt.NDArray[np.float64]:
-    """Return where the points of a line stand along x."""
-    return np.asarray(line.get_xdata(), dtype=np.float64)
-
-
-def ys(line: Line2D) -> npt.NDArray[np.float64]:
-    """Return where the points of a line stand along y."""
-    return np.asarray(line.get_ydata(), dtype=np.float64)
 
 
 def sigmoid(z: Array) -> Array:
@@ -44,7 +34,7 @@ FORMULAS: dict[ActivationName, tuple[Formula, Formula]] = {
 
 @pytest.mark.parametrize("name", list(FORMULAS))
 def test_values_and_derivatives_are_the_formulas(name: ActivationName) -> None:
-    """The last two lines of a panel, away from the corner at 0."""
+    """The last two lines of a panel are the formula and its derivative, except at the kink at 0."""
     (axes,) = activation_functions((name,)).axes
     value, derivative = axes.get_lines()[-2:]
     z = xs(value)
@@ -59,7 +49,7 @@ def test_values_and_derivatives_are_the_formulas(name: ActivationName) -> None:
 
 @pytest.mark.parametrize("pieces", [1, 2, 5])
 def test_maxout_is_the_maximum_of_its_pieces(pieces: int) -> None:
-    """As many straight lines as pieces, their maximum, and the slope of the highest."""
+    """The panel has one straight line per piece, their maximum, and the slope of the maximum."""
     (axes,) = activation_functions((ActivationConfig("maxout", num_pieces=pieces),)).axes
     *lines, value, derivative = axes.get_lines()[2:]  # after the two axes through 0
     drawn = np.array([ys(line) for line in lines], dtype=float)
@@ -77,8 +67,8 @@ def test_maxout_is_the_maximum_of_its_pieces(pieces: int) -> None:
     np.testing.assert_allclose(found[clear], expected[clear], atol=1e-9)
 
 
-def test_the_lectures_page() -> None:
-    """The seven of the lecture, in its order, with one legend."""
+def test_the_default_activations() -> None:
+    """By default there are seven panels with one legend."""
     figure = activation_functions()
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
         "sigmoid", "tanh", "relu", "leaky_relu", "prelu", "maxout", "elu",
@@ -88,8 +78,8 @@ def test_the_lectures_page() -> None:
     figure.draw_without_rendering()
 
 
-def test_no_name_is_refused() -> None:
-    """An empty sequence, or a word taken for a sequence of letters."""
+def test_invalid_names_raise() -> None:
+    """An empty sequence and a plain string raise."""
     with pytest.raises(ValueError, match=r"names must be a sequence .*got \(\)"):
         activation_functions(())
     with pytest.raises(ValueError, match=r"names must be a sequence .*got 'relu'"):

@@ -1,26 +1,15 @@
-"""Reliability against the metric of the trainer, against scipy, and as drawn."""
+"""Reliability against the metric of the trainer, against SciPy, and as plotted."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
-from matplotlib.lines import Line2D
 from scipy.stats import binomtest
+from tests.plots.lines import xs, ys
 
 from mlpkit.plots import calibration, reliability
-from mlpkit.training import ClassificationAccumulator
-
-
-def xs(line: Line2D) -> npt.NDArray[np.float64]:
-    """Return where the points of a line stand along x."""
-    return np.asarray(line.get_xdata(), dtype=np.float64)
-
-
-def ys(line: Line2D) -> npt.NDArray[np.float64]:
-    """Return where the points of a line stand along y."""
-    return np.asarray(line.get_ydata(), dtype=np.float64)
+from mlpkit.training.metrics import ClassificationAccumulator
 
 
 def example(count: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,8 +20,8 @@ def example(count: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 @pytest.mark.parametrize("num_bins", [1, 10, 15])
-def test_the_error_is_that_of_the_metric(num_bins: int) -> None:
-    """The sum over bins, computed in another place."""
+def test_the_calibration_error_equals_the_metric(num_bins: int) -> None:
+    """Oracle: the calibration error of ClassificationAccumulator."""
     logits, targets = example()
     metrics = ClassificationAccumulator(num_bins=num_bins)
     metrics.update(logits, targets)
@@ -43,7 +32,7 @@ def test_the_error_is_that_of_the_metric(num_bins: int) -> None:
 
 
 def test_bins_against_a_loop() -> None:
-    """Counts, means and Wilson's intervals, example by example."""
+    """Oracle: counts and means from a loop over the examples, and Wilson's interval of SciPy."""
     logits, targets = example()
     probabilities = logits.softmax(-1)
     confidence, predicted = probabilities.max(-1)
@@ -61,7 +50,7 @@ def test_bins_against_a_loop() -> None:
 
 
 def test_the_diagram_shows_the_bins() -> None:
-    """Points at confidence and accuracy in per cent; bars at the shares of the examples."""
+    """Points are confidence and accuracy in percent; bars are the shares of the examples."""
     logits, targets = example()
     found = reliability(logits.softmax(-1), targets, num_bins=10)
     above, below = calibration(logits.softmax(-1), targets, num_bins=10).axes
@@ -74,8 +63,8 @@ def test_the_diagram_shows_the_bins() -> None:
     assert (above.get_ylabel(), below.get_ylabel()) == ("accuracy [%]", "examples [%]")
 
 
-def test_mistakes_are_explained() -> None:
-    """Logits, soft targets and no example are refused."""
+def test_invalid_arguments_raise() -> None:
+    """Logits, soft targets and an empty tensor raise."""
     logits, targets = example()
     with pytest.raises(ValueError, match=r"probabilities must be in \[0, 1\].*softmax"):
         reliability(logits, targets)

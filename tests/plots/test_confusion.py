@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from mlpkit.plots import confusion_matrix
-from mlpkit.training import ClassificationAccumulator, Evaluation
+from mlpkit.training import Evaluation
+from mlpkit.training.metrics import ClassificationAccumulator
 
 
 def evaluation(counts: list[list[int]], classes: tuple[str, ...]) -> Evaluation:
@@ -26,7 +27,7 @@ COUNTS = [[8, 2, 0], [0, 5, 0], [1, 1, 18]]
 
 
 def test_cells_are_the_counts() -> None:
-    """Numbers are counts, colors shares of the true class, right and wrong apart."""
+    """Numbers are counts; colors are shares of the true class, separate for correct and wrong."""
     figure = confusion_matrix(evaluation(COUNTS, ("a", "b", "c")))
     axes = figure.axes[0]
     right, wrong = (image.get_array() for image in axes.get_images())
@@ -39,7 +40,7 @@ def test_cells_are_the_counts() -> None:
     written = {tuple(text.get_position()): text.get_text() for text in axes.texts}
     expected = {(c, r): str(n) for r, row in enumerate(COUNTS) for c, n in enumerate(row) if n}
     assert written == expected
-    assert axes.get_title(loc="left") == "31 of 35 right, 11.43 % error"
+    assert axes.get_title(loc="left") == "31 of 35 correct, 11.43 % error"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
 
 
@@ -53,15 +54,15 @@ def test_names_come_from_the_evaluation_or_the_argument() -> None:
         assert [label.get_text() for label in axes.get_yticklabels()] == expected
 
 
-def test_a_perfect_classifier_and_many_classes_can_be_drawn() -> None:
-    """No error to scale by; and beyond 26 classes no numbers."""
+def test_a_perfect_classifier_and_many_classes_can_be_plotted() -> None:
+    """There is no error to scale by, and with more than 26 classes there are no numbers."""
     perfect = np.diag(range(1, 31)).tolist()
     figure = confusion_matrix(evaluation(perfect, tuple(map(str, range(30)))))
     assert len(figure.axes[0].texts) == 0
     figure.draw_without_rendering()
 
 
-def test_a_wrong_number_of_names_is_refused() -> None:
-    """As many names as classes."""
+def test_a_wrong_number_of_names_raises() -> None:
+    """The number of names must be the number of classes."""
     with pytest.raises(ValueError, match=r"classes must be 3 names, got \('a',\)"):
         confusion_matrix(evaluation(COUNTS, ("a", "b", "c")), ("a",))

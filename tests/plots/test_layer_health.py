@@ -1,30 +1,19 @@
-"""Bars and lines are the measured statistics."""
+"""Bars and lines of activation statistics."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import torch
 from matplotlib.container import BarContainer
-from matplotlib.lines import Line2D
+from tests.plots.lines import xs, ys
 
 from mlpkit.nn import MLP, ActivationStatistics, activation_statistics
 from mlpkit.plots import layer_health
 
 
-def xs(line: Line2D) -> npt.NDArray[np.float64]:
-    """Return where the points of a line stand along x."""
-    return np.asarray(line.get_xdata(), dtype=np.float64)
-
-
-def ys(line: Line2D) -> npt.NDArray[np.float64]:
-    """Return where the points of a line stand along y."""
-    return np.asarray(line.get_ydata(), dtype=np.float64)
-
-
 def measured(scale: float, hidden: tuple[int, ...] = (16, 8)) -> ActivationStatistics:
-    """Return the statistics of a network with ReLU, some of it dead."""
+    """Return the statistics of a ReLU network with some dead units."""
     generator = torch.Generator().manual_seed(0)
     model = MLP(4, hidden, 2, generator=generator)
     with torch.no_grad():
@@ -35,7 +24,7 @@ def measured(scale: float, hidden: tuple[int, ...] = (16, 8)) -> ActivationStati
 
 
 def test_bars_are_the_statistics() -> None:
-    """Shares in per cent, the gain as it is, the layers by name from above."""
+    """Bars are shares in percent and the gain; the layers are in order from the top."""
     statistics = measured(0.5)
     left, right = layer_health(statistics).axes
     widths = []
@@ -52,7 +41,7 @@ def test_bars_are_the_statistics() -> None:
 
 @pytest.mark.parametrize("by_epoch", [True, False])
 def test_lines_are_the_statistics_over_the_epochs(by_epoch: bool) -> None:
-    """One line for each layer; a mapping says the epochs, in whatever order."""
+    """There is one line per layer; the epochs of a mapping may be in any order."""
     several = [measured(scale) for scale in (0.0, 0.5, 1.0)]
     given = dict(zip((9, 3, 6), (several[2], several[0], several[1]), strict=True))
     figure = layer_health(given if by_epoch else several)
@@ -66,8 +55,8 @@ def test_lines_are_the_statistics_over_the_epochs(by_epoch: bool) -> None:
     assert [text.get_text() for text in legend.get_texts()] == ["layers.0", "layers.1"]
 
 
-def test_mistakes_are_explained() -> None:
-    """Nothing, other layers, something else."""
+def test_invalid_arguments_raise() -> None:
+    """An empty sequence, measurements of different layers and another type raise."""
     rule = "statistics must be at least one measurement, all of the same hidden layers"
     with pytest.raises(ValueError, match=rule + r", got \[\]"):
         layer_health([])

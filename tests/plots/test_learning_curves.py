@@ -1,28 +1,17 @@
-"""The curves hold the numbers of the history, and the axes say what they are."""
+"""Learning curves: the values of the lines, and the labels of the axes."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from matplotlib.lines import Line2D
+from tests.plots.lines import xs, ys
 
 from mlpkit.plots import learning_curves
 from mlpkit.training import EpochRow, History
 
 
-def xs(line: Line2D) -> npt.NDArray[np.float64]:
-    """Return where the points of a line stand along x."""
-    return np.asarray(line.get_xdata(), dtype=np.float64)
-
-
-def ys(line: Line2D) -> npt.NDArray[np.float64]:
-    """Return where the points of a line stand along y."""
-    return np.asarray(line.get_ydata(), dtype=np.float64)
-
-
 def history(losses: list[float], val: dict[int, float], *, errors: bool = True) -> History:
-    """Return a history; `val` says which epochs were validated."""
+    """Return a history; `val` has the validation losses by epoch."""
     return History(
         EpochRow(
             epoch=epoch, step=epoch, lr=0.1, train_loss=loss, seconds=1.0, examples_per_second=1.0,
@@ -35,7 +24,7 @@ def history(losses: list[float], val: dict[int, float], *, errors: bool = True) 
 
 
 def test_the_lines_are_the_history() -> None:
-    """Training in every epoch, validation where there was one, the error in per cent."""
+    """Training has every epoch, validation the epochs that have it; the error is in percent."""
     figure = learning_curves(history([0.9, 0.7, 0.4, 0.3], {0: 0.8, 2: 0.5, 3: 0.6}))
     loss, error = figure.axes
     train, val = loss.get_lines()
@@ -52,7 +41,7 @@ def test_the_lines_are_the_history() -> None:
 
 
 def test_several_runs_keep_their_names_and_colors() -> None:
-    """Each run has one color in both panels, and the legend names it."""
+    """Each run has one color in both panels, and an entry in the legend."""
     runs = {"a": history([0.9, 0.5], {0: 0.8, 1: 0.4}), "b": history([0.7, 0.6], {0: 0.9, 1: 0.5})}
     figure = learning_curves(runs)
     loss, error = figure.axes
@@ -68,7 +57,7 @@ def test_several_runs_keep_their_names_and_colors() -> None:
     assert error.get_title(loc="left") == "Validation error, best 4.00 % (epoch 2)"
 
 
-def test_a_regression_has_a_loss_without_unit_and_no_error() -> None:
+def test_a_regression_has_a_loss_without_a_unit_and_no_error() -> None:
     """Without validation errors there is one panel."""
     (axes,) = learning_curves(history([0.9, 0.8], {1: 0.5}, errors=False)).axes
     assert axes.get_ylabel() == "loss"
@@ -77,18 +66,18 @@ def test_a_regression_has_a_loss_without_unit_and_no_error() -> None:
 @pytest.mark.parametrize(
     ("losses", "scale"), [([1.0, 0.11], "linear"), ([1.0, 0.09], "log"), ([1.0, 0.0], "linear")]
 )
-def test_the_axis_is_logarithmic_where_it_must_be(losses: list[float], scale: str) -> None:
-    """From a factor of ten on, and never with a loss of 0."""
+def test_the_axis_is_logarithmic_for_wide_ranges(losses: list[float], scale: str) -> None:
+    """The axis is logarithmic from a factor of ten on, but never with a loss of 0."""
     assert learning_curves(history(losses, {})).axes[0].get_yscale() == scale
 
 
-def test_an_only_epoch_is_seen() -> None:
-    """A line of one point would be invisible: it gets a marker."""
+def test_a_single_epoch_is_visible() -> None:
+    """A line of one point would be invisible; it gets a marker."""
     assert learning_curves(history([0.9], {})).axes[0].get_lines()[0].get_marker() == "o"
 
 
-def test_mistakes_are_explained() -> None:
-    """No run, an empty run, something else."""
+def test_invalid_arguments_raise() -> None:
+    """An empty mapping, an empty history and another type raise."""
     with pytest.raises(ValueError, match=r"runs must be at least one history.*got \{\}"):
         learning_curves({})
     with pytest.raises(ValueError, match=r"none without an epoch, got \{'empty': 0\}"):

@@ -1,4 +1,4 @@
-"""The worst mistakes are those with the largest cross-entropy, and are drawn as they are."""
+"""The misclassified examples with the largest cross-entropy."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from mlpkit.plots import find_mistakes, worst_mistakes
 
 @pytest.fixture(scope="module")
 def data() -> LabeledTensors:
-    """The test digits."""
+    """The test set of the digits."""
     return digits().test
 
 
 @pytest.fixture(scope="module")
 def model(data: LabeledTensors) -> SoftmaxClassifier:
-    """An untrained classifier: wrong about most of them."""
+    """An untrained classifier, which misclassifies most examples."""
     return SoftmaxClassifier.for_data(data, (8,), generator=torch.Generator().manual_seed(0))
 
 
 def test_mistakes_against_the_loss(model: SoftmaxClassifier, data: LabeledTensors) -> None:
-    """The order is that of the cross-entropy; every mistake is found, and nothing else."""
+    """Oracle: the cross-entropy of torch. Exactly the mistakes are returned, in its order."""
     found = find_mistakes(model, data)
     logits = model.eval()(data.inputs).detach()
     wrong = torch.nonzero(logits.argmax(-1) != data.targets).flatten().tolist()
@@ -44,8 +44,8 @@ def test_mistakes_against_the_loss(model: SoftmaxClassifier, data: LabeledTensor
     assert find_mistakes(model, data, 3) == found[:3]
 
 
-def test_the_sheet_shows_pictures_and_words(model: SoftmaxClassifier, data: LabeledTensors) -> None:
-    """The picture of each mistake, with its classes and its probability."""
+def test_the_plot_has_images_and_captions(model: SoftmaxClassifier, data: LabeledTensors) -> None:
+    """Each mistake has its image, its classes and its probability."""
     mistakes = find_mistakes(model, data, 7)
     figure = worst_mistakes(model, data, count=7)
     for axes, mistake in zip(figure.axes, mistakes, strict=True):
@@ -58,8 +58,8 @@ def test_the_sheet_shows_pictures_and_words(model: SoftmaxClassifier, data: Labe
     figure.draw_without_rendering()
 
 
-def test_color_pictures_and_no_mistake_at_all(data: LabeledTensors) -> None:
-    """RGB goes through as RGB; a perfect classifier gets a sentence."""
+def test_color_images_and_a_perfect_classifier(data: LabeledTensors) -> None:
+    """RGB images are plotted in RGB; without mistakes the plot is a sentence."""
     inputs = torch.rand(6, 3, 4, 4)
     color = LabeledTensors(inputs, torch.arange(6) % 2, classes=("cat", "dog"))
     model = SoftmaxClassifier.for_data(color, ())
@@ -72,11 +72,11 @@ def test_color_pictures_and_no_mistake_at_all(data: LabeledTensors) -> None:
     np.testing.assert_allclose(shown, scaled.numpy(), rtol=1e-6)
     right = LabeledTensors(inputs, predicted, classes=("cat", "dog"))
     figure = worst_mistakes(model, right)
-    assert [text.get_text() for text in figure.texts] == ["no mistake among 6 examples"]
+    assert [text.get_text() for text in figure.texts] == ["no mistakes in 6 examples"]
 
 
-def test_what_cannot_be_drawn_is_refused(model: SoftmaxClassifier, data: LabeledTensors) -> None:
-    """Flat inputs, soft targets, no picture."""
+def test_invalid_arguments_raise(model: SoftmaxClassifier, data: LabeledTensors) -> None:
+    """Flat inputs, soft targets and a count of 0 raise."""
     flat = LabeledTensors(data.inputs.flatten(1), data.targets)
     with pytest.raises(ValueError, match=r"inputs of data must be of shape .*got \(360, 64\)"):
         worst_mistakes(model, flat)

@@ -1,4 +1,4 @@
-"""What every picture has in common."""
+"""The common style of the plots."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def luminance(color: str) -> float:
 
 
 @pytest.mark.parametrize("appearance", ["light", "dark"])
-def test_words_and_the_first_lines_stand_out(appearance: style.Appearance) -> None:
-    """Contrast on the paper: words 4.5 to 1 at least, the two usual line colors 3 to 1."""
+def test_text_and_the_first_lines_have_enough_contrast(appearance: plots.Appearance) -> None:
+    """The contrast to the background is at least 4.5 for text and 3 for the first two lines."""
     look = style.LOOKS[appearance]
 
     def contrast(color: str) -> float:
@@ -32,16 +32,14 @@ def test_words_and_the_first_lines_stand_out(appearance: style.Appearance) -> No
     assert min(map(contrast, look.series[:2])) >= 3.0
 
 
-def test_an_unknown_appearance_is_refused() -> None:
-    """One of two words."""
+def test_an_unknown_appearance_raises() -> None:
+    """The error lists the two values."""
     with pytest.raises(ValueError, match="appearance must be one of 'dark', 'light', got 'drak'"):
         plots.activation_functions(appearance="drak")  # type: ignore[arg-type]
 
 
-def test_without_matplotlib_one_sentence_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The extra that brings it."""
+def test_a_missing_matplotlib_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the command that installs it."""
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(MissingDependencyError, match=r"pip install 'mlpkit\[plot\]'"):
         plots.activation_functions()
@@ -56,6 +54,6 @@ assert "matplotlib.pyplot" not in sys.modules
 """
 
 
-def test_neither_matplotlib_at_import_nor_pyplot_ever() -> None:
-    """A fresh interpreter imports the module without matplotlib, and draws without pyplot."""
+def test_matplotlib_is_imported_lazily_and_pyplot_never() -> None:
+    """A fresh interpreter imports the package without matplotlib, and plots without pyplot."""
     subprocess.run([sys.executable, "-c", SCRIPT], check=True)

@@ -1,4 +1,4 @@
-"""The pictures of the first layer are its weights."""
+"""The weights of the first layer as images."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from matplotlib.colors import to_rgba
 
 from mlpkit import MLP, SoftmaxClassifier
 from mlpkit.data import digits
-from mlpkit.nn import ActivationConfig
-from mlpkit.plots import first_layer_weights
+from mlpkit.nn import ActivationConfig, MLPOptions
+from mlpkit.plots import first_layer_images, first_layer_weights
 
 
 @pytest.mark.parametrize("count", [5, 48])
 @pytest.mark.parametrize("hidden", [(12,), ()])
 def test_each_tile_is_a_row_of_the_matrix(hidden: tuple[int, ...], count: int) -> None:
-    """Tiles in order with NaN between them, on a scale symmetric about 0."""
+    """The tiles are in order with NaN between them, on a scale symmetric about 0."""
     model = SoftmaxClassifier.for_data(digits().train, hidden)
     first = model.network.layers[0].linear if hidden else model.network.head
     assert first is not None
     rows = first.weight.detach()[:count].reshape(-1, 8, 8)
+    np.testing.assert_array_equal(first_layer_images(model, count=count).images, rows)
     axes = first_layer_weights(model, count=count).axes[0]
     (image,) = axes.get_images()
     sheet: npt.NDArray[np.float32] = np.ma.filled(np.ma.asarray(image.get_array()), np.nan)
@@ -36,13 +37,13 @@ def test_each_tile_is_a_row_of_the_matrix(hidden: tuple[int, ...], count: int) -
     expected = (
         f"Weights of the first layer, {min(count, total)} of {total} units"
         if hidden
-        else "Template of each class: " + ", ".join("0123456789"[:count])
+        else "Weights of the classes " + ", ".join("0123456789"[:count])
     )
     assert axes.get_title(loc="left") == expected
 
 
-def test_zero_has_the_color_of_the_paper() -> None:
-    """The scale diverges from the paper: nothing is seen where there is no weight."""
+def test_zero_has_the_color_of_the_background() -> None:
+    """A weight of 0 is invisible."""
     model = SoftmaxClassifier.for_data(digits().train, (4,))
     torch.nn.init.zeros_(model.network.layers[0].linear.weight)
     figure = first_layer_weights(model, appearance="dark")
@@ -52,17 +53,17 @@ def test_zero_has_the_color_of_the_paper() -> None:
     )
 
 
-def test_what_is_no_picture_is_refused() -> None:
-    """A vector of features has no shape to draw."""
+def test_inputs_that_are_not_images_raise() -> None:
+    """A model of feature vectors has no image shape."""
     model = SoftmaxClassifier(MLP(4, (3,), 2), classes=("a", "b"))
     with pytest.raises(ValueError, match=r"model.input_shape must be \(H, W\), got \(4,\)"):
         first_layer_weights(model)
 
 
-def test_rows_that_make_one_unit_are_counted() -> None:
-    """A Maxout unit of three pieces has three pictures."""
+def test_the_title_counts_the_rows_of_a_unit() -> None:
+    """A Maxout unit of three pieces has three rows."""
     model = SoftmaxClassifier.for_data(
-        digits().train, (4,), activation=ActivationConfig("maxout", num_pieces=3)
+        digits().train, (4,), MLPOptions(activation=ActivationConfig("maxout", num_pieces=3))
     )
     title = first_layer_weights(model, count=5).axes[0].get_title(loc="left")
-    assert title == "Weights of the first layer, 5 of 12 rows, 3 for each unit"
+    assert title == "Weights of the first layer, 5 of 12 rows, 3 per unit"

@@ -1,4 +1,4 @@
-"""Hand-made charts: points where they belong, ticks at round numbers."""
+"""SVG charts: the positions of points and ticks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 
 def parsed(text: str) -> ET.Element:
-    """Return a chart as XML, which also shows that it is well formed."""
-    return ET.fromstring(text.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1))  # noqa: S314 - our own
+    """Parse a chart as XML, which raises if it is not well-formed."""
+    return ET.fromstring(text.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1))  # noqa: S314 - trusted
 
 
 def positions(chart: ET.Element) -> list[tuple[float, float]]:
@@ -34,12 +34,12 @@ def positions(chart: ET.Element) -> list[tuple[float, float]]:
     ],
 )
 def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
-    """1, 2 or 5 times a power of ten apart, within the range, and no rounding dust."""
+    """Ticks are 1, 2 or 5 times a power of ten apart, in the range, without rounding errors."""
     assert ticks(low, high) == expected
 
 
-def test_points_stand_where_the_ticks_say() -> None:
-    """A point at the coordinates of two ticks is drawn at both."""
+def test_points_are_at_the_positions_of_the_ticks() -> None:
+    """A point with the values of two ticks has their pixel coordinates."""
     line = Line(label="a", points=[(0, 0), (20, 60), (100, 100)], style="first")
     chart = parsed(
         line_chart([line], title="t", x_label="x", y_label="y", x_range=(0, 100), y_range=(0, 100))
@@ -54,7 +54,7 @@ def test_points_stand_where_the_ticks_say() -> None:
 
 
 def test_a_logarithmic_axis_has_equal_steps_for_equal_ratios() -> None:
-    """1, 10, 100 are equally far apart."""
+    """1, 10 and 100 are at equal distances."""
     line = Line(label="a", points=[(1, 1), (2, 10), (3, 100)], style="first")
     chart = parsed(line_chart([line], title="t", x_label="x", y_label="y", log=True))
     (_, first), (_, second), (_, third) = positions(chart)
@@ -62,8 +62,8 @@ def test_a_logarithmic_axis_has_equal_steps_for_equal_ratios() -> None:
     assert first > second
 
 
-def test_words_are_escaped_and_epochs_are_whole() -> None:
-    """No markup from labels; no epoch 1.5; one point gets a dot."""
+def test_text_is_escaped_and_epochs_are_whole_numbers() -> None:
+    """Labels cannot add markup; there is no tick at epoch 1.5; a single point gets a dot."""
     text = line_chart(
         [Line(label="", points=[(1, 1.0)], style="first")],
         title="<b>", x_label="a & b", y_label="<i>", whole_x=True,

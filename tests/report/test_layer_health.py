@@ -1,4 +1,4 @@
-"""The record of the layers: read back to the last bit, or refused in one sentence."""
+"""Layer health files: exact round trips and error messages."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 from mlpkit.errors import ConfigError
 from mlpkit.nn import MLP, ActivationStatistics, activation_statistics
-from mlpkit.report._layer_health import (
-    layer_health_to_dict,
+from mlpkit.report import (
+    layer_health_from_rows,
+    layer_health_to_rows,
     read_layer_health,
-    read_plain,
     write_layer_health,
 )
 
@@ -29,29 +29,29 @@ def measured() -> dict[int, ActivationStatistics]:
     }
 
 
-def test_what_is_written_is_read(tmp_path: Path, measured: dict[int, ActivationStatistics]) -> None:
-    """Every number to the last bit, in the order of the epochs, from the file and in between."""
+def test_round_trips_are_exact(tmp_path: Path, measured: dict[int, ActivationStatistics]) -> None:
+    """Files and rows keep every value to the last bit, in ascending order of the epochs."""
     path = tmp_path / "layer_health.json"
     assert write_layer_health(path, measured) == path
     found = read_layer_health(path)
     assert found == measured
     assert list(found) == [1, 2]
-    assert read_plain(layer_health_to_dict(measured), source="a test") == measured
+    assert layer_health_from_rows(layer_health_to_rows(measured)) == measured
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("{", "must be layer health as JSON, got an error"),
-        ("[]", r"must be the layer health that a run has written, got \[\]"),
-        ('{"format": "mlpkit.history"}', "must be the layer health that a run has written"),
-        ('{"version": 2}', r"must be layer health of version 1, got 2; read it with the mlpkit"),
+        ("[]", r"must be a layer health file of mlpkit train, got \[\]"),
+        ('{"format": "mlpkit.history"}', "must be a layer health file of mlpkit train"),
+        ('{"version": 2}', r"must be layer health of version 1, got 2; read it with the version"),
         ('{"rows": [3]}', "rows in .* must be a list of epochs, each with its statistics"),
         ('{"rows": [{"epoch": 1, "statistics": {"layer": 3}}]}', "did you mean 'layers'"),
     ],
 )
-def test_what_is_none_is_refused(tmp_path: Path, text: str, message: str) -> None:
-    """One sentence that names the file."""
+def test_invalid_files_raise(tmp_path: Path, text: str, message: str) -> None:
+    """The error names the file."""
     path = tmp_path / "layer_health.json"
     content = json.loads(text) if text != "{" else None
     if isinstance(content, dict):

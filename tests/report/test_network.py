@@ -1,4 +1,4 @@
-"""Weights as transparent pictures, layers as a table and as lines."""
+"""Weights as images, layer statistics as a table and as charts."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ import torch
 from PIL import Image
 
 from mlpkit.nn import MLP, ActivationStatistics, activation_statistics
-from mlpkit.plots._weights import FirstLayerPictures
-from mlpkit.report._network import layer_charts, layer_table, weight_pictures
+from mlpkit.plots import FirstLayerImages
+from mlpkit.report._network import layer_charts, layer_table, weight_images
 
 
 def measured(scale: float) -> ActivationStatistics:
-    """Return the statistics of three layers, the more saturated the larger the scale."""
+    """Return the statistics of three layers, which are more saturated for a larger scale."""
     generator = torch.Generator().manual_seed(0)
     model = MLP(4, (8, 6, 5), 2, activation="sigmoid", generator=generator)
     return activation_statistics(model, scale * torch.randn(64, 4, generator=generator))
 
 
-def test_the_size_of_a_weight_is_the_opacity_and_its_sign_the_hue() -> None:
-    """0 is transparent; what is beyond 99.5 % of the weights has full color."""
-    pictures = np.linspace(-1, 1, 400, dtype=np.float32).reshape(4, 10, 10)
-    limit = np.quantile(np.abs(pictures), 0.995)
-    text = weight_pictures(FirstLayerPictures(pictures=pictures, title="<of a test>"))
+def test_opacity_is_the_size_of_a_weight_and_hue_its_sign() -> None:
+    """0 is transparent; weights above the 99.5 % quantile have full color."""
+    images = np.linspace(-1, 1, 400, dtype=np.float32).reshape(4, 10, 10)
+    limit = np.quantile(np.abs(images), 0.995)
+    text = weight_images(FirstLayerImages(images=images, title="<of a test>"))
     assert "&lt;of a test&gt;" in text
     found = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
     assert len(found) == 4
-    for data, picture in zip(found, pictures, strict=True):
+    for data, image in zip(found, images, strict=True):
         pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(data)))).astype(int)
-        opacity = np.clip(np.abs(picture) / limit, 0, 1) * 255
+        opacity = np.clip(np.abs(image) / limit, 0, 1) * 255
         np.testing.assert_allclose(pixels[..., 3], opacity, atol=0.51)
-        np.testing.assert_array_equal(pixels[..., 2] > pixels[..., 0], picture > 0)
-    assert "<img" in weight_pictures(FirstLayerPictures(pictures=0 * pictures, title=""))
+        np.testing.assert_array_equal(pixels[..., 2] > pixels[..., 0], image > 0)
+    assert "<img" in weight_images(FirstLayerImages(images=0 * images, title=""))
 
 
-def test_the_table_holds_the_statistics() -> None:
-    """A row for each layer, figures rounded."""
+def test_the_table_contains_the_statistics() -> None:
+    """The table has one row per layer with rounded values."""
     statistics = measured(3.0)
     rows = re.findall(r"<tr>(.*?)</tr>", layer_table(statistics))[1:]
     for row, layer in zip(rows, statistics.layers, strict=True):
@@ -56,8 +56,8 @@ def test_the_table_holds_the_statistics() -> None:
         ]
 
 
-def test_the_charts_hold_the_statistics() -> None:
-    """Lines as high as the values are, layers from rank 0 to 1, epochs in their order."""
+def test_the_charts_contain_the_statistics() -> None:
+    """Heights are proportional to the values; ranks go from 0 to 1; epochs are in order."""
     several = {9: measured(9.0), 0: measured(0.1), 3: measured(3.0)}
     text = layer_charts(several)
     charts = re.findall(r"<svg.*?</svg>", text)
@@ -66,7 +66,7 @@ def test_the_charts_hold_the_statistics() -> None:
     assert [float(rank) for rank, _ in lines] == [0.0, 0.5, 1.0]
     found = [[float(pair.split(",")[1]) for pair in points.split()] for _, points in lines]
     shares = [[several[e].layers[i].saturated for e in (0, 3, 9)] for i in range(3)]
-    # the y axis of a picture goes down: height is an affine function of the share
+    # the y axis of SVG points down; y is an affine function of the share
     slope, offset = np.polyfit(np.ravel(shares), np.ravel(found), 1)
     assert slope < 0
     np.testing.assert_allclose(slope * np.array(shares) + offset, found, atol=0.1)
@@ -75,8 +75,8 @@ def test_the_charts_hold_the_statistics() -> None:
 
 
 @pytest.mark.parametrize("hidden", [(3,), (4, 4)])
-def test_nothing_dead_is_a_line_at_the_bottom(hidden: tuple[int, ...]) -> None:
-    """All zeros have an axis too."""
+def test_charts_of_zeros_are_valid(hidden: tuple[int, ...]) -> None:
+    """If all values are 0, the y axis still has a range."""
     model = MLP(2, hidden, 2, activation="identity")
     found = activation_statistics(model, torch.randn(9, 2))
     assert "nan" not in layer_charts({0: found, 1: found})

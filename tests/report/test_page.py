@@ -1,4 +1,4 @@
-"""The page says what the classifier does, needs nothing else, and is replaced whole."""
+"""The report: its values, its self-containedness and its atomic replacement."""
 
 from __future__ import annotations
 
@@ -14,40 +14,36 @@ import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
+from tests.report.histories import falling_history
 
 from mlpkit import SoftmaxClassifier
 from mlpkit.data import LabeledTensors, digits
 from mlpkit.nn import activation_statistics
 from mlpkit.plots import find_mistakes
 from mlpkit.report import Run, write_report
-from mlpkit.training import ClassificationAccumulator, EpochRow, History
+from mlpkit.training import History
+from mlpkit.training.metrics import ClassificationAccumulator
 
 
-def made_run(title: str = "a run", *, classes: tuple[str, ...] | None = None) -> Run:
-    """Return an untrained classifier of the digits with an invented history."""
+def example_run(title: str = "a run", *, classes: tuple[str, ...] | None = None) -> Run:
+    """Return a run with an untrained classifier of the digits and an invented history."""
     splits = digits()
     train = LabeledTensors(
         splits.train.inputs, splits.train.targets, classes or splits.train.classes
     )
     generator = torch.Generator().manual_seed(0)
-    history = History(
-        EpochRow(
-            epoch=e, step=e, lr=0.1, train_loss=2.0**-e, seconds=1.5, examples_per_second=1.0,
-            val_loss=1.5**-e, val_accuracy=0.9, val_error=0.1 / (e + 1),
-        )
-        for e in range(6)
-    )  # fmt: skip
+
     return Run(
         title=title,
         model=SoftmaxClassifier.for_data(train, (16,), generator=generator),
         test=splits.test,
-        history=history,
+        history=falling_history(6, seconds=1.5),
         config='dataset = "<digits>"\n',
     )
 
 
 class Page(HTMLParser):
-    """The texts of a page by the tag they stand in, and every address that it names."""
+    """The texts of a page by their tag, and all its addresses."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -66,9 +62,9 @@ class Page(HTMLParser):
         self.cells.setdefault(self._tag, []).append(data)
 
 
-def test_the_figures_are_those_of_the_classifier(tmp_path: Path) -> None:
-    """Accuracy, loss, calibration error and the counts, measured by another hand."""
-    run = made_run()
+def test_the_metrics_are_those_of_the_classifier(tmp_path: Path) -> None:
+    """Oracle: the metrics of the classifier's logits."""
+    run = example_run()
     path = write_report(run, tmp_path / "report.html")
     text = path.read_text(encoding="utf-8")
     metrics = ClassificationAccumulator(run.model.classes)
@@ -82,22 +78,22 @@ def test_the_figures_are_those_of_the_classifier(tmp_path: Path) -> None:
     assert shown[3] == f"{100 * expected.calibration_error:.2f} %"
     assert shown[4] == f"{run.model.network.num_parameters:,}"
     assert shown[5:] == ["6", "9.0 s"]
-    counts = re.findall(r'title="(\d) taken for (\d): (\d+)">', text)
+    counts = re.findall(r'title="(\d) predicted as (\d): (\d+)">', text)
     assert {(int(t), int(p)): int(n) for t, p, n in counts} == {
         (t, p): n for t, row in enumerate(expected.confusion.tolist()) for p, n in enumerate(row)
     }
 
 
 def pixels_of(address: str) -> npt.NDArray[np.uint8]:
-    """Return the pixels of a picture that is its own address."""
+    """Return the pixels of an image from its data URL."""
     head, _, data = address.partition(",")
     assert head == "data:image/png;base64"
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))))
 
 
-def test_the_pictures_are_the_worst_mistakes_and_the_first_layer(tmp_path: Path) -> None:
-    """24 mistakes, pixel by pixel, in the order of the loss; then the weights of each unit."""
-    run = made_run()
+def test_the_images_are_the_worst_mistakes_and_the_first_layer(tmp_path: Path) -> None:
+    """The page shows 24 mistakes in descending order of the loss, then the weights of each unit."""
+    run = example_run()
     page = Page(write_report(run, tmp_path / "report.html").read_text(encoding="utf-8"))
     mistakes = find_mistakes(run.model, run.test, 24)
     assert len(page.addresses) == 24 + 16
@@ -107,27 +103,27 @@ def test_the_pictures_are_the_worst_mistakes_and_the_first_layer(tmp_path: Path)
     weights = run.model.network.layers[0].linear.weight.detach().numpy().reshape(16, 8, 8)
     for address, expected in zip(page.addresses[24:], weights, strict=True):
         pixels = pixels_of(address)
-        wants_ink = pixels[..., 2] > pixels[..., 0]  # more blue than red
-        np.testing.assert_array_equal(wants_ink, expected > 0)
+        is_blue = pixels[..., 2] > pixels[..., 0]
+        np.testing.assert_array_equal(is_blue, expected > 0)
 
 
-def test_the_layers_are_drawn_over_the_epochs_where_somebody_measured(tmp_path: Path) -> None:
-    """Three charts of a line for each layer; without a record, the table alone."""
-    run = made_run()
+def test_layer_charts_appear_if_the_run_has_measurements(tmp_path: Path) -> None:
+    """With measurements there are three charts with one line per layer, else only the table."""
+    run = example_run()
     inputs = run.model.standardize(run.test.inputs)
     now = activation_statistics(run.model.network, inputs)
-    for record, charts in (({}, 0), ({0: now, 1: now, 2: now}, 3)):
-        changed = dataclasses.replace(run, layer_health=record)
+    for measured, charts in (({}, 0), ({0: now, 1: now, 2: now}, 3)):
+        changed = dataclasses.replace(run, layer_health=measured)
         text = write_report(changed, tmp_path / "report.html").read_text(encoding="utf-8")
         assert text.count('<polyline class="line layer"') == charts
         assert f"<td>{100 * now.layers[0].saturated:.1f} %</td>" in text
         assert f"<td>{now.layers[0].gradient_gain:.2f}</td>" in text
 
 
-def test_the_page_needs_nothing_and_runs_nothing(tmp_path: Path) -> None:
-    """No address but data, no script, and words from outside stay words."""
+def test_the_page_has_no_scripts_and_no_external_resources(tmp_path: Path) -> None:
+    """All addresses are data URLs, and titles, class names and options cannot add markup."""
     evil = "</title><script>alert(1)</script>"
-    run = made_run(evil, classes=("<b>0</b>", *"123456789"))
+    run = example_run(evil, classes=("<b>0</b>", *"123456789"))
     text = write_report(run, tmp_path / "report.html").read_text(encoding="utf-8")
     page = Page(text)
     assert "script" not in page.tags
@@ -139,27 +135,27 @@ def test_the_page_needs_nothing_and_runs_nothing(tmp_path: Path) -> None:
     assert "default-src 'none'" in text
 
 
-def test_without_history_options_or_pictures_there_is_still_a_page(tmp_path: Path) -> None:
-    """What there is nothing of is left out."""
+def test_sections_without_content_are_omitted(tmp_path: Path) -> None:
+    """A run without history, options and images has the remaining sections."""
     test = LabeledTensors(torch.rand(30, 4), torch.arange(30) % 2, classes=("no", "yes"))
     model = SoftmaxClassifier.for_data(test, ())
     run = Run(title="flat", model=model, test=test, history=History())
     page = Page(write_report(run, tmp_path / "report.html").read_text(encoding="utf-8"))
     titles = [title for title in page.cells["h2"] if title.strip()]
     assert titles == [
-        "Classes", "Confusion", "Calibration", "Confidence", "Network",
-        "Versions, when this was written",
+        "Classes", "Confusion matrix", "Calibration", "Accuracy by confidence", "Network",
+        "Versions at the time of writing",
     ]  # fmt: skip
 
 
-def test_what_is_no_run_is_refused_and_an_old_page_stays(tmp_path: Path) -> None:
-    """One sentence, and the file as it was."""
+def test_an_invalid_run_raises_and_keeps_an_old_page(tmp_path: Path) -> None:
+    """The existing file is unchanged, and no other file is left."""
     path = tmp_path / "report.html"
     path.write_text("old")
-    with pytest.raises(TypeError, match="run must be a Run or the folder of one, got 3"):
+    with pytest.raises(TypeError, match="run must be a Run or the folder of a run, got 3"):
         write_report(3, path)  # type: ignore[arg-type]  # the mistake under test
     soft = LabeledTensors(torch.rand(4, 8, 8), torch.full((4, 10), 0.1))
-    run = Run(title="soft", model=made_run().model, test=soft, history=History())
+    run = Run(title="soft", model=example_run().model, test=soft, history=History())
     with pytest.raises(TypeError, match=r"targets of run\.test must be class indices, got torch"):
         write_report(run, path)
     assert path.read_text() == "old"

@@ -1,4 +1,4 @@
-"""A run folder is read whole, or refused in one sentence."""
+"""Reading of run folders."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from mlpkit import SoftmaxClassifier
 from mlpkit.data import digits
 from mlpkit.errors import ConfigError
 from mlpkit.nn import activation_statistics
-from mlpkit.report import read_run
-from mlpkit.report._layer_health import write_layer_health
+from mlpkit.report import read_run, write_layer_health
 from mlpkit.training import EpochRow, History
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder as `mlpkit train` leaves it."""
+    """A folder with the files that `mlpkit train` writes."""
     model = SoftmaxClassifier.for_data(digits().train, (8,))
     model.save(tmp_path / "model")
     row = EpochRow(epoch=0, step=9, lr=0.1, train_loss=1.5, seconds=2.0, examples_per_second=7.0)
@@ -27,8 +26,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_folder_is_read_whole(folder: Path) -> None:
-    """Model, history, options, and the test set that the options name."""
+def test_all_files_are_read(folder: Path) -> None:
+    """The run has the model, the history, the options and the test set that the options name."""
     run = read_run(folder)
     saved = SoftmaxClassifier.load(folder / "model").state_dict()
     found = run.model.state_dict()
@@ -40,8 +39,8 @@ def test_the_folder_is_read_whole(folder: Path) -> None:
     assert torch.equal(run.test.inputs, digits().test.inputs)
 
 
-def test_what_the_layers_did_is_read_where_it_was_written(folder: Path) -> None:
-    """The record of a run that has one; a damaged one is named."""
+def test_layer_health_is_read_if_it_exists(folder: Path) -> None:
+    """The error for a damaged file names the file."""
     model = SoftmaxClassifier.load(folder / "model")
     inputs = model.standardize(digits().test.inputs)
     measured = {1: activation_statistics(model.network, inputs)}
@@ -53,16 +52,16 @@ def test_what_the_layers_did_is_read_where_it_was_written(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["config.toml", "history.json"])
-def test_an_unfinished_run_is_refused(folder: Path, name: str) -> None:
-    """The sentence names the folder and what is missing."""
+def test_an_unfinished_run_raises(folder: Path, name: str) -> None:
+    """The error names the folder and the missing file."""
     (folder / name).unlink()
     with pytest.raises(ConfigError, match=f"run must be the folder of a run.*there is no {name}"):
         read_run(folder)
 
 
 @pytest.mark.parametrize("text", ["", 'dataset = "minst"', "dataset = 3", "dataset ="])
-def test_options_that_name_no_data_set_are_refused(folder: Path, text: str) -> None:
-    """Missing, misspelled, of another type, no TOML."""
+def test_options_without_a_valid_data_set_raise(folder: Path, text: str) -> None:
+    """The name is missing, misspelled or of another type, or the file is not TOML."""
     (folder / "config.toml").write_text(text)
     with pytest.raises(ConfigError, match=r"config\.toml must be"):
         read_run(folder)

@@ -1,8 +1,8 @@
-"""A recorder for any device: the calls of a step, noted once and made again.
+"""A graph capture for any device: the calls of a step, noted once and repeated.
 
-As a CUDA graph it computes nothing while it records, repeats what was called on the very tensors of
-then, whatever the host has decided since, and refuses what a graph cannot hold: a value that the
-host reads, a constant that the host copies.
+Like a CUDA graph it computes nothing during the capture, repeats the calls on the same tensors,
+whatever the host has decided since, and refuses what a graph cannot hold: a value that the host
+reads, a constant that the host copies.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ _IMPOSSIBLE = ("aten._local_scalar_dense", "aten.lift_fresh", "aten.nonzero")
 
 
 class Tape:
-    """Records the calls of a step, and counts what it did."""
+    """Captures the calls of a step, and counts its captures and warmup steps."""
 
     def __init__(self) -> None:
-        self.num_prepared = self.num_recorded = 0
+        self.num_warmups = self.num_captured = 0
 
-    def prepare(self, work: Callable[[], _Result]) -> _Result:
+    def warmup(self, work: Callable[[], _Result]) -> _Result:
         """Do the work."""
-        self.num_prepared += 1
+        self.num_warmups += 1
         return work()
 
-    def record(self, work: Callable[[], _Result]) -> tuple[_Result, Callable[[], None]]:
-        """Return the tensors of the result, and what makes the calls again."""
-        self.num_recorded += 1
+    def capture(self, work: Callable[[], _Result]) -> tuple[_Result, Callable[[], None]]:
+        """Return the tensors of the result, and the function that repeats the calls."""
+        self.num_captured += 1
         calls = _Calls()
         with calls:
             result = work()
@@ -63,13 +63,13 @@ class _Calls(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch types
 
     @torch.no_grad()
     def undo(self) -> None:
-        """Take back what recording has computed."""
+        """Undo what was computed during the capture."""
         for tensor, value in reversed(self._before):
             tensor.copy_(value)
 
     @torch.no_grad()
     def repeat(self) -> None:
-        """Make every call again, with its result where it was."""
+        """Repeat every call, with its result in the same memory."""
         for func, args, options, out in self._made:
             again: object = func(*args, **options)
             inputs = {_place(each) for each in _tensors((args, tuple(options.values())))}

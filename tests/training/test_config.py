@@ -22,7 +22,7 @@ from mlpkit.training import (
     Precision,
     TrainerConfig,
 )
-from mlpkit.training._config import BETTER
+from mlpkit.training._config import MONITOR_DIRECTIONS
 
 
 @pytest.mark.parametrize("config", [TrainerConfig(), everything(Path("some") / "folder")])
@@ -83,7 +83,8 @@ def test_the_small_ones_check_too() -> None:
 
 
 def test_tables_and_literals_agree() -> None:
-    assert set(BETTER) == set(get_args(Monitor))
+    assert set(MONITOR_DIRECTIONS) == set(get_args(Monitor))
+    assert set(MONITOR_DIRECTIONS.values()) == {"max", "min"}
     assert set(_AUTOCAST_DTYPES) == set(get_args(Precision))
 
 

@@ -47,7 +47,7 @@ class PoisonedGradient(torch.autograd.Function):
 
 
 class Poisoned:
-    """Cross-entropy that is poisoned once, in the given step."""
+    """Cross-entropy that is poisoned once, in the given training step."""
 
     def __init__(self, step: int, value: float, where: Poison) -> None:
         self.left = step
@@ -56,6 +56,8 @@ class Poisoned:
 
     def __call__(self, model: nn.Module, batch: BatchLike) -> Tensor:
         losses = F.cross_entropy(model(batch.inputs), batch.targets, reduction="none")
+        if not model.training:  # a validation reports the objective too
+            return losses
         self.left -= 1
         if self.left == -1:
             if self.where == "loss":

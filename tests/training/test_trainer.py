@@ -325,7 +325,7 @@ class TestRefusals:
     @pytest.mark.parametrize(("name", "value"), [("label_smoothing", 0.1), ("mixup", 0.2)])
     def test_an_option_that_belongs_to_the_objective(self, name: str, value: float) -> None:
         config = replace(CONFIG, **{name: value})  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match=f"{name} must be .* with an objective of your own"):
+        with pytest.raises(ValueError, match=f"{name} must be .* with a custom objective"):
             Trainer(network(), config, objective=MeanSquaredError())
 
     def test_an_objective_that_reduces(self) -> None:

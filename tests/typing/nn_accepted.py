@@ -27,6 +27,7 @@ from mlpkit.nn import (
     LayerStatistics,
     Maxout,
     MLPConfig,
+    MLPOptions,
     NormName,
     ParamGroup,
     PReLU,
@@ -104,7 +105,11 @@ MLP(
     generator=torch.Generator(),
 )
 
-# Activations: names, configurations, instances, factories, and one for each layer.
+# Activations: names, configurations, instances, classes, factories, and one for each layer.
+MLP(6, [4], 1, activation=nn.ReLU)
+MLP(6, [4], 1, activation=PReLU, output_activation=nn.Sigmoid)
+MLP(6, [4, 3], 1, activation=[nn.ELU, nn.PReLU])
+assert_type(build_activation(nn.GELU, 4), nn.Module)
 MLP(6, [4], 1, activation=ActivationConfig("maxout", num_pieces=5))
 MLP(6, [4], 1, activation=nn.ReLU())
 MLP(6, [4], 1, activation=lambda width: PReLU(width))
@@ -137,12 +142,22 @@ assert_type(MLPConfig.from_json("{}"), MLPConfig)
 assert_type(MLPConfig.from_toml("", source="net.toml"), MLPConfig)
 assert_type(MLP.from_config(config), MLP)
 
+# The options as one object.
+options = MLPOptions(activation=nn.ReLU, dropout=0.5, norm="batch")
+MLPOptions(activation=("relu", nn.Tanh(), lambda width: PReLU(width)), dropout=(0.1, 0.2, 0.3))
+assert_type(options.norm, NormName | None)
+assert_type(options.dropout, float | tuple[float, ...])
+assert_type(options.activation, Activation | tuple[Activation, ...])
+assert_type(MLP.from_options(6, [4], 1, options, generator=torch.Generator()), MLP)
+as_options: MLPOptions = config
+
 
 class Mine(MLP):
     """A subclass stays what it is."""
 
 
 assert_type(Mine.from_config(config, dtype=torch.float64), Mine)
+assert_type(Mine.from_options(6, (), None, options), Mine)
 
 # The modules by themselves.
 for module in (PReLU(4), Maxout(num_pieces=3), GLU(), ReGLU(), GEGLU(), SwiGLU()):

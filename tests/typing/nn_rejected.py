@@ -13,6 +13,7 @@ from mlpkit.nn import (
     ActivationConfig,
     Maxout,
     MLPConfig,
+    MLPOptions,
     PReLU,
     activation_statistics,
     homogeneous,
@@ -44,7 +45,7 @@ MLP(6, (4,), 1, dropuot=0.5)  # type: ignore[call-arg]
 MLP(6, (4,), 1, activation="rleu")  # type: ignore[arg-type]
 MLP(6, (4,), 1, activation=["relu", "tahn"])  # type: ignore[list-item]
 MLP(6, (4,), 1, activation=torch.relu)  # type: ignore[arg-type]
-MLP(6, (4,), 1, activation=nn.ReLU)  # type: ignore[arg-type]
+MLP(6, (4,), 1, activation=int)  # type: ignore[arg-type]
 MLP(6, (4,), 1, activation=None)  # type: ignore[arg-type]
 MLP(6, (4,), 1, norm="bacth")  # type: ignore[arg-type]
 MLP(6, (4,), 1, norm=nn.BatchNorm1d)  # type: ignore[arg-type]
@@ -70,6 +71,17 @@ model.config.in_features = 7  # type: ignore[misc]
 MLP.from_config({"in_features": 6})  # type: ignore[arg-type]
 ActivationConfig("rleu")  # type: ignore[arg-type]
 ActivationConfig("maxout", pieces=5)  # type: ignore[call-arg]
+
+# Options: not a mapping, not by position, frozen, and a configuration holds no class.
+MLPOptions("relu")  # type: ignore[call-arg]
+MLPOptions(activation="rleu")  # type: ignore[arg-type]
+MLPOptions(dropuot=0.5)  # type: ignore[call-arg]
+MLPOptions(dropout="0.5")  # type: ignore[arg-type]
+MLPOptions().norm = "layer"  # type: ignore[misc]
+MLP.from_options(6, (4,), 1)  # type: ignore[call-arg]
+MLP.from_options(6, (4,), 1, {"norm": "layer"})  # type: ignore[arg-type]
+MLP.from_options(6, (4,), 1, MLPOptions(), norm="layer")  # type: ignore[call-arg]
+MLPConfig(in_features=6, hidden_features=(4,), out_features=1, activation=nn.ReLU)  # type: ignore[arg-type]
 
 # Modules and tools.
 PReLU(num_parameters="4")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The command line ``mlpkit``; nothing here is meant to be imported."""
+"""The command line ``mlpkit``; not meant to be imported by other code."""
 
 from mlpkit.cli._main import main
 

@@ -1,13 +1,14 @@
-"""All commands of `mlpkit`, and how a command line becomes one of them."""
+"""All commands of `mlpkit`, and the parser that turns a command line into one of them."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Annotated, Protocol
 
 import tyro
 
-from mlpkit.cli._completion import Completion
+from mlpkit.cli._completion import CompletionOptions
 from mlpkit.cli._data import Data
 from mlpkit.cli._demo import Demo
 from mlpkit.cli._evaluate import Evaluate
@@ -23,21 +24,30 @@ __all__ = ["Command", "parse"]
 
 
 class Command(Protocol):
-    """What a command line becomes."""
+    """A parsed command line."""
 
     def run(self) -> None:
-        """Do it."""
+        """Run the command."""
         ...
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class _Completion(CompletionOptions):
+    """Print the script with which a shell completes commands, options, data sets and files."""
+
+    def run(self) -> None:
+        """Print the script."""
+        print(self.script(parse))
+
+
 def parse(arguments: Sequence[str]) -> Command:
-    """Return the command that a command line spells; exit with 2 where it spells none.
+    """Parse a command line; exit with code 2 if it is invalid.
 
     Raises:
-        ConfigError: If a configuration file that the command line names cannot be used.
+        ConfigError: If a configuration file that the command line names is invalid.
     """
-    words = list(arguments)
-    defaults = train_defaults(words[1:] if words[:1] == ["train"] else ())
+    args = list(arguments)
+    defaults = train_defaults(args[1:] if args[:1] == ["train"] else ())
     commands = (
         Annotated[Train, tyro.conf.subcommand("train", default=defaults)]
         | Annotated[Evaluate, tyro.conf.subcommand("evaluate")]
@@ -48,14 +58,14 @@ def parse(arguments: Sequence[str]) -> Command:
         | Annotated[Demo, tyro.conf.subcommand("demo")]
         | Annotated[Data, tyro.conf.subcommand("data")]
         | Annotated[Info, tyro.conf.subcommand("info")]
-        | Annotated[Completion, tyro.conf.subcommand("completion")]
+        | Annotated[_Completion, tyro.conf.subcommand("completion")]
     )
     command: Command = tyro.cli(
         commands,
         prog="mlpkit",
-        description="Multilayer perceptrons: train them, judge them, use them.",
-        args=words,
-        compact_help=words[:1] == ["train"],  # the others fit a screen with their descriptions
+        description="Train, evaluate and use multilayer perceptrons.",
+        args=args,
+        compact_help=args[:1] == ["train"],  # full descriptions of its options need two screens
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
     )
     return command

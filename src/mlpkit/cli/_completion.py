@@ -1,10 +1,11 @@
-"""`mlpkit completion`: a script that lets a shell complete the words of the command line."""
+"""`mlpkit completion`: the script with which a shell completes `mlpkit` command lines."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import io
+from collections.abc import Callable, Sequence
 from typing import Annotated, Literal, get_args
 
 import tyro
@@ -12,9 +13,10 @@ from tyro.conf import Positional
 
 from mlpkit.data import DatasetName
 
-__all__ = ["Completion"]
+__all__ = ["CompletionOptions"]
 
-# tyro completes commands, options and their choices; what stands alone is left to us.
+# tyro completes commands, options and their choices, but no positional arguments. This function
+# adds the names of the data sets and the files.
 _BASH = """
 _mlpkit() {{
   _tyro_mlpkit
@@ -30,20 +32,21 @@ complete -F _mlpkit mlpkit
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class Completion:
-    """Print the script by which a shell completes commands, options, data sets and files."""
+class CompletionOptions:
+    """The options of `mlpkit completion`."""
 
     shell: Annotated[Positional[Literal["bash", "zsh"]], tyro.conf.arg(metavar="SHELL")]
-    """bash: put it into ~/.local/share/bash-completion/completions/mlpkit; zsh: into a file
-    _mlpkit of a folder of fpath."""
+    """bash: save as ~/.local/share/bash-completion/completions/mlpkit; zsh: as _mlpkit in fpath."""
 
-    def run(self) -> None:
-        """Print tyro's script, and what it needs for data sets and files."""
-        from mlpkit.cli._commands import parse
+    def script(self, parse: Callable[[Sequence[str]], object]) -> str:
+        """Return the completion script of a parser.
 
-        script = io.StringIO()
-        with contextlib.redirect_stdout(script), contextlib.suppress(SystemExit):
+        Args:
+            parse: Parses a command line with tyro.
+        """
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
             parse(["--tyro-print-completion", self.shell])
-        print(script.getvalue())
         if self.shell == "bash":
-            print(_BASH.format(names=" ".join(get_args(DatasetName))))
+            print(_BASH.format(names=" ".join(get_args(DatasetName))), file=printed)
+        return printed.getvalue()

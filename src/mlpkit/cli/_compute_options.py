@@ -1,4 +1,4 @@
-"""Where and how precisely a trained model computes: the options --device and --precision."""
+"""The options --device and --precision of commands that use a trained model."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ __all__ = ["ComputeOptions"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ComputeOptions:
-    """What computes."""
+    """The device and the precision of a trained model."""
 
     device: str = "auto"
-    """auto: an accelerator where there is one; else a name as torch knows it, such as cuda:0."""
+    """auto: an accelerator if there is one, else the CPU; or a device of torch such as cuda:0."""
     precision: Precision = "fp32"
-    """Numbers that the network computes with; the model's own stay as they are."""
+    """Autocast precision of the network; the stored weights are unchanged."""
 
     def __post_init__(self) -> None:
         find_device(self.device)
 
     def load_model(self, path: Path) -> SoftmaxClassifier:
-        """Return the classifier of a folder, on the device.
+        """Load the classifier of a folder and move it to the device.
 
         Raises:
-            ArtifactError: If there is none, or it cannot be trusted.
+            ArtifactError: If the model is missing or damaged.
             ValueError: If this machine has no such device.
         """
         device = available_device(self.device)
         return load_model(path).to(device)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Return the context in which the network computes in the precision."""
+        """Return the autocast context of the precision."""
         return autocast(self.precision, available_device(self.device))

@@ -1,4 +1,4 @@
-"""`mlpkit data`: what is known of each data set, and how it looks."""
+"""`mlpkit data`: facts about a data set, and a contact sheet of its images."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["Data"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Info:
-    """Print what is known of a data set: classes, sizes, license, citation."""
+    """Print the classes, sizes, license and citation of a data set."""
 
     name: Annotated[Positional[DatasetName], tyro.conf.arg(metavar="DATASET")]
     """digits, mnist, fashion_mnist, kmnist, qmnist, emnist_letters..."""
 
     def run(self) -> None:
-        """Print a line for each fact."""
+        """Print one line per fact."""
         facts = info(self.name)
         rows = (
             ("name", facts.name),
@@ -40,7 +40,7 @@ class _Info:
                 f"validation, {facts.num_test:,} test",
             ),
             ("source", facts.source),
-            ("files", ", ".join(file.name for file in facts.files) or "none to fetch"),
+            ("files", ", ".join(file.name for file in facts.files) or "no download needed"),
             ("license", facts.license),
             ("homepage", facts.homepage),
             ("citation", facts.citation),
@@ -59,19 +59,19 @@ class _Info:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _Show:
-    """Draw examples of each class of a data set as one picture, a row for each class."""
+    """Write an image with examples of each class of a data set, one row per class."""
 
     name: Annotated[Positional[DatasetName], tyro.conf.arg(metavar="DATASET")]
     """digits, mnist, fashion_mnist, kmnist, qmnist, emnist_letters..."""
     root: Path | None = None
-    """Folder with the data files; without it MLPKIT_DATA, then the cache, then a download."""
+    """Folder with the data files; by default MLPKIT_DATA, then the cache, then a download."""
     out: Path | None = None
     """The PNG file to write; NAME.png by default."""
     columns: int = 12
-    """Examples of each class."""
+    """Number of examples per class."""
 
     def run(self) -> None:
-        """Write the picture."""
+        """Write the image and print its path."""
         check_int("columns", self.columns, minimum=1)
         train = load(self.name, root=self.root).train
         rows = [
@@ -88,7 +88,7 @@ class _Show:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Data:
-    """Look at a data set."""
+    """Show facts about a data set, or its images."""
 
     command: Annotated[
         Annotated[_Info, tyro.conf.subcommand("info")]
@@ -97,5 +97,5 @@ class Data:
     ]
 
     def run(self) -> None:
-        """Run the chosen one."""
+        """Run the chosen subcommand."""
         self.command.run()

@@ -1,4 +1,4 @@
-"""`mlpkit demo`: a web page in which people draw for a model."""
+"""`mlpkit demo`: a web page on which people draw inputs for a model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["Demo"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Demo:
-    """Write one web page in which people draw for a model and watch it think."""
+    """Write a web page that classifies what you draw and shows the activations of the network."""
 
     model: ModelArgument
     """Folder of a run (runs/...) or of a model."""
@@ -22,7 +22,7 @@ class Demo:
     """Heading of the page."""
 
     def run(self) -> None:
-        """Load, write, and print the path."""
+        """Load the model, write the page and print its path."""
         from mlpkit.demo import write_demo
 
         print(write_demo(load_model(self.model), self.out, title=self.title))

@@ -1,4 +1,4 @@
-"""`mlpkit export`: a model as one file for other programs."""
+"""`mlpkit export`: a model as one ONNX or PyTorch export file."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ __all__ = ["Export"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Export:
-    """Write a model as one file that takes raw pictures and gives logits and probabilities."""
+    """Write a model as one file that maps raw inputs to logits and probabilities."""
 
     model: ModelArgument
     """Folder of a run (runs/...) or of a model."""
     to: Literal["onnx", "pt2"] = "onnx"
-    """onnx: for onnxruntime and others, compared with the model before it is written; pt2: for
-    torch.export.load."""
+    """onnx: for onnxruntime and others, verified against the model; pt2: for torch.export.load."""
     out: Path | None = None
     """The file to write; model.onnx or model.pt2 by default."""
 
     def run(self) -> None:
-        """Load, export, and print the path."""
+        """Load the model, export it and print the path."""
         from mlpkit.export import export_onnx, export_pt2
 
         export = {"onnx": export_onnx, "pt2": export_pt2}[self.to]

@@ -1,4 +1,4 @@
-"""`mlpkit info`: versions, devices, and what this hardware does fast."""
+"""`mlpkit info`: versions, devices, and the speed of each precision on this hardware."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _DTYPES: Mapping[str, torch.dtype] = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
-# Square matrices, of a size that one layer of an MLP may have.
+# Side of the square matrices, in the range of the layers of an MLP.
 _SIZE = {"cpu": 768, "other": 4096}
-_TIME_LIMIT = 0.15  # seconds that one precision may be tried for, once its first product is made
-_WORTH_IT = 1.2  # times as fast as fp32
+_TIME_LIMIT = 0.15  # seconds of measurement per precision, after a warmup product
+_MIN_SPEEDUP = 1.2  # over fp32, for a precision to be recommended
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Info:
-    """Print the versions and devices, and what this hardware does fast."""
+    """Print the versions, the devices, and the speed of each precision on this hardware."""
 
     def run(self) -> None:
-        """Measure, then print a line for each fact."""
+        """Measure the speeds, then print one line per fact."""
         rows = [("Python", f"{platform.python_version()} on {platform.platform()}")]
         rows += [(name, _version(name)) for name in _PACKAGES]
         rows += [("CPU", f"{_processor()}, {torch.get_num_threads()} threads for torch")]
         rows += _speeds(torch.device("cpu"))
         accelerator = torch.accelerator.current_accelerator(check_available=True)
-        rows += [("accelerator", "none" if accelerator is None else _described(accelerator))]
+        rows += [("accelerator", "none" if accelerator is None else _description(accelerator))]
         rows += [] if accelerator is None else _speeds(accelerator)
         width = max(len(name) for name, _ in rows)
         for name, fact in rows:
@@ -51,7 +51,7 @@ def _version(package: str) -> str:
 
 
 def _processor() -> str:
-    """Return the name of the processor and its widest vectors."""
+    """Return the name of the processor and its widest vector instructions."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -61,7 +61,7 @@ def _processor() -> str:
     return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
-def _described(accelerator: torch.device) -> str:
+def _description(accelerator: torch.device) -> str:
     if accelerator.type != "cuda":
         return str(accelerator)
     facts = torch.cuda.get_device_properties(accelerator)
@@ -71,20 +71,20 @@ def _described(accelerator: torch.device) -> str:
 
 
 def _speeds(device: torch.device) -> list[tuple[str, str]]:
-    """Return how fast matrices are multiplied in each precision, and which is worth choosing."""
+    """Return a row per precision: the speed of its matrix products, and a hint if it is faster."""
     rows = []
     fp32 = 0.0
     for name, dtype in _DTYPES.items():
         try:
             speed = measured_speed(device, dtype)
-        except RuntimeError:  # this build of torch has no such product for the device
-            rows.append((f"  {name} products", "not possible"))
+        except RuntimeError:  # this build of torch has no such product on the device
+            rows.append((f"  {name} products", "not supported"))
             continue
         if name == "fp32":
             fp32 = speed
             rows.append((f"  {name} products", f"{speed / 1e9:,.0f} Gflop/s"))
             continue
-        hint = f": try --precision {name}" if speed > _WORTH_IT * fp32 else ""
+        hint = f": try --precision {name}" if speed > _MIN_SPEEDUP * fp32 else ""
         rows.append(
             (
                 f"  {name} products",
@@ -95,10 +95,10 @@ def _speeds(device: torch.device) -> list[tuple[str, str]]:
 
 
 def measured_speed(device: torch.device, dtype: torch.dtype) -> float:
-    """Return floating-point operations per second of a product of square matrices, the best seen.
+    """Return the best measured speed of a product of square matrices, in flop/s.
 
     Raises:
-        RuntimeError: If torch cannot multiply there in this precision.
+        RuntimeError: If torch has no such product on the device.
     """
     size = _SIZE["cpu" if device.type == "cpu" else "other"]
     matrix = torch.ones(size, size, device=device, dtype=dtype)
@@ -106,9 +106,9 @@ def measured_speed(device: torch.device, dtype: torch.dtype) -> float:
     deadline = float("inf")
     while time.perf_counter() < deadline:
         start = time.perf_counter()
-        float((matrix @ matrix)[0, 0])  # reading a number waits for the device
+        float((matrix @ matrix)[0, 0])  # reading an element synchronizes with the device
         seconds = time.perf_counter() - start
-        if deadline == float("inf"):  # the first prepares kernels, and does not count
+        if deadline == float("inf"):  # warmup: the first product initializes the kernels
             deadline = time.perf_counter() + _TIME_LIMIT
             best = seconds if seconds > _TIME_LIMIT else best
         else:

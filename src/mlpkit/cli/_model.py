@@ -1,4 +1,4 @@
-"""The argument MODEL: the folder of a run, or of a saved classifier."""
+"""The argument MODEL: the folder of a run or of a saved classifier."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ ModelArgument: TypeAlias = Annotated[Positional[Path], tyro.conf.arg(metavar="MO
 
 
 def load_model(path: Path) -> SoftmaxClassifier:
-    """Return the classifier of a run folder, a model folder or a ``model.safetensors``.
+    """Load the classifier of a run folder, a model folder or a ``model.safetensors`` file.
 
     Raises:
-        ArtifactError: If there is none, or it cannot be trusted.
+        ArtifactError: If the model is missing or damaged.
     """
     run = RunFolder(path)
     if run.model.is_dir():
         return SoftmaxClassifier.load(run.model)
     if not path.exists():
         rule = "the folder of a run or of a model"
-        cure = "mlpkit train makes one below runs"
+        cure = "mlpkit train creates one in runs"
         raise ArtifactError(error_message("MODEL", rule, str(path), cure))
     if run.config.exists():
-        cure = f"go on with: mlpkit train --resume {path}"
-        raise ArtifactError(error_message("MODEL", "a run that has ended", str(path), cure))
+        cure = f"resume it with: mlpkit train --resume {path}"
+        raise ArtifactError(error_message("MODEL", "a finished run", str(path), cure))
     return SoftmaxClassifier.load(path)

@@ -1,7 +1,7 @@
-"""The options of network and training: the fields of MLPConfig and TrainerConfig, none by hand.
+"""The options of the network and of the run: all fields of MLPConfig and TrainerConfig.
 
-Each class below is its parent; it only tells tyro how to read the fields that are configurations
-themselves, and hides those that the command line fills in.
+Each class below has the fields of its parent. It tells tyro how to parse the fields that are
+nested configurations, and hides the fields that the command fills in.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Annotated, TypeAlias
 
 import tyro
 
-from mlpkit.cli._config_strings import optional_word_of, word_of, words_of
+from mlpkit.cli._config_strings import config_or_configs_spec, config_spec, optional_config_spec
 from mlpkit.nn import ActivationConfig, ActivationName, MLPConfig
 from mlpkit.training import (
     AveragingConfig,
@@ -27,7 +27,7 @@ __all__ = ["HIDDEN_NETWORK_OPTIONS", "NetworkOptions", "TrainingOptions"]
 
 NamedActivation: TypeAlias = ActivationName | ActivationConfig
 
-# What the data set and the classifier decide.
+# Determined by the data set and by SoftmaxClassifier.
 HIDDEN_NETWORK_OPTIONS = ("in_features", "out_features", "flatten", "output_activation")
 
 _NAMED = "NAME[:OPTION=VALUE,...]"
@@ -35,34 +35,35 @@ _NAMED = "NAME[:OPTION=VALUE,...]"
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkOptions(MLPConfig):
-    """The network."""
+    """The options of the network."""
 
     in_features: Annotated[int, tyro.conf.Suppress]
     out_features: Annotated[int | None, tyro.conf.Suppress]
     flatten: Annotated[bool, tyro.conf.Suppress] = False
     activation: Annotated[
-        NamedActivation | tuple[NamedActivation, ...], words_of(ActivationConfig, _NAMED)
+        NamedActivation | tuple[NamedActivation, ...],
+        config_or_configs_spec(ActivationConfig, _NAMED),
     ] = "relu"
     output_activation: Annotated[NamedActivation | None, tyro.conf.Suppress] = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingOptions(TrainerConfig):
-    """The training."""
+    """The options of the run."""
 
-    optimizer: Annotated[OptimizerConfig, word_of(OptimizerConfig, _NAMED)] = dataclasses.field(
+    optimizer: Annotated[OptimizerConfig, config_spec(OptimizerConfig, _NAMED)] = dataclasses.field(
         default_factory=OptimizerConfig
     )
-    schedule: Annotated[Schedule, word_of(Schedule, _NAMED)] = dataclasses.field(
+    schedule: Annotated[Schedule, config_spec(Schedule, _NAMED)] = dataclasses.field(
         default_factory=Schedule
     )
     momentum_schedule: Annotated[
-        MomentumSchedule | None, optional_word_of(MomentumSchedule, _NAMED)
+        MomentumSchedule | None, optional_config_spec(MomentumSchedule, _NAMED)
     ] = None
     averaging: Annotated[
-        AveragingConfig | None, optional_word_of(AveragingConfig, "DECAY[:OPTION=VALUE,...]")
+        AveragingConfig | None, optional_config_spec(AveragingConfig, "DECAY[:OPTION=VALUE,...]")
     ] = None
     early_stopping: Annotated[
-        EarlyStopping | None, optional_word_of(EarlyStopping, "PATIENCE[:min_delta=VALUE]")
+        EarlyStopping | None, optional_config_spec(EarlyStopping, "PATIENCE[:min_delta=VALUE]")
     ] = None
     checkpoints: Annotated[CheckpointConfig | None, tyro.conf.Suppress] = None

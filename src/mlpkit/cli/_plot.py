@@ -1,4 +1,4 @@
-"""`mlpkit plot`: pictures of a run, or the learning curves of several."""
+"""`mlpkit plot`: plots of one run, or the learning curves of several runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from tyro.conf import Positional
 from mlpkit import plots
 from mlpkit._checks import error_message
 from mlpkit._files import write_atomically
-from mlpkit.cli._evaluate import evaluate
 from mlpkit.errors import ConfigError
 from mlpkit.nn import activation_statistics
 from mlpkit.report import Run, read_run
@@ -23,42 +22,42 @@ if TYPE_CHECKING:
 
 __all__ = ["Plot"]
 
-_MEASURED = 1000  # examples that the layers are looked at with
+_NUM_MEASURED = 1000  # examples for the activation statistics
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Plot:
-    """Draw a run: curves, confusion, mistakes, calibration, weights, layers; of several, curves."""
+    """Plot a run: curves, confusion, mistakes, calibration, weights, layers; or compare several."""
 
     folders: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")]
     """Folders of finished runs (runs/...)."""
     out: Path | None = None
-    """Folder for the pictures; RUN/plots of one run, plots of several."""
+    """Folder for the plots; by default RUN/plots for one run and plots for several."""
     root: Path | None = None
-    """Folder with the data files; by default, where the run had them."""
+    """Folder with the data files; by default the one that the run used."""
     format: Literal["png", "svg", "pdf"] = "png"
-    """Kind of file."""
+    """File format."""
     appearance: plots.Appearance = "light"
-    """Color of the paper."""
+    """Light or dark background."""
     activations: bool = False
-    """Draw activation functions and their derivatives too, for which no RUN is needed."""
+    """Also plot activation functions and their derivatives; this needs no RUN."""
 
     def __post_init__(self) -> None:
         if not self.folders and not self.activations:
             raise ValueError(error_message("RUN", "at least one folder of a run", self.folders))
 
     def run(self) -> None:
-        """Draw, write and print the path of each picture."""
+        """Write the plots and print their paths."""
         figures: dict[str, Figure] = {}
         default = Path("plots")
         if len(self.folders) == 1:
-            figures = self._of_one(read_run(self.folders[0], root=self.root))
+            figures = self._plot_run(read_run(self.folders[0], root=self.root))
             default = self.folders[0] / "plots"
         elif self.folders:
-            short = {path.resolve().name for path in self.folders}
-            is_clear = len(short) == len(self.folders)
+            names = {path.resolve().name for path in self.folders}
+            are_unique = len(names) == len(self.folders)
             runs = {
-                path.resolve().name if is_clear else str(path): _history(path)
+                path.resolve().name if are_unique else str(path): _read_history(path)
                 for path in self.folders
             }
             figures = {"learning_curves": plots.learning_curves(runs, appearance=self.appearance)}
@@ -68,14 +67,14 @@ class Plot:
         folder = self.out or default
         folder.mkdir(parents=True, exist_ok=True)
         for name, figure in figures.items():
-            print(self._written(folder / f"{name}.{self.format}", figure))
+            print(self._write(folder / f"{name}.{self.format}", figure))
 
-    def _of_one(self, run: Run) -> dict[str, Figure]:
+    def _plot_run(self, run: Run) -> dict[str, Figure]:
         model, test, look = run.model, run.test, self.appearance
         probabilities = model.predict_proba(test.inputs)
         figures = {
             "learning_curves": plots.learning_curves(run.history, appearance=look),
-            "confusion_matrix": plots.confusion_matrix(evaluate(model, test), appearance=look),
+            "confusion_matrix": plots.confusion_matrix(model.evaluate(test), appearance=look),
             "worst_mistakes": plots.worst_mistakes(model, test, appearance=look),
             "calibration": plots.calibration(probabilities, test.targets, appearance=look),
             "first_layer_weights": plots.first_layer_weights(model, appearance=look),
@@ -83,17 +82,17 @@ class Plot:
         if run.layer_health:
             figures["layer_health"] = plots.layer_health(run.layer_health, appearance=look)
         if len(model.network.layers):
-            x = model.standardize(test.inputs[:_MEASURED])
+            x = model.standardize(test.inputs[:_NUM_MEASURED])
             statistics = activation_statistics(model.network, x)
             figures["layers"] = plots.layer_health(statistics, appearance=look)
         return figures
 
-    def _written(self, path: Path, figure: Figure) -> Path:
+    def _write(self, path: Path, figure: Figure) -> Path:
         return write_atomically(path, lambda file: figure.savefig(file, format=self.format))
 
 
-def _history(folder: Path) -> History:
-    """Return the history of a run; of several runs nothing else is read."""
+def _read_history(folder: Path) -> History:
+    """Read the history of a run and none of its other files."""
     path = folder / "history.json"
     if not path.exists():
         rule = "the folder of a run that mlpkit train has finished"

@@ -1,4 +1,4 @@
-"""`mlpkit predict`: what a model sees in pictures."""
+"""`mlpkit predict`: the classes that a model predicts for image files."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from tyro.conf import Positional
 from mlpkit._checks import check_float, error_message
 from mlpkit._serialization import JSONValue
 from mlpkit.cli._compute_options import ComputeOptions
-from mlpkit.cli._pictures import Fit, PictureReader
+from mlpkit.cli._images import Fit, ImageReader
 
 __all__ = ["Predict"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Predict:
-    """Print the class that a model sees in each picture, its probability and the runner-up."""
+    """Print the predicted class of each image, its probability and the runner-up."""
 
-    pictures: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="PICTURE...")]
-    """PNG or JPEG of any size, dark on light or light on dark."""
+    images: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE...")]
+    """PNG or JPEG files of any size, dark on light or light on dark."""
     model: Path
     """Folder of a run (runs/...) or of a model."""
     fit: Fit = "auto"
-    """center: the ink, as MNIST is; resize: the whole picture; auto: as the classes ask."""
+    """center: the ink, as in MNIST; resize: the whole image; auto: center for characters."""
     ink: float | None = None
-    """Raw value of full ink; without it, the model's mean and std tell."""
+    """Raw value of full ink; by default inferred from the model's mean and std."""
     json: bool = False
     """Print JSON, with the probabilities of all classes."""
     compute: Annotated[ComputeOptions, tyro.conf.arg(name="")] = dataclasses.field(
@@ -38,62 +38,62 @@ class Predict:
     )
 
     def __post_init__(self) -> None:
-        if not self.pictures:
-            raise ValueError(error_message("PICTURE", "at least one file", "none"))
+        if not self.images:
+            raise ValueError(error_message("IMAGE", "at least one file", "none"))
         if self.ink is not None:
             check_float("ink", self.ink, above=0.0)
 
     def run(self) -> None:
-        """Read all pictures, then print a line for each."""
+        """Read all images, then print one line per image."""
         model = self.compute.load_model(self.model)
-        reader = PictureReader(model, self.fit, self.ink)
-        inputs = torch.stack([reader.read(path) for path in self.pictures])
+        reader = ImageReader(model, self.fit, self.ink)
+        inputs = torch.stack([reader.read(path) for path in self.images])
         with self.compute.autocast():
             probabilities = model.predict_proba(inputs).tolist()
-        seen = [
-            _Seen.of(path, dict(zip(model.classes, row, strict=True)))
-            for path, row in zip(self.pictures, probabilities, strict=True)
+        predictions = [
+            _Prediction.ranking(path, dict(zip(model.classes, row, strict=True)))
+            for path, row in zip(self.images, probabilities, strict=True)
         ]
-        print(_as_json(seen) if self.json else _as_table(seen))
+        print(_to_json(predictions) if self.json else _to_table(predictions))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Seen:
-    """What a model sees in one picture."""
+class _Prediction:
+    """The probabilities of one image; `ranked` has the most probable class first."""
 
-    picture: Path
+    path: Path
     probabilities: dict[str, float]
     ranked: tuple[str, ...]
 
     @classmethod
-    def of(cls, picture: Path, probabilities: dict[str, float]) -> _Seen:
-        """Rank the classes, the most probable first."""
+    def ranking(cls, path: Path, probabilities: dict[str, float]) -> _Prediction:
+        """Return a prediction with its classes ranked by probability."""
         ranked = sorted(probabilities, key=lambda name: -probabilities[name])
-        return cls(picture, probabilities, tuple(ranked))
+        return cls(path, probabilities, tuple(ranked))
 
 
-def _as_json(seen: list[_Seen]) -> str:
+def _to_json(predictions: list[_Prediction]) -> str:
     rows: list[JSONValue] = [
         {
-            "picture": str(one.picture),
+            "picture": str(one.path),
             "class": one.ranked[0],
             "probability": one.probabilities[one.ranked[0]],
             "runner_up": one.ranked[1] if len(one.ranked) > 1 else None,
             "probabilities": dict(one.probabilities),
         }
-        for one in seen
+        for one in predictions
     ]
     return json.dumps(rows, indent=2)
 
 
-def _as_table(seen: list[_Seen]) -> str:
-    rows = [("picture", "class", "probability", "runner-up")]
-    for one in seen:
+def _to_table(predictions: list[_Prediction]) -> str:
+    rows = [("image", "class", "probability", "runner-up")]
+    for one in predictions:
         first, *others = (f"{one.probabilities[name]:.2%}" for name in one.ranked[:2])
         runner_up = f"{one.ranked[1]} ({others[0]})" if others else ""
-        rows.append((str(one.picture), one.ranked[0], first, runner_up))
+        rows.append((str(one.path), one.ranked[0], first, runner_up))
     wide, medium = (max(len(row[column]) for row in rows) for column in (0, 1))
     return "\n".join(
-        f"{picture:<{wide}}  {name:<{medium}}  {probability:>11}  {runner_up}".rstrip()
-        for picture, name, probability, runner_up in rows
+        f"{path:<{wide}}  {name:<{medium}}  {probability:>11}  {runner_up}".rstrip()
+        for path, name, probability, runner_up in rows
     )

@@ -1,4 +1,4 @@
-"""What `mlpkit train` does where the command line does not say otherwise."""
+"""The presets of `mlpkit train`: named defaults of its options."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ PresetName: TypeAlias = Literal["default", "fast", "accurate"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Preset:
-    """A choice of network and training.
+    """Defaults of `mlpkit train` for one data set.
 
     Attributes:
-        network: The options of the network; its in_features and out_features fit the data set.
-        training: The options of the training.
-        pool: Height and width of the block of pixels that is averaged to one for the training.
+        network: The options of the network, with the data set's in_features and out_features.
+        training: The options of the run.
+        pool: Side of the pixel blocks that are averaged for training; 1 for no pooling.
     """
 
     network: NetworkOptions
@@ -34,7 +34,7 @@ class Preset:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Recipe:
-    """A preset before it is fitted to a data set."""
+    """A preset that is not adapted to a data set yet."""
 
     hidden_features: tuple[int, ...]
     training: TrainingOptions
@@ -66,7 +66,7 @@ PRESETS: Mapping[PresetName, _Recipe] = {
         training=_one_cycle(10, 3e-3, 128, weight_decay=0.01),
         dropout=0.1,
     ),
-    # Chosen on 5,000 of MNIST's training images; `python -m benchmarks.launch` measures it.
+    # Selected on 5,000 of MNIST's training images; `python -m benchmarks.launch` measures it.
     "fast": _Recipe(
         hidden_features=(256,),
         training=_one_cycle(4, 2e-2, 512, weight_decay=0.01, betas=(0.8, 0.95)),
@@ -79,17 +79,18 @@ PRESETS: Mapping[PresetName, _Recipe] = {
         input_dropout=0.1,
     ),
 }
-# 1,437 training images against 55,000: as many steps need more epochs, and smaller batches.
+# The 8x8 digits have 1,437 training images, MNIST 55,000: an equal number of steps takes more
+# epochs and smaller batches.
 _SMALL = 10_000
 _SMALL_EPOCHS = 4
 _SMALL_BATCH_SIZE = 64
 _LARGEST_SMALL_LR = 5e-3
-# Pictures with fewer pixels on a side are not averaged to still fewer.
+# Images with a shorter side are not pooled.
 _SMALLEST_POOLED_SIDE = 28
 
 
 def preset(name: PresetName, dataset: DatasetName) -> Preset:
-    """Return a preset, fitted to the shape, the classes and the size of a data set."""
+    """Return a preset, adapted to the image shape, the classes and the size of a data set."""
     recipe = PRESETS[name]
     facts = info(dataset)
     training = recipe.training

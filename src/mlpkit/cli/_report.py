@@ -1,4 +1,4 @@
-"""`mlpkit report`: all about a run on one page."""
+"""`mlpkit report`: an HTML page about a run."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["Report"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """Write all about a run as one HTML page: curves, classes, mistakes, calibration, options."""
+    """Write an HTML page about a run: curves, classes, mistakes, calibration, options."""
 
     folder: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of a finished run (runs/...)."""
     out: Path | None = None
     """The HTML file to write; RUN/report.html by default."""
     root: Path | None = None
-    """Folder with the data files; by default, where the run had them."""
+    """Folder with the data files; by default the one that the run used."""
 
     def run(self) -> None:
         """Read the run, write the page and print its path."""

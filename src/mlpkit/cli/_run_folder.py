@@ -1,4 +1,4 @@
-"""The folder of one training run: a new one each time, with the same file names in each."""
+"""The folder of a run: each run gets a new folder, and all folders have the same file names."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["RunFolder"]
 
 @dataclass(frozen=True, slots=True)
 class RunFolder:
-    """Where a run keeps what it made.
+    """The paths of the files of a run.
 
     Attributes:
         path: The folder itself.
@@ -24,7 +24,7 @@ class RunFolder:
 
     @classmethod
     def create(cls, parent: Path, name: str) -> RunFolder:
-        """Make a folder of its own for a run; one that exists is never used again."""
+        """Create a new folder for a run; an existing folder is never reused."""
         moment = datetime.datetime.now(tz=datetime.UTC).astimezone().strftime("%Y%m%d-%H%M%S")
         parent.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):
@@ -48,12 +48,12 @@ class RunFolder:
 
     @property
     def history_csv(self) -> Path:
-        """A row for each epoch, kept up to date while the run trains."""
+        """The history as CSV, updated after every epoch."""
         return self.path / "history.csv"
 
     @property
     def history_json(self) -> Path:
-        """The same when the run has ended."""
+        """The history as JSON, written at the end of the run."""
         return self.path / "history.json"
 
     @property
@@ -63,14 +63,14 @@ class RunFolder:
 
     @property
     def evaluation(self) -> Path:
-        """The figures on the test set, as JSON."""
+        """The test metrics, as JSON."""
         return self.path / "test.json"
 
     @property
     def layer_health(self) -> Path:
-        """What the hidden layers did before the training and after each epoch, as JSON."""
+        """Activation statistics before the first and after each epoch, as JSON."""
         return self.path / "layer_health.json"
 
     def write_text(self, path: Path, text: str) -> None:
-        """Write a whole text file."""
+        """Write a text file atomically."""
         write_atomically(path, lambda file: file.write(text.encode()))

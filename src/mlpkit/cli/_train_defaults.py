@@ -1,4 +1,4 @@
-"""The defaults of `mlpkit train`: a preset for the data set, under a TOML file."""
+"""The defaults of `mlpkit train`: the preset for the data set, overridden by a TOML file."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _HELP = ("-h", "--help", "-H", "--help-verbose")
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _UncheckedNetwork(NetworkOptions):
     def __post_init__(self) -> None:
-        """Check nothing: the values are judged together with the defaults that they choose."""
+        """Skip validation; the values are validated later, together with their defaults."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class _UncheckedTraining(TrainingOptions):
     def __post_init__(self) -> None:
-        """Check nothing: the values are judged together with the defaults that they choose."""
+        """Skip validation; the values are validated later, together with their defaults."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _FirstReading:
-    """The options of :class:`Train`, read only for those that decide the defaults of the others."""
+class _FirstPass:
+    """The options of :class:`Train`, parsed for those that determine the defaults of the others."""
 
     network: Annotated[_UncheckedNetwork, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=lambda: _UncheckedNetwork(in_features=1, hidden_features=(), out_features=1)
@@ -59,7 +59,7 @@ class _FirstReading:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ConfigFile:
-    """What a TOML file may say."""
+    """The content of a configuration file."""
 
     dataset: DatasetName | None = None
     root: Path | None = None
@@ -75,11 +75,11 @@ class ConfigFile:
         )
         for name, values in tables:
             if values is not None and not isinstance(values, dict):
-                cure = f"write [{name}] on a line of its own, and the options below it"
+                cure = f"write [{name}] on a separate line, and the options below it"
                 raise ConfigError(error_message(name, "a table of options", values, cure))
         for hidden in HIDDEN_NETWORK_OPTIONS:
             if hidden in (self.network or {}):
-                cure = "remove it; the data set decides it"
+                cure = "remove it; the data set determines it"
                 raise ConfigError(error_message("a key of network", "an option", hidden, cure))
         root: object = self.root
         if root is not None and not isinstance(root, str | Path):
@@ -87,20 +87,20 @@ class ConfigFile:
 
 
 def train_defaults(arguments: Sequence[str]) -> Train:
-    """Return what ``mlpkit train`` does without further options.
+    """Return the defaults of ``mlpkit train`` for a command line.
 
-    A preset fitted to the data set; over it the TOML file of ``--config``, or the one that the run
-    to be resumed has written.
+    They are those of the preset for the data set, overridden by the TOML file of ``--config`` or
+    by the options of the run to resume.
 
     Args:
-        arguments: The words after ``train``.
+        arguments: The arguments after ``train``.
 
     Raises:
         ConfigError: If the file is missing, is not TOML, or has an unknown key.
     """
-    first = _first_reading(arguments)
+    first = _first_pass(arguments)
     path = RunFolder(first.resume).config if first.resume is not None else first.config
-    file = ConfigFile() if path is None else _read(path)
+    file = ConfigFile() if path is None else _read_config(path)
     dataset = check_choice(
         "dataset", first.dataset or file.dataset or "digits", get_args(DatasetName)
     )
@@ -111,62 +111,59 @@ def train_defaults(arguments: Sequence[str]) -> Train:
         preset=name,
         pool=_pool(chosen.pool, file.pool, resuming=first.resume is not None),
         root=None if file.root is None else Path(file.root),
-        network=_overlaid(chosen.network, file.network, str(path)),
-        training=_overlaid(chosen.training, file.training, str(path)),
+        network=_override(chosen.network, file.network, str(path)),
+        training=_override(chosen.training, file.training, str(path)),
     )
 
 
-def _pool(of_preset: int, of_file: int | None, *, resuming: bool) -> int:
-    """Return the block to average; a run whose file does not name one had none."""
-    if of_file is not None:
-        return of_file
-    return 1 if resuming else of_preset
+def _pool(preset_pool: int, file_pool: int | None, *, resuming: bool) -> int:
+    """Return the pooling block; a run whose file does not name one was not pooled."""
+    if file_pool is not None:
+        return file_pool
+    return 1 if resuming else preset_pool
 
 
-def _first_reading(arguments: Sequence[str]) -> _FirstReading:
-    """Read what can be read; the full reading says what is wrong with the rest."""
-    words = [word for word in arguments if word not in _HELP]
+def _first_pass(arguments: Sequence[str]) -> _FirstPass:
+    """Parse the arguments; return the defaults for invalid ones, which `parse` reports."""
     try:
         return tyro.cli(
-            _FirstReading,
-            args=words,
+            _FirstPass,
+            args=[argument for argument in arguments if argument not in _HELP],
             add_help=False,
             console_outputs=False,
             config=(tyro.conf.FlagCreatePairsOff,),
         )
     except SystemExit:
-        return _FirstReading()
+        return _FirstPass()
 
 
-def _read(path: Path) -> ConfigFile:
+def _read_config(path: Path) -> ConfigFile:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(
-            error_message(
-                "the configuration", "a TOML file that can be read", str(path), str(error)
-            )
+            error_message("the configuration", "a readable TOML file", str(path), str(error))
         ) from error
     return _serialization.from_dict(
         ConfigFile, _serialization.parse_toml(text, source=str(path)), source=str(path)
     )
 
 
-def _overlaid(base: _Options, values: Mapping[str, object] | None, source: str) -> _Options:
+def _override(base: _Options, values: Mapping[str, object] | None, source: str) -> _Options:
     """Return options with some of their values replaced by those of a file."""
-    merged = _merged(_serialization.to_dict(base), values or {})
+    merged = _merge(_serialization.to_dict(base), values or {})
     return _serialization.from_dict(type(base), merged, source=source)
 
 
-def _merged(base: Mapping[str, object], values: Mapping[str, object]) -> dict[str, object]:
-    """Return nested tables merged, but never the options of one kind into another kind."""
+def _merge(base: Mapping[str, object], values: Mapping[str, object]) -> dict[str, object]:
+    """Merge nested tables; a table of another kind (its first field) replaces the base table."""
     merged = dict(base)
     for key, value in values.items():
-        below = base.get(key)
-        if isinstance(value, dict) and isinstance(below, dict):
-            kind = next(iter(below))  # the first field says what the others mean
-            same = value.get(kind, below[kind]) == below[kind]
-            merged[key] = _merged(below, value) if same else value
+        base_value = base.get(key)
+        if isinstance(value, dict) and isinstance(base_value, dict):
+            kind = next(iter(base_value))  # the options of one optimizer do not fit another
+            is_same = value.get(kind, base_value[kind]) == base_value[kind]
+            merged[key] = _merge(base_value, value) if is_same else value
         else:
             merged[key] = value
     return merged

@@ -1,4 +1,4 @@
-"""Data sets in memory, checked byte by byte, and batches of them."""
+"""Data sets in memory, reproducible batches, and augmentation of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From other people's containers to tensors: torch data sets and NumPy arrays."""
+"""Conversion of torch data sets and NumPy arrays to tensors."""
 
 from __future__ import annotations
 
@@ -13,30 +13,35 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from mlpkit._checks import error_message
-from mlpkit.data.images import check_convertible, is_picture, picture_to_tensor
+from mlpkit.data.images import check_convertible, is_pil_image, pil_to_tensor
 from mlpkit.errors import DataError
 
 
 def stack_dataset(
     dataset: Dataset[object], *, named: bool
 ) -> tuple[Tensor, Tensor, tuple[str, ...] | None]:
-    """Return the inputs, the targets and, if wanted, the class names of a torch data set."""
-    streamed = isinstance(dataset, IterableDataset)  # its length, if any, is but an estimate
-    count = len(dataset) if isinstance(dataset, Sized) and not streamed else None
+    """Return the inputs, the targets and the class names of a torch data set.
+
+    The class names are None unless ``named`` is True, the data set has ``classes``, and the targets
+    are class indices.
+    """
+    is_iterable = isinstance(dataset, IterableDataset)  # its length, if any, is an estimate
+    count = len(dataset) if isinstance(dataset, Sized) and not is_iterable else None
     inputs = _Stack("input", count)
     targets = _Stack("target", count)
-    for position, example in enumerate(_examples(dataset, count)):
+    for index, example in enumerate(_examples(dataset, count)):
         if not isinstance(example, tuple | list) or len(example) != 2:
             rule = "a pair of input and target"
-            raise DataError(error_message(f"example {position}", rule, type(example)))
-        inputs.add(_as_tensor(f"the input of example {position}", example[0]))
-        targets.add(_as_tensor(f"the target of example {position}", example[1]))
-    stacked = targets.stacked()
-    wanted = named and not stacked.is_floating_point()
-    return inputs.stacked(), stacked, _names(dataset) if wanted else None
+            raise DataError(error_message(f"example {index}", rule, type(example)))
+        inputs.append(_as_tensor(f"the input of example {index}", example[0]))
+        targets.append(_as_tensor(f"the target of example {index}", example[1]))
+    stacked = targets.stack()
+    needs_names = named and not stacked.is_floating_point()
+    return inputs.stack(), stacked, _class_names(dataset) if needs_names else None
 
 
-def _names(dataset: Dataset[object]) -> tuple[str, ...] | None:
+def _class_names(dataset: Dataset[object]) -> tuple[str, ...] | None:
+    """Return ``dataset.classes`` as a tuple, or None if they are not a sequence of strings."""
     names = getattr(dataset, "classes", None)
     if isinstance(names, str):
         cure = "pass classes to from_dataset"
@@ -47,66 +52,71 @@ def _names(dataset: Dataset[object]) -> tuple[str, ...] | None:
 
 
 def _examples(dataset: Dataset[object], count: int | None) -> Iterator[object]:
-    """Read by position where the length is known: not every data set stops by IndexError."""
+    """Iterate by index if the length is known: not every data set raises IndexError at its end."""
     if count is None:
         return iter(cast("Iterable[object]", dataset))
-    return (dataset[position] for position in range(count))
+    return (dataset[index] for index in range(count))
 
 
 class _Stack:
-    """Rows of one shape and type, copied one by one into a tensor made for all of them."""
+    """Rows of one shape and dtype, copied into one tensor that is allocated once.
+
+    If ``count`` is None, the rows are collected in a list and stacked at the end.
+    """
 
     def __init__(self, name: str, count: int | None) -> None:
         self._name = name
         self._count = count
         self._rows: list[Tensor] = []
-        self._whole: Tensor | None = None
-        self._added = 0
+        self._stacked: Tensor | None = None
+        self._size = 0
 
-    def add(self, row: Tensor) -> None:
-        first = row if self._added == 0 else self._rows[0]
+    def append(self, row: Tensor) -> None:
+        first = row if self._size == 0 else self._rows[0]
         if row.shape != first.shape or row.dtype != first.dtype:
-            rule = f"{first.dtype} of shape {tuple(first.shape)}, as the first is"
+            rule = f"{first.dtype} of shape {tuple(first.shape)}, as in the first example"
             found = f"{row.dtype} of shape {tuple(row.shape)}"
-            where = f"the {self._name} of example {self._added}"
-            raise DataError(error_message(where, rule, found, "resize or convert them to one kind"))
-        if self._count is None or self._added == 0:
-            self._rows.append(row.clone())  # the data set may fill one buffer again and again
+            name = f"the {self._name} of example {self._size}"
+            cure = "resize or convert the examples to one shape and dtype"
+            raise DataError(error_message(name, rule, found, cure))
+        if self._count is None or self._size == 0:
+            self._rows.append(row.clone())  # the data set may reuse one buffer for all examples
         if self._count is not None:
-            if self._whole is None:
-                self._whole = row.new_empty((self._count, *row.shape))
-            self._whole[self._added] = row
-        self._added += 1
+            if self._stacked is None:
+                self._stacked = row.new_empty((self._count, *row.shape))
+            self._stacked[self._size] = row
+        self._size += 1
 
-    def stacked(self) -> Tensor:
-        if self._whole is not None:
-            return self._whole
+    def stack(self) -> Tensor:
+        if self._stacked is not None:
+            return self._stacked
         if not self._rows:
-            raise DataError(error_message("dataset", "one example or more", "none"))
+            raise DataError(error_message("dataset", "a data set with examples", "an empty one"))
         return torch.stack(self._rows)
 
 
-def _as_tensor(where: str, value: object) -> Tensor:
+def _as_tensor(name: str, value: object) -> Tensor:
+    """Return an input or target as a tensor; ``name`` is its name in error messages."""
     if isinstance(value, Tensor):
-        return value.detach().as_subclass(Tensor)  # torchvision's images are a subclass
+        return value.detach().as_subclass(Tensor)  # torchvision's images are a subclass of Tensor
     if isinstance(value, np.ndarray | np.generic):
-        return tensor_from_array(where, value)
+        return tensor_from_array(name, value)
     if isinstance(value, bool):
         return torch.tensor(value)
     if isinstance(value, numbers.Integral):
         return torch.tensor(int(value))
     if isinstance(value, numbers.Real):
         return torch.tensor(float(value))
-    if is_picture(value):
-        if value.mode != "RGBA":  # which keeps its alpha channel
-            check_convertible(value, where)
-        return picture_to_tensor(value)
+    if is_pil_image(value):
+        if value.mode != "RGBA":  # RGBA keeps its alpha channel
+            check_convertible(value, name)
+        return pil_to_tensor(value)
     rule = "a tensor, an array, a number or a Pillow image"
-    raise DataError(error_message(where, rule, type(value), "add a transform that gives one"))
+    raise DataError(error_message(name, rule, type(value), "add a transform that returns one"))
 
 
 def tensor_from_array(argument: str, values: npt.ArrayLike) -> Tensor:
-    """Return a tensor with a copy of an array, in the byte order of this machine."""
+    """Return a contiguous copy of an array as a tensor, in native byte order."""
     array = np.asarray(values)
     if array.dtype.kind not in "biufc":
         cure = "convert it to a numeric array first"
@@ -114,10 +124,10 @@ def tensor_from_array(argument: str, values: npt.ArrayLike) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
-def indexed_targets(
+def encode_targets(
     targets: npt.ArrayLike, classes: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...] | None, Tensor]:
-    """Return class names and targets, with targets that are names turned into indices."""
+    """Return the class names and the targets; targets that are names become class indices."""
     array = np.asarray(targets)
     if array.dtype.kind == "O" and all(isinstance(name, str) for name in array.flat):
         array = array.astype(np.str_)
@@ -129,5 +139,5 @@ def indexed_targets(
         if name not in names:
             rule = f"one of the classes ({', '.join(names)})"
             raise ValueError(error_message("targets", rule, str(name)))
-    position = np.array([names.index(name) for name in found], dtype=np.int64)
-    return names, torch.from_numpy(position[inverse])
+    indices = np.array([names.index(name) for name in found], dtype=np.int64)
+    return names, torch.from_numpy(indices[inverse])

@@ -1,51 +1,92 @@
-"""The order in which examples are trained on: a pure function of the seed and the epoch."""
+"""Batches of examples whose order is a pure function of the seed and the epoch."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from mlpkit._checks import check_bool, check_int, error_message, stable_repr
 from mlpkit._protocols import Batch
-from mlpkit.data._labeled_tensors import LabeledTensors
 from mlpkit.data._random import derive, permutation, random_bits
-from mlpkit.data.augment import Augmentation, checked_augmentation
+from mlpkit.data.augment import Augmentation, check_augmentation
 
 _ORDER_STREAM = 0x08DE8
 _BALANCE_STREAM = 0xBA1A
 _ROUND_STREAM = 0x80D
 
 
+class Examples(Protocol):
+    """The attributes of a data set that :class:`Batches` reads, as in :class:`LabeledTensors`."""
+
+    @property
+    def inputs(self) -> Tensor:
+        """Inputs, shape (N, ...)."""
+        ...
+
+    @property
+    def targets(self) -> Tensor:
+        """Class indices, int64 of shape (N,), or floating-point targets of shape (N, ...)."""
+        ...
+
+    @property
+    def weights(self) -> Tensor | None:
+        """Weight of each example, shape (N,), or None."""
+        ...
+
+    @property
+    def class_counts(self) -> Tensor:
+        """Number of examples of each class, int64, shape (C,)."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the content."""
+        ...
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the tensors."""
+        ...
+
+    def __len__(self) -> int: ...
+
+
 class Batches:
-    r"""The batches of any epoch, each a pure function of (seed, epoch, number of the batch).
+    r"""Batches of every epoch, each a pure function of (seed, epoch, index of the batch).
 
-    Nothing is carried from batch to batch, so that a run continues exactly at any batch of any
-    epoch, and several ranks agree on the order without a word: batch b is the same set of
-    examples for every ``world_size``, and rank r takes a contiguous slice of it.
+    There is no state between batches. A run can therefore resume exactly at any batch of any epoch,
+    and the ranks of a distributed run agree on the order without communication: a batch holds the
+    same examples for every ``world_size``, and each rank takes a contiguous slice of it.
 
-    The order is that of a 64-bit hash of (seed, epoch, index): the same on every device.
+    The order sorts the examples by a 64-bit hash of (seed, epoch, index), which is the same on
+    every device.
 
     Args:
-        data: The examples.
-        batch_size: Examples in a batch, over all ranks together.
-        shuffle: Whether each epoch has an order of its own; if False, the order of the data.
-        seed: Seed of the order and of ``augment``.
-        drop_last: Whether a last batch that is not full is left out.
-        balanced: Whether every class is drawn equally often. An epoch is still N examples: N / C
-            of each of the C classes, rounded down or up. Common classes leave examples out, others
-            in each epoch; rare ones repeat theirs, each equally often up to one. Any C successive
-            examples that start at a multiple of C are of C different classes.
-        augment: Applied to the inputs of each batch; None leaves them as they are.
-        rank: Number of this process among those that train together.
-        world_size: How many processes train together. If a batch does not divide evenly, the
-            slices of the ranks differ by one example; the last batch may leave a rank without.
+        data: The examples, usually :class:`LabeledTensors`.
+        batch_size: Number of examples in a batch, over all ranks, at least 1.
+        shuffle: Whether to shuffle the examples in every epoch. If False, every epoch has the order
+            of the data.
+        seed: Seed of the order and of ``augment``, at least 0.
+        drop_last: Whether to drop the last batch of an epoch if it is incomplete.
+        balanced: Whether to draw every class equally often. An epoch still has N examples: N / C of
+            each of the C classes, rounded down or up. Of a common class, each epoch leaves out
+            different examples. Of a rare class, the numbers of repetitions of its examples differ
+            by at most one. Any C consecutive examples that start at a multiple of C belong to C
+            different classes. Requires class indices as targets and ``shuffle=True``.
+        augment: Augmentation of the inputs of each batch. None leaves the inputs unchanged.
+        rank: Index of this process in a distributed run, less than ``world_size``.
+        world_size: Number of processes of a distributed run, at most ``batch_size``. If a batch
+            cannot be divided evenly, the sizes of the slices differ by one. In the last batch, the
+            slice of a rank may be empty.
 
     Raises:
-        TypeError: If an argument is of another type, or ``augment`` is a class, not an instance.
-        ValueError: If a number is out of range, ``data`` are empty or their targets cannot be
+        TypeError: If an argument has the wrong type, or ``augment`` is a class instead of an
+            instance.
+        ValueError: If a number is out of range, ``data`` is empty, or its classes cannot be
             balanced.
 
     Example:
@@ -63,7 +104,7 @@ class Batches:
 
     def __init__(
         self,
-        data: LabeledTensors,
+        data: Examples,
         batch_size: int,
         *,
         shuffle: bool = True,
@@ -80,37 +121,38 @@ class Batches:
         self.seed = check_int("seed", seed, minimum=0)
         self.drop_last = check_bool("drop_last", drop_last)
         self.balanced = check_bool("balanced", balanced)
-        self.augment = checked_augmentation(augment)
+        self.augment = check_augmentation(augment)
         self.world_size = check_int("world_size", world_size, minimum=1)
         self.rank = check_int("rank", rank, minimum=0)
         self._check()
-        self._by_class = _members(data) if balanced else None
+        self._by_class = _indices_by_class(data) if balanced else None
 
     def _check(self) -> None:
+        """Check the rules that concern several arguments."""
         if not len(self.data):
-            raise ValueError(error_message("data", "one example or more", self.data))
+            raise ValueError(error_message("data", "a data set with examples", self.data))
         if self.rank >= self.world_size:
             rule = f"less than world_size ({self.world_size})"
             raise ValueError(error_message("rank", rule, self.rank))
         if self.batch_size < self.world_size:
             rule = f"at least world_size ({self.world_size})"
-            cure = "a batch is shared among all ranks"
+            cure = "each batch is divided among all ranks"
             raise ValueError(error_message("batch_size", rule, self.batch_size, cure))
         if self.drop_last and self.batch_size > len(self.data):
-            rule = f"at most the {len(self.data)} examples where drop_last is True"
+            rule = f"at most the number of examples ({len(self.data)}) if drop_last is True"
             raise ValueError(error_message("batch_size", rule, self.batch_size))
         if self.balanced and not self.shuffle:
-            raise ValueError(error_message("shuffle", "True where balanced is True", self.shuffle))
+            raise ValueError(error_message("shuffle", "True if balanced is True", self.shuffle))
 
     @property
     def num_examples(self) -> int:
-        """Examples in one epoch, over all ranks."""
+        """Number of examples in one epoch, over all ranks."""
         total = len(self.data)
         return total - total % self.batch_size if self.drop_last else total
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the data and of all that decides the batches, ranks excepted."""
+        """Hash of the data and of every option that affects the batches, except the ranks."""
         order = (self.batch_size, self.shuffle, self.seed, self.drop_last, self.balanced)
         described = repr((self.data.fingerprint, order, stable_repr(self.augment)))
         return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
@@ -123,7 +165,7 @@ class Batches:
 
     @property
     def device(self) -> torch.device:
-        """Where the examples are."""
+        """Device of the examples."""
         return self.data.device
 
     @property
@@ -132,70 +174,72 @@ class Batches:
         return self.augment is not None
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
-        """Return the batches of an epoch, or what is left of them from ``start`` on.
+        """Return an iterator over the batches of an epoch.
 
         Args:
-            epoch: Number of the epoch, counted from 0.
-            start: Number of the first batch to give, counted from 0.
+            epoch: Epoch, counted from 0.
+            start: Index of the first batch, counted from 0, at most the number of batches.
 
         Raises:
-            ValueError: If ``epoch`` is negative or ``start`` lies beyond the last batch.
+            TypeError: If an argument is not an integer.
+            ValueError: If an argument is out of range.
         """
-        number, first = self._checked(epoch, start)
-        return self._epoch(number, first)
+        epoch, start = self._check_epoch(epoch, start)
+        return self._epoch(epoch, start)
 
     def batch_indices(self, epoch: int, *, start: int = 0) -> Iterator[Tensor]:
-        """Return the positions of the examples of each batch, int64; :meth:`gather` takes them.
+        """Return an iterator over the example indices of each batch, int64, for :meth:`gather`.
 
         Args:
-            epoch: Number of the epoch, counted from 0.
-            start: Number of the first batch to give, counted from 0.
+            epoch: Epoch, as in :meth:`epoch`.
+            start: Index of the first batch, as in :meth:`epoch`.
 
         Raises:
-            ValueError: If ``epoch`` is negative or ``start`` lies beyond the last batch.
+            TypeError: If an argument is not an integer.
+            ValueError: If an argument is out of range.
         """
-        number, first = self._checked(epoch, start)
-        order = self._order(number)
-        return (order[rows] for rows in self._rows(first))
+        epoch, start = self._check_epoch(epoch, start)
+        order = self._order(epoch)
+        return (order[rows] for rows in self._slices(start))
 
     def gather(self, indices: Tensor, *, epoch: int) -> Batch:
-        """Return the examples at these positions, augmented as in an epoch.
+        """Return the examples at these indices as a batch, augmented as in an epoch.
 
         Args:
-            indices: Positions in the data, int64, shape (n,), on the device of the data.
-            epoch: Number of the epoch, counted from 0.
+            indices: Indices into the data, int64, shape (n,), on the device of the data.
+            epoch: Epoch, counted from 0.
         """
         data, weights = self.data, self.data.weights
-        inputs = self._augmented(data.inputs.index_select(0, indices), indices, epoch)
+        inputs = self._augment(data.inputs.index_select(0, indices), indices, epoch)
         targets = data.targets.index_select(0, indices)
         weights = None if weights is None else weights.index_select(0, indices)
         return Batch(inputs, targets, weights, indices)
 
-    def _augmented(self, inputs: Tensor, indices: Tensor, epoch: int) -> Tensor:
+    def _augment(self, inputs: Tensor, indices: Tensor, epoch: int) -> Tensor:
         if self.augment is None:
             return inputs
         return self.augment(inputs, seed=self.seed, epoch=epoch, indices=indices)
 
-    def _checked(self, epoch: int, start: int) -> tuple[int, int]:
-        number = check_int("epoch", epoch, minimum=0)
-        first = check_int("start", start, minimum=0)
-        if first > len(self):
+    def _check_epoch(self, epoch: int, start: int) -> tuple[int, int]:
+        epoch = check_int("epoch", epoch, minimum=0)
+        start = check_int("start", start, minimum=0)
+        if start > len(self):
             rule = f"at most the number of batches ({len(self)})"
             raise ValueError(error_message("start", rule, start))
-        return number, first
+        return epoch, start
 
     def _epoch(self, epoch: int, start: int) -> Iterator[Batch]:
         order = self._order(epoch)
-        for rows in self._rows(start):
+        for rows in self._slices(start):
             indices = order[rows]
             yield (
                 self.gather(indices, epoch=epoch)
                 if self.shuffle
-                else self._cut(rows, indices, epoch)
+                else self._view(rows, indices, epoch)
             )
 
-    def _rows(self, start: int) -> Iterator[slice]:
-        """Give the part of the order that each batch takes on this rank."""
+    def _slices(self, start: int) -> Iterator[slice]:
+        """Yield the slice of the order that each batch takes on this rank."""
         for batch in range(start, len(self)):
             low = batch * self.batch_size
             size = min(self.batch_size, self.num_examples - low)
@@ -204,14 +248,15 @@ class Batches:
                 low + size * (self.rank + 1) // self.world_size,
             )
 
-    def _cut(self, rows: slice, indices: Tensor, epoch: int) -> Batch:
-        """Return examples that lie side by side, without copying them."""
+    def _view(self, rows: slice, indices: Tensor, epoch: int) -> Batch:
+        """Return consecutive examples as views of the data, without a copy."""
         data, weights = self.data, self.data.weights
-        inputs = self._augmented(data.inputs[rows], indices, epoch)
+        inputs = self._augment(data.inputs[rows], indices, epoch)
         weights = None if weights is None else weights[rows]
         return Batch(inputs, data.targets[rows], weights, indices)
 
     def _order(self, epoch: int) -> Tensor:
+        """Return the example indices of an epoch in order, int64, shape (N,)."""
         count, device = len(self.data), self.data.device
         if self._by_class is not None:
             return self._balanced_order(self._by_class, epoch)
@@ -220,7 +265,7 @@ class Batches:
         return permutation(derive(self.seed, _ORDER_STREAM, epoch), count, device)
 
     def _balanced_order(self, by_class: list[Tensor], epoch: int) -> Tensor:
-        """Return rounds of one example of each class, each round in an order of its own."""
+        """Return rounds with one example of each class; the classes of a round are shuffled."""
         rounds = -(-len(self.data) // len(by_class))
         columns = []
         for label, members in enumerate(by_class):
@@ -236,15 +281,15 @@ class Batches:
         return shuffled.flatten()[: len(self.data)]
 
 
-def _members(data: LabeledTensors) -> list[Tensor]:
-    """Return the positions of the examples of each class."""
+def _indices_by_class(data: Examples) -> list[Tensor]:
+    """Return the example indices of each class, each int64 and in ascending order."""
     if data.targets.is_floating_point():
-        rule = "class indices where balanced is True"
+        rule = "class indices if balanced is True"
         raise ValueError(error_message("targets", rule, data.targets.dtype))
     counts = data.class_counts
     if not counts.all():
         empty = int((counts == 0).nonzero()[0])
-        rule = "data with an example of every class where balanced is True"
-        raise ValueError(error_message("data", rule, f"none of class {empty}"))
+        rule = "a data set with examples of every class if balanced is True"
+        raise ValueError(error_message("data", rule, f"no examples of class {empty}"))
     by_class = torch.argsort(data.targets, stable=True)
     return list(torch.split(by_class, counts.tolist()))

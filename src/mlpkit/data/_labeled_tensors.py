@@ -1,11 +1,11 @@
-"""Examples in memory: one tensor of inputs, one of targets, and the names of the classes."""
+"""A data set in memory: inputs, targets, example weights and class names."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, overload
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -14,46 +14,50 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from mlpkit._checks import check_int, error_message
+from mlpkit.data._adapters import encode_targets, stack_dataset, tensor_from_array
+from mlpkit.data._batches import Batches
 from mlpkit.data._random import derive, permutation
 from mlpkit.data._splits import split_sizes, stratified_counts
 from mlpkit.data._validation import (
-    checked_indices,
-    checked_inputs,
-    checked_targets,
-    checked_weights,
-    class_names,
+    check_class_names,
+    check_indices,
+    check_inputs,
+    check_targets,
+    check_weights,
 )
 from mlpkit.data.augment import Augmentation
+from mlpkit.data.images import read_image_folder
 
-if TYPE_CHECKING:
-    from mlpkit.data._batches import Batches
-
-_HASHED_BYTES = 64 * 2**20  # inputs beyond this are hashed by evenly spaced examples
+_SPLIT_STREAM = 0x5911
+_HASHED_BYTES = 64 * 2**20  # of larger inputs only evenly spaced examples are hashed
 
 
 class LabeledTensors:
-    r"""Inputs with their targets, whole in memory, on any device.
+    r"""A data set of inputs and targets, held in memory on one device.
 
-    Images stay as small as they come: uint8 is kept, and a batch of them is converted where it is
-    used. An object is never changed after it is made; every method returns a new one.
+    Inputs keep their dtype. In particular uint8 images stay uint8, and the model converts each
+    batch. Instances are immutable; methods that select, split or move examples return instances.
 
     Args:
-        inputs: Shape (N, ...): any type and device; floating-point values must be finite.
-        targets: Either class indices, of any integer type (kept as int64), shape (N,); or
-            floating-point targets, shape (N, C) for distributions over C classes, (N,) or (N, ...)
-            for a regression.
-        classes: Name of each class, in the order of the class indices. None: the classes have no
-            names, or there are none.
-        weights: Weight of each example in the loss, finite and not negative, shape (N,). None:
-            every example counts alike.
+        inputs: Inputs of any dtype, on any device. Floating-point values must be finite.
+        targets: Class indices of any integer dtype, stored as int64, or floating-point targets:
+            distributions over C classes, or regression targets. They must be on the device of
+            ``inputs``.
+        classes: Name of each class, in the order of the class indices. None if the classes have no
+            names or the targets are not classes.
+        weights: Weight of each example in the loss, floating-point, finite and non-negative. None
+            gives all examples the same weight.
 
     Shape:
-        N examples, with any further axes.
+        - ``inputs``: (N, ...).
+        - ``targets``: (N,) for class indices; (N, C) for distributions over C classes; (N,) or
+          (N, ...) for regression targets.
+        - ``weights``: (N,).
 
     Raises:
-        TypeError: If an argument is not of the type named above.
-        ValueError: If lengths differ, a class index lies outside ``classes``, or a value is not
-            finite.
+        TypeError: If an argument has the wrong type.
+        ValueError: If the numbers of examples differ, a class index is not in [0, C), or a value is
+            not finite.
 
     Example:
         >>> import torch
@@ -75,31 +79,32 @@ class LabeledTensors:
         *,
         weights: Tensor | None = None,
     ) -> None:
-        self._inputs = checked_inputs(inputs)
-        self._classes = class_names(classes)
-        self._targets = checked_targets(targets, self._inputs, self._classes)
-        self._weights = None if weights is None else checked_weights(weights, self._inputs)
+        self._inputs = check_inputs(inputs)
+        self._classes = check_class_names(classes)
+        self._targets = check_targets(targets, self._inputs, self._classes)
+        self._weights = None if weights is None else check_weights(weights, self._inputs)
         self._fingerprint: str | None = None
 
     @classmethod
     def from_dataset(
         cls, dataset: Dataset[object], *, classes: Sequence[str] | None = None
     ) -> LabeledTensors:
-        """Read every example of a :class:`torch.utils.data.Dataset` into memory, once.
+        """Read every example of a :class:`torch.utils.data.Dataset` into memory.
 
-        Works for torchvision's data sets, with or without transforms; a random transform is drawn
-        once for each example and then stays.
+        torchvision's data sets work with and without transforms. Each example is read once, so a
+        random transform is applied once and its result is kept.
 
         Args:
-            dataset: Gives (input, target) pairs. Inputs are tensors, NumPy arrays, numbers or
-                Pillow images (uint8, of shape (H, W) if gray, else (channels, H, W)), all of one
-                shape and type. Targets are class indices or floating-point tensors or numbers.
-            classes: Name of each class. None: the names in ``dataset.classes``, where they are.
+            dataset: Data set of (input, target) pairs. Inputs are tensors, NumPy arrays, numbers or
+                Pillow images, all of the same shape and dtype. A Pillow image becomes uint8 of
+                shape (H, W) if it is gray, else (channels, H, W). Targets are class indices or
+                floating-point tensors or numbers.
+            classes: Name of each class. None uses ``dataset.classes`` if it exists.
 
         Raises:
-            DataError: If an example is not a pair, has another shape or type than the first, or is
-                a picture that would lose transparent pixels or more than 8 bits a channel.
-            TypeError: If targets are truth values.
+            DataError: If an example is not a pair, differs from the first one in shape or dtype, or
+                is an image with transparent pixels or more than 8 bits per channel.
+            TypeError: If the targets are bool.
 
         Example:
             >>> import torch
@@ -109,8 +114,6 @@ class LabeledTensors:
             >>> LabeledTensors.from_dataset(pairs)
             LabeledTensors(5 examples of float32 (3,), 3 classes, on cpu)
         """
-        from mlpkit.data._adapters import stack_dataset
-
         inputs, targets, found = stack_dataset(dataset, named=classes is None)
         return cls(inputs, targets, found if classes is None else classes)
 
@@ -123,18 +126,18 @@ class LabeledTensors:
         *,
         weights: npt.ArrayLike | None = None,
     ) -> LabeledTensors:
-        """Copy NumPy arrays, or anything that NumPy can read, into tensors.
+        """Copy NumPy arrays, or anything that NumPy converts to an array, into tensors.
 
         Args:
-            inputs: Shape (N, ...); the type is kept.
-            targets: Class indices, floating-point targets, or class names, which are indexed in
-                the order of ``classes``, or in sorted order where that is None.
-            classes: Name of each class. None: no names, or those found in ``targets``.
-            weights: Weight of each example. None: every example counts alike.
+            inputs: Inputs, shape (N, ...). The dtype is preserved.
+            targets: Class indices, floating-point targets, or class names. Names are encoded as
+                indices into ``classes``, or into the sorted names if ``classes`` is None.
+            classes: Name of each class. None uses the names found in ``targets``, if any.
+            weights: Weight of each example, shape (N,). None gives all examples the same weight.
 
         Raises:
-            TypeError: If an array holds objects.
-            ValueError: If a target is no member of ``classes``; also as in the constructor.
+            TypeError: If an array does not hold numbers.
+            ValueError: If a target is not one of ``classes``, or as in the constructor.
 
         Example:
             >>> import numpy as np
@@ -143,9 +146,7 @@ class LabeledTensors:
             >>> data.classes, data.targets.tolist()
             (('a', 'b'), [1, 0, 1])
         """
-        from mlpkit.data._adapters import indexed_targets, tensor_from_array
-
-        names, indices = indexed_targets(targets, class_names(classes))
+        names, indices = encode_targets(targets, check_class_names(classes))
         return cls(
             tensor_from_array("inputs", inputs),
             indices,
@@ -161,25 +162,26 @@ class LabeledTensors:
         size: int | tuple[int, int] | None = None,
         color: bool = False,
     ) -> LabeledTensors:
-        """Read a folder of pictures laid out by class: ``root/<class name>/<any name>.png``.
+        """Read images from a folder with one subfolder per class.
 
-        Classes and files come in sorted order, so that the result does not depend on the machine.
-        Hidden files and folders (a leading dot) are left out.
+        The layout is ``root/<class name>/<file name>.png``, as in torchvision's ``ImageFolder``.
+        Classes and files are sorted by name, so the result does not depend on the file system.
+        Hidden files and folders, whose names start with a dot, are skipped.
 
         Args:
-            root: The folder that holds one folder for each class.
-            size: Pixels that every picture is resized to: (height, width), or one number for a
-                square. None: all pictures must have one size already.
-            color: Whether pictures are read as RGB, shape (3, H, W), or as gray, shape (H, W).
+            root: Folder that holds the class folders.
+            size: Size to which every image is resized, (height, width) in pixels, or one number for
+                a square. None requires that all images already have the same size.
+            color: Whether to read images as RGB, shape (3, H, W), or as gray, shape (H, W).
 
         Raises:
-            DataError: If there is no class folder, a class is empty, a file is no picture, has
-                transparent pixels or more than 8 bits a channel, or sizes differ; the message names
-                the file.
+            DataError: If there is no class folder, a class folder is empty, a file is not an image,
+                an image has transparent pixels or more than 8 bits per channel, or sizes differ.
+                The message names the file.
+            TypeError: If ``size`` or ``color`` has the wrong type.
+            ValueError: If ``size`` is not positive.
         """
-        from mlpkit.data.images import read_picture_folder
-
-        inputs, targets, classes = read_picture_folder(root, size=size, color=color)
+        inputs, targets, classes = read_image_folder(root, size=size, color=color)
         return cls(inputs, targets, classes)
 
     @property
@@ -189,27 +191,27 @@ class LabeledTensors:
 
     @property
     def targets(self) -> Tensor:
-        """The targets, int64 class indices, shape (N,), or floating-point, shape (N, ...)."""
+        """Class indices, int64 of shape (N,), or floating-point targets of shape (N, ...)."""
         return self._targets
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """Name of each class; None where they have no names."""
+        """Name of each class, or None if the classes have no names."""
         return self._classes
 
     @property
     def weights(self) -> Tensor | None:
-        """Weight of each example, shape (N,); None where all count alike."""
+        """Weight of each example, shape (N,), or None if all examples have the same weight."""
         return self._weights
 
     @property
     def device(self) -> torch.device:
-        """Where the tensors are."""
+        """Device of the tensors."""
         return self._inputs.device
 
     @property
     def num_classes(self) -> int | None:
-        """How many classes there are, named or up to the highest index; None in a regression."""
+        """Number of class names, else highest class index + 1; None for floats without names."""
         if self._classes is not None:
             return len(self._classes)
         if self._targets.is_floating_point():
@@ -218,34 +220,34 @@ class LabeledTensors:
 
     @property
     def class_counts(self) -> Tensor:
-        """How many examples each class has, int64, shape (C,).
+        """Number of examples of each class, int64, shape (C,).
 
         Raises:
             ValueError: If the targets are not class indices.
         """
         if self._targets.is_floating_point():
-            rule = "class indices to be counted"
-            raise ValueError(error_message("targets", rule, _described(self._targets)))
+            found = _describe(self._targets)
+            raise ValueError(error_message("targets", "class indices", found))
         return torch.bincount(self._targets, minlength=self.num_classes or 0)
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the content, the same on every device, as 32 hexadecimal digits.
+        """Hash of the content, 32 hexadecimal digits, the same on every device.
 
-        Covers shapes, types, targets, weights, class names, and the inputs: every byte up to
-        64 MiB, evenly spaced examples beyond that. Computed when first asked for.
+        It covers shapes, dtypes, targets, weights, class names and inputs. Of inputs larger than
+        64 MiB it covers evenly spaced examples. It is computed on first access.
         """
         if self._fingerprint is None:
-            self._fingerprint = self._hashed()
+            self._fingerprint = self._hash()
         return self._fingerprint
 
-    def _hashed(self) -> str:
+    def _hash(self) -> str:
         digest = hashlib.blake2b(digest_size=16)
-        digest.update(repr((self._classes, _described(self._targets))).encode())
+        digest.update(repr((self._classes, _describe(self._targets))).encode())
         digest.update(_bytes(self._targets))
         if self._weights is not None:
             digest.update(_bytes(self._weights))
-        digest.update(_described(self._inputs).encode())
+        digest.update(_describe(self._inputs).encode())
         stride = -(-self._inputs.nbytes // _HASHED_BYTES) or 1  # rounded up
         digest.update(_bytes(self._inputs[::stride]))
         return digest.hexdigest()
@@ -254,13 +256,11 @@ class LabeledTensors:
         return self._inputs.shape[0]
 
     def __repr__(self) -> str:
-        number = self.num_classes
-        described = (
-            f"targets {_described(self._targets)}" if number is None else f"{number} classes"
-        )
+        count = self.num_classes
+        targets = f"targets {_describe(self._targets)}" if count is None else f"{count} classes"
         weighted = ", weighted" if self._weights is not None else ""
         return (
-            f"LabeledTensors({len(self)} examples of {_described(self._inputs)}, {described}"
+            f"LabeledTensors({len(self)} examples of {_describe(self._inputs)}, {targets}"
             f"{weighted}, on {self.device})"
         )
 
@@ -276,52 +276,52 @@ class LabeledTensors:
     def __getitem__(
         self, index: int | np.integer | slice | Sequence[int] | Tensor
     ) -> tuple[Tensor, Tensor] | LabeledTensors:
-        """Return one example as (input, target), or the examples of a slice or of indices.
+        """Return one example as (input, target), or a data set for a slice or a set of indices.
 
-        A slice shares the memory of this object, indices copy; see :meth:`subset`.
+        A slice shares memory with this object. Indices copy the examples, as in :meth:`subset`.
         """
         if isinstance(index, int | np.integer):
             return self._inputs[int(index)], self._targets[int(index)]
-        return self._taken(index) if isinstance(index, slice) else self.subset(index)
+        return self._select(index) if isinstance(index, slice) else self.subset(index)
 
     def subset(self, indices: Sequence[int] | Tensor | npt.NDArray[np.integer]) -> LabeledTensors:
-        """Return the examples at these positions, in this order; repeats are allowed.
+        """Return the examples at the given indices, in the given order.
 
         Args:
-            indices: Positions in [0, N), or a boolean mask of shape (N,).
+            indices: Indices in [0, N), which may repeat, or a boolean mask of shape (N,).
 
         Raises:
-            TypeError: If ``indices`` are neither integers nor a mask.
-            ValueError: If a position or the length of a mask does not fit.
+            TypeError: If ``indices`` are neither integers nor a boolean mask.
+            ValueError: If an index is out of range, or the mask has another length.
         """
-        return self._taken(checked_indices(indices, len(self), self.device))
+        return self._select(check_indices(indices, len(self), self.device))
 
-    def _taken(self, rows: slice | Tensor) -> LabeledTensors:
-        """Return some rows without checking again what has been checked."""
-        taken = object.__new__(LabeledTensors)
-        taken._inputs = self._inputs[rows]
-        taken._targets = self._targets[rows]
-        taken._classes = self._classes
-        taken._weights = None if self._weights is None else self._weights[rows]
-        taken._fingerprint = None
-        return taken
+    def _select(self, rows: slice | Tensor) -> LabeledTensors:
+        """Return the selected examples without a second check of their values."""
+        selected = object.__new__(LabeledTensors)
+        selected._inputs = self._inputs[rows]
+        selected._targets = self._targets[rows]
+        selected._classes = self._classes
+        selected._weights = None if self._weights is None else self._weights[rows]
+        selected._fingerprint = None
+        return selected
 
     def split(
         self, lengths: Sequence[int] | Sequence[float], *, seed: int = 0
     ) -> tuple[LabeledTensors, ...]:
-        r"""Split at random into parts that together hold every example exactly once.
+        r"""Split the examples at random into disjoint parts that cover the data set.
 
-        Where targets are class indices the split is stratified: of the :math:`n_c` examples of a
-        class, a part of size :math:`s` gets :math:`n_c s / N`, rounded down or up. The examples
-        keep their order within a part.
+        If the targets are class indices, the split is stratified: of the :math:`n_c` examples of a
+        class, a part of size :math:`s` gets :math:`n_c s / N`, rounded down or up. Examples keep
+        their order within a part.
 
         Args:
-            lengths: Size of each part, adding up to N; or fractions of N, adding up to 1.
-            seed: Decides, with the targets alone, which example goes where.
+            lengths: Size of each part with sum N, or fraction of each part with sum 1.
+            seed: Seed of the split, at least 0. The split depends only on the seed and the targets.
 
         Raises:
-            TypeError: If ``lengths`` are no sequence of numbers or ``seed`` is no integer.
-            ValueError: If the sizes do not add up or ``seed`` is negative.
+            TypeError: If ``lengths`` is not a sequence of numbers, or ``seed`` is not an integer.
+            ValueError: If ``lengths`` do not add up, or ``seed`` is negative.
 
         Example:
             >>> import torch
@@ -337,29 +337,33 @@ class LabeledTensors:
         if targets.is_floating_point() or not len(self):
             parts = list(torch.split(order, sizes))
         else:
-            # Classes that occur: a count for each index up to the highest may not fit in memory.
-            occurring = np.unique(targets.numpy(), return_counts=True)[1].tolist()
-            counts = stratified_counts(occurring, sizes)
+            # Only classes that occur: counts up to the highest index may not fit into memory.
+            class_counts = np.unique(targets.numpy(), return_counts=True)[1].tolist()
+            counts = stratified_counts(class_counts, sizes)
             by_class = order[torch.argsort(targets[order], stable=True)]
             cells = torch.split(by_class, [count for row in counts for count in row])
             parts = [torch.cat(cells[part :: len(sizes)]) for part in range(len(sizes))]
-        return tuple(self._taken(part.sort().values.to(self.device)) for part in parts)
+        return tuple(self._select(part.sort().values.to(self.device)) for part in parts)
 
     def to(self, device: torch.device | str) -> LabeledTensors:
-        """Return the examples on another device; itself if they are there already."""
-        wanted = torch.device(device)
+        """Return the examples on a device, or this object if they are already there.
+
+        Args:
+            device: Target device.
+        """
+        target = torch.device(device)
         moved = object.__new__(LabeledTensors)
-        moved._inputs = self._inputs.to(wanted)
+        moved._inputs = self._inputs.to(target)
         if moved._inputs is self._inputs:
             return self
-        moved._targets = self._targets.to(wanted)
+        moved._targets = self._targets.to(target)
         moved._classes = self._classes
-        moved._weights = None if self._weights is None else self._weights.to(wanted)
+        moved._weights = None if self._weights is None else self._weights.to(target)
         moved._fingerprint = self._fingerprint
         return moved
 
     def as_torch_dataset(self) -> TensorDataset:
-        """Return a torch data set of (input, target), or (input, target, weight) if weighted."""
+        """Return a torch data set of (input, target), or (input, target, weight) with weights."""
         if self._weights is None:
             return TensorDataset(self._inputs, self._targets)
         return TensorDataset(self._inputs, self._targets, self._weights)
@@ -376,9 +380,7 @@ class LabeledTensors:
         rank: int = 0,
         world_size: int = 1,
     ) -> Batches:
-        """Return the examples as :class:`Batches`; the arguments are explained there."""
-        from mlpkit.data._batches import Batches
-
+        """Return the examples as :class:`Batches`, which documents the arguments."""
         return Batches(
             self,
             batch_size,
@@ -392,13 +394,12 @@ class LabeledTensors:
         )
 
 
-_SPLIT_STREAM = 0x5911
-
-
-def _described(tensor: Tensor) -> str:
+def _describe(tensor: Tensor) -> str:
+    """Return the dtype and the shape of one example, for example ``uint8 (28, 28)``."""
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape[1:])}"
 
 
 def _bytes(tensor: Tensor) -> memoryview:
+    """Return the content of a tensor on any device as bytes, in row-major order."""
     flat = tensor.detach().cpu().contiguous().view(-1)
     return flat.view(torch.uint8).numpy().data

@@ -1,4 +1,4 @@
-"""How many examples of each class go to each part of a split: exact to one example."""
+"""Sizes of the parts of a split, in total and per class."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from mlpkit._checks import error_message
 
 
 def split_sizes(lengths: Sequence[int] | Sequence[float], total: int) -> list[int]:
-    """Return the size of each part, given sizes that add to ``total`` or fractions that add to 1.
+    """Return the size of each part from sizes with sum ``total`` or fractions with sum 1.
 
-    Fractions are rounded by largest remainder, so that the sizes add up exactly.
+    Fractions are rounded by the largest remainder method, so that the sizes add up to ``total``.
     """
-    lengths = _plain(lengths)
+    lengths = _to_numbers(lengths)
     if not lengths:
         raise ValueError(error_message("lengths", "at least one size or fraction", list(lengths)))
     if any(isinstance(length, bool) or not length >= 0 for length in lengths):
@@ -45,15 +45,16 @@ def split_sizes(lengths: Sequence[int] | Sequence[float], total: int) -> list[in
     return sizes
 
 
-def _plain(lengths: object) -> list[int] | list[float]:
-    """Return the lengths as Python's own numbers, whatever sequence they come in."""
-    listed = lengths.tolist() if isinstance(lengths, np.ndarray | Tensor) else lengths
-    if isinstance(listed, str) or not isinstance(listed, Sequence):
+def _to_numbers(lengths: object) -> list[int] | list[float]:
+    """Return a sequence, an array or a tensor as a list of Python numbers."""
+    values = lengths.tolist() if isinstance(lengths, np.ndarray | Tensor) else lengths
+    if isinstance(values, str) or not isinstance(values, Sequence):
         raise TypeError(error_message("lengths", "a sequence of sizes or fractions", lengths))
-    return [_plain_number(length) for length in listed]
+    return [_to_number(value) for value in values]
 
 
-def _plain_number(length: object) -> int | float:
+def _to_number(length: object) -> int | float:
+    """Return an integer as int and a real number as float; a bool is kept for the caller."""
     if isinstance(length, bool):
         return length
     if isinstance(length, SupportsIndex) and not isinstance(length, Tensor):
@@ -64,51 +65,55 @@ def _plain_number(length: object) -> int | float:
 
 
 def stratified_counts(class_counts: Sequence[int], sizes: Sequence[int]) -> list[list[int]]:
-    """Return how many examples of each class each part gets, ``counts[c][p]``.
+    """Return the number of examples of class c in part p as ``counts[c][p]``.
 
-    Every count is the exact share ``class_counts[c] * sizes[p] / total`` rounded down or up, every
-    class is used up and every part is full. Such a rounding always exists, since the exact shares
-    are a real flow with integer margins, and a flow with integer margins can be made integer.
+    Every count is the exact share ``class_counts[c] * sizes[p] / total``, rounded down or up. The
+    counts of a class add up to ``class_counts[c]`` and those of a part to ``sizes[p]``. Such a
+    rounding always exists: the exact shares are a flow with integer margins, and every such flow
+    can be rounded to an integer flow.
     """
     total = sum(class_counts)
     shares = [[divmod(count * size, total) for size in sizes] for count in class_counts]
     counts = [[whole for whole, _ in row] for row in shares]
-    room = [
+    capacity = [
         size - sum(column) for size, column in zip(sizes, zip(*counts, strict=True), strict=True)
     ]
     for row, (label, share) in zip(counts, enumerate(shares), strict=True):
         by_remainder = sorted(range(len(sizes)), key=lambda part: -share[part][1])
         for _ in range(class_counts[label] - sum(row)):
-            _place(label, by_remainder, counts, shares, room, visited=set())
+            _round_up(label, by_remainder, counts, shares, capacity, visited=set())
     return counts
 
 
-def _place(
+def _round_up(
     label: int,
     by_remainder: Sequence[int],
     counts: list[list[int]],
     shares: list[list[tuple[int, int]]],
-    room: list[int],
+    capacity: list[int],
     visited: set[int],
 ) -> bool:
-    """Round one share of a class up, moving what an earlier class has rounded up if need be."""
+    """Round one share of a class up, along an augmenting path; return whether one exists.
+
+    If all its parts are full, a share that an earlier class has rounded up moves to another part.
+    """
     for part in by_remainder:
         whole, remainder = shares[label][part]
         if part in visited or remainder == 0 or counts[label][part] > whole:
             continue
         visited.add(part)
-        if room[part] > 0:
-            room[part] -= 1
+        if capacity[part] > 0:
+            capacity[part] -= 1
             counts[label][part] += 1
             return True
         for other in range(len(counts)):
             if counts[other][part] > shares[other][part][0]:
                 counts[other][part] -= 1
-                room[part] += 1
-                if _place(other, range(len(room)), counts, shares, room, visited):
-                    room[part] -= 1
+                capacity[part] += 1
+                if _round_up(other, range(len(capacity)), counts, shares, capacity, visited):
+                    capacity[part] -= 1
                     counts[label][part] += 1
                     return True
                 counts[other][part] += 1
-                room[part] -= 1
+                capacity[part] -= 1
     return False

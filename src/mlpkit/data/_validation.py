@@ -1,4 +1,4 @@
-"""The rules that the tensors of a data set must keep, each refused by a sentence of its own."""
+"""Checks of the tensors and class names of a data set."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from mlpkit._checks import error_message
 from mlpkit.data._adapters import tensor_from_array
 
 
-def checked_inputs(inputs: object) -> Tensor:
-    """Return the inputs if they are a tensor of shape (N, ...) without NaN or infinity."""
+def check_inputs(inputs: object) -> Tensor:
+    """Return the inputs if they are a tensor of shape (N, ...) with finite values."""
     if not isinstance(inputs, Tensor):
-        cure = "LabeledTensors.from_numpy takes arrays"
+        cure = "use LabeledTensors.from_numpy for arrays"
         raise TypeError(error_message("inputs", "a tensor", type(inputs), cure))
     if inputs.ndim == 0:
         raise ValueError(error_message("inputs", "a tensor of shape (N, ...)", inputs))
@@ -24,8 +24,8 @@ def checked_inputs(inputs: object) -> Tensor:
     return inputs
 
 
-def class_names(classes: object) -> tuple[str, ...] | None:
-    """Return the names as a tuple if they are strings and all different."""
+def check_class_names(classes: object) -> tuple[str, ...] | None:
+    """Return the class names as a tuple if they are distinct strings; None stays None."""
     if classes is None:
         return None
     if isinstance(classes, str) or not isinstance(classes, Sequence):
@@ -34,31 +34,32 @@ def class_names(classes: object) -> tuple[str, ...] | None:
     if not all(isinstance(name, str) for name in names):
         raise TypeError(error_message("classes", "a sequence of strings", classes))
     if not names or len(set(names)) < len(names):
-        raise ValueError(error_message("classes", "one or more different names", names))
+        raise ValueError(error_message("classes", "one or more distinct names", names))
     return names
 
 
-def checked_targets(targets: object, inputs: Tensor, classes: tuple[str, ...] | None) -> Tensor:
-    """Return class indices as int64, or floating-point targets as they are."""
+def check_targets(targets: object, inputs: Tensor, classes: tuple[str, ...] | None) -> Tensor:
+    """Return class indices as int64, or floating-point targets unchanged."""
     rule = "a tensor of class indices or of floating-point targets"
     if not isinstance(targets, Tensor):
         raise TypeError(error_message("targets", rule, type(targets)))
     if targets.dtype is torch.bool or targets.is_complex():
         raise TypeError(error_message("targets", rule, targets.dtype))
-    _check_companion("targets", targets, inputs)
+    _check_matches_inputs("targets", targets, inputs)
     if not targets.is_floating_point():
-        return _class_indices(targets, classes)
+        return _check_class_indices(targets, classes)
     _check_finite("targets", targets)
     if classes is not None and targets.shape[1:] != (len(classes),):
         rule = f"of shape (N, {len(classes)}) for {len(classes)} classes"
-        cure = "leave classes out for a regression"
+        cure = "omit classes for a regression"
         raise ValueError(error_message("targets", rule, tuple(targets.shape), cure))
     return targets
 
 
-def _class_indices(targets: Tensor, classes: tuple[str, ...] | None) -> Tensor:
+def _check_class_indices(targets: Tensor, classes: tuple[str, ...] | None) -> Tensor:
+    """Return class indices as int64, shape (N,), after a check of their range."""
     if targets.ndim != 1:
-        rule = "of shape (N,) where they are class indices"
+        rule = "of shape (N,) if they are class indices"
         cure = "pass floating-point targets for distributions over classes"
         raise ValueError(error_message("targets", rule, tuple(targets.shape), cure))
     indices = targets.to(torch.int64)
@@ -73,12 +74,12 @@ def _class_indices(targets: Tensor, classes: tuple[str, ...] | None) -> Tensor:
     return indices
 
 
-def checked_weights(weights: object, inputs: Tensor) -> Tensor:
-    """Return the weights if they are finite, not negative and one for each example."""
+def check_weights(weights: object, inputs: Tensor) -> Tensor:
+    """Return the weights if they are finite, non-negative and one for each example."""
     if not isinstance(weights, Tensor) or not weights.is_floating_point():
         found = weights.dtype if isinstance(weights, Tensor) else type(weights)
         raise TypeError(error_message("weights", "a floating-point tensor", found))
-    _check_companion("weights", weights, inputs)
+    _check_matches_inputs("weights", weights, inputs)
     if weights.ndim != 1:
         raise ValueError(error_message("weights", "of shape (N,)", tuple(weights.shape)))
     _check_finite("weights", weights)
@@ -89,10 +90,10 @@ def checked_weights(weights: object, inputs: Tensor) -> Tensor:
     return weights
 
 
-def checked_indices(
+def check_indices(
     indices: Sequence[int] | Tensor | npt.NDArray[np.integer], count: int, device: torch.device
 ) -> Tensor:
-    """Return positions, or the positions that a mask selects, as int64 on ``device``."""
+    """Return indices, or the indices that a boolean mask selects, as int64 on ``device``."""
     if isinstance(indices, np.ndarray):
         indices = tensor_from_array("indices", indices)
     rows = torch.as_tensor(indices, device=device)
@@ -102,24 +103,25 @@ def checked_indices(
             raise ValueError(error_message("indices", rule, tuple(rows.shape)))
         return rows.nonzero().squeeze(1)
     if rows.ndim != 1:
-        raise ValueError(error_message("indices", "of one axis", tuple(rows.shape)))
+        raise ValueError(error_message("indices", "one-dimensional", tuple(rows.shape)))
     if not len(rows):
         return rows.to(torch.int64)
     if rows.is_floating_point() or rows.is_complex():
         raise TypeError(error_message("indices", "integers or a boolean mask", rows.dtype))
-    positions = rows.to(torch.int64)  # torch finds no bounds of uint16 to uint64
+    positions = rows.to(torch.int64)  # aminmax does not support uint16, uint32 and uint64
     lowest, highest = (int(bound) for bound in torch.aminmax(positions))
     if lowest < 0 or highest >= count:
         wrong = lowest if lowest < 0 else highest
         if rows.dtype is torch.uint64:
-            wrong %= 2**64  # what does not fit into int64 has come out negative
-        raise ValueError(error_message("indices", f"positions in [0, {count})", wrong))
+            wrong %= 2**64  # the conversion to int64 has wrapped around
+        raise ValueError(error_message("indices", f"integers in [0, {count})", wrong))
     return positions
 
 
-def _check_companion(argument: str, values: Tensor, inputs: Tensor) -> None:
+def _check_matches_inputs(argument: str, values: Tensor, inputs: Tensor) -> None:
+    """Check that there is one value per example, on the device of the inputs."""
     if values.ndim == 0 or len(values) != len(inputs):
-        rule = f"one for each of the {len(inputs)} examples"
+        rule = f"one value for each of the {len(inputs)} examples"
         raise ValueError(error_message(argument, rule, tuple(values.shape)))
     if values.device != inputs.device:
         rule = f"on the device of inputs ({inputs.device})"
@@ -132,6 +134,6 @@ def _check_finite(argument: str, values: Tensor) -> None:
     finite = torch.isfinite(values)
     if not finite.all():
         row = int((~finite).nonzero()[0, 0])
-        found = f"{int((~finite).sum())} elements that are not"
+        found = f"{int((~finite).sum())} elements that are not finite"
         cure = f"the first is in example {row}"
         raise ValueError(error_message(argument, "finite in every element", found, cure))

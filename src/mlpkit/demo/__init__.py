@@ -1,4 +1,4 @@
-"""One web page in which people draw for a network and watch it think."""
+"""An interactive web page that runs a classifier on drawings and shows its activations."""
 
 from mlpkit.demo._page import write_demo
 

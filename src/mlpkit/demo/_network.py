@@ -1,4 +1,4 @@
-"""A classifier as plain values and one run of float32 numbers, for the page's JavaScript."""
+"""A classifier as JSON and a float32 buffer, for the JavaScript of the page."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _NORMS: dict[type[nn.Module], str] = {
 
 
 class Weights:
-    """Tensors laid end to end, as little-endian float32."""
+    """A buffer of concatenated tensors, in little-endian float32."""
 
     def __init__(self) -> None:
         self._parts: list[bytes] = []
         self._length = 0
 
     def add(self, name: str, tensor: Tensor) -> Description:
-        """Append a tensor, and return where it lies, counted in numbers.
+        """Append a tensor, and return its offset and length in elements.
 
         Raises:
             ValueError: If a value is not finite in float32.
@@ -40,22 +40,22 @@ class Weights:
         if not bool(values.isfinite().all()):
             cure = "train the network again with a lower learning rate"
             raise ValueError(error_message(name, "finite in float32", "NaN or infinity", cure))
-        place: Description = {"offset": self._length, "length": values.numel()}
-        # NumPy, because torch cannot say in which order its bytes lie
+        location: Description = {"offset": self._length, "length": values.numel()}
+        # through NumPy, because torch has no dtypes with an explicit byte order
         self._parts.append(values.numpy().astype(np.dtype("<f4")).tobytes())
         self._length += values.numel()
-        return place
+        return location
 
     def to_bytes(self) -> bytes:
-        """Return all numbers added so far."""
+        """Return the buffer."""
         return b"".join(self._parts)
 
 
 def describe_network(model: SoftmaxClassifier, weights: Weights) -> Description:
-    """Return what ``forward.js`` runs, and add every tensor that it needs to ``weights``.
+    """Return the description of a network for ``forward.js``, and add its tensors to ``weights``.
 
     Raises:
-        ValueError: If an activation has no name, or a weight is not finite.
+        ValueError: If an activation is not a named one, or a weight is not finite.
     """
     network = model.network
     if network.head is None:
@@ -108,7 +108,7 @@ def _norm(name: str, norm: nn.Module, weights: Weights) -> Description:
         "var": getattr(norm, "running_var", None),
     }
     eps: float | None = norm.eps if isinstance(norm.eps, float) else None
-    if eps is None:  # RMSNorm's default is the machine epsilon of what comes in
+    if eps is None:  # RMSNorm then uses the machine epsilon of its input
         like = next(norm.parameters(), torch.empty(0))
         eps = torch.finfo(like.dtype).eps
     return {
@@ -122,8 +122,8 @@ def _activation(name: str, activation: nn.Module, weights: Weights) -> Descripti
     try:
         config = activation_config(activation)
     except ConfigError as error:
-        cure = "the page runs the activations that have a name"
-        raise ValueError(error_message(name, "an activation by name", activation, cure)) from error
+        cure = "the page cannot run custom modules"
+        raise ValueError(error_message(name, "a named activation", activation, cure)) from error
     options = {key: value for key, value in to_dict(config).items() if value is not None}
     slopes = _maybe(f"{name}.weight", getattr(activation, "weight", None), weights)
     return {"label": type(activation).__name__, **options, "weight": slopes}

@@ -1,22 +1,22 @@
 "use strict";
 
-// The drawing board: strokes by mouse, touch, pen or keyboard, on top of an example if there is one.
+// The drawing board: strokes by mouse, touch, pen or keyboard, on top of an optional example.
 const mlpkitBoard = (() => {
-  const LONG_SIDE = 560; // pixels of the board's longer side: 20 for each of MNIST's 28
+  const LONG_SIDE = 560; // pixels of the longer side: 20 per pixel of a 28x28 image
   const INK = "#f5f7fb";
   const STEP = 14;
 
   const midpoint = (a, b) => ({ x: (a.x + b.x) / 2, y: (a.y + b.y) / 2 });
 
   class Board {
-    // canvas: what people see and draw on. onChange: called after each change of the ink.
+    // canvas: the visible board. onChange: called after each change of the ink.
     constructor(canvas, { rows, columns, pen, onChange }) {
       const unit = LONG_SIDE / Math.max(rows, columns);
       canvas.width = Math.round(columns * unit);
       canvas.height = Math.round(rows * unit);
       this.canvas = canvas;
       this.view = canvas.getContext("2d");
-      // The ink alone, which is what the network will see: its alpha is how much ink there is.
+      // The ink without the example, as input of the network: alpha is the amount of ink.
       this.layer = new OffscreenCanvas(canvas.width, canvas.height);
       this.ink = this.layer.getContext("2d", { willReadFrequently: true });
       this.onChange = onChange;
@@ -34,7 +34,7 @@ const mlpkitBoard = (() => {
       return this.strokes.length === 0;
     }
 
-    // How much ink each pixel holds, 0 to 1.
+    // Return the amount of ink of each pixel, 0 to 1.
     read() {
       const { width, height } = this.canvas;
       const { data } = this.ink.getImageData(0, 0, width, height);
@@ -54,10 +54,10 @@ const mlpkitBoard = (() => {
       this.redraw();
     }
 
-    // Put an example under the strokes: any canvas, scaled to the board.
-    show(picture) {
+    // Show an example under the strokes: a canvas, scaled to the board.
+    show(example) {
       this.clear();
-      this.background = picture;
+      this.background = example;
       this.repaint();
     }
 
@@ -85,7 +85,7 @@ const mlpkitBoard = (() => {
       this.changed();
     }
 
-    // Paint the piece of stroke s that its point i completes: a curve between two midpoints.
+    // Paint the segment of stroke s that ends at its point i: a curve between two midpoints.
     paint(s, i) {
       const stroke = this.strokes[s];
       const [before, last, point] = [stroke[i - 2], stroke[i - 1], stroke[i]];
@@ -108,9 +108,9 @@ const mlpkitBoard = (() => {
 
     repaint() {
       const { view, canvas } = this;
-      view.clearRect(0, 0, canvas.width, canvas.height); // the paper is the style sheet's
+      view.clearRect(0, 0, canvas.width, canvas.height); // the style sheet sets the background
       if (this.background !== null) {
-        view.imageSmoothingEnabled = this.background.width > 16; // fewer pixels would be a fog
+        view.imageSmoothingEnabled = this.background.width > 16; // smaller images would be blurred
         view.imageSmoothingQuality = "high";
         view.drawImage(this.background, 0, 0, canvas.width, canvas.height);
       }
@@ -150,7 +150,7 @@ const mlpkitBoard = (() => {
     }
 
     onPointerDown(event) {
-      if (event.button !== 0 || this.pointer !== null) return; // a second finger draws nothing
+      if (event.button !== 0 || this.pointer !== null) return; // ignore a second finger
       this.lift();
       this.pointer = event.pointerId;
       this.canvas.setPointerCapture(event.pointerId);
@@ -165,12 +165,12 @@ const mlpkitBoard = (() => {
 
     locate(event) {
       const box = this.canvas.getBoundingClientRect();
-      // A mouse has no pressure, fingers report nonsense: only a pen makes the line swell.
-      const swell = event.pointerType === "pen" ? 0.6 + 0.8 * event.pressure : 1;
+      // Only a pen reports a meaningful pressure; it varies the width of the line.
+      const scale = event.pointerType === "pen" ? 0.6 + 0.8 * event.pressure : 1;
       return {
         x: ((event.clientX - box.left) / box.width) * this.canvas.width,
         y: ((event.clientY - box.top) / box.height) * this.canvas.height,
-        width: this.pen * swell,
+        width: this.pen * scale,
       };
     }
 
@@ -201,12 +201,12 @@ const mlpkitBoard = (() => {
       this.cursor.down = false;
     }
 
-    // Two arrow keys held together move the pen diagonally.
+    // Move the pen; two arrow keys held together move it diagonally.
     step(distance) {
       const { held, cursor, canvas } = this;
-      const along = (forth, back) => (held.has(forth) ? 1 : 0) - (held.has(back) ? 1 : 0);
-      const x = cursor.x + distance * along("ArrowRight", "ArrowLeft");
-      const y = cursor.y + distance * along("ArrowDown", "ArrowUp");
+      const direction = (plus, minus) => (held.has(plus) ? 1 : 0) - (held.has(minus) ? 1 : 0);
+      const x = cursor.x + distance * direction("ArrowRight", "ArrowLeft");
+      const y = cursor.y + distance * direction("ArrowDown", "ArrowUp");
       cursor.x = Math.min(Math.max(x, 0), canvas.width);
       cursor.y = Math.min(Math.max(y, 0), canvas.height);
       if (cursor.down) this.extend({ x: cursor.x, y: cursor.y, width: this.pen });

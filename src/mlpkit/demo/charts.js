@@ -1,8 +1,8 @@
 "use strict";
 
-// What the page shows of numbers: colors, pictures, maps of units, bars. No model in here.
+// Visual components: color scales, images, unit maps, bars. They do not depend on the model.
 const mlpkitCharts = (() => {
-  const INK = [245, 247, 251]; // as on the board; what lies below it is the style sheet's
+  const INK = [245, 247, 251]; // as on the board; the style sheet sets the background
   const STEPS = 64; // colors on each side of zero
   const LARGEST_CELL = 40; // pixels
 
@@ -13,8 +13,8 @@ const mlpkitCharts = (() => {
     return [0, 2, 4].map((i) => parseInt(digits.slice(i, i + 2), 16));
   }
 
-  // Colors from far below zero over zero to far above: orange and blue, which everybody can tell
-  // apart, taken from the style sheet so that light and dark pages each have their own.
+  // A diverging color scale from orange (negative) to blue (positive), which are distinguishable
+  // with every type of color vision. The style sheet defines the colors for light and dark mode.
   function readPalette() {
     const style = getComputedStyle(document.documentElement);
     const color = (name) => hexColor(style.getPropertyValue(name));
@@ -37,14 +37,14 @@ const mlpkitCharts = (() => {
 
   const largest = (values) => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
 
-  // 1, 2 or 5 times a power of ten, at least as large as the value: a scale that holds still.
+  // Round up to 1, 2 or 5 times a power of ten, so that the scale changes rarely.
   function niceScale(value) {
     if (!(value > 0)) return 1;
     const power = 10 ** Math.floor(Math.log10(value));
     return power * [1, 2, 5, 10].find((factor) => value <= factor * power * 1.0001);
   }
 
-  // Numbers as pixels of a canvas of their own size, which the style sheet enlarges.
+  // Paint one canvas pixel per number; the style sheet enlarges the canvas.
   function paintPixels(canvas, rows, columns, colorOf) {
     Object.assign(canvas, { width: columns, height: rows });
     const context = canvas.getContext("2d");
@@ -56,12 +56,12 @@ const mlpkitCharts = (() => {
     context.putImageData(image, 0, 0);
   }
 
-  function paintPicture(canvas, pixels, { rows, columns, white }) {
+  function paintImage(canvas, pixels, { rows, columns, white }) {
     const share = (value) => Math.min(Math.max(value / white, 0), 1);
     paintPixels(canvas, rows, columns, (i) => [...INK, share(pixels[i])]);
   }
 
-  // Signed numbers in a grid of so many columns; the last row may be shorter.
+  // Paint signed numbers in a grid; the last row may be shorter.
   function paintSigned(canvas, values, columns, palette) {
     const scale = largest(values);
     paintPixels(canvas, Math.ceil(values.length / columns), columns, (i) =>
@@ -69,8 +69,8 @@ const mlpkitCharts = (() => {
     );
   }
 
-  // How many columns make the cells of n units largest in a field; a full last row and the shape
-  // of a picture frame are worth somewhat smaller cells.
+  // Return the number of columns that makes the cells of a grid largest. Grids with a full last row
+  // and an aspect ratio near 1.6 are preferred if their cells are at most 30 % smaller.
   function gridColumns(units, width, height, largestCell) {
     const cellOf = (columns) =>
       Math.min(largestCell, width / columns, height / Math.ceil(units / columns));
@@ -84,7 +84,7 @@ const mlpkitCharts = (() => {
     return full.length === 0 ? any : full.reduce((a, b) => (oddness(b) < oddness(a) ? b : a));
   }
 
-  // The units of one layer as cells, of which one can be chosen by pointer or by keyboard.
+  // The units of one layer as cells; one can be selected by pointer or keyboard.
   class UnitMap {
     constructor(canvas, { name, units, onPoint, onClick, onStep }) {
       Object.assign(this, { canvas, name, units, onStep });
@@ -95,7 +95,7 @@ const mlpkitCharts = (() => {
       canvas.setAttribute("aria-label", `${name}: unit`);
       canvas.setAttribute("aria-valuemin", "1");
       canvas.setAttribute("aria-valuemax", String(units));
-      this.say();
+      this.updateAria();
       canvas.addEventListener("pointermove", (event) => onPoint(this.unitAt(event)));
       canvas.addEventListener("pointerleave", () => onPoint(null));
       canvas.addEventListener("click", (event) => onClick(this.unitAt(event)));
@@ -131,7 +131,7 @@ const mlpkitCharts = (() => {
         context.fillRect(...this.place(unit), side, side);
       }
       if (this.chosen !== null) this.drawFrame(context);
-      this.say();
+      this.updateAria();
     }
 
     drawFrame(context) {
@@ -150,7 +150,7 @@ const mlpkitCharts = (() => {
       this.draw(this.values, this.scale, this.palette);
     }
 
-    say() {
+    updateAria() {
       const unit = this.chosen ?? 0;
       const value = this.values === null ? "nothing drawn" : formatNumber(this.values[unit]);
       this.canvas.setAttribute("aria-valuenow", String(unit + 1));
@@ -182,7 +182,7 @@ const mlpkitCharts = (() => {
     }
   }
 
-  // One bar for each class, which can be pointed at or pressed.
+  // One bar per class; a bar can be hovered and clicked.
   class Bars {
     constructor(list, { classes, onPoint, onClick }) {
       this.rows = classes.map((name, index) => {
@@ -244,6 +244,6 @@ const mlpkitCharts = (() => {
 
   return {
     Bars, UnitMap, element, formatNumber, formatPercent, largest, niceScale,
-    paintPicture, paintSigned, readPalette,
+    paintImage, paintSigned, readPalette,
   };
 })();

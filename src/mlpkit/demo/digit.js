@@ -1,10 +1,10 @@
 "use strict";
 
-// From a drawing to the picture that a network was trained on: pure functions of numbers.
+// Preprocessing of drawings into input images of a network: pure functions.
 const mlpkitDigit = (() => {
-  const FAINTEST = 0.1; // of full ink: what still belongs to a stroke
+  const FAINTEST = 0.1; // smallest share of full ink that is part of a stroke
 
-  // The smallest box around the ink, as [top, left, bottom, right) in pixels; null without ink.
+  // Return the bounding box of the ink in pixels, bottom and right exclusive; null without ink.
   function inkBox(ink, width, height) {
     let [top, left, bottom, right] = [height, width, 0, 0];
     for (let row = 0; row < height; row += 1) {
@@ -19,8 +19,8 @@ const mlpkitDigit = (() => {
     return bottom === 0 ? null : { top, left, bottom, right };
   }
 
-  // For each of `count` equal parts of [start, end): the pixels that make it, and the weight of
-  // each. A triangle as wide as two parts, as torch's and Pillow's anti-aliased bilinear filter.
+  // For each of `count` equal parts of [start, end), return its source pixels and their weights:
+  // a triangle as wide as two parts, the anti-aliased bilinear filter of torch and Pillow.
   function shares(start, end, count) {
     const step = (end - start) / count;
     const reach = Math.max(step, 1);
@@ -37,7 +37,7 @@ const mlpkitDigit = (() => {
     });
   }
 
-  // The ink inside a box, anti-aliased to so many rows and columns: first across, then down.
+  // Resize the ink inside a box with anti-aliasing, first horizontally, then vertically.
   function resize(ink, width, box, rows, columns) {
     const height = box.bottom - box.top;
     const across = shares(box.left, box.right, columns);
@@ -50,23 +50,23 @@ const mlpkitDigit = (() => {
         narrow[y * columns + column] = sum;
       }
     }
-    const picture = new Float64Array(rows * columns);
+    const resized = new Float64Array(rows * columns);
     shares(0, height, rows).forEach((down, row) => {
       for (const [y, share] of down) {
         for (let column = 0; column < columns; column += 1) {
-          picture[row * columns + column] += narrow[y * columns + column] * share;
+          resized[row * columns + column] += narrow[y * columns + column] * share;
         }
       }
     });
-    return picture;
+    return resized;
   }
 
-  // The mean row and column of the ink, counted in pixels from 0.
-  function centerOfMass(picture, rows, columns) {
+  // Return the mean row and column of the ink, in pixels counted from 0.
+  function centerOfMass(image, rows, columns) {
     let [mass, y, x] = [0, 0, 0];
     for (let row = 0; row < rows; row += 1) {
       for (let column = 0; column < columns; column += 1) {
-        const value = picture[row * columns + column];
+        const value = image[row * columns + column];
         mass += value;
         y += value * row;
         x += value * column;
@@ -77,14 +77,14 @@ const mlpkitDigit = (() => {
 
   const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-  // Ink in raw units: whole numbers, as the training pictures have, unless white is 1.
-  const inUnits = (picture, white) =>
-    picture.map((value) => (white === 1 ? value : Math.round(value * white)));
+  // Scale ink to raw values, rounded as in the training images unless white is 1.
+  const inUnits = (image, white) =>
+    image.map((value) => (white === 1 ? value : Math.round(value * white)));
 
-  // The drawing as MNIST's pictures were made (LeCun et al. 1998, section III.A): the ink scaled
-  // into a square box, keeping its proportions, then moved by whole pixels until its center of
-  // mass is on the pixel at the middle of the field; its strongest ink becomes white.
-  // `by: "box"` puts the middle of the box there instead. mlpkit.data.center_digit does the same.
+  // Preprocess a drawing like the images of MNIST (LeCun et al. 1998, section III.A): scale the ink
+  // into a square box with its aspect ratio kept, move it by whole pixels until its center of mass
+  // is on the middle pixel, and scale its largest value to white. With `by: "box"`, the center of
+  // the box is on the middle pixel instead. mlpkit.data.center_digit computes the same.
   function center(ink, width, height, { rows, columns, box, by, white }) {
     const field = new Float64Array(rows * columns);
     const found = inkBox(ink, width, height);
@@ -104,7 +104,7 @@ const mlpkitDigit = (() => {
     return inUnits(field, white);
   }
 
-  // The drawing as it is, only smaller: what a network gets when nobody centers it.
+  // Resize the whole board without centering.
   function shrink(ink, width, height, { rows, columns, white }) {
     const whole = { top: 0, left: 0, bottom: height, right: width };
     return inUnits(resize(ink, width, whole, rows, columns), white);

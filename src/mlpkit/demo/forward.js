@@ -1,7 +1,7 @@
 "use strict";
 
-// The forward pass of an mlpkit network: pure functions of numbers, no page, no globals but one.
-// Sums run in double precision over float32 weights, so they are no worse than torch's.
+// The forward pass of an mlpkit network: pure functions, independent of the page.
+// Sums of float32 weights are computed in float64, so they are at least as accurate as torch's.
 const mlpkitForward = (() => {
   const SELU_SCALE = 1.0507009873554804934193349852946;
   const SELU_ALPHA = 1.6732632423543772848170429916717;
@@ -10,7 +10,7 @@ const mlpkitForward = (() => {
   const softplus = (x) => Math.max(x, 0) + Math.log1p(Math.exp(-Math.abs(x)));
   const clamp = (x, low, high) => Math.min(Math.max(x, low), high);
 
-  // erfc: power series where it converges fast, continued fraction (Lentz) in the tail.
+  // erfc: a power series where it converges fast, a continued fraction in the tail.
   // Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.6 and 7.1.14.
   function erfc(x) {
     if (x < 0) return 2 - erfc(-x);
@@ -33,7 +33,7 @@ const mlpkitForward = (() => {
   const geluTanh = (x) =>
     0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x * x * x)));
 
-  // Element-wise activations: (options) => (x) => y, with torch's names for the options.
+  // Element-wise activations: (options) => (x) => y; the options have the names of torch.
   const ELEMENTWISE = {
     celu: (o) => (x) => Math.max(0, x) + Math.min(0, o.alpha * Math.expm1(x / o.alpha)),
     elu: (o) => (x) => (x > 0 ? x : o.alpha * Math.expm1(x)),
@@ -48,7 +48,7 @@ const mlpkitForward = (() => {
     mish: () => (x) => x * Math.tanh(softplus(x)),
     relu: () => (x) => Math.max(0, x),
     relu6: () => (x) => clamp(x, 0, 6),
-    // In eval mode the random slope is its mean.
+    // In eval mode the slope is the mean of its range.
     rrelu: (o) => (x) => (x > 0 ? x : ((o.lower + o.upper) / 2) * x),
     selu: () => (x) => SELU_SCALE * (x > 0 ? x : SELU_ALPHA * Math.expm1(x)),
     sigmoid: () => sigmoid,
@@ -61,7 +61,7 @@ const mlpkitForward = (() => {
     threshold: (o) => (x) => (x > o.threshold ? x : o.value),
   };
 
-  // Gated units: value times gate(gate input), the value being the first half of the features.
+  // Gated units: value * gate(input); the first half of the features are values.
   const GATES = {
     geglu: gelu,
     glu: sigmoid,
@@ -96,7 +96,7 @@ const mlpkitForward = (() => {
 
   const mean = (values) => values.reduce((sum, x) => sum + x, 0) / values.length;
 
-  // Norms: (norm, z) => [center, scale] of feature i.
+  // Norms: (norm, z) => (i) => [center, scale] of feature i.
   const NORMS = {
     batch: (norm) => (i) => [norm.mean[i], 1 / Math.sqrt(norm.var[i] + norm.eps)],
     layer: (norm, z) => {
@@ -132,7 +132,7 @@ const mlpkitForward = (() => {
     return z;
   }
 
-  // One layer: what left the linear map, what entered the activation, and what left the layer.
+  // Return the output of the linear map, the input of the activation and the output of a layer.
   function runLayer(layer, x) {
     const sums = affine(layer.linear, x);
     const preactivation = normalize(layer.norm, sums);
@@ -157,7 +157,7 @@ const mlpkitForward = (() => {
     return powers.map((x) => x / sum);
   }
 
-  // Everything that happens between raw pixels and the probabilities of the classes.
+  // Return all intermediate values from raw pixels to class probabilities.
   function run(model, pixels) {
     const input = standardize(model, pixels);
     const layers = [];
@@ -183,7 +183,7 @@ const mlpkitForward = (() => {
     return array;
   }
 
-  // Little-endian float32, whatever the order of bytes on this machine.
+  // Decode little-endian float32 on machines with any byte order.
   function floats(base64) {
     const array = bytes(base64);
     const view = new DataView(array.buffer);
@@ -192,7 +192,7 @@ const mlpkitForward = (() => {
     return values;
   }
 
-  // Put the numbers in: every {"offset", "length"} of a description becomes a view of the weights.
+  // Replace every {"offset", "length"} of a description by a view of the weights.
   function withWeights(part, weights) {
     if (Array.isArray(part)) return part.map((item) => withWeights(item, weights));
     if (part === null || typeof part !== "object") return part;

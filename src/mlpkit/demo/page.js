@@ -1,6 +1,6 @@
 "use strict";
 
-// The page: from the board through the network to everything that is shown.
+// The page: it connects the board, the network and the display.
 (() => {
   const { element, formatNumber, formatPercent, largest, niceScale } = mlpkitCharts;
   const byId = (id) => document.getElementById(id);
@@ -14,10 +14,10 @@
 
   let palette = mlpkitCharts.readPalette();
   let example = null; // index of the example on the board
-  let trace = null; // what the last forward pass did; null while the board is empty
+  let trace = null; // all values of the last forward pass; null while the board is empty
   let pixels = new Float64Array(pictureSize);
-  let pointed = null; // { layer, unit } under the pointer or focus; layer -1 is the output
-  let kept = null; // the same, chosen by a click or a key
+  let hovered = null; // { layer, unit } under the pointer or with the focus; layer -1 is the output
+  let pinned = null; // { layer, unit } selected by a click or a key
   let isScheduled = false;
 
   function readExamples(packed) {
@@ -32,12 +32,12 @@
     }));
   }
 
-  // ---- what the network gets -------------------------------------------------------------------
+  // ---- network input ---------------------------------------------------------------------------
 
   function readPixels() {
     const { width, height } = board.canvas;
-    const prepare = example === null && byId("center").checked ? "center" : "shrink";
-    let values = mlpkitDigit[prepare](board.read(), width, height, picture);
+    const method = example === null && byId("center").checked ? "center" : "shrink";
+    let values = mlpkitDigit[method](board.read(), width, height, picture);
     if (example !== null) {
       values = values.map((value, i) => Math.max(value, examples[example].pixels[i]));
     }
@@ -58,12 +58,12 @@
     requestAnimationFrame(update);
   }
 
-  // ---- what people get -------------------------------------------------------------------------
+  // ---- display ---------------------------------------------------------------------------------
 
   function show() {
     document.body.classList.toggle("is-empty", trace === null);
     byId("hint").hidden = trace !== null;
-    mlpkitCharts.paintPicture(byId("input"), pixels, picture);
+    mlpkitCharts.paintImage(byId("input"), pixels, picture);
     showCaption(null);
     showAnswer();
     layers.forEach((layer, index) => layer.show(trace === null ? null : trace.layers[index]));
@@ -75,12 +75,12 @@
     const size = `${rows} × ${columns} numbers from 0 to ${white}`;
     const middle =
       by === "mass"
-        ? "scaled to the size of the training pictures, its center of mass in the middle"
-        : "scaled to fill the field, as the training pictures do";
+        ? "scaled and centered by its center of mass, like the training images"
+        : "scaled to fill the image, like the training images";
     const from =
       example !== null
-        ? "as it stands in the data set"
-        : byId("center").checked ? middle : "where and as large as it was drawn";
+        ? "as in the data set"
+        : byId("center").checked ? middle : "with its original position and size";
     const pixel = () => {
       const place = `row ${Math.floor(index / columns) + 1}, column ${(index % columns) + 1}`;
       return `${place}: ${formatNumber(pixels[index]).replace(/\.0+$/, "")}`;
@@ -100,7 +100,7 @@
       byId("winner-probability").textContent = "Nothing drawn yet";
       byId("runner-up").textContent = "";
       bars.draw(null, -1);
-      say("Nothing drawn yet");
+      announce("Nothing drawn yet");
       return;
     }
     const { probabilities } = trace;
@@ -111,21 +111,23 @@
     byId("winner-class").textContent = classes[first];
     byId("winner-probability").textContent = formatPercent(probabilities[first]);
     const next =
-      second === undefined ? "" : `then ${classes[second]}, ${formatPercent(probabilities[second])}`;
+      second === undefined
+        ? ""
+        : `then ${classes[second]}, ${formatPercent(probabilities[second])}`;
     byId("runner-up").textContent = verdict === "" ? next : verdict;
     bars.draw(probabilities, first);
-    say(`${classes[first]}, ${formatPercent(probabilities[first])}; ${next}. ${verdict}`);
+    announce(`${classes[first]}, ${formatPercent(probabilities[first])}; ${next}. ${verdict}`);
   }
 
   function verdictOn(first) {
     if (example === null || !board.isEmpty) return "";
     const { target } = examples[example];
-    return `${target === first ? "✓ right" : "✗ wrong"}, it is labeled ${classes[target]}`;
+    return `${target === first ? "✓ correct" : "✗ wrong"}, labeled ${classes[target]}`;
   }
 
-  // Told once the hand rests: a screen reader should not stammer along with every pixel.
+  // Announce after a pause, so that a screen reader does not read every intermediate prediction.
   let pause = 0;
-  function say(text) {
+  function announce(text) {
     clearTimeout(pause);
     pause = setTimeout(() => {
       byId("announcement").textContent = text;
@@ -134,12 +136,12 @@
 
   // ---- hidden layers ---------------------------------------------------------------------------
 
-  function layerWords(layer) {
+  function layerDescription(layer) {
     const norm = layer.norm === null ? [] : [NORM_NAMES[layer.norm.name]];
     return [...norm, layer.activation.label, ...(layer.skip ? ["plus its input"] : [])].join(", ");
   }
 
-  // What leaves a layer is what enters the next linear map.
+  // The outputs of a layer are the inputs of the next linear map.
   const unitsOf = (index) =>
     (index + 1 < model.layers.length ? model.layers[index + 1] : model.head).linear.inputs;
 
@@ -152,7 +154,7 @@
       element("figcaption", {}, [
         element("span", {}, [
           element("b", { textContent: name }),
-          ` ${units.toLocaleString("en")} units, ${layerWords(layer)}`,
+          ` ${units.toLocaleString("en")} units, ${layerDescription(layer)}`,
         ]),
         note,
       ]),
@@ -163,9 +165,9 @@
     const map = new mlpkitCharts.UnitMap(canvas, {
       name,
       units,
-      onPoint: (unit) => point(placeOf(unit)),
-      onClick: (unit) => keep(placeOf(unit), { toggles: true }),
-      onStep: (unit) => keep(placeOf(unit), { toggles: false }),
+      onPoint: (unit) => hover(placeOf(unit)),
+      onClick: (unit) => pin(placeOf(unit), { toggles: true }),
+      onStep: (unit) => pin(placeOf(unit), { toggles: false }),
     });
     return {
       map,
@@ -178,7 +180,7 @@
         note.textContent =
           values === null
             ? ""
-            : `${Math.round((100 * above) / units)}\u202f% above zero, scale ±${scale}`;
+            : `${Math.round((100 * above) / units)}\u202f% positive, scale ±${scale}`;
         map.draw(values, scale, palette);
       },
     };
@@ -186,23 +188,23 @@
 
   const cellsHeight = () => Math.min(Math.max(window.innerHeight * 0.25, 150), 300);
 
-  // ---- the weights behind a unit ---------------------------------------------------------------
+  // ---- the weights of a unit -------------------------------------------------------------------
 
   const isSame = (a, b) => a !== null && b !== null && a.layer === b.layer && a.unit === b.unit;
 
-  function point(place) {
-    pointed = place;
+  function hover(place) {
+    hovered = place;
     showInspector();
   }
 
-  // A second click on what is kept lets it go.
-  function keep(place, { toggles }) {
-    kept = toggles && isSame(place, kept) ? null : place;
-    pointed = null;
+  // A click on a pinned unit unpins it.
+  function pin(place, { toggles }) {
+    pinned = toggles && isSame(place, pinned) ? null : place;
+    hovered = null;
     showInspector();
   }
 
-  // The rows of the weight matrix that make a unit, each with its name.
+  // Return the rows of the weight matrix that belong to a unit, each with its name.
   function rowsOf(activation, unit, outputs) {
     if (activation.name === "maxout") {
       const pieces = activation.num_pieces;
@@ -215,7 +217,7 @@
   }
 
   function showInspector() {
-    const chosen = pointed ?? kept;
+    const chosen = hovered ?? pinned;
     const place = chosen ?? winnersPlace();
     layers.forEach(({ map }, index) => {
       const unit = chosen !== null && chosen.layer === index ? chosen.unit : null;
@@ -236,7 +238,7 @@
     const rows = rowsOf(layer.activation, unit, layer.linear.outputs);
     const lead = done === null ? rows[0] : leading(rows, done, layer.activation);
     byId("inspector-name").textContent = isOutput
-      ? `What speaks for \u201c${classes[unit]}\u201d`
+      ? `Class \u201c${classes[unit]}\u201d`
       : `${layers[index].name}, unit ${unit + 1}`;
     byId("inspector-sum").textContent =
       done === null ? "" : sumOf({ done, layer, unit, row: lead[1], isOutput });
@@ -252,7 +254,7 @@
     byId("inspector-maps").replaceChildren(...maps);
   }
 
-  // Of the pieces of Maxout the largest; else the first.
+  // Return the largest piece of a Maxout unit, else the first row.
   function leading(rows, done, activation) {
     if (activation.name !== "maxout") return rows[0];
     return rows.reduce((a, b) => (done.preactivation[b[1]] > done.preactivation[a[1]] ? b : a));
@@ -269,7 +271,7 @@
     return [sum, ...norm, ...after, ...share].join("  →  ");
   }
 
-  // Signed numbers laid out as what they belong to: the picture, or the units of a layer.
+  // Return signed numbers in the layout of the input image or of the units of a layer.
   function mapOf(name, values, before) {
     const canvas = element("canvas", { className: "pixels" });
     const columns = before < 0 ? picture.columns : layers[before].map.columns;
@@ -277,21 +279,21 @@
     const rows = Math.ceil(values.length / columns);
     canvas.style.aspectRatio = `${columns} / ${rows}`;
     canvas.style.maxWidth = `${10 * Math.sqrt(columns / rows)}rem`;
-    const over = before < 0 ? "the picture" : layers[before].name.toLowerCase();
+    const source = before < 0 ? "the input image" : layers[before].name.toLowerCase();
     canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `${name} over ${over}`);
+    canvas.setAttribute("aria-label", `${name} of ${source}`);
     return element("figure", { className: "map" }, [
       canvas,
       element("figcaption", { textContent: name }),
     ]);
   }
 
-  // ---- wiring ----------------------------------------------------------------------------------
+  // ---- events ----------------------------------------------------------------------------------
 
   const bars = new mlpkitCharts.Bars(byId("bars"), {
     classes,
-    onPoint: (unit) => point(unit === null ? null : { layer: -1, unit }),
-    onClick: (unit) => keep({ layer: -1, unit }, { toggles: true }),
+    onPoint: (unit) => hover(unit === null ? null : { layer: -1, unit }),
+    onClick: (unit) => pin({ layer: -1, unit }, { toggles: true }),
   });
   const layers = model.layers.map(makeLayer);
   const board = new mlpkitBoard.Board(byId("board"), {
@@ -312,7 +314,7 @@
     const next = example === null ? lastExample + 1 : example + 1;
     lastExample = next % examples.length;
     const canvas = element("canvas", {});
-    mlpkitCharts.paintPicture(canvas, examples[lastExample].pixels, picture);
+    mlpkitCharts.paintImage(canvas, examples[lastExample].pixels, picture);
     board.show(canvas);
     example = lastExample;
     byId("example-note").textContent = `example ${example + 1} of ${examples.length}`;
@@ -359,7 +361,7 @@
     if (Object.hasOwn(KEYS, key)) KEYS[key]();
   }
 
-  // Without hidden layers each class has one picture of weights, which the drawing is held against.
+  // Without hidden layers, show one image of weights per class.
   function showTemplates() {
     const { inputs, weight } = model.head.linear;
     const maps = classes.map((name, row) =>
@@ -376,19 +378,19 @@
     show();
   }
 
-  function networkWords() {
+  function networkDescription() {
     const input = `${picture.rows} × ${picture.columns} pixels`;
-    const hidden = model.layers.map(
-      (layer, index) => `${unitsOf(index).toLocaleString("en")} ${layer.activation.label}`.replaceAll(" ", "\u00a0"),
+    const hidden = model.layers.map((layer, index) =>
+      `${unitsOf(index).toLocaleString("en")} ${layer.activation.label}`.replaceAll(" ", "\u00a0"),
     );
     const steps = [input, ...hidden, `${classes.length}\u00a0classes`].join("  →  ");
     return `${steps}   ·   ${model.parameters.toLocaleString("en")} parameters`;
   }
 
-  byId("network").textContent = networkWords();
+  byId("network").textContent = networkDescription();
   if (layers.length === 0) {
-    byId("hidden-heading").textContent = "The weights of each class";
-    byId("hidden-note").textContent = "Point at a class to see what speaks for it; a click keeps it.";
+    byId("hidden-heading").textContent = "Weights of the classes";
+    byId("hidden-note").textContent = "Point at a class to see its weights; click to pin it.";
   }
   byId("clear").addEventListener("click", clear);
   byId("undo").addEventListener("click", undo);

@@ -1,4 +1,4 @@
-"""A trained classifier as one file for other programs: ONNX, and PyTorch's own ``.pt2``."""
+"""Export of trained classifiers to ONNX and to the ``.pt2`` format of :func:`torch.export.save`."""
 
 from __future__ import annotations
 

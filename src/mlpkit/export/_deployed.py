@@ -1,4 +1,4 @@
-"""A classifier as other programs run it: raw inputs in, logits and probabilities out."""
+"""A classifier in the form that is exported: raw inputs to logits and probabilities."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ NUM_RANDOM_EXAMPLES = 32
 
 
 class Deployed(nn.Module):
-    """A copy of a classifier on the CPU, in float32 and in eval mode, for one form of input.
+    """A copy of a classifier on the CPU, in float32 and in eval mode.
 
     Args:
-        model: The classifier, which stays as it is.
+        model: The classifier, which is not modified.
     """
 
     def __init__(self, model: SoftmaxClassifier) -> None:
@@ -32,11 +32,11 @@ class Deployed(nn.Module):
         dtype = next(model.network.parameters()).dtype
         for module in list(model.modules()):
             if isinstance(module, nn.RMSNorm) and module.eps is None:
-                # the machine epsilon of what it computes in, which float() would change from
-                # float64's; half precision computes in float32 there
+                # RMSNorm uses the machine epsilon of the dtype in which it computes. float() would
+                # change it for float64; half precision computes in float32.
                 module.eps = torch.finfo(torch.promote_types(dtype, torch.float32)).eps
             for name, part in module.named_children():
-                if isinstance(part, nn.RReLU):  # which no exporter knows; in eval mode they agree
+                if isinstance(part, nn.RReLU):  # exporters do not support it; equal in eval mode
                     setattr(module, name, nn.LeakyReLU((part.lower + part.upper) / 2))
         self.model = model.float()
         self.requires_grad_(requires_grad=False)
@@ -44,7 +44,7 @@ class Deployed(nn.Module):
 
     def forward(self, input: Tensor) -> tuple[Tensor, Tensor]:  # noqa: A002 - its name in the file
         """Return logits and probabilities of raw inputs of shape ``(N, *input_shape)``."""
-        # model.standardize compares shapes in order to take several, which would fix N here
+        # model.standardize compares shapes to accept several; tracing that would fix N
         features = input.flatten(1).to(self.model.mean.dtype)
         logits = self.model.network((features - self.model.mean) / self.model.std)
         return logits, torch.softmax(logits / self.model.temperature, -1)
@@ -55,10 +55,10 @@ class Deployed(nn.Module):
 
 
 def raw_examples(model: SoftmaxClassifier, examples: Tensor | None) -> Tensor:
-    """Return checked raw inputs ``(N, *input_shape)`` on the CPU; random ones for None.
+    """Validate examples, or generate random ones for None; return ``(N, *input_shape)`` on the CPU.
 
-    Random ones are spread as the model's mean and standard deviation say: uint8 where the model
-    takes pictures (an input shape of two axes or more), else float32.
+    Random examples have the mean and standard deviation of the model. They are uint8 if the input
+    shape has two or more dimensions, as for images, else float32.
     """
     if not isinstance(model, SoftmaxClassifier):
         raise TypeError(error_message("model", "a SoftmaxClassifier", model))
@@ -73,7 +73,7 @@ def raw_examples(model: SoftmaxClassifier, examples: Tensor | None) -> Tensor:
     if not (fits and examples.shape[1:] in (model.input_shape, (1, *model.input_shape))):
         expected = ", ".join(["N", *(str(size) for size in model.input_shape)])
         raise ValueError(
-            error_message("examples", f"of shape ({expected}), N at least 1", tuple(examples.shape))
+            error_message("examples", f"of shape ({expected}), N >= 1", tuple(examples.shape))
         )
     return examples.detach().cpu().reshape(-1, *model.input_shape)
 
@@ -89,10 +89,10 @@ def _random_examples(model: SoftmaxClassifier) -> Tensor:
 
 
 def sample_batch(raw: Tensor) -> Tensor:
-    """Return what to trace the program with: an exporter would take a size of 1 for a constant."""
+    """Return two examples for tracing: exporters treat a batch size of 1 as a constant."""
     return raw[torch.arange(2) % len(raw)]
 
 
 def any_number_shapes() -> dict[str, dict[int, object]]:
-    """Return what leaves the number of examples open."""
+    """Return the dynamic shapes of a program for any batch size."""
     return {INPUT: {0: torch.export.Dim("N")}}

@@ -1,4 +1,4 @@
-"""export_onnx: a classifier as one ONNX file, compared with the original before it is written."""
+"""export_onnx: a classifier as one ONNX file, verified before it is written."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mlpkit.models import SoftmaxClassifier
 __all__ = ["export_onnx"]
 
 BATCH_SIZES = (1, 2, 7, 64)
-TOLERANCE = 1e-4  # of the largest logit, or of 1: both sides compute in float32
+TOLERANCE = 1e-4  # relative to the larger of 1 and the largest logit; both compute in float32
 
 
 def export_onnx(
@@ -39,38 +39,39 @@ def export_onnx(
     examples: Tensor | None = None,
     verify: bool = True,
 ) -> Path:
-    """Write a classifier as one ONNX file, and return the path.
+    """Write a classifier as one ONNX file, and return its path.
 
-    The file holds the whole way from raw values to probabilities, weights included:
+    The file contains the preprocessing, the network with its weights, and the softmax:
 
     ================= ======= ======================= =========================================
     name              kind    shape                   values
     ================= ======= ======================= =========================================
-    ``input``         input   ``(N, *input_shape)``   raw, as :class:`mlpkit.SoftmaxClassifier`
-                                                      takes them; any N
+    ``input``         input   ``(N, *input_shape)``   raw inputs of
+                                                      :class:`mlpkit.SoftmaxClassifier`; any N
     ``logits``        output  ``(N, num_classes)``    float32
     ``probabilities`` output  ``(N, num_classes)``    float32, with the fitted temperature
     ================= ======= ======================= =========================================
 
-    Its metadata give the names of the classes, as JSON under ``classes``. The weights are float32
-    whatever they are in the model.
+    The metadata contain the names of the classes, as JSON with the key ``classes``. The weights are
+    converted to float32.
 
     Args:
-        model: The classifier, which stays as it is.
-        path: The file, which is replaced whole if it exists; by custom it ends in ``.onnx``.
-        examples: Raw inputs to compare the two on, best real ones; their dtype becomes that of
-            ``input``. None means random ones of the model's mean and standard deviation: uint8
-            for a model of pictures, that is where ``input_shape`` has two axes or more, else
+        model: The classifier, which is not modified.
+        path: The file, which is replaced if it exists; the usual suffix is ``.onnx``.
+        examples: Raw inputs for the verification, preferably real ones. Their dtype is that of
+            ``input`` in the file. None generates random inputs with the mean and standard deviation
+            of the model: uint8 if ``input_shape`` has two or more dimensions, as for images, else
             float32.
-        verify: Whether onnxruntime runs the file, on batches of several sizes, and must agree
-            with PyTorch before the file is put at its path.
+        verify: Whether to run the file with onnxruntime on batches of several sizes and compare
+            the results with PyTorch before the file is written.
 
     Raises:
-        ArtifactError: If onnxruntime computes something else than PyTorch; no file is written.
-        MissingDependencyError: If onnx, onnxscript or, to verify, onnxruntime is not installed.
-        TypeError: If ``model`` is no classifier, or ``examples`` of another type.
-        ValueError: If ``examples`` do not fit the model.
-        OSError: If the file cannot be written; an older one is then untouched.
+        ArtifactError: If the results of onnxruntime and PyTorch differ; no file is written.
+        MissingDependencyError: If onnx, onnxscript or, with ``verify``, onnxruntime is not
+            installed.
+        TypeError: If ``model`` is not a classifier, or ``examples`` has another type or dtype.
+        ValueError: If the shape of ``examples`` does not match the model.
+        OSError: If the file cannot be written; an older one is then unchanged.
 
     Example:
         >>> import torch
@@ -90,8 +91,8 @@ def export_onnx(
     check_bool("verify", verify)
     raw = raw_examples(model, examples)
     for package in ("onnx", "onnxscript"):
-        _needed(package)
-    runtime = _needed("onnxruntime") if verify else None
+        _import(package)
+    runtime = _import("onnxruntime") if verify else None
     deployed = Deployed(model)
     content = _onnx_bytes(deployed, raw, model.classes)
 
@@ -102,7 +103,7 @@ def export_onnx(
     return write_atomically(path, lambda file: file.write(content), check=check)
 
 
-def _needed(package: str) -> ModuleType:
+def _import(package: str) -> ModuleType:
     try:
         return importlib.import_module(package)
     except ImportError as error:
@@ -113,7 +114,7 @@ def _needed(package: str) -> ModuleType:
 
 def _onnx_bytes(deployed: Deployed, raw: Tensor, classes: Sequence[str]) -> bytes:
     with warnings.catch_warnings():
-        # what the exporter warns of is its own code's; what it computes is compared afterwards
+        # the exporter warns about its own code; its result is verified afterwards
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             deployed,
@@ -129,7 +130,7 @@ def _onnx_bytes(deployed: Deployed, raw: Tensor, classes: Sequence[str]) -> byte
     proto = program.model_proto
     graph = proto.graph
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
-        part.ClearField("metadata_props")  # how the exporter went about it
+        part.ClearField("metadata_props")  # stack traces with paths of this machine
     entry = proto.metadata_props.add()
     entry.key, entry.value = "classes", json.dumps(list(classes))
     content: bytes = proto.SerializeToString()
@@ -137,7 +138,7 @@ def _onnx_bytes(deployed: Deployed, raw: Tensor, classes: Sequence[str]) -> byte
 
 
 def _compare(runtime: ModuleType, written: Path, deployed: Deployed, raw: Tensor) -> None:
-    """Raise unless onnxruntime gives what PyTorch gives, for batches of several sizes."""
+    """Raise unless onnxruntime and PyTorch give the same results for batches of several sizes."""
     session = runtime.InferenceSession(str(written), providers=["CPUExecutionProvider"])
     with torch.inference_mode():
         for size in BATCH_SIZES:
@@ -149,10 +150,10 @@ def _compare(runtime: ModuleType, written: Path, deployed: Deployed, raw: Tensor
             scale = max(1.0, float(expected[0].abs().max()))
             worst = float((logits - expected[0]).abs().max()) / scale
             drift = float((probabilities - expected[1]).abs().max()) / scale
-            # written so that NaN fails too
+            # "not <=" instead of ">", so that NaN fails, too
             if not (worst <= TOLERANCE and drift <= TOLERANCE):
                 raise ArtifactError(
                     f"the exported network must equal the original, got logits that differ by "
                     f"{worst:.2g} and probabilities by {drift:.2g} of the largest logit on a "
-                    f"batch of {size}; nothing was written, report it with the network's config"
+                    f"batch of {size}; nothing was written, report this with the network's config"
                 )

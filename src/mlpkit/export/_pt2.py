@@ -1,4 +1,4 @@
-"""export_pt2: a classifier as a program of PyTorch's own export."""
+"""export_pt2: a classifier as a program of torch.export."""
 
 from __future__ import annotations
 
@@ -19,27 +19,26 @@ __all__ = ["export_pt2"]
 def export_pt2(
     model: SoftmaxClassifier, path: str | os.PathLike[str], *, examples: Tensor | None = None
 ) -> Path:
-    """Write a classifier as a program of :func:`torch.export.export`, and return the path.
+    """Write a classifier as a program of :func:`torch.export.export`, and return its path.
 
-    The program takes raw inputs of shape ``(N, *input_shape)``, any N, standardizes them itself,
-    and returns ``(logits, probabilities)`` in float32, on the CPU. It holds no Python code of
-    mlpkit: ``torch.export.load(path).module()(input)`` runs it where mlpkit is not installed.
+    The program takes raw inputs of shape ``(N, *input_shape)`` for any N, standardizes them, and
+    returns ``(logits, probabilities)`` in float32 on the CPU. It contains no Python code of mlpkit:
+    ``torch.export.load(path).module()(input)`` runs it without mlpkit.
 
-    mlpkit writes this format and never reads it: loading a ``.pt2`` file can run code that its
-    author put in, so load none from a stranger. What shall come back into mlpkit is saved by
-    :meth:`mlpkit.SoftmaxClassifier.save`, whose files hold numbers alone.
+    mlpkit writes this format but never reads it. Loading a ``.pt2`` file can execute code that its
+    author included; load only files that you trust. Use :meth:`mlpkit.SoftmaxClassifier.save` for
+    models that mlpkit loads again; its files contain no code.
 
     Args:
-        model: The classifier, which stays as it is.
-        path: The file, which is replaced whole if it exists; by custom it ends in ``.pt2``.
-        examples: Raw inputs, whose dtype becomes that of the program's input. None means uint8
-            for a model of pictures, that is where ``input_shape`` has two axes or more, else
-            float32.
+        model: The classifier, which is not modified.
+        path: The file, which is replaced if it exists; the usual suffix is ``.pt2``.
+        examples: Raw inputs, whose dtype is that of the program's input. None means uint8 if
+            ``input_shape`` has two or more dimensions, as for images, else float32.
 
     Raises:
-        TypeError: If ``model`` is no classifier, or ``examples`` of another type.
-        ValueError: If ``examples`` do not fit the model.
-        OSError: If the file cannot be written; an older one is then untouched.
+        TypeError: If ``model`` is not a classifier, or ``examples`` has another type or dtype.
+        ValueError: If the shape of ``examples`` does not match the model.
+        OSError: If the file cannot be written; an older one is then unchanged.
 
     Example:
         >>> import tempfile
@@ -54,17 +53,17 @@ def export_pt2(
         torch.Size([5, 3])
     """
     program = _program(Deployed(model), raw_examples(model, examples))
-    # In memory first: torch ends the whole process where it meets a full disk while writing.
+    # In memory first: torch aborts the process if the disk is full while it writes.
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def _program(deployed: Deployed, raw: Tensor) -> torch.export.ExportedProgram:
-    """Return the program for any number of examples."""
+    """Return the program for any batch size."""
     program = torch.export.export(
         deployed, (sample_batch(raw),), dynamic_shapes=any_number_shapes()
     )
     for node in program.graph.nodes:
-        node.meta.pop("stack_trace", None)  # names files of whoever exported
+        node.meta.pop("stack_trace", None)  # paths of this machine
     return program

@@ -1,4 +1,4 @@
-"""Networks that were trained elsewhere, as mlpkit's own: the weights come in, outputs stay."""
+"""Conversion of trained networks of other libraries to mlpkit; the outputs are the same."""
 
 from __future__ import annotations
 

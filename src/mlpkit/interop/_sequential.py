@@ -29,25 +29,27 @@ _NORMS: dict[type[nn.Module], NormName] = {
     nn.LayerNorm: "layer",
     nn.RMSNorm: "rms",
 }
-_ORDER = "Dropout, Linear, norm, activation; that is the order of an MLP's layer"
+_ORDER = "in the order of an MLP's layer: Dropout, Linear, norm, activation"
 
 
 def from_sequential(sequential: nn.Sequential) -> MLP:
-    """Return an MLP that computes what a Sequential of linear layers computes.
+    """Convert a :class:`torch.nn.Sequential` of linear layers to an MLP with the same outputs.
 
-    The Sequential is a chain of dropout (optional), :class:`torch.nn.Linear`, norm (optional) and
-    activation (optional), which may begin with :class:`torch.nn.Flatten`; Sequentials within it
-    count by their parts, and :class:`torch.nn.Identity` counts for nothing. The last linear layer
-    becomes the head. Weights, running statistics and slopes are copied; device, dtype and mode
-    stay.
-    A linear layer without bias gets a bias of zeros where another one has a bias.
+    The Sequential is a chain of layers, each of which consists of dropout (optional),
+    :class:`torch.nn.Linear`, a norm (optional) and an activation (optional). The chain may begin
+    with :class:`torch.nn.Flatten`. Nested Sequentials are flattened, and
+    :class:`torch.nn.Identity` is ignored. The last linear layer becomes the head.
+
+    Weights, running statistics and slopes are copied. Device, dtype and mode are kept. A linear
+    layer without a bias gets a bias of zeros if another one has a bias.
 
     Args:
-        sequential: The network, which stays as it is.
+        sequential: The network, which is not modified.
 
     Raises:
-        TypeError: If it is no :class:`torch.nn.Sequential`.
-        ValueError: If a part of it has no place in an :class:`mlpkit.nn.MLP`; the message names it.
+        TypeError: If ``sequential`` is not a :class:`torch.nn.Sequential`.
+        ValueError: If :class:`mlpkit.nn.MLP` has no equivalent of a module, which the message
+            names, or if the outputs differ.
 
     Example:
         >>> import torch
@@ -69,7 +71,7 @@ def from_sequential(sequential: nn.Sequential) -> MLP:
         _check_flatten(*parts.pop(0))
     *hidden, head = _layers(parts)
     if head.norm is not None:
-        raise _refusal(*head.norm, "a Linear layer after it")
+        raise _error(*head.norm, "a Linear layer after it")
     network = _build(hidden, head, flatten=flatten)
     network = network.to(device=head.linear[1].weight.device).train(sequential.training)
     _compare(sequential, network)
@@ -87,42 +89,42 @@ class _Layer:
 
 
 def _parts(prefix: str, sequential: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the name and the module of everything in a Sequential that does something."""
+    """Yield the name and the module of every module but Identity, nested ones included."""
     if type(sequential).forward is not nn.Sequential.forward:
-        rule = "a Sequential that runs its parts one after the other"
+        rule = "a Sequential with the forward method of torch.nn.Sequential"
         raise ValueError(error_message(prefix, rule, type(sequential)))
-    for name, module in sequential._modules.items():  # named_children leaves out repetitions
-        place = f"{prefix}.{name}"
+    for name, module in sequential._modules.items():  # named_children skips repeated modules
+        path = f"{prefix}.{name}"
         if isinstance(module, nn.Sequential):
-            yield from _parts(place, module)
+            yield from _parts(path, module)
         elif type(module) is not nn.Identity:
-            yield place, module
+            yield path, module
 
 
 def _layers(parts: Sequence[tuple[str, nn.Module]]) -> list[_Layer]:
-    """Return the layers that a chain of modules makes; refuse what has no place in one."""
+    """Group a chain of modules into layers; raise for a module in the wrong position."""
     layers: list[_Layer] = []
-    dropout: tuple[str, nn.Dropout] | None = None  # on the way into the next linear layer
+    dropout: tuple[str, nn.Dropout] | None = None  # of the next layer
     for name, module in parts:
         layer = layers[-1] if layers and dropout is None else None
         if type(module) is nn.Dropout and dropout is None:
             dropout = (name, module)
         elif type(module) is nn.Linear:
             if any(module is known.linear[1] for known in layers):
-                raise _refusal(name, module, "no layer that stands there twice")
+                raise _error(name, module, "a layer that is used once")
             layers.append(_Layer(dropout=dropout, linear=(name, module)))
             dropout = None
         elif layer is None or type(module) is nn.Dropout or layer.activation is not None:
-            raise _refusal(name, module, _ORDER)
+            raise _error(name, module, _ORDER)
         elif type(module) in _NORMS:
             if layer.norm is not None:
-                raise _refusal(name, module, _ORDER)
+                raise _error(name, module, _ORDER)
             layer.norm = (name, module)
         else:
             _check_activation(name, module)
             layer.activation = (name, module)
     if dropout is not None:
-        raise _refusal(*dropout, "a Linear layer after it")
+        raise _error(*dropout, "a Linear layer after it")
     if not layers:
         raise ValueError(error_message("sequential", "a network with a Linear layer", parts))
     return layers
@@ -146,7 +148,7 @@ def _build(hidden: Sequence[_Layer], head: _Layer, *, flatten: bool) -> MLP:
         flatten=flatten,
         dtype=head.linear[1].weight.dtype,
         device="cpu",
-        generator=torch.Generator().manual_seed(0),  # drawn, then replaced
+        generator=torch.Generator().manual_seed(0),  # the initial weights are replaced
     )
     assert network.head is not None, "out_features is given"
     linears = [*(layer.linear for layer in network.layers), network.head]
@@ -164,55 +166,55 @@ def _build(hidden: Sequence[_Layer], head: _Layer, *, flatten: bool) -> MLP:
 
 
 def _width(layer: _Layer) -> int:
-    """Return what leaves a layer; a gated unit or Maxout takes more features than it gives."""
+    """Return the output width of a layer; gated units and Maxout reduce that of the linear map."""
     per_unit = expansion(build_activation(_named_activation(layer), 1))
     width, rest = divmod(layer.linear[1].out_features, per_unit)
     if rest:
-        rule = f"a layer whose outputs are a multiple of {per_unit}, as its activation wants"
-        raise _refusal(*layer.linear, rule)
+        rule = f"a layer with a multiple of {per_unit} outputs, as its activation requires"
+        raise _error(*layer.linear, rule)
     return width
 
 
 def _named_activation(layer: _Layer) -> ActivationConfig:
-    """Return the activation by name, which leaves behind what hangs on the module: hooks, modes."""
+    """Return the activation by name, without the hooks and the mode of the module."""
     return activation_config(nn.Identity() if layer.activation is None else layer.activation[1])
 
 
 def _check_activation(name: str, module: nn.Module) -> None:
     if isinstance(module, nn.Softmax | nn.LogSoftmax):
-        rule = "no softmax: an MLP returns logits, and the loss holds the softmax"
-        raise _refusal(name, module, rule)
+        rule = "an activation other than a softmax; an MLP returns logits for the loss"
+        raise _error(name, module, rule)
     try:
         activation_config(module)
     except ConfigError:
-        rule = "a Linear, Dropout, BatchNorm1d, LayerNorm, RMSNorm or an activation with a name"
-        raise _refusal(name, module, rule) from None
+        rule = "a Linear, Dropout, BatchNorm1d, LayerNorm, RMSNorm or a named activation"
+        raise _error(name, module, rule) from None
     if isinstance(module, nn.GLU) and module.dim not in (1, -1):
-        raise _refusal(name, module, "a GLU of the last axis")
+        raise _error(name, module, "a GLU of the last dimension")
 
 
 def _check_flatten(name: str, module: nn.Module) -> None:
     if (getattr(module, "start_dim", None), getattr(module, "end_dim", None)) != (1, -1):
-        raise _refusal(name, module, "a Flatten of all axes but the first")
+        raise _error(name, module, "a Flatten of all dimensions but the first")
 
 
 def _norm_name(hidden: Sequence[_Layer]) -> NormName | None:
-    """Return the one norm of all hidden layers."""
+    """Return the norm of the hidden layers; raise if they have different ones."""
     norms = [None if layer.norm is None else _NORMS[type(layer.norm[1])] for layer in hidden]
     for norm, layer in zip(norms, hidden, strict=True):
         if norm != norms[0]:
             name, module = layer.linear if layer.norm is None else layer.norm
             rule = f"followed by the norm of the first hidden layer, {norms[0]!r}"
             if layer.norm is not None:
-                rule = f"of the kind of the first hidden layer's norm, {norms[0]!r}"
-            raise _refusal(name, module, rule)
+                rule = f"the norm of the first hidden layer, {norms[0]!r}"
+            raise _error(name, module, rule)
     return norms[0] if norms else None
 
 
 def _copy_linear(layer: _Layer, linear: nn.Linear) -> None:
     name, source = layer.linear
     if source.weight.shape != linear.weight.shape:
-        raise _refusal(name, source, f"a layer of {linear.in_features} inputs")
+        raise _error(name, source, f"a layer with {linear.in_features} inputs")
     linear.weight.copy_(source.weight)
     bias = _bias(layer)
     if bias is not None:
@@ -225,14 +227,14 @@ def _bias(layer: _Layer) -> Tensor | None:
 
 
 def _copy_norm(name: str, source: nn.Module, norm: nn.Module) -> None:
-    """Copy the tensors of a norm whose options are those that an MLP's norm has."""
+    """Copy the tensors of a norm; raise unless it has the options of the MLP's norm."""
     options = ("eps", "momentum", "affine", "track_running_stats", "elementwise_affine")
     same = all(getattr(source, key, None) == getattr(norm, key, None) for key in options)
     tensors, expected = source.state_dict(), norm.state_dict()
     if not same or {key: value.shape for key, value in tensors.items()} != {
         key: value.shape for key, value in expected.items()
     }:
-        raise _refusal(name, source, "a norm of the layer's width with torch's default options")
+        raise _error(name, source, "a norm of the layer's width with torch's default options")
     norm.load_state_dict(tensors)
 
 
@@ -242,25 +244,25 @@ def _copy_slopes(layer: _Layer, activation: nn.Module | None) -> None:
     name, source = layer.activation
     tensors, expected = source.state_dict(), activation.state_dict()
     if any(value.shape != expected[key].shape for key, value in tensors.items()):
-        raise _refusal(name, source, "a PReLU with one slope, or one for each unit of its layer")
+        raise _error(name, source, "a PReLU with one slope, or one slope per unit of its layer")
     activation.load_state_dict(tensors)
 
 
-def _refusal(name: str, module: nn.Module, rule: str) -> ValueError:
+def _error(name: str, module: nn.Module, rule: str) -> ValueError:
     return ValueError(error_message(name, rule, module))
 
 
 def _compare(sequential: nn.Sequential, network: MLP) -> None:
-    """Raise unless both compute the same: a hook or a parametrization is seen nowhere else."""
+    """Raise unless both networks give the same outputs; this detects hooks."""
     like = next(network.parameters())
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(3, network.in_features, generator=generator).to(like)
-    with torch.no_grad():  # copies: no mode and no statistic of the given one changes
+    with torch.no_grad():  # on copies, so that modes and statistics do not change
         expected = copy.deepcopy(sequential).eval()(x)
         outputs = copy.deepcopy(network).eval()(x)
     if not torch.allclose(outputs, expected, rtol=1e-3, atol=1e-4):
         worst = float((outputs - expected).abs().max())
-        rule = "a network whose modules alone make its output"
+        rule = "a network whose modules alone determine its outputs"
         cure = "remove hooks from its modules"
         found = f"outputs that differ by {worst:.2g}"
         raise ValueError(error_message("sequential", rule, found, cure))

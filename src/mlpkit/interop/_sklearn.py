@@ -1,4 +1,4 @@
-"""from_sklearn: scikit-learn's fitted MLPClassifier as a SoftmaxClassifier."""
+"""from_sklearn: a fitted MLPClassifier of scikit-learn as a SoftmaxClassifier."""
 
 from __future__ import annotations
 
@@ -23,23 +23,24 @@ _ACTIVATIONS: dict[str, ActivationName] = {
 
 
 def from_sklearn(estimator: object, *, dtype: torch.dtype = torch.float32) -> SoftmaxClassifier:
-    r"""Return a classifier that computes what scikit-learn's fitted ``MLPClassifier`` computes.
+    r"""Convert a fitted ``MLPClassifier`` of scikit-learn to a classifier with the same outputs.
 
-    Two classes have one logistic output z there; here they have the logits :math:`-z/2` and
-    :math:`z/2`, whose softmax is :math:`1 - \sigma(z)` and :math:`\sigma(z)`. The class names are
-    ``str`` of scikit-learn's ``classes_``. A pipeline of a ``StandardScaler`` and the classifier
-    comes in whole: mean and scale become those of the classifier's preprocessing.
+    For two classes, scikit-learn has one logistic output :math:`z`. It is converted to the logits
+    :math:`-z/2` and :math:`z/2`, whose softmax is :math:`1 - \sigma(z)` and :math:`\sigma(z)`. The
+    class names are the elements of ``classes_`` converted by ``str``. For a pipeline of a
+    ``StandardScaler`` and an ``MLPClassifier``, the mean and scale of the scaler become the
+    preprocessing of the classifier.
 
     Args:
         estimator: A fitted ``sklearn.neural_network.MLPClassifier``, or a fitted
-            ``sklearn.pipeline.Pipeline`` of a ``StandardScaler`` and one.
-        dtype: Floating dtype of the weights; scikit-learn computes in that of its training data,
-            most often float64.
+            ``sklearn.pipeline.Pipeline`` of a ``StandardScaler`` and an ``MLPClassifier``.
+        dtype: Floating-point dtype of the weights. scikit-learn computes in the dtype of its
+            training data, usually float64.
 
     Raises:
-        TypeError: If ``estimator`` is something else.
-        ValueError: If it is not fitted, or is a multi-label classifier, whose outputs are no
-            distribution.
+        TypeError: If ``estimator`` is of another type.
+        ValueError: If ``estimator`` is not fitted, or is a multilabel classifier, whose outputs are
+            not a distribution.
 
     Example:
         >>> import numpy as np
@@ -55,7 +56,7 @@ def from_sklearn(estimator: object, *, dtype: torch.dtype = torch.float32) -> So
         >>> bool(np.abs(ours - estimator.predict_proba(x)).max() < 1e-5)
         True
     """
-    # Any: scikit-learn has no types
+    # Any: scikit-learn has no type hints
     found: Any = estimator
     mean: Tensor | float = 0.0
     std: Tensor | float = 1.0
@@ -79,7 +80,7 @@ def from_sklearn(estimator: object, *, dtype: torch.dtype = torch.float32) -> So
 
 
 def _is(module: str, name: str, value: object) -> bool:
-    """Return whether a value is of a class of scikit-learn, without importing it to find out."""
+    """Return whether a value is an instance of a class of scikit-learn, without importing it."""
     loaded = sys.modules.get(module)
     return loaded is not None and isinstance(value, getattr(loaded, name))
 
@@ -90,8 +91,8 @@ def _network(estimator: Any, dtype: torch.dtype) -> MLP:
     is_binary = estimator.out_activation_ == "logistic" and len(estimator.classes_) == 2
     if estimator.out_activation_ == "logistic":
         if not (is_binary and estimator.n_outputs_ == 1):
-            rule = "a classifier into one of several classes"
-            found = f"a multi-label one of {estimator.n_outputs_} outputs"
+            rule = "a classifier with one label per example"
+            found = f"a multilabel classifier with {estimator.n_outputs_} outputs"
             raise ValueError(error_message("estimator", rule, found))
         weights[-1] = torch.cat([-weights[-1] / 2, weights[-1] / 2])
         biases[-1] = torch.cat([-biases[-1] / 2, biases[-1] / 2])
@@ -102,7 +103,7 @@ def _network(estimator: Any, dtype: torch.dtype) -> MLP:
         activation=_ACTIVATIONS[estimator.activation],
         dtype=dtype,
         device="cpu",
-        generator=torch.Generator().manual_seed(0),  # drawn, then replaced
+        generator=torch.Generator().manual_seed(0),  # the initial weights are replaced
     )
     assert network.head is not None, "out_features is given"
     linears = [*(layer.linear for layer in network.layers), network.head]

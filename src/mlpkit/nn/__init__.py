@@ -1,8 +1,8 @@
-"""Multilayer perceptrons, their activations, and what shows how they work."""
+"""Multilayer perceptrons, their layers and activations, and tools that analyze them."""
 
 from __future__ import annotations
 
-import mlpkit.nn.backprop  # noqa: F401 - registers the hand-written passes of MLP
+import mlpkit.nn.backprop  # noqa: F401 - registers the hand-written gradients of MLP
 from mlpkit._protocols import ParamGroup
 from mlpkit.nn._affine import (
     HomogeneousLayer,
@@ -10,7 +10,7 @@ from mlpkit.nn._affine import (
     homogeneous,
     merge_affine,
 )
-from mlpkit.nn._config import InitName, MLPConfig, NormName
+from mlpkit.nn._config import MLPConfig
 from mlpkit.nn._diagnostics import (
     ActivationStatistics,
     LayerStatistics,
@@ -27,6 +27,7 @@ from mlpkit.nn._init import (
 )
 from mlpkit.nn._mlp import MLP
 from mlpkit.nn._norms import BatchNorm
+from mlpkit.nn._options import InitName, MLPOptions, NormName
 from mlpkit.nn._summary import Summary, SummaryRow
 from mlpkit.nn.activations import (
     GEGLU,
@@ -62,6 +63,7 @@ __all__ = [
     "LayerScale",
     "LayerStatistics",
     "MLPConfig",
+    "MLPOptions",
     "Maxout",
     "NormName",
     "PReLU",

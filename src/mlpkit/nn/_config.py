@@ -1,54 +1,44 @@
-"""MLPConfig: everything that decides what an MLP is, in values that a file can hold."""
+"""MLPConfig: the complete description of an MLP, as values that JSON and TOML can hold."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Literal, Self, TypeAlias, get_args
+from typing import Self, TypeAlias
 
 from mlpkit import _serialization
-from mlpkit._checks import (
-    check_bool,
-    check_choice,
-    check_float,
-    check_int,
-    check_probability,
-    error_message,
-)
-from mlpkit.nn.activations import ActivationConfig, ActivationName, _checked_name
+from mlpkit._checks import check_int, error_message
+from mlpkit.nn._options import MLPOptions, check_options_fit, keywords
+from mlpkit.nn.activations import Activation, ActivationConfig, ActivationName
 
-__all__ = ["InitName", "MLPConfig", "NormName"]
-
-NormName = Literal["batch", "layer", "rms"]
-InitName = Literal["auto", "torch"]
+__all__ = ["MLPConfig", "config_of"]
 
 NamedActivation: TypeAlias = ActivationName | ActivationConfig
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class MLPConfig:
-    """What an :class:`MLP` is, in values that a file can hold.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Widths:
+    """The first fields of MLPConfig: a dataclass puts the fields of its last base class first."""
 
-    It has the arguments of :class:`MLP` with the same meaning, except those that say where and how
-    the weights are made (``device``, ``dtype``, ``generator``), and it holds no module: an
-    activation is a name or an :class:`ActivationConfig`. Sequences are stored as tuples.
-    Build the network with :meth:`MLP.from_config`.
+    __slots__ = ()  # MLPConfig has the slots: of two bases only one may have any
+
+    in_features: int
+    hidden_features: tuple[int, ...]
+    out_features: int | None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class MLPConfig(MLPOptions, _Widths):
+    """The widths and options of an :class:`MLP`, as values that JSON and TOML can hold.
+
+    The widths are those of :class:`MLP`, and the options are those of :class:`MLPOptions`, except
+    that an activation is a name or an :class:`ActivationConfig`: a configuration holds no module.
+    Sequences are stored as tuples. :meth:`MLP.from_config` builds the network.
 
     Args:
-        in_features: Features in the last axis of the input, at least 1.
-        hidden_features: What leaves each hidden layer; empty for a linear model.
-        out_features: Features of the output; None for a backbone without head.
-        activation: One for all hidden layers, or one for each.
-        output_activation: Applied to the output of the head; None for logits.
-        norm: Normalization before each activation; None for none.
-        dropout: Probability in [0, 1) of zeroing what leaves a hidden layer; one for all, or one
-            for each.
-        input_dropout: Probability in [0, 1) of zeroing an input of the network.
-        bias: Whether every linear layer has a bias.
-        residual: Whether hidden layers from the second on add their input to their output.
-        init: How weights start.
-        max_norm: Largest Euclidean norm of the weights into one unit, above 0; None for no limit.
-        flatten: Whether all axes of the input but the first are flattened.
+        in_features: Size of the last axis of the input, at least 1.
+        hidden_features: Output width of each hidden layer, at least 1; empty for a linear model.
+        out_features: Number of outputs, at least 1; None for a backbone, which has no head.
 
     Raises:
         TypeError: If a value has the wrong type.
@@ -61,49 +51,26 @@ class MLPConfig:
         True
     """
 
-    in_features: int
-    hidden_features: tuple[int, ...]
-    out_features: int | None
     activation: NamedActivation | tuple[NamedActivation, ...] = "relu"
     output_activation: NamedActivation | None = None
-    norm: NormName | None = None
-    dropout: float | tuple[float, ...] = 0.0
-    input_dropout: float = 0.0
-    bias: bool = True
-    residual: bool = False
-    init: InitName = "auto"
-    max_norm: float | None = None
-    flatten: bool = False
 
     def __post_init__(self) -> None:
-        hidden = widths("hidden_features", self.hidden_features)
-        depth = len(hidden)
-        checked: dict[str, object] = {
-            "in_features": check_int("in_features", self.in_features, minimum=1),
-            "hidden_features": hidden,
-            "out_features": _out_features(self.out_features),
-            "activation": _activations(self.activation, depth),
-            "output_activation": _output_activation(self.output_activation, self.out_features),
-            "norm": None
-            if self.norm is None
-            else check_choice("norm", self.norm, get_args(NormName)),
-            "dropout": _dropout(self.dropout, depth, has_head=self.out_features is not None),
-            "input_dropout": _probability("input_dropout", self.input_dropout),
-            "bias": check_bool("bias", self.bias),
-            "residual": _residual(self.residual, hidden),
-            "init": check_choice("init", self.init, get_args(InitName)),
-            "max_norm": _max_norm(self.max_norm),
-            "flatten": check_bool("flatten", self.flatten),
-        }
-        for name, value in checked.items():
-            object.__setattr__(self, name, value)
+        _check_named("activation", self.activation)
+        if self.output_activation is not None:
+            _check_named("output_activation", self.output_activation)
+        # super() without arguments fails in a dataclass with slots before Python 3.14
+        MLPOptions.__post_init__(self)
+        widths = _checked_widths(self.in_features, self.hidden_features, self.out_features)
+        for field, value in zip(dataclasses.fields(_Widths), widths, strict=True):
+            object.__setattr__(self, field.name, value)
+        check_options_fit(self, self.hidden_features, self.out_features)
 
     def to_json(self) -> str:
         """Return the configuration as indented JSON."""
         return _serialization.to_json(self)
 
     def to_toml(self) -> str:
-        """Return the configuration as TOML, which has no null: what is None is left out."""
+        """Return the configuration as TOML; a field that is None is left out, TOML has no null."""
         return _serialization.to_toml(self)
 
     @classmethod
@@ -111,8 +78,8 @@ class MLPConfig:
         """Build a configuration from JSON.
 
         Args:
-            text: The JSON text, an object.
-            source: Where it comes from, for the message; empty where that goes without saying.
+            text: A JSON object; a field that is left out has its default.
+            source: Name of the file, for error messages; empty for none.
 
         Raises:
             ConfigError: If it is not JSON, a key is unknown, or a field is missing.
@@ -126,8 +93,9 @@ class MLPConfig:
         """Build a configuration from TOML.
 
         Args:
-            text: The TOML text; a missing ``out_features`` is None, a backbone.
-            source: Where it comes from, for the message; empty where that goes without saying.
+            text: A TOML document; a field that is left out has its default, and ``out_features``
+                is None if it is left out.
+            source: Name of the file, for error messages; empty for none.
 
         Raises:
             ConfigError: If it is not TOML, a key is unknown, or a field is missing.
@@ -137,92 +105,57 @@ class MLPConfig:
         return _serialization.from_toml(cls, text, source=source)
 
 
-def widths(argument: str, value: object) -> tuple[int, ...]:
-    """Return the widths as a tuple of ints, whatever sequence the caller has them in."""
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        cure = f"write ({value},) for one hidden layer" if type(value) is int else None
-        rule = "a sequence of positive integers"
-        raise TypeError(error_message(argument, rule, value, cure))
-    return tuple(
-        check_int(f"{argument}[{index}]", item, minimum=1) for index, item in enumerate(value)
+def config_of(
+    in_features: object, hidden_features: object, out_features: object, options: MLPOptions
+) -> MLPConfig:
+    """Return the configuration of a network; "relu" stands for an activation without a name."""
+    inputs, hidden, outputs = _checked_widths(in_features, hidden_features, out_features)
+    check_options_fit(options, hidden, outputs)
+    activation, output = options.activation, options.output_activation
+    stored = keywords(options)
+    stored["activation"] = (
+        tuple(map(_stand_in, activation))
+        if isinstance(activation, tuple)
+        else _stand_in(activation)
     )
+    stored["output_activation"] = None if output is None else _stand_in(output)
+    return MLPConfig(in_features=inputs, hidden_features=hidden, out_features=outputs, **stored)
 
 
-def check_length(argument: str, items: Sequence[object], depth: int) -> None:
-    """Raise unless there is one item for each of ``depth`` hidden layers."""
-    if len(items) != depth:
-        rule = f"one value, or a sequence of {depth}, one for each hidden layer"
-        raise ValueError(error_message(argument, rule, list(items)))
+def _stand_in(activation: Activation) -> NamedActivation:
+    """Return the activation itself if a configuration can hold it, else "relu"."""
+    return activation if isinstance(activation, str | ActivationConfig) else "relu"
 
 
-def check_has_output(output_activation: object, out_features: int | None) -> None:
-    """Raise if there is an output activation and no output layer for it."""
-    if output_activation is not None and out_features is None:
-        cure = "a backbone has no output layer; give the last hidden layer its own activation"
-        rule = "None where out_features is None"
-        raise ValueError(error_message("output_activation", rule, output_activation, cure))
+def _checked_widths(
+    in_features: object, hidden_features: object, out_features: object
+) -> tuple[int, tuple[int, ...], int | None]:
+    """Return the widths as ints, in the order of the fields of :class:`_Widths`."""
+    inputs = check_int("in_features", in_features, minimum=1)
+    if isinstance(hidden_features, str) or not isinstance(hidden_features, Sequence):
+        given = hidden_features
+        cure = f"write ({given},) for one hidden layer" if type(given) is int else None
+        rule = "a sequence of positive integers"
+        raise TypeError(error_message("hidden_features", rule, given, cure))
+    hidden = tuple(
+        check_int(f"hidden_features[{index}]", item, minimum=1)
+        for index, item in enumerate(hidden_features)
+    )
+    cure = "None for a backbone without head"
+    outputs = (
+        None
+        if out_features is None
+        else check_int("out_features", out_features, minimum=1, cure=cure)
+    )
+    return inputs, hidden, outputs
 
 
-def _out_features(value: object) -> int | None:
-    if value is None:
-        return None
-    return check_int("out_features", value, minimum=1, cure="None for a backbone without head")
-
-
-def _activations(value: object, depth: int) -> NamedActivation | tuple[NamedActivation, ...]:
+def _check_named(argument: str, value: object) -> None:
+    """Raise unless every activation is one that a configuration can hold."""
     if isinstance(value, Sequence) and not isinstance(value, str):
-        check_length("activation", value, depth)
-        return tuple(_named(f"activation[{index}]", item) for index, item in enumerate(value))
-    return _named("activation", value)
-
-
-def _named(argument: str, value: object) -> NamedActivation:
-    if isinstance(value, ActivationConfig):
-        return value
-    if isinstance(value, str):
-        return _checked_name(argument, value)
-    rule = "the name of an activation or an ActivationConfig"
-    cure = "a configuration holds no module; pass modules and factories to MLP itself"
-    raise TypeError(error_message(argument, rule, value, cure))
-
-
-def _output_activation(value: object, out_features: int | None) -> NamedActivation | None:
-    check_has_output(value, out_features)
-    if value is None:
-        return None
-    if isinstance(value, str) and value.lower().replace("_", "") in ("softmax", "logsoftmax"):
-        cure = "the softmax is inside the loss, so the network returns logits"
-        raise ValueError(error_message("output_activation", "None for a classifier", value, cure))
-    return _named("output_activation", value)
-
-
-def _max_norm(value: object) -> float | None:
-    if value is None:
-        return None
-    return check_float("max_norm", value, above=0.0, cure="None for no limit")
-
-
-def _probability(argument: str, value: object) -> float:
-    cure = "it is the probability of zeroing, and at 1 nothing would be left"
-    return check_probability(argument, value, cure=cure if value == 1 else None)
-
-
-def _dropout(value: object, depth: int, *, has_head: bool) -> float | tuple[float, ...]:
-    if isinstance(value, str) or not isinstance(value, Sequence):
-        return _probability("dropout", value)
-    check_length("dropout", value, depth)
-    checked = tuple(_probability(f"dropout[{index}]", item) for index, item in enumerate(value))
-    if checked and checked[-1] != 0.0 and not has_head:
-        rule = "0 where out_features is None"
-        cure = "dropout never follows the output; put it on the input of what comes next"
-        raise ValueError(error_message(f"dropout[{depth - 1}]", rule, checked[-1], cure))
-    return checked
-
-
-def _residual(value: object, hidden: tuple[int, ...]) -> bool:
-    residual = check_bool("residual", value)
-    if residual and len(set(hidden)) > 1:
-        rule = "of equal widths where residual is True"
-        cure = "make them equal, or pass residual=False"
-        raise ValueError(error_message("hidden_features", rule, hidden, cure))
-    return residual
+        for index, item in enumerate(value):
+            _check_named(f"{argument}[{index}]", item)
+    elif not isinstance(value, str | ActivationConfig):
+        rule = "the name of an activation or an ActivationConfig"
+        cure = "a configuration holds no module; pass modules and factories to MLP"
+        raise TypeError(error_message(argument, rule, value, cure))

@@ -1,16 +1,15 @@
-"""What a live network does to its values and gradients, layer by layer."""
+"""Statistics of the activations and their derivatives in a network, layer by layer."""
 
 from __future__ import annotations
 
-import contextlib
 import copy
 import dataclasses
-from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mlpkit._checks import check_float, error_message
+from mlpkit._devices import evaluation_mode
 from mlpkit.nn._hidden_layer import HiddenLayer
 from mlpkit.nn._mlp import MLP
 from mlpkit.nn._summary import table
@@ -21,27 +20,27 @@ __all__ = ["ActivationStatistics", "LayerStatistics", "activation_statistics"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class LayerStatistics:
-    r"""What one activation did with one batch.
+    r"""Statistics of the activation of one hidden layer for one batch.
 
-    A *value* is what leaves one unit for one example, before a skip is added. Its *derivative* is
-    the sum of :math:`|\partial h / \partial z|` over the pre-activations z of that unit: of one
-    for an element-wise function, of k for Maxout.
+    A *value* is the output of one unit for one example, before a skip connection. Its *derivative*
+    is the sum of :math:`|\partial h / \partial z|` over the pre-activations z of that unit. An
+    element-wise function has one pre-activation per unit, Maxout has k.
 
     Attributes:
-        name: Where the layer stands in the network.
-        activation: What its activation is.
+        name: Name of the layer, such as ``layers.0``.
+        activation: The repr of the activation.
         mean: Mean of the values.
         std: Standard deviation of the values.
         second_moment: Mean square of the values.
-        off_center: Distance of the values from being centerd at zero, the absolute mean over the
-            root of the second moment: 0 for centerd values, 1 for a constant.
-        saturated: Fraction of the values whose derivative is below the threshold, so that hardly
-            any gradient goes through.
-        dead: Fraction of the units whose derivative is 0 for every example, so that nothing in
-            this batch changes the weights into them.
-        gradient_gain: Root of the mean over values of the sum of
-            :math:`(\partial h / \partial z)^2`: what the activation does to the size of a gradient
-            on its way back. Below 1 it shrinks in every layer; a sigmoid's is at most 0.25.
+        off_center: Absolute mean divided by the root of the second moment: 0 for values with zero
+            mean, 1 for a constant.
+        saturated: Fraction of the values whose derivative is below the threshold; almost no
+            gradient passes through them.
+        dead: Fraction of the units whose derivative is 0 for every example; this batch gives the
+            weights of these units no gradient.
+        gradient_gain: Root mean square of the derivative: the square root of the mean, over values,
+            of the sum of :math:`(\partial h / \partial z)^2`. The factor by which the activation
+            scales the norm of a gradient in the backward pass. For a sigmoid it is at most 0.25.
     """
 
     name: str
@@ -57,11 +56,11 @@ class LayerStatistics:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class ActivationStatistics:
-    """What every hidden activation did with one batch; ``str`` makes a table of it.
+    """Statistics of all hidden activations for one batch; ``str`` formats them as a table.
 
     Attributes:
-        layers: The hidden layers, first to last.
-        num_examples: Examples in the batch.
+        layers: The statistics of the hidden layers, first to last.
+        num_examples: Number of examples in the batch.
         threshold: Derivative below which a value counts as saturated.
     """
 
@@ -93,26 +92,26 @@ class ActivationStatistics:
 def activation_statistics(
     model: MLP, x: Tensor, *, threshold: float = 0.05
 ) -> ActivationStatistics:
-    r"""Measure what every hidden activation does with a batch: values, saturation, gradients.
+    r"""Measure the outputs, the saturation and the derivatives of every hidden activation.
 
-    The network runs in eval mode, and nothing in it changes. The derivatives come from autograd, so
-    any activation can be measured whose pre-activations each feed one unit; for one that mixes
-    units ``saturated`` and ``dead`` mean nothing.
+    The network runs in eval mode and is not changed. The derivatives are computed by autograd. Any
+    activation can be measured in which each pre-activation affects one unit. If an activation mixes
+    units, ``saturated`` and ``dead`` are meaningless.
 
-    What is wrong with a sigmoid shows in three columns: ``off_center`` is near 1, so the gradients
-    of all weights into one unit of the next layer have the same sign for an example;
-    ``gradient_gain`` is at most 1/4, so gradients vanish with depth; and ``saturated`` grows with
-    the size of the weights.
+    The weaknesses of a sigmoid are visible in three columns. ``off_center`` is near 1, so for one
+    example the gradients of all weights of a unit in the next layer have the same sign.
+    ``gradient_gain`` is at most 1/4, so gradients vanish with depth. ``saturated`` grows with the
+    size of the weights.
 
     Args:
         model: The network.
-        x: A batch, as for the network itself, of at least one example.
+        x: A batch of at least one example, as for ``model.forward``.
         threshold: Derivative below which a value counts as saturated, above 0.
 
     Raises:
-        TypeError: If ``model`` is no :class:`MLP`, or ``x`` no floating tensor.
-        ValueError: If ``x`` is empty or does not have ``in_features`` features, or ``threshold``
-            is not above 0.
+        TypeError: If ``model`` is not an :class:`MLP`, or ``x`` is not a floating tensor.
+        ValueError: If ``x`` is empty, the size of its last axis is not ``in_features``, or
+            ``threshold`` is not above 0.
 
     Example:
         >>> import torch
@@ -124,15 +123,15 @@ def activation_statistics(
         (0.5, True)
 
     References:
-        LeCun, Bottou, Orr, Mueller (1998), Efficient BackProp, section 4.4: why outputs should be
-        centerd. Glorot, Bengio (2010), Understanding the difficulty of training deep feedforward
+        LeCun, Bottou, Orr, Mueller (1998), Efficient BackProp, section 4.4: why outputs should have
+        zero mean. Glorot, Bengio (2010), Understanding the difficulty of training deep feedforward
         neural networks, section 3: saturation layer by layer.
     """
     if not isinstance(model, MLP):
         raise TypeError(error_message("model", "an MLP", model))
     limit = check_float("threshold", threshold, above=0.0)
-    # Inside inference_mode no tensor could record what the derivatives need.
-    with torch.inference_mode(mode=False), torch.no_grad(), _evaluating(model):
+    # Inference mode is left, since autograd does not work with inference tensors.
+    with torch.inference_mode(mode=False), torch.no_grad(), evaluation_mode(model):
         h = model._validate_input(x)
         h = h.clone() if h.is_inference() else h
         if h.numel() == 0:
@@ -165,17 +164,17 @@ def _measured(name: str, layer: HiddenLayer, z: Tensor, threshold: float) -> Lay
 def _derivatives(layer: HiddenLayer, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return values, sums of absolute and of squared derivatives, each (examples, units).
 
-    With the outputs weighted by 1, 2, ... the derivative of their sum by a pre-activation is that
-    of its own unit times the number of the unit, which tells the unit without knowing the layout.
+    A pre-activation is assigned to its unit by a second derivative: if output u is weighted by u,
+    the derivative of the sum is u times the derivative without weights. This works for any layout.
     """
     width = layer.out_features
-    # In float64 on the CPU the number of a unit survives the division, whatever the network is in.
+    # float64 makes the quotient of the two derivatives round to the right unit.
     activation = copy.deepcopy(layer.activation).to("cpu", torch.float64)
     leaf = z.detach().to("cpu", torch.float64).requires_grad_()
     with torch.enable_grad():
-        # Of a copy: a custom activation may work in place, which a leaf does not allow.
+        # A copy, since a custom activation may work in place, which autograd forbids for a leaf.
         values: Tensor = activation(leaf.clone())
-        if not values.requires_grad:  # a step function: no derivative anywhere
+        if not values.requires_grad:  # for instance a step function
             return values, torch.zeros_like(values), torch.zeros_like(values)
         number_of_unit = torch.arange(1, width + 1, dtype=torch.float64, device="cpu")
         (slope,) = torch.autograd.grad(values.sum(), leaf, retain_graph=True)
@@ -187,15 +186,3 @@ def _derivatives(layer: HiddenLayer, z: Tensor) -> tuple[Tensor, Tensor, Tensor]
     empty = torch.zeros_like(values)
     strength = empty.scatter_add(1, unit, slope.abs())
     return values, strength, empty.scatter_add(1, unit, slope.square())
-
-
-@contextlib.contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model in eval mode for a while, and every part back as it was."""
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

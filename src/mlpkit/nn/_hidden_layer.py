@@ -1,4 +1,4 @@
-"""One hidden layer, and the typed list of them."""
+"""HiddenLayer, one hidden layer of an MLP, and the typed list of hidden layers."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ __all__ = ["HiddenLayer", "HiddenLayers"]
 
 
 class HiddenLayer(nn.Module):
-    r"""One hidden layer: dropout, linear, norm, activation, and possibly a skip around them.
+    r"""One hidden layer: dropout, linear, norm and activation, optionally with a skip connection.
 
     .. math:: h = \phi(\mathrm{norm}(W \, \mathrm{dropout}(x) + b)) \; (+ \; x)
 
-    :class:`MLP` builds these; the parts are there to be looked at and hooked into.
+    :class:`MLP` builds its hidden layers from this class. The submodules can be inspected and can
+    have hooks.
 
     Args:
-        dropout: What the input goes through first; with probability 0 it does nothing.
-        linear: The affine map, to ``expansion`` features for each one that leaves the layer.
-        norm: What follows it; None for nothing.
-        activation: The non-linearity, which gives the layer its width.
-        skip: Whether the input, before dropout, is added to what leaves the activation.
+        dropout: Dropout on the input; with probability 0 it is the identity.
+        linear: The affine map, with ``H * expansion(activation)`` outputs.
+        norm: Normalization of the output of ``linear``; None for none.
+        activation: The activation, which maps to H features.
+        skip: Whether the input, before dropout, is added to the output of the activation.
 
     Shape:
         - Input: :math:`(*, D)`.
-        - Output: :math:`(*, H)`; with ``skip`` H equals D.
+        - Output: :math:`(*, H)`, with H equal to D if ``skip`` is True.
 
     Example:
         >>> from mlpkit.nn import MLP
@@ -60,21 +61,21 @@ class HiddenLayer(nn.Module):
 
     @property
     def in_features(self) -> int:
-        """Features that enter the layer."""
+        """Number of input features."""
         return self.linear.in_features
 
     @property
     def out_features(self) -> int:
-        """Features that leave the layer, after its activation."""
+        """Number of output features, after the activation."""
         return self.linear.out_features // expansion(self.activation)
 
     def preactivation(self, x: Tensor) -> Tensor:
-        """Return what enters the activation."""
+        """Return the input of the activation."""
         z: Tensor = self.linear(self.dropout(x))
         return z if self.norm is None else self.norm(z)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what leaves the layer."""
+        """Return the output of the layer."""
         h: Tensor = self.activation(self.preactivation(x))
         return h + x if self.skip else h
 
@@ -92,7 +93,7 @@ class HiddenLayer(nn.Module):
 
 
 class HiddenLayers(nn.ModuleList):
-    """The hidden layers of an :class:`MLP`: a list whose items a type checker knows."""
+    """The hidden layers of an :class:`MLP`: a module list whose items have a static type."""
 
     if TYPE_CHECKING:
 
@@ -108,7 +109,7 @@ class HiddenLayers(nn.ModuleList):
 
 
 def linear_repr(linear: nn.Linear) -> str:
-    """Return a linear layer in short: its widths, and that it has no bias."""
+    """Return a short repr of a linear layer: its sizes, and ``bias=False`` if it has no bias."""
     has_bias = any(name == "bias" for name, _ in linear.named_parameters())
     sizes = f"{linear.in_features}, {linear.out_features}"
     return f"Linear({sizes})" if has_bias else f"Linear({sizes}, bias=False)"

@@ -1,4 +1,4 @@
-"""Weight scales that keep the second moment of the hidden values, for any activation."""
+"""Weight scales that preserve the second moment of the hidden values, for any activation."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ ActivationFunction: TypeAlias = (
 
 _Moment: TypeAlias = Callable[[float], float]
 
-# The trapezoid rule on [-12, 12]: the normal density is 2e-32 at the ends, 0 is a node, and the
-# error at a kink elsewhere is of the order of the step squared, 2e-6 times the density there.
+# Trapezoid rule on [-12, 12]: the normal density is 2e-32 at the ends, 0 is a node, and the error
+# at a kink elsewhere is of the order of the squared step, 2e-6, times the density at the kink.
 _LIMIT = 12.0
 _NODES = 2**14 + 1
-# Values drawn for a module of a class of its own, which may mix features.
+# Number of values sampled for a module without a name, which may mix features.
 _SAMPLES = 2**16
-_WIDEST = 6  # a pre-activation variance is looked for in [2**-6, 2**6]
+_WIDEST = 6  # the pre-activation variance is searched in [2**-6, 2**6]
 
 
 class LayerScale(NamedTuple):
-    """How a layer carries the second moment.
+    """The target variance of the pre-activations of a layer, and the resulting second moment.
 
     Attributes:
-        preactivation_variance: Variance that the pre-activations should have.
-        second_moment: Second moment of the hidden values if they have it.
+        preactivation_variance: Target variance of the pre-activations.
+        second_moment: Second moment of the activations at that variance.
     """
 
     preactivation_variance: float
@@ -63,19 +63,19 @@ class LayerScale(NamedTuple):
 def second_moment(
     activation: ActivationFunction, preactivation_variance: float = 1.0, *, width: int = 1
 ) -> float:
-    r"""Return the second moment that an activation gives normal pre-activations.
+    r"""Return the second moment of an activation's output for normal pre-activations.
 
     .. math:: V(t) = \mathrm{E}\, f(\sqrt{t} Z)^2, \qquad Z \sim \mathcal N(0, 1)
 
-    By quadrature, to about 1e-7, for a name, a configuration, a module that has a name and a
-    plain element-wise function; Maxout by the order statistics of its pieces, PReLU by its slopes
-    as they are, ``rrelu`` by its random slope in training. By quasi-random sampling, to about 1 %,
-    for a module of any other class.
+    The expectation is computed by quadrature, with an error of about 1e-7, for names,
+    configurations, element-wise functions and modules whose class has a name. Maxout uses the order
+    statistics of its pieces, PReLU its current slopes, and ``rrelu`` its random slope in training.
+    For modules of other classes it is estimated from samples, with an error of about 1 %.
 
     Args:
         activation: A name, a configuration, a module, or an element-wise function of tensors.
         preactivation_variance: The variance t of each pre-activation, above 0.
-        width: Features that leave the activation; it matters to a module of a class of its own.
+        width: Number of output features; used only for a module whose class has no name.
 
     Raises:
         ValueError: If the second moment is 0 or not finite.
@@ -90,17 +90,17 @@ def second_moment(
 
 
 def second_moment_gain(activation: ActivationFunction, *, width: int = 1) -> float:
-    r"""Return the gain that undoes what an activation does to the second moment.
+    r"""Return the factor that scales an activation's output to second moment 1.
 
     .. math:: \mathrm{gain} = 1 / \sqrt{\mathrm{E} f(Z)^2}, \qquad Z \sim \mathcal N(0, 1)
 
     For a positively homogeneous activation, such as ReLU, PReLU and Maxout, weights of variance
-    ``gain**2 / fan_in`` keep the second moment. For the others it matters how large the
-    pre-activations are: see :func:`layer_scale`.
+    ``gain**2 / fan_in`` preserve the second moment. For other activations it also depends on the
+    variance of the pre-activations; see :func:`layer_scale`.
 
     Args:
         activation: A name, a configuration, a module, or an element-wise function of tensors.
-        width: Features that leave the activation; it matters to a module of a class of its own.
+        width: Number of output features; used only for a module whose class has no name.
 
     Raises:
         ValueError: If the second moment is 0 or not finite.
@@ -117,19 +117,19 @@ def second_moment_gain(activation: ActivationFunction, *, width: int = 1) -> flo
 
 
 def layer_scale(activation: ActivationFunction, *, width: int = 1) -> LayerScale:
-    r"""Return the pre-activation variance that makes the hidden second moment 1, if one does.
+    r"""Return the pre-activation variance for which the activation's output has second moment 1.
 
     With independent weights of variance :math:`t / (n q)`, for n inputs of second moment q, the
-    pre-activations have variance t and the hidden values the second moment :math:`V(t)` of
-    :func:`second_moment`. Where :math:`V(t) = 1` has a solution within [1/64, 64], the one nearest
-    to 1 is taken, so the hidden values keep the second moment 1 of standardized inputs: t = 2 for
-    ReLU, which is He's rule. An activation that is bounded by 1 (tanh, sigmoid, hardtanh,
-    hardsigmoid, softsign) has no solution: there t = 1, and the next layer makes up for
-    :math:`V(1)`, so that every layer works on pre-activations of variance 1.
+    pre-activations have variance t, and the hidden values have the second moment :math:`V(t)` of
+    :func:`second_moment`. If :math:`V(t) = 1` has a solution in [1/64, 64], t is the solution
+    nearest to 1, and the hidden values keep the second moment 1 of standardized inputs. For ReLU
+    t = 2, which is He initialization. For an activation bounded by 1 (tanh, sigmoid, hardtanh,
+    hardsigmoid, softsign) there is no solution. Then t = 1, and the weights of the next layer
+    compensate for :math:`V(1)`, so that the pre-activations of every layer have variance 1.
 
     Args:
         activation: A name, a configuration, a module, or an element-wise function of tensors.
-        width: Features that leave the activation; it matters to a module of a class of its own.
+        width: Number of output features; used only for a module whose class has no name.
 
     Raises:
         ValueError: If the second moment is 0 or not finite.
@@ -159,7 +159,7 @@ def _named_scale(config: ActivationConfig) -> LayerScale:
 
 
 def _solve(activation: ActivationFunction, moment: _Moment) -> LayerScale:
-    """Solve moment(t) = 1 by bisection of log t, between the powers of 2 nearest to t = 1."""
+    """Solve moment(t) = 1 by bisection of log t, in the bracket of powers of 2 nearest to 1."""
     at_one = _checked(activation, moment(1.0))
     if math.isclose(at_one, 1.0, abs_tol=1e-9):
         return LayerScale(1.0, at_one)
@@ -181,14 +181,14 @@ def _solve(activation: ActivationFunction, moment: _Moment) -> LayerScale:
 
 def _checked(activation: ActivationFunction, moment: float) -> float:
     if not 0.0 < moment < math.inf:
-        rule = "of a positive and finite second moment for normal inputs"
+        rule = "a function with a positive, finite second moment for normal inputs"
         cure = f"its second moment is {moment:g}; pass init='torch'"
         raise ValueError(error_message("activation", rule, activation, cure))
     return moment
 
 
 def _moment(activation: ActivationFunction, width: int) -> _Moment:
-    """Return the map from the pre-activation variance to the second moment after it."""
+    """Return the map from the pre-activation variance to the second moment of the output."""
     width = check_int("width", width, minimum=1)
     if isinstance(activation, str):
         activation = ActivationConfig(activation)
@@ -227,7 +227,7 @@ def _prelu_moment(module: PReLU | nn.PReLU) -> _Moment:
 
 
 def _normal_rule() -> tuple[Tensor, Tensor]:
-    """Return nodes and weights of the integral over the standard normal density, (n,) each."""
+    """Return nodes and weights of the quadrature for the standard normal density, each (n,)."""
     nodes = torch.linspace(-_LIMIT, _LIMIT, _NODES, dtype=torch.float64, device="cpu")
     step = 2 * _LIMIT / (_NODES - 1)
     return nodes, torch.exp(-nodes.square() / 2) * (step / math.sqrt(2 * math.pi))
@@ -248,22 +248,23 @@ def _quadrature(function: Callable[[Tensor], Tensor]) -> _Moment:
 
 
 def _maxout_second_moment(num_pieces: int) -> float:
-    """Return E max(Z_1, ..., Z_k)^2: the largest of k has the density k phi(z) Phi(z)^(k-1)."""
+    """Return E max(Z_1, ..., Z_k)^2; the maximum has the density k phi(z) Phi(z)^(k-1)."""
     nodes, weights = _normal_rule()
     density = num_pieces * weights * torch.special.ndtr(nodes) ** (num_pieces - 1)
     return float((density * nodes.square()).sum())
 
 
 def _sampled_moment(module: nn.Module, width: int) -> _Moment:
-    """Average over rows whose columns are the same normal quantiles, each in its own order.
+    """Average over inputs whose columns are random permutations of the same normal quantiles.
 
-    For an element-wise module that is quadrature; one that mixes features meets independent ones.
+    For an element-wise module this is quadrature. A module that mixes features gets independent
+    features.
     """
     features = width * expansion(module)
     like = next(iter(module.parameters()), torch.empty(0, device="cpu"))
     if like.is_meta:
-        cure = "give it memory first: model.to_empty(device=...)"
-        raise ValueError(error_message("activation", "on a device with memory", module, cure))
+        cure = "call model.to_empty(device=...) first"
+        raise ValueError(error_message("activation", "on a device other than meta", module, cure))
     rows = max(256, _SAMPLES // features)
     generator = torch.Generator("cpu").manual_seed(0)
     quantiles = (torch.arange(rows, dtype=torch.float64, device="cpu") + 0.5) / rows
@@ -288,15 +289,16 @@ def reset_linear_(
     input_second_moment: float = 1.0,
     generator: torch.Generator | None = None,
 ) -> None:
-    r"""Draw normal weights that give the pre-activations a wanted variance, and zero the bias.
+    r"""Draw normal weights for a given variance of the pre-activations, and set the bias to zero.
 
     .. math:: W_{ij} \sim \mathcal N(0, t / (n q)), \qquad b = 0
 
     Args:
-        linear: The layer to set, with n inputs.
-        preactivation_variance: The variance t that its outputs shall have, above 0.
-        input_second_moment: The second moment q of its inputs, above 0; 1 for standardized ones.
-        generator: Where the weights are drawn from, on any device; None is torch's global one.
+        linear: The layer, with n inputs; it is changed in place.
+        preactivation_variance: Variance t of its outputs, above 0.
+        input_second_moment: Second moment q of its inputs, above 0; 1 for standardized inputs.
+        generator: Random number generator for the weights, on any device; None is torch's global
+            generator.
 
     Raises:
         ValueError: If a variance is not above 0.
@@ -318,7 +320,7 @@ def reset_linear_(
     weight = linear.weight
     with torch.no_grad():
         if weight.is_meta:
-            pass  # nothing to draw; torch would import its decompositions for it, for seconds
+            pass  # no memory to fill; torch would import its decompositions, which takes seconds
         elif generator is None or generator.device == weight.device:
             weight.normal_(0.0, std, generator=generator)
         else:

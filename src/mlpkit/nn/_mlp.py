@@ -18,20 +18,11 @@ from mlpkit.nn._build import (
     build_layers,
     check_generator,
     each_activation,
-    named_activation,
-    named_activations,
-    stored_dropout,
 )
-from mlpkit.nn._config import (
-    InitName,
-    MLPConfig,
-    NamedActivation,
-    NormName,
-    check_has_output,
-    widths,
-)
+from mlpkit.nn._config import MLPConfig, NamedActivation, config_of
 from mlpkit.nn._hidden_layer import HiddenLayers
 from mlpkit.nn._inference import apply_head, apply_layers, is_inference
+from mlpkit.nn._options import InitName, MLPOptions, NormName, keywords, one_or_tuple
 from mlpkit.nn._reset import check_no_shared_parameters, reset_linears, reset_module
 from mlpkit.nn._summary import Summary, summarize
 from mlpkit.nn.activations import Activation, ActivationConfig, activation_config
@@ -40,7 +31,7 @@ __all__ = ["MLP"]
 
 
 class MLP(nn.Module):
-    r"""Multilayer perceptron: hidden layers of one shape, and a linear head.
+    r"""Multilayer perceptron: hidden layers of the same kind, followed by a linear head.
 
     .. math::
         h_0 &= x \\
@@ -48,64 +39,38 @@ class MLP(nn.Module):
         \qquad l = 1, \dots, L \\
         y &= \phi_\mathrm{out}(W_\mathrm{head} \, \mathrm{dropout}(h_L) + b_\mathrm{head})
 
-    A hidden layer is dropout, linear, norm, activation, and with ``residual`` a skip around the
-    four. The output has no activation unless ``output_activation`` says so: a classifier returns
-    logits, and its softmax is inside the loss.
+    A hidden layer consists of dropout, linear, norm and activation, and with ``residual`` it has a
+    skip connection around the four. The output has no activation unless ``output_activation`` is
+    given: a classifier returns logits, and the softmax is part of the loss.
 
-    Dropout sits on the input of a linear layer, never after the output of the network.
-    ``input_dropout`` zeroes inputs of the network; ``dropout`` zeroes what leaves a hidden layer,
-    on the way into the next linear layer, be it hidden or the head. So ``dropout`` has one entry
-    for each hidden layer, the entry belongs to the units of that layer, and a skip or
-    :meth:`features` sees them all. The last one of a backbone, which has no head, does nothing.
+    The options, from ``activation`` to ``flatten``, are documented in :class:`MLPOptions`. For one
+    value per hidden layer, ``activation`` and ``dropout`` take any sequence.
 
-    The keys of ``state_dict`` depend on no option, only the presence of a tensor does:
-    ``layers.0.linear.weight``, ``layers.0.norm.weight``, ``layers.0.activation.weight``,
-    ``head.weight``, ``output_activation.weight``, and the like.
+    The keys of ``state_dict`` do not depend on the options, except that a tensor which the network
+    does not have has no key: ``layers.0.linear.weight``, ``layers.0.norm.weight``,
+    ``layers.0.activation.weight``, ``head.weight``, ``output_activation.weight`` and so on.
 
     Args:
-        in_features: Features in the last axis of the input, at least 1.
-        hidden_features: What leaves each hidden layer, after its activation, first to last; empty
+        in_features: Size of the last axis of the input, at least 1.
+        hidden_features: Output width of each hidden layer, after its activation, at least 1; empty
             for a linear model.
-        out_features: Features of the output; None for a backbone, whose output is what leaves the
-            last hidden layer.
-        activation: The hidden non-linearity, one for all or one for each hidden layer: a name, an
-            :class:`ActivationConfig`, an instance (copied into each layer, never shared), or a
-            factory (called once for each layer with its width). One that takes several features
-            for each that it gives (Maxout, gated units) says so by its ``expansion``, and the
-            linear layer before it is so much wider.
-        output_activation: Applied to what leaves the head; None for logits and for regression.
-        norm: ``"batch"``, ``"layer"`` or ``"rms"`` normalization of the last axis between linear
-            layer and activation; None for none.
-        dropout: Probability in [0, 1) of zeroing what leaves a hidden layer on its way into the
-            next linear layer, one for all or one for each hidden layer.
-        input_dropout: Probability in [0, 1) of zeroing an input of the network.
-        bias: Whether every linear layer, the head included, has a bias.
-        residual: Whether each hidden layer from the second on adds its input to its output; all
-            hidden widths must then be equal.
-        init: ``"auto"``: weights from a normal distribution whose scale keeps the second moment
-            through the activation that follows (1 for the head), biases zero; with ``residual``
-            the L - 1 layers that have a skip start at 1 / (L - 1) of that scale, or of the scale of
-            their norm where they have one. ``"torch"``: as :class:`torch.nn.Linear` starts.
-        max_norm: Largest Euclidean norm, above 0, of the weights into one linear output (each
-            piece of Maxout has its own), which :meth:`apply_max_norm_` enforces after a step; None
-            for no limit.
-        flatten: Whether the first axis counts examples and all others are flattened, so that
-            images come in as they are. Without it all axes but the last are leading axes.
+        out_features: Number of outputs, at least 1; None for a backbone, which has no head and
+            returns the output of the last hidden layer.
         device: Device of the parameters; None is torch's default device.
         dtype: Floating dtype of the parameters; None is torch's default dtype.
-        generator: Draws the weights; None is torch's global generator.
+        generator: Random number generator for the weights; None is torch's global generator.
 
     Shape:
         - Input: :math:`(*, D)` with D equal to ``in_features``; with ``flatten`` :math:`(N, *)`
-          with D numbers for each example, or one example :math:`(D,)`.
-        - Output: :math:`(*, C)`, with C equal to ``out_features`` or, for a backbone, to the last
+          with D values per example, or one example :math:`(D,)`.
+        - Output: :math:`(*, C)` with C equal to ``out_features`` or, for a backbone, to the last
           of ``hidden_features``; with ``flatten`` :math:`(N, C)`.
 
     Raises:
-        TypeError: If an argument has the wrong type; in ``forward``, if the input is no floating
+        TypeError: If an argument has the wrong type; in ``forward``, if the input is not a floating
             tensor.
         ValueError: If an argument is out of range or does not fit the others; in ``forward``, if
-            the last axis of the input does not have ``in_features`` features.
+            the size of the last axis of the input is not ``in_features``.
 
     Example:
         >>> import torch
@@ -120,8 +85,7 @@ class MLP(nn.Module):
         Dropout(0.5) -> Linear(240, 480) -> Maxout(num_pieces=2)
 
     References:
-        Goodfellow, Bengio, Courville (2016), Deep Learning, chapter 6. Srivastava et al. (2014),
-        Dropout, Journal of Machine Learning Research 15, section 4 and, for max-norm, section 5.1.
+        Goodfellow, Bengio, Courville (2016), Deep Learning, chapter 6.
     """
 
     in_features: int
@@ -157,18 +121,11 @@ class MLP(nn.Module):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        hidden = widths("hidden_features", hidden_features)
-        activations = each_activation(activation, len(hidden))
-        check_has_output(output_activation, out_features)
-        output = None if output_activation is None else named_activation(output_activation)
-        config = MLPConfig(
-            in_features=in_features,
-            hidden_features=hidden,
-            out_features=out_features,
-            activation=named_activations(activation),
-            output_activation=output,
+        options = MLPOptions(
+            activation=one_or_tuple(activation),
+            output_activation=output_activation,
             norm=norm,
-            dropout=stored_dropout(dropout),
+            dropout=one_or_tuple(dropout),
             input_dropout=input_dropout,
             bias=bias,
             residual=residual,
@@ -176,8 +133,9 @@ class MLP(nn.Module):
             max_norm=max_norm,
             flatten=flatten,
         )
-        making = FactoryKwargs(device, dtype)
-        making.check()
+        config = config_of(in_features, hidden_features, out_features, options)
+        factory_kwargs = FactoryKwargs(device, dtype)
+        factory_kwargs.check()
         check_generator(generator)
         self._config = config
         self.in_features = config.in_features
@@ -187,14 +145,63 @@ class MLP(nn.Module):
         self.init = config.init
         self.max_norm = config.max_norm
         self.flatten = config.flatten
-        self.layers = HiddenLayers(build_layers(config, activations, making))
+        activations = each_activation(options.activation, len(config.hidden_features))
+        self.layers = HiddenLayers(build_layers(config, activations, factory_kwargs))
         last = None
-        if output_activation is not None and config.out_features is not None:
-            last = making.activation("output_activation", output_activation, config.out_features)
-        self.head_dropout, self.head = build_head(config, last, making)
+        if options.output_activation is not None and config.out_features is not None:
+            last = factory_kwargs.activation(
+                "output_activation", options.output_activation, config.out_features
+            )
+        self.head_dropout, self.head = build_head(config, last, factory_kwargs)
         self.output_activation = last
         check_no_shared_parameters(dict(self.named_activations()))
         reset_linears(self.layers, self.head, init=self.init, generator=generator)
+
+    @classmethod
+    def from_options(
+        cls,
+        in_features: int,
+        hidden_features: Sequence[int],
+        out_features: int | None,
+        options: MLPOptions,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Self:
+        """Build a network from its widths and one object with all options.
+
+        Args:
+            in_features: Size of the last axis of the input, at least 1.
+            hidden_features: Output width of each hidden layer, at least 1.
+            out_features: Number of outputs, at least 1; None for a backbone.
+            options: The options.
+            device: Device of the parameters; None is torch's default device.
+            dtype: Floating dtype of the parameters; None is torch's default dtype.
+            generator: Random number generator for the weights; None is torch's global generator.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If an argument is out of range or does not fit the others.
+
+        Example:
+            >>> from mlpkit.nn import MLP, MLPOptions
+            >>> MLP.from_options(6, (4, 3), 1, MLPOptions(norm="batch")).layers[0]
+            Linear(6, 4) -> BatchNorm -> ReLU()
+        """
+        given: object = options
+        if not isinstance(given, MLPOptions):
+            cure = "MLPOptions(activation=...) makes one"
+            raise TypeError(error_message("options", "an MLPOptions", given, cure))
+        return cls(
+            in_features,
+            hidden_features,
+            out_features,
+            device=device,
+            dtype=dtype,
+            generator=generator,
+            **keywords(options),
+        )
 
     @classmethod
     def from_config(
@@ -205,13 +212,13 @@ class MLP(nn.Module):
         dtype: torch.dtype | None = None,
         generator: torch.Generator | None = None,
     ) -> Self:
-        """Build the network that a configuration describes, with fresh weights.
+        """Build the network that a configuration describes, with new weights.
 
         Args:
-            config: What to build.
+            config: The widths and options.
             device: Device of the parameters; None is torch's default device.
             dtype: Floating dtype of the parameters; None is torch's default dtype.
-            generator: Draws the weights; None is torch's global generator.
+            generator: Random number generator for the weights; None is torch's global generator.
 
         Example:
             >>> from mlpkit.nn import MLP, MLPConfig
@@ -219,20 +226,11 @@ class MLP(nn.Module):
             >>> MLP.from_config(config).config == config
             True
         """
-        return cls(
+        return cls.from_options(
             config.in_features,
             config.hidden_features,
             config.out_features,
-            activation=config.activation,
-            output_activation=config.output_activation,
-            norm=config.norm,
-            dropout=config.dropout,
-            input_dropout=config.input_dropout,
-            bias=config.bias,
-            residual=config.residual,
-            init=config.init,
-            max_norm=config.max_norm,
-            flatten=config.flatten,
+            config,
             device=device,
             dtype=dtype,
             generator=generator,
@@ -240,20 +238,20 @@ class MLP(nn.Module):
 
     @property
     def config(self) -> MLPConfig:
-        """What builds a network like this one.
+        """The configuration that builds a network like this one.
 
         Raises:
-            ConfigError: If an activation is of a class that has no name.
+            ConfigError: If the class of an activation has no name.
         """
-        # read off the modules, which somebody may have replaced
+        # read from the modules, since an activation may have been replaced
         named = tuple(activation_config(layer.activation) for layer in self.layers)
         output = self.output_activation
         last = None if output is None else activation_config(output)
         given = self._config.activation
         each = given if isinstance(given, tuple) else (given,) * len(named)
-        spelled = self._config.output_activation
-        if named == tuple(map(_as_config, each)) and last == _as_config(spelled):
-            return self._config  # with each activation as it was spelled
+        given_output = self._config.output_activation
+        if named == tuple(map(_as_config, each)) and last == _as_config(given_output):
+            return self._config  # keeps a name as a name
         return dataclasses.replace(
             self._config,
             activation=named[0] if len(set(named)) == 1 else named or self._config.activation,
@@ -262,20 +260,20 @@ class MLP(nn.Module):
 
     @property
     def num_parameters(self) -> int:
-        """Learnable parameters of the whole network."""
+        """Number of learnable parameters of the network."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def features(self, x: Tensor) -> Tensor:
-        """Return what leaves the last hidden layer, before the dropout of the head.
+        """Return the output of the last hidden layer, before the dropout of the head.
 
-        Without hidden layers that is the input, flattened where ``flatten`` says so.
+        Without hidden layers that is the input, flattened if ``flatten`` is True.
 
         Args:
-            x: The input, as for the network itself.
+            x: The input, as for ``forward``.
 
         Raises:
-            TypeError: If ``x`` is no floating tensor.
-            ValueError: If its last axis does not have ``in_features`` features.
+            TypeError: If ``x`` is not a floating tensor.
+            ValueError: If the size of its last axis is not ``in_features``.
         """
         h = self._validate_input(x)
         if is_inference(self):
@@ -298,7 +296,7 @@ class MLP(nn.Module):
         return y if self.output_activation is None else self.output_activation(y)
 
     def summary(self) -> Summary:
-        """Return a table of the layers with their output widths and parameters.
+        """Return a table of the layers with their output widths and numbers of parameters.
 
         Example:
             >>> from mlpkit.nn import MLP
@@ -314,16 +312,17 @@ class MLP(nn.Module):
         )
 
     def param_groups(self, weight_decay: float) -> list[ParamGroup]:
-        """Return the parameters in groups for an optimizer, by their role.
+        """Return the parameters in two groups for an optimizer: with and without weight decay.
 
-        The weights of the linear layers decay. Biases, norms and whatever an activation learns, a
-        PReLU's slopes above all, do not: decay would pull them to a value that means something.
+        Weight decay applies to the weights of the linear layers. It does not apply to biases, norms
+        and the parameters of activations: it would pull the slopes of PReLU towards 0, which is
+        ReLU.
 
         Args:
-            weight_decay: Weight decay of the group that decays, at least 0.
+            weight_decay: Weight decay of the weights of the linear layers, at least 0.
 
         Raises:
-            TypeError: If ``weight_decay`` is no number.
+            TypeError: If ``weight_decay`` is not a number.
             ValueError: If ``weight_decay`` is negative or not finite.
 
         Example:
@@ -345,22 +344,22 @@ class MLP(nn.Module):
 
     @torch.no_grad()
     def apply_max_norm_(self) -> None:
-        """Scale down the weights into each linear output whose norm exceeds ``max_norm``.
+        """Scale down, in place, each row of a weight matrix whose norm exceeds ``max_norm``.
 
-        Call it after each step of the optimizer; :class:`mlpkit.training.Trainer` does. The head is
-        included, biases are not, and every piece of Maxout has its own norm. With ``max_norm`` None
-        it does nothing.
+        Call it after each optimizer step; :class:`mlpkit.training.Trainer` does. The rows of the
+        head are included, biases are not, and each piece of a Maxout unit is a row. If ``max_norm``
+        is None, this does nothing.
         """
         if self.max_norm is None:
             return
         for linear in self._linears():
-            linear.weight.renorm_(p=2, dim=0, maxnorm=self.max_norm)  # rows of (outputs, inputs)
+            linear.weight.renorm_(p=2, dim=0, maxnorm=self.max_norm)  # each row
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Start anew: weights, biases, norms with their running statistics, and activations.
+        """Reset weights, biases, norms with their running statistics, and activations.
 
         Args:
-            generator: Draws the weights; None is torch's global generator.
+            generator: Random number generator for the weights; None is torch's global generator.
 
         Raises:
             TypeError: If an activation has parameters or buffers and no ``reset_parameters``.
@@ -374,7 +373,7 @@ class MLP(nn.Module):
         reset_linears(self.layers, self.head, init=self.init, generator=generator)
 
     def extra_repr(self) -> str:
-        """Return the arguments that are not the default."""
+        """Return the widths, and the options that differ from their defaults."""
         config = self._config
         shown = [str(config.in_features), str(config.hidden_features), str(config.out_features)]
         unshown = ("activation", "output_activation")
@@ -389,26 +388,22 @@ class MLP(nn.Module):
         return [*(layer.linear for layer in self.layers), *head]
 
     def named_activations(self) -> Iterator[tuple[str, nn.Module]]:
-        """Yield the name and the module of every activation, the output's as the last."""
+        """Yield the name and the module of every activation; that of the output comes last."""
         for index, layer in enumerate(self.layers):
             yield f"layers.{index}.activation", layer.activation
         if self.output_activation is not None:
             yield "output_activation", self.output_activation
 
     def _validate_input(self, x: object) -> Tensor:
-        """Return the input with its features in the last axis.
-
-        Args:
-            x: What shall enter the network.
+        """Return the checked input, flattened to (N, in_features) if ``flatten`` is True.
 
         Raises:
-            TypeError: If ``x`` is no floating tensor.
-            ValueError: If its last axis does not have ``in_features`` features.
+            TypeError: If ``x`` is not a floating tensor.
+            ValueError: If the size of its last axis is not ``in_features``.
         """
         if not isinstance(x, Tensor):
-            rule = "a floating tensor"
             cure = "torch.as_tensor(x, dtype=torch.float32) makes one"
-            raise TypeError(error_message("x", rule, x, cure))
+            raise TypeError(error_message("x", "a floating tensor", x, cure))
         if not x.is_floating_point():
             cure = "convert it with x.float(), pixels with x.float() / 255"
             raise TypeError(error_message("x", "a floating tensor", x.dtype, cure))

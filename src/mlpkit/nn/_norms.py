@@ -1,4 +1,4 @@
-"""Normalization on the last axis, where the features of an MLP are."""
+"""Normalization over the last axis, the feature axis of an MLP."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit._checks import error_message
-from mlpkit.nn._config import NormName
+from mlpkit.nn._options import NormName
 
 __all__ = ["BatchNorm", "build_norm"]
 
 
 class BatchNorm(nn.BatchNorm1d):
-    r"""Batch normalization of the last axis; all axes before it count examples.
+    r"""Batch normalization with the features on the last axis.
 
     .. math:: y_i = \gamma_i \frac{x_i - \mu_i}{\sqrt{\sigma_i^2 + \epsilon}} + \beta_i
 
-    While training, :math:`\mu_i` and :math:`\sigma_i^2` are the mean and the (biased) variance of
-    feature i over all examples, and move the running statistics; in eval mode they are the running
-    statistics. On inputs of two axes it equals :class:`torch.nn.BatchNorm1d`, which on three axes
-    takes axis 1 for the features; here they are always the last.
+    In training mode, :math:`\mu_i` and :math:`\sigma_i^2` are the mean and the biased variance of
+    feature i over all axes but the last, and the running statistics are updated. In eval mode they
+    are the running statistics. On inputs with two axes the layer equals
+    :class:`torch.nn.BatchNorm1d`. On inputs with three axes :class:`torch.nn.BatchNorm1d` expects
+    the features on axis 1; here they are always on the last axis.
 
     Shape:
         - Input: :math:`(*, H)` with H equal to ``num_features``.
         - Output: as the input.
 
     Raises:
-        ValueError: In ``forward`` while training, if there are fewer than two examples.
+        ValueError: In ``forward`` in training mode, if there are fewer than two examples.
 
     Example:
         >>> import torch
@@ -44,9 +45,9 @@ class BatchNorm(nn.BatchNorm1d):
         """Return the normalized ``input``."""
         flat = input.reshape(-1, input.shape[-1])  # (*, H) -> (N, H)
         if self.training and flat.shape[0] < 2:
-            cure = "batch norm needs a spread; call model.eval() to predict, drop the last batch "
-            cure += "while training, or use norm='layer'"
-            rule = "a batch of at least 2 examples while training"
+            cure = "call model.eval() to predict; to train, drop the incomplete last batch or use "
+            cure += "norm='layer'"
+            rule = "a batch of at least 2 examples in training mode"
             raise ValueError(error_message("input", rule, tuple(input.shape), cure))
         return super().forward(flat).reshape(input.shape)
 
@@ -61,5 +62,5 @@ _NORMS: dict[NormName, Callable[..., nn.BatchNorm1d | nn.LayerNorm | nn.RMSNorm]
 def build_norm(
     norm: NormName, features: int, *, device: torch.device | str | None, dtype: torch.dtype | None
 ) -> nn.Module:
-    """Return a fresh normalization of the last axis with ``features`` features."""
+    """Return a new normalization layer over a last axis of size ``features``."""
     return _NORMS[norm](features, device=device, dtype=dtype)

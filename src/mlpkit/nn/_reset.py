@@ -1,4 +1,4 @@
-"""How the weights of an MLP start, and that no two layers share anything."""
+"""Initialization of the weights of an MLP, and the check that no two layers share parameters."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit._checks import error_message
-from mlpkit.nn._config import InitName
 from mlpkit.nn._hidden_layer import HiddenLayer
 from mlpkit.nn._init import layer_scale, reset_linear_, second_moment
+from mlpkit.nn._options import InitName
 
 __all__ = ["check_no_shared_parameters", "reset_linears", "reset_module"]
 
@@ -23,15 +23,15 @@ def reset_linears(
     init: InitName,
     generator: torch.Generator | None,
 ) -> None:
-    """Draw the weights of all linear layers, and scale the branches that have a skip."""
+    """Initialize all linear layers, and scale down the layers that have a skip connection."""
     layers = tuple(layers)
     if init == "torch":
         for linear in (*(layer.linear for layer in layers), *([] if head is None else [head])):
             _reset_as_torch(linear, generator)
         return
-    # See docs/decisions/0003-residual.md: a sum of n branches of this scale stays bounded.
+    # docs/decisions/0003-residual.md: the sum of n branches of scale 1 / n stays bounded.
     branch = 1 / max(1, sum(layer.skip for layer in layers))
-    moment = 1.0  # the second moment of what enters the next layer
+    moment = 1.0  # second moment of the input of the next layer
     for layer in layers:
         shrink = branch if layer.skip else 1.0
         width = layer.out_features
@@ -48,7 +48,7 @@ def reset_linears(
             input_second_moment=moment,
             generator=generator,
         )
-        # The norm undoes the scale of the weights before it, so its own weight carries it.
+        # A norm cancels the scale of the weights before it, so the norm's weight is scaled instead.
         if layer.norm is not None and layer.skip:
             with torch.no_grad():
                 weight = layer.norm.get_parameter("weight")
@@ -60,9 +60,9 @@ def reset_linears(
 
 
 def _reset_as_torch(linear: nn.Linear, generator: torch.Generator | None) -> None:
-    """Draw weights and bias uniformly within 1 / sqrt(fan_in), as :class:`torch.nn.Linear`."""
+    """Draw weight and bias from U(-b, b) with b = 1 / sqrt(fan_in), as nn.Linear does."""
     bound = 1 / math.sqrt(linear.in_features)
-    for parameter in linear.parameters():  # the weight, then the bias if there is one
+    for parameter in linear.parameters():  # first the weight, then the bias if there is one
         if not parameter.is_meta:
             _uniform_(parameter, bound, generator)
 
@@ -77,22 +77,20 @@ def _uniform_(parameter: Tensor, bound: float, generator: torch.Generator | None
 
 
 def reset_module(name: str, module: nn.Module) -> None:
-    """Reset a norm or an activation with all its parts, or raise where one cannot be reset."""
+    """Reset a module with all its submodules; raise TypeError if one cannot be reset."""
     for path, part in module.named_modules(prefix=name):
         reset = getattr(part, "reset_parameters", None)
         if callable(reset):
             reset()
         elif [*part.parameters(recurse=False), *part.buffers(recurse=False)]:
             rule = "a module with a method reset_parameters() to be reset"
-            raise TypeError(
-                error_message(path, rule, part, "add the method, or build the MLP anew")
-            )
+            raise TypeError(error_message(path, rule, part, "add the method, or build a new MLP"))
 
 
 def check_no_shared_parameters(activations: Mapping[str, nn.Module]) -> None:
     """Raise if two activations share a module, a parameter or a buffer.
 
-    Instances are copied, so only a factory that keeps what it returned can do that.
+    Instances are copied, so only a factory that returns the same object twice can cause this.
     """
     owners: dict[int, str] = {}
     for name, activation in activations.items():
@@ -102,5 +100,5 @@ def check_no_shared_parameters(activations: Mapping[str, nn.Module]) -> None:
             if other != name:
                 what = "module" if isinstance(part, nn.Module) else "tensor"
                 cure = f"{other} and {name} share a {what}; build a new one in each call"
-                rule = "a factory that returns a fresh module for each layer"
+                rule = "a factory that returns a new module for each layer"
                 raise ValueError(error_message("activation", rule, part, cure))

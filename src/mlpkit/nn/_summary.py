@@ -1,4 +1,4 @@
-"""A readable table of the layers of an MLP."""
+"""Summary, the table of the layers of an MLP."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class SummaryRow:
     """One layer of a network.
 
     Attributes:
-        name: Where it stands in the network, as in the keys of ``state_dict``.
-        operations: What it does to its input, in order.
-        output_features: Features that leave it.
-        num_parameters: Its learnable parameters.
+        name: Name of the module, as in the keys of ``state_dict``.
+        operations: The operations, first to last.
+        output_features: Number of output features.
+        num_parameters: Number of learnable parameters.
     """
 
     name: str
@@ -32,17 +32,17 @@ class SummaryRow:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """The layers of a network, one row for each; ``str`` makes a table of it.
+    """The layers of a network with one row for each; ``str`` formats it as a table.
 
     Attributes:
-        rows: The layers in order.
+        rows: The hidden layers, first to last, then the head.
     """
 
     rows: tuple[SummaryRow, ...]
 
     @property
     def num_parameters(self) -> int:
-        """Learnable parameters of all rows."""
+        """Number of learnable parameters of all layers."""
         return sum(row.num_parameters for row in self.rows)
 
     def __str__(self) -> str:
@@ -55,7 +55,7 @@ class Summary:
 
 
 def table(lines: Sequence[tuple[str, ...]], *, left: int) -> str:
-    """Return the lines in columns: the first ``left`` flush left, the others flush right."""
+    """Return the lines with aligned columns, of which the first ``left`` are left-aligned."""
     sizes = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
@@ -73,7 +73,7 @@ def summarize(
     *,
     head_dropout: float,
 ) -> Summary:
-    """Return one row for each hidden layer, and one for the head."""
+    """Return the summary: one row for each hidden layer, and one for the head if there is one."""
     rows = [
         SummaryRow(
             name=f"layers.{index}",

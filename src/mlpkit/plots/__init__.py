@@ -1,8 +1,11 @@
-"""Pictures of a training and of a network: each function returns a matplotlib figure.
+"""Plots of training runs and of networks. Each function returns a matplotlib figure.
 
-Nothing touches pyplot, so no window opens and no figure has to be closed: save one with
-``figure.savefig("curves.png")``; a notebook shows it by itself. matplotlib comes with
-``pip install 'mlpkit[plot]'`` and is imported when the first picture is drawn.
+The functions do not use pyplot: no window opens, and no figure needs to be closed. Save a figure
+with ``figure.savefig("curves.png")``; a notebook displays it. matplotlib is installed by
+``pip install 'mlpkit[plot]'`` and imported when the first plot is made.
+
+The numbers behind the plots are available without matplotlib: :func:`find_mistakes`,
+:func:`reliability` and :func:`first_layer_images`.
 """
 
 from __future__ import annotations
@@ -14,10 +17,11 @@ from mlpkit.plots._layer_health import layer_health
 from mlpkit.plots._learning_curves import learning_curves
 from mlpkit.plots._mistakes import Mistake, find_mistakes, worst_mistakes
 from mlpkit.plots._style import Appearance
-from mlpkit.plots._weights import first_layer_weights
+from mlpkit.plots._weights import FirstLayerImages, first_layer_images, first_layer_weights
 
 __all__ = [
     "Appearance",
+    "FirstLayerImages",
     "Mistake",
     "Reliability",
     "ReliabilityBin",
@@ -25,6 +29,7 @@ __all__ = [
     "calibration",
     "confusion_matrix",
     "find_mistakes",
+    "first_layer_images",
     "first_layer_weights",
     "layer_health",
     "learning_curves",

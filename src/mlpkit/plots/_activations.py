@@ -1,4 +1,4 @@
-"""The lecture's page of activation functions, with their derivatives."""
+"""Activation functions and their derivatives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mlpkit._checks import error_message
 from mlpkit.nn import ActivationConfig, ActivationName, build_activation, expansion
-from mlpkit.plots._style import Appearance, Look, dress, new_figure
+from mlpkit.plots._style import Appearance, Look, new_figure, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,9 +28,9 @@ _FORMULAS: Mapping[ActivationName, str] = {
     "gelu": r"$z\,\Phi(z)$",
     "identity": r"$z$",
     "leaky_relu": r"$\max(a z,\, z)$, $a$ small",
-    "maxout": r"$\max_k\,(w_k x + b_k)$, learnt",
+    "maxout": r"$\max_k\,(w_k x + b_k)$, learned",
     "mish": r"$z \tanh(\ln(1 + e^z))$",
-    "prelu": r"$\max(0, z) + a\,\min(0, z)$, $a$ learnt",
+    "prelu": r"$\max(0, z) + a\,\min(0, z)$, $a$ learned",
     "relu": r"$\max(0,\, z)$",
     "selu": r"$\lambda$ ELU$(z)$",
     "sigmoid": r"$1\,/\,(1 + e^{-z})$",
@@ -53,17 +53,18 @@ def activation_functions(
     *,
     appearance: Appearance = "light",
 ) -> Figure:
-    """Draw activation functions, and their derivatives as autograd gives them.
+    """Plot activation functions and their derivatives, computed by autograd.
 
-    Maxout is the maximum of its pieces, drawn as thin lines that touch a parabola: the shape is
-    learnt, and this is one that it can take. A gated unit gets the same value at both its inputs.
+    Maxout is the maximum of its pieces, which are plotted as thin lines. The pieces of a network
+    are learned; the plot uses tangents of a parabola as an example. A gated unit gets the same
+    value at its two inputs.
 
     Args:
-        names: Activations by name, or with options.
-        appearance: ``"light"`` or ``"dark"`` paper.
+        names: Activations as names or configurations.
+        appearance: ``"light"`` or ``"dark"`` background.
 
     Raises:
-        ValueError: If there is no name, or an unknown one.
+        ValueError: If ``names`` is empty or contains an unknown name.
         MissingDependencyError: If matplotlib is not installed.
 
     Example:
@@ -83,8 +84,8 @@ def activation_functions(
     rows = math.ceil(len(configs) / columns)
     figure, look = new_figure(2.6 * columns + 0.2, 2.55 * rows + 0.4, appearance)
     grid = figure.add_gridspec(rows, columns)
-    for place, config in enumerate(configs):
-        axes = figure.add_subplot(grid[place // columns, place % columns])
+    for index, config in enumerate(configs):
+        axes = figure.add_subplot(grid[index // columns, index % columns])
         _panel(axes, config, look)
     handles = figure.axes[0].get_lines()[-2:]
     figure.legend(
@@ -100,7 +101,7 @@ def activation_functions(
 
 
 def _panel(axes: Axes, config: ActivationConfig, look: Look) -> None:
-    """Draw one activation: pieces if it has some, then value and derivative."""
+    """Plot one activation: the pieces of Maxout, then value and derivative."""
     x = torch.linspace(-_LIMIT, _LIMIT, _POINTS, dtype=torch.float64)
     inputs, value, derivative = _values(config, x)
     axes.axhline(0, color=look.quiet, linewidth=0.8)
@@ -113,18 +114,18 @@ def _panel(axes: Axes, config: ActivationConfig, look: Look) -> None:
     axes.set_xlim(-_LIMIT, _LIMIT)
     axes.set_ylim(-1.6, 2.6)
     axes.set_xlabel(_FORMULAS.get(config.name, ""))
-    dress(axes, look, title=config.name)
+    style_axes(axes, look, title=config.name)
 
 
 def _values(config: ActivationConfig, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what goes in, ``(n, pieces)``, what comes out, and its derivative by x."""
+    """Return the inputs, ``(n, pieces)``, the values and their derivatives with respect to x."""
     activation = build_activation(config, 1, dtype=torch.float64).eval()
     leaf = x.clone().requires_grad_()
     pieces = expansion(activation)
     if config.name == "maxout":
-        touching = torch.linspace(-1.4, 1.8, pieces, dtype=torch.float64) if pieces > 1 else x[:1]
-        # tangents of x^2 / 5 - 0.3
-        inputs = 0.4 * touching * leaf[:, None] - touching.square() / 5 - 0.3
+        points = torch.linspace(-1.4, 1.8, pieces, dtype=torch.float64) if pieces > 1 else x[:1]
+        # tangents of x^2 / 5 - 0.3 at these points
+        inputs = 0.4 * points * leaf[:, None] - points.square() / 5 - 0.3
     else:
         inputs = leaf[:, None].expand(-1, pieces)
     value: Tensor = activation(inputs).squeeze(1)

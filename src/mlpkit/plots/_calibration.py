@@ -1,4 +1,4 @@
-"""Whether a classifier that says 90 % is right in 90 % of the cases."""
+"""Reliability diagrams: confidence against accuracy."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ import torch
 from torch import Tensor
 
 from mlpkit._checks import check_int, error_message
-from mlpkit.plots._style import Appearance, dress, new_figure
+from mlpkit.plots._style import Appearance, new_figure, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = ["Reliability", "ReliabilityBin", "calibration", "reliability"]
 
-_Z = 1.959963984540054  # of the normal distribution, two-sided 95 %
+_Z = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReliabilityBin:
-    """The examples whose predicted class got a probability in one interval.
+    """The examples whose confidence (probability of the predicted class) is in one interval.
 
     Attributes:
-        lower: Lower end of the interval, not in it.
-        upper: Upper end of the interval, in it.
+        lower: Lower end of the interval, exclusive.
+        upper: Upper end of the interval, inclusive.
         count: Number of examples.
-        confidence: Mean probability of the predicted class.
+        confidence: Mean confidence.
         accuracy: Fraction of the examples that are classified correctly.
         interval: Wilson's 95 % confidence interval of the accuracy.
     """
@@ -43,10 +43,10 @@ class ReliabilityBin:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reliability:
-    """What a reliability diagram shows.
+    """The data of a reliability diagram.
 
     Attributes:
-        bins: The intervals that hold an example, in order.
+        bins: The nonempty bins, in ascending order of confidence.
         num_examples: Number of examples.
         calibration_error: Expected calibration error, in [0, 1].
     """
@@ -57,21 +57,24 @@ class Reliability:
 
 
 def reliability(probabilities: Tensor, targets: Tensor, *, num_bins: int = 15) -> Reliability:
-    r"""Compare confidence and accuracy, bin by bin.
+    r"""Compute confidence and accuracy per bin, and the expected calibration error.
 
     .. math::
         \mathrm{ECE} = \sum_{b} \frac{n_b}{N}\, |\mathrm{acc}_b - \mathrm{conf}_b|
 
+    where bin :math:`b` has :math:`n_b` of the :math:`N` examples, with accuracy
+    :math:`\mathrm{acc}_b` and mean confidence :math:`\mathrm{conf}_b`.
+
     Args:
-        probabilities: Of each class, summing to one.
-        targets: The true classes.
-        num_bins: Intervals of equal width that [0, 1] is divided into.
+        probabilities: Probabilities of the classes, which sum to 1 for each example.
+        targets: Class indices.
+        num_bins: Number of bins of equal width in [0, 1].
 
     Shape:
         - probabilities: ``(N, C)``; targets: ``(N,)``.
 
     Raises:
-        ValueError: If there is no example, or a shape or a value does not fit.
+        ValueError: If there are no examples, a shape does not match, or a value is not in [0, 1].
 
     Example:
         >>> import torch
@@ -100,7 +103,7 @@ def reliability(probabilities: Tensor, targets: Tensor, *, num_bins: int = 15) -
     confidence, predicted = values.max(dim=1)
     is_right = predicted == targets.cpu()
     edges = torch.arange(1, bins, dtype=torch.float64) / bins
-    member = torch.bucketize(confidence, edges)  # open on the left, as ClassificationAccumulator
+    member = torch.bucketize(confidence, edges)  # open on the left, as in the trainer's metric
     found = []
     for index in sorted(set(member.tolist())):
         chosen = member == index
@@ -120,7 +123,7 @@ def reliability(probabilities: Tensor, targets: Tensor, *, num_bins: int = 15) -
 
 
 def _wilson(right: int, count: int) -> tuple[float, float]:
-    """Return the interval of Wilson's score test for a fraction."""
+    """Return the Wilson score interval of a fraction."""
     fraction, z2 = right / count, _Z**2
     center = (fraction + z2 / (2 * count)) / (1 + z2 / count)
     half = _Z / (1 + z2 / count)
@@ -135,22 +138,24 @@ def calibration(
     num_bins: int = 15,
     appearance: Appearance = "light",
 ) -> Figure:
-    """Draw a reliability diagram: accuracy over confidence, and how often each confidence occurs.
+    """Plot a reliability diagram: accuracy against confidence, with a histogram of the confidence.
 
-    On the diagonal, confidence is earned; below it the classifier is too sure of itself. The
-    vertical lines are 95 % intervals: a bin of few examples says little.
+    A perfectly calibrated classifier is on the diagonal; below it, the classifier is
+    overconfident. The vertical bars are 95 % confidence intervals, which are wide for bins with few
+    examples.
 
     Args:
-        probabilities: Of each class, as :meth:`mlpkit.SoftmaxClassifier.predict_proba` gives them.
-        targets: The true classes.
-        num_bins: Intervals of equal width that [0, 1] is divided into.
-        appearance: ``"light"`` or ``"dark"`` paper.
+        probabilities: Probabilities of the classes, for example from
+            :meth:`mlpkit.SoftmaxClassifier.predict_proba`.
+        targets: Class indices.
+        num_bins: Number of bins of equal width in [0, 1].
+        appearance: ``"light"`` or ``"dark"`` background.
 
     Shape:
         - probabilities: ``(N, C)``; targets: ``(N,)``.
 
     Raises:
-        ValueError: As :func:`reliability`.
+        ValueError: For the reasons given in :func:`reliability`.
         MissingDependencyError: If matplotlib is not installed.
 
     Example:
@@ -176,10 +181,12 @@ def calibration(
     above.set_ylim(-2, 102)
     above.set_ylabel("accuracy [%]")
     above.annotate(
-        "too sure", (97, 4), ha="right", color=look.quiet, fontsize=9, fontstyle="italic"
+        "overconfident", (97, 4), ha="right", color=look.quiet, fontsize=9, fontstyle="italic"
     )
-    above.annotate("too modest", (3, 94), color=look.quiet, fontsize=9, fontstyle="italic")
-    dress(above, look, title=f"Expected calibration error {100 * measured.calibration_error:.2f} %")
+    above.annotate("underconfident", (3, 94), color=look.quiet, fontsize=9, fontstyle="italic")
+    style_axes(
+        above, look, title=f"Expected calibration error {100 * measured.calibration_error:.2f} %"
+    )
     below.bar(
         [100 * b.lower for b in bins],
         [100 * b.count / measured.num_examples for b in bins],
@@ -190,5 +197,5 @@ def calibration(
     )
     below.set_xlabel("probability of the predicted class [%]")
     below.set_ylabel("examples [%]")
-    dress(below, look)
+    style_axes(below, look)
     return figure

@@ -1,4 +1,4 @@
-"""Which classes a classifier takes for which."""
+"""The confusion matrix of a classifier."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlpkit._checks import error_message
-from mlpkit.plots._style import BLUE, VERMILLION, Appearance, Look, blend, dress, new_figure
+from mlpkit.plots._style import BLUE, VERMILLION, Appearance, Look, blend, new_figure, style_axes
 from mlpkit.training import Evaluation
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["confusion_matrix"]
 
-_MOST_NUMBERED = 26  # classes; beyond, numbers in the cells are too small to read
+_MAX_NUMBERED = 26  # with more classes, numbers in the cells are too small to read
 
 
 def confusion_matrix(
@@ -27,31 +27,34 @@ def confusion_matrix(
     *,
     appearance: Appearance = "light",
 ) -> Figure:
-    """Draw how many examples of each class were put into each class.
+    """Plot the confusion matrix: the number of examples of each true and predicted class.
 
-    The diagonal (right) is blue by its share of the true class, from 0 to 100 %. Everything else
-    (wrong) is orange on a scale of its own that ends at the largest share: on one scale with the
-    diagonal, the errors of a good classifier would not be seen. The numbers are counts.
+    Correct predictions, on the diagonal, are blue on a scale from 0 to 100 % of the true class.
+    Errors are orange on a separate scale that ends at the largest share: on the scale of the
+    diagonal, the errors of a good classifier would be invisible. The numbers are counts.
 
     Args:
-        evaluation: What :meth:`mlpkit.training.Trainer.evaluate` gave for a classifier.
-        classes: Name of each class; None takes those of the evaluation.
-        appearance: ``"light"`` or ``"dark"`` paper.
+        evaluation: The evaluation of a classifier, for example from
+            :meth:`mlpkit.training.Trainer.evaluate`.
+        classes: Names of the classes; None uses those of the evaluation.
+        appearance: ``"light"`` or ``"dark"`` background.
 
     Raises:
-        ValueError: If the number of names is not that of the classes.
-        AttributeError: If the evaluation is of a regression.
+        ValueError: If the number of names differs from the number of classes.
+        AttributeError: If the evaluation is that of a regression.
         MissingDependencyError: If matplotlib is not installed.
 
     Example:
         >>> import torch
+        >>> from mlpkit import MLP, SoftmaxClassifier, Trainer
+        >>> from mlpkit.data import LabeledTensors
         >>> from mlpkit.plots import confusion_matrix
-        >>> from mlpkit.training import ClassificationAccumulator
-        >>> metrics = ClassificationAccumulator(("cat", "dog"))
-        >>> metrics.update(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
-        >>> axes = confusion_matrix(metrics.compute()).axes[0]
-        >>> [text.get_text() for text in axes.texts]
-        ['1', '1']
+        >>> model = SoftmaxClassifier(MLP(2, (), 2), classes=("cat", "dog"))
+        >>> inputs = torch.randn(20, 2)
+        >>> data = LabeledTensors(inputs, model.predict(inputs))
+        >>> figure = confusion_matrix(Trainer(model).evaluate(data))
+        >>> figure.axes[0].get_title(loc="left")
+        '20 of 20 correct, 0.00 % error'
     """
     counts = evaluation.confusion.numpy()
     names = tuple(row.name for row in evaluation.per_class) if classes is None else tuple(classes)
@@ -71,24 +74,25 @@ def confusion_matrix(
     bar.set_label("errors: share of the true class [%]", color=look.ink)
     bar.ax.tick_params(colors=look.quiet, labelcolor=look.ink, labelsize=9)
     bar.outline.set_visible(False)
-    _name_classes(axes, names, look)
-    if len(names) <= _MOST_NUMBERED:
+    _label_classes(axes, names, look)
+    if len(names) <= _MAX_NUMBERED:
         _write_counts(axes, counts, shares, largest, look)
-    title = f"{np.trace(counts):,} of {counts.sum():,} right, {100 * evaluation.error:.2f} % error"
-    dress(axes, look, title=title, grid=False)
+    total, right_total = counts.sum(), np.trace(counts)
+    title = f"{right_total:,} of {total:,} correct, {100 * evaluation.error:.2f} % error"
+    style_axes(axes, look, title=title, grid=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
     return figure
 
 
-def _name_classes(axes: Axes, names: Sequence[str], look: Look) -> None:
-    """Put the names at the cells, and a line between each two cells."""
-    places = range(len(names))
+def _label_classes(axes: Axes, names: Sequence[str], look: Look) -> None:
+    """Label the rows and columns, and separate the cells by lines."""
+    positions = range(len(names))
     is_short = max(map(len, names)) <= 3
-    slant = 0.0 if is_short else 40.0
-    size = 9.0 if len(names) <= _MOST_NUMBERED else 6.0
-    axes.set_xticks(places, names, rotation=slant, ha="center" if is_short else "right")
-    axes.set_yticks(places, names)
+    rotation = 0.0 if is_short else 40.0
+    size = 9.0 if len(names) <= _MAX_NUMBERED else 6.0
+    axes.set_xticks(positions, names, rotation=rotation, ha="center" if is_short else "right")
+    axes.set_yticks(positions, names)
     for label in (*axes.get_xticklabels(), *axes.get_yticklabels()):
         label.set_rotation_mode("anchor")
         label.set_fontsize(size)
@@ -107,11 +111,11 @@ def _write_counts(
     largest: float,
     look: Look,
 ) -> None:
-    """Write each count that is not 0, readable on the color of its cell."""
+    """Write the nonzero counts, in a color with enough contrast to the cell."""
     size = 9.0 if counts.max() < 1000 and len(counts) <= 12 else 7.0
     for (row, column), count in np.ndenumerate(counts):
         if count:
             strength = shares[row, column] / (1.0 if row == column else largest)
-            is_blue = row == column and strength > 0.6  # ink is read well on every orange
+            is_blue = row == column and strength > 0.6  # every orange has enough contrast to ink
             color = "#ffffff" if is_blue else look.ink
             axes.text(column, row, str(count), ha="center", va="center", color=color, fontsize=size)

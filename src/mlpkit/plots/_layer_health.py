@@ -1,4 +1,4 @@
-"""Saturation, dead units and the flow of gradients, layer by layer."""
+"""Saturation, dead units and gradient gain of the hidden layers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from mlpkit._checks import error_message
 from mlpkit.nn import ActivationStatistics
-from mlpkit.plots._style import Appearance, Look, dress, new_figure
+from mlpkit.plots._style import Appearance, Look, new_figure, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,19 +25,19 @@ def layer_health(
     *,
     appearance: Appearance = "light",
 ) -> Figure:
-    """Draw saturated values, dead units and the gradient gain of every hidden layer.
+    """Plot saturated values, dead units and the gradient gain of every hidden layer.
 
-    Of one measurement, bars for each layer; of several, a line for each layer, from dark (first)
-    to bright (last).
+    One measurement is plotted as bars per layer; several are plotted as one line per layer, from
+    dark (first layer) to bright (last layer).
 
     Args:
-        statistics: What :func:`mlpkit.nn.activation_statistics` gave; a sequence of them counts as
-            measured after epoch 1, 2, and so on; a mapping says after which epoch each was.
-        appearance: ``"light"`` or ``"dark"`` paper.
+        statistics: The result of :func:`mlpkit.nn.activation_statistics`; or a sequence of them,
+            measured after epochs 1, 2 and so on; or a mapping from epochs to measurements.
+        appearance: ``"light"`` or ``"dark"`` background.
 
     Raises:
-        TypeError: If ``statistics`` is something else.
-        ValueError: If there is none, or the measurements are of networks with other layers.
+        TypeError: If ``statistics`` is of another type.
+        ValueError: If there are no measurements, or they have different layers.
         MissingDependencyError: If matplotlib is not installed.
 
     Example:
@@ -58,7 +58,7 @@ def layer_health(
         by_epoch = dict(enumerate(statistics, start=1))
     else:
         raise TypeError(
-            error_message("statistics", "ActivationStatistics, one or many", statistics)
+            error_message("statistics", "ActivationStatistics, one or several", statistics)
         )
     _check(by_epoch)
     return _over_epochs(by_epoch, appearance)
@@ -66,7 +66,8 @@ def layer_health(
 
 def _check(by_epoch: Mapping[int, ActivationStatistics]) -> None:
     if not all(isinstance(found, ActivationStatistics) for found in by_epoch.values()):
-        raise TypeError(error_message("statistics", "ActivationStatistics, one or many", by_epoch))
+        rule = "ActivationStatistics, one or several"
+        raise TypeError(error_message("statistics", rule, by_epoch))
     layers = {tuple(layer.name for layer in found.layers) for found in by_epoch.values()}
     if len(layers) != 1 or () in layers:
         rule = "at least one measurement, all of the same hidden layers"
@@ -79,32 +80,33 @@ def _snapshot(statistics: ActivationStatistics, appearance: Appearance) -> Figur
     layers = statistics.layers
     figure, look = new_figure(9.0, 1.5 + 0.6 * len(layers), appearance)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.4, 1))
-    places = np.arange(len(layers))
+    positions = np.arange(len(layers))
     left.barh(
-        places - 0.19,
+        positions - 0.19,
         [100 * layer.saturated for layer in layers],
         height=0.36,
         color=look.series[0],
         label=f"saturated values (derivative below {statistics.threshold:g})",
     )
     left.barh(
-        places + 0.19,
+        positions + 0.19,
         [100 * layer.dead for layer in layers],
         height=0.36,
         color=look.series[1],
         label="dead units",
     )
-    left.set_yticks(places, [layer.name for layer in layers])
+    left.set_yticks(positions, [layer.name for layer in layers])
     left.invert_yaxis()
-    left.set_xlim(0, 112)  # room for the figures at the bars
+    left.set_xlim(0, 112)  # space for the numbers beside the bars
     left.set_xticks(range(0, 101, 20))
     left.set_xlabel("share [%]")
-    dress(left, look, title=f"Saturation, {statistics.num_examples:,} examples")
-    right.barh(places, [layer.gradient_gain for layer in layers], height=0.5, color=look.series[0])
+    style_axes(left, look, title=f"Saturation, {statistics.num_examples:,} examples")
+    gains = [layer.gradient_gain for layer in layers]
+    right.barh(positions, gains, height=0.5, color=look.series[0])
     right.axvline(1.0, color=look.quiet, linewidth=1.2, linestyle="--")
     right.set_xlim(left=0, right=max(1.1, *(1.1 * layer.gradient_gain for layer in layers)))
     right.set_xlabel("gradient gain of the activation [1]")
-    dress(right, look, title="What passes back (1: all)")
+    style_axes(right, look, title="Gradient gain (1: unchanged)")
     for bars in left.containers:
         assert isinstance(bars, BarContainer)
         left.bar_label(bars, fmt="%.1f %%", padding=3, fontsize=8, color=look.ink)
@@ -143,7 +145,7 @@ def _over_epochs(by_epoch: Mapping[int, ActivationStatistics], appearance: Appea
         axes.set_ylim(bottom=-0.02 * top, top=top)
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
-        dress(axes, look, title=title)
+        style_axes(axes, look, title=title)
     _legend(figure, all_axes[0], look, columns=6)
     return figure
 

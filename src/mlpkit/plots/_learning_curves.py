@@ -1,4 +1,4 @@
-"""Loss and error of one training, or of several, epoch by epoch."""
+"""Loss and validation error of one or several runs over the epochs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from mlpkit._checks import error_message
-from mlpkit.plots._style import Appearance, Look, dress, new_figure
+from mlpkit.plots._style import Appearance, Look, new_figure, style_axes
 from mlpkit.training import EpochRow, History
 
 if TYPE_CHECKING:
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 
 __all__ = ["learning_curves"]
 
-_LEGEND_WIDTH = 140  # letters that fit below the panels
-_LOG_FROM = 10.0  # from this ratio of largest to smallest loss on, a linear axis hides the end
+_LEGEND_WIDTH = 140  # characters that fit below the panels
+_MIN_LOG_RATIO = 10.0  # of the largest to the smallest loss, for a logarithmic axis
 
 
 def learning_curves(
     runs: History | Mapping[str, History], *, appearance: Appearance = "light"
 ) -> Figure:
-    """Draw the loss, and where there is one the validation error, over the epochs.
+    """Plot the loss and, if the history has it, the validation error over the epochs.
 
-    Training is dashed, validation solid; epochs count from 1, as the command line prints them.
-    The axis of the loss is logarithmic where the losses span a factor of ten.
+    Training is dashed, validation solid. Epochs are counted from 1, as on the command line. The
+    axis of the loss is logarithmic if the losses span a factor of ten or more.
 
     Args:
-        runs: The history of one training, or several by name.
-        appearance: ``"light"`` or ``"dark"`` paper.
+        runs: The history of one run, or a mapping from names to the histories of several.
+        appearance: ``"light"`` or ``"dark"`` background.
 
     Raises:
-        TypeError: If ``runs`` is something else.
-        ValueError: If there is no run, or one without an epoch.
+        TypeError: If ``runs`` is of another type.
+        ValueError: If ``runs`` or one of the histories is empty.
         MissingDependencyError: If matplotlib is not installed.
 
     Example:
@@ -49,7 +49,7 @@ def learning_curves(
         >>> [axes.get_ylabel() for axes in figure.axes]
         ['loss', 'error [%]']
     """
-    named = _checked(runs)
+    named = _named_runs(runs)
     rows = [row for history in named.values() for row in history]
     panels = 2 if any(row.val_error is not None for row in rows) else 1
     figure, look = new_figure(5.0 * panels, 3.6, appearance)
@@ -71,7 +71,7 @@ def learning_curves(
     return figure
 
 
-def _checked(runs: History | Mapping[str, History]) -> Mapping[str, History]:
+def _named_runs(runs: History | Mapping[str, History]) -> Mapping[str, History]:
     if not isinstance(runs, History | Mapping):
         raise TypeError(error_message("runs", "a History or histories by name", runs))
     named = {"": runs} if isinstance(runs, History) else runs
@@ -82,14 +82,14 @@ def _checked(runs: History | Mapping[str, History]) -> Mapping[str, History]:
 
 
 def _colors(named: Mapping[str, History], look: Look) -> tuple[str, ...]:
-    """Return a color for each run."""
+    """Return one color per run."""
     return tuple(look.series[index % len(look.series)] for index in range(len(named)))
 
 
 def _line(
     axes: Axes, history: History, value: Callable[[EpochRow], float | None], color: str, style: str
 ) -> None:
-    """Draw the epochs that have the value."""
+    """Plot a value over the epochs that have it."""
     found = [(row.epoch + 1, number) for row in history if (number := value(row)) is not None]
     if found:
         axes.plot(
@@ -117,7 +117,7 @@ def _loss_panel(axes: Axes, named: Mapping[str, History], look: Look, label: str
         for loss in (row.train_loss, row.val_loss)
         if loss is not None
     ]
-    if min(losses) > 0.0 and max(losses) / min(losses) >= _LOG_FROM:
+    if min(losses) > 0.0 and max(losses) / min(losses) >= _MIN_LOG_RATIO:
         axes.set_yscale("log")
         wide = max(losses) / min(losses) > 1e3
         axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
@@ -126,7 +126,7 @@ def _loss_panel(axes: Axes, named: Mapping[str, History], look: Look, label: str
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("epoch")
     axes.set_ylabel(label)
-    dress(axes, look, title="Loss")
+    style_axes(axes, look, title="Loss")
 
 
 def _error_panel(axes: Axes, named: Mapping[str, History], look: Look) -> None:
@@ -147,17 +147,17 @@ def _error_panel(axes: Axes, named: Mapping[str, History], look: Look) -> None:
     axes.set_ylim(bottom=0)
     axes.set_xlabel("epoch")
     axes.set_ylabel("error [%]")
-    dress(axes, look, title=f"Validation error, best {100 * best:.2f} % (epoch {epoch})")
+    style_axes(axes, look, title=f"Validation error, best {100 * best:.2f} % (epoch {epoch})")
 
 
 def _best(history: History) -> tuple[float, int] | None:
-    """Return the smallest validation error and its epoch, counted from 1; None without any."""
+    """Return the smallest validation error and its epoch, counted from 1; None if there is none."""
     errors = [(row.val_error, row.epoch + 1) for row in history if row.val_error is not None]
     return min(errors, default=None)
 
 
 def _legend(named: Mapping[str, History], look: Look, *, with_validation: bool) -> list[Line2D]:
-    """Return what the colors and the dashes mean."""
+    """Return the entries of the legend: the runs by color, training and validation by dashes."""
     from matplotlib.lines import Line2D
 
     def entry(label: str, color: str, style: Literal["-", "--"]) -> Line2D:

@@ -1,4 +1,4 @@
-"""The examples that a classifier is most wrong about."""
+"""The misclassified examples with the largest loss."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 __all__ = ["Mistake", "find_mistakes", "worst_mistakes"]
 
 _COLUMNS = 5
-_SHORT = 2  # letters; longer class names get a line of their own
+_SHORT = 2  # characters; longer class names get a separate line
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Mistake:
-    """One example that is put into a wrong class.
+    """One misclassified example.
 
     Attributes:
-        index: Where the example stands in its data set.
-        true: Index of its class.
-        predicted: Index of the class that it was put into.
-        probability: Probability that the predicted class got.
-        true_probability: Probability that the true class got.
+        index: Index of the example in its data set.
+        true: Index of the true class.
+        predicted: Index of the predicted class.
+        probability: Probability of the predicted class.
+        true_probability: Probability of the true class.
     """
 
     index: int
@@ -45,15 +45,15 @@ class Mistake:
 def find_mistakes(
     model: SoftmaxClassifier, data: LabeledTensors, count: int | None = None
 ) -> tuple[Mistake, ...]:
-    """Return the examples that are put into a wrong class, largest cross-entropy first.
+    """Return the misclassified examples in descending order of their cross-entropy.
 
     Args:
         model: The classifier.
         data: Examples with class indices as targets.
-        count: How many at most; None for all.
+        count: Maximum number of examples; None for all.
 
     Raises:
-        TypeError: If the targets are no class indices.
+        TypeError: If the targets are not class indices.
         ValueError: If ``count`` is not positive.
 
     Example:
@@ -95,21 +95,23 @@ def worst_mistakes(
     *,
     appearance: Appearance = "light",
 ) -> Figure:
-    """Draw the examples with the largest cross-entropy among those put into a wrong class.
+    """Plot the misclassified images with the largest cross-entropy.
 
-    Under each picture stands its true class, the predicted class, and the probability that the
-    network gave to the predicted one.
+    The caption of each image is its true class, the predicted class and the probability of the
+    predicted class.
 
     Args:
-        model: A classifier of pictures.
-        data: Pictures with class indices as targets, as ``(N, H, W)`` or ``(N, channels, H, W)``.
-        count: How many pictures at most.
-        appearance: ``"light"`` or ``"dark"`` paper.
+        model: A classifier of images.
+        data: Images with class indices as targets.
+        count: Maximum number of images.
+        appearance: ``"light"`` or ``"dark"`` background.
+
+    Shape:
+        - data.inputs: ``(N, H, W)``, ``(N, 1, H, W)`` or ``(N, 3, H, W)``.
 
     Raises:
-        TypeError: If the targets are no class indices.
-        ValueError: If the examples are no pictures with 1 or 3 channels, or ``count`` is not
-            positive.
+        TypeError: If the targets are not class indices.
+        ValueError: If the inputs have another shape, or ``count`` is not positive.
         MissingDependencyError: If matplotlib is not installed.
 
     Example:
@@ -123,14 +125,14 @@ def worst_mistakes(
         >>> len(figure.axes)
         4
     """
-    pictures = _pictures(data.inputs)
+    images = _as_images(data.inputs)
     mistakes = find_mistakes(model, data, count)
     rows = max(1, math.ceil(len(mistakes) / _COLUMNS))
     are_short = max(map(len, model.classes)) <= _SHORT
     figure, look = new_figure(7.5, 0.5 + rows * (1.6 if are_short else 1.75), appearance)
     if not mistakes:
         figure.set_size_inches(7.5, 1.2)
-        text = f"no mistake among {len(data):,} examples"
+        text = f"no mistakes in {len(data):,} examples"
         figure.text(0.5, 0.5, text, ha="center", va="center", color=look.ink)
         return figure
     figure.suptitle(
@@ -141,19 +143,19 @@ def worst_mistakes(
     )
     high = float(data.inputs.max())
     grid = figure.add_gridspec(rows, _COLUMNS)
-    for place, mistake in enumerate(mistakes):
-        axes = figure.add_subplot(grid[place // _COLUMNS, place % _COLUMNS])
-        picture = pictures[mistake.index].numpy()
+    for position, mistake in enumerate(mistakes):
+        axes = figure.add_subplot(grid[position // _COLUMNS, position % _COLUMNS])
+        image = images[mistake.index].numpy()
         axes.imshow(
-            picture if picture.ndim == 2 else picture / max(high, 1e-12),
+            image if image.ndim == 2 else image / max(high, 1e-12),
             cmap="gray",
             vmin=0,
             vmax=high,
         )
-        between = " " if are_short else "\n"
+        separator = " " if are_short else "\n"
         axes.set_xlabel(
-            f"{model.classes[mistake.true]}{between}\N{RIGHTWARDS ARROW} "
-            f"{model.classes[mistake.predicted]}, {_per_cent(mistake.probability)}",
+            f"{model.classes[mistake.true]}{separator}\N{RIGHTWARDS ARROW} "
+            f"{model.classes[mistake.predicted]}, {_format_percent(mistake.probability)}",
             color=look.ink,
             fontsize=9 if are_short else 8,
         )
@@ -164,20 +166,20 @@ def worst_mistakes(
     return figure
 
 
-def _per_cent(probability: float) -> str:
-    """Return a probability in per cent, never rounded up to a certainty that it is not."""
+def _format_percent(probability: float) -> str:
+    """Format a probability in percent; a probability below 1 is never rounded to 100 %."""
     return ">99.9 %" if probability > 0.9995 else f"{100 * probability:.1f} %"
 
 
-def _pictures(inputs: Tensor) -> Tensor:
-    """Return pictures as matplotlib takes them: ``(N, H, W)``, or ``(N, H, W, 3)``."""
+def _as_images(inputs: Tensor) -> Tensor:
+    """Return images in matplotlib's layout: ``(N, H, W)`` or ``(N, H, W, 3)``."""
     values = inputs.cpu()
     if values.ndim == 4 and values.shape[1] == 1:
         values = values.squeeze(1)
     elif values.ndim == 4 and values.shape[1] == 3:
         values = values.movedim(1, -1)
     elif values.ndim != 3:
-        cure = "only pictures can be drawn; give flat ones their height and width back"
+        cure = "reshape flat inputs to height and width"
         rule = "of shape (N, H, W) or (N, 1 or 3, H, W)"
         raise ValueError(error_message("inputs of data", rule, tuple(inputs.shape), cure))
     return values

@@ -1,4 +1,4 @@
-"""How every picture looks: paper, ink and colors, without a word to matplotlib's global state."""
+"""The colors and the layout of every plot, without changes to matplotlib's global state."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-__all__ = ["BLUE", "VERMILLION", "Appearance", "Look", "blend", "dress", "new_figure"]
+__all__ = ["BLUE", "VERMILLION", "Appearance", "Look", "blend", "new_figure", "style_axes"]
 
 Appearance: TypeAlias = Literal["light", "dark"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """The colors of a picture, as hexadecimal RGB; ``series`` are those of lines and bars."""
+    """The colors of a plot as hexadecimal RGB; ``series`` are those of lines and bars."""
 
     paper: str
     ink: str
@@ -30,8 +30,8 @@ class Look:
     series: tuple[str, ...]
 
 
-# Okabe and Ito (2008), Color Universal Design: told apart whatever the color vision. Its yellow
-# and its black are left out: one is lost on white paper, the other on black.
+# Okabe and Ito (2008), Color Universal Design: distinguishable with every type of color vision.
+# Its yellow and black are left out; they have too little contrast to a white or black background.
 BLUE, VERMILLION, GREEN = "#0072b2", "#d55e00", "#009e73"
 SKY, ORANGE, PURPLE = "#56b4e9", "#e69f00", "#cc79a7"
 
@@ -54,7 +54,7 @@ LOOKS: Mapping[Appearance, Look] = {
 
 
 def new_figure(width: float, height: float, appearance: Appearance) -> tuple[Figure, Look]:
-    """Return an empty figure of a size in inches, laid out without overlap, and its look."""
+    """Return an empty figure of a size in inches with constrained layout, and its colors."""
     look = LOOKS[check_choice("appearance", appearance, get_args(Appearance))]
     try:
         from matplotlib.figure import Figure
@@ -67,8 +67,8 @@ def new_figure(width: float, height: float, appearance: Appearance) -> tuple[Fig
     return figure, look
 
 
-def dress(axes: Axes, look: Look, *, title: str = "", grid: bool = True) -> None:
-    """Give axes their colors: quiet frame and ticks, a title flush left."""
+def style_axes(axes: Axes, look: Look, *, title: str = "", grid: bool = True) -> None:
+    """Set the colors, frame, ticks and left-aligned title of axes."""
     axes.set_facecolor(look.paper)
     axes.set_title(title, loc="left", color=look.ink, fontsize=10, fontweight="bold")
     axes.xaxis.label.set_color(look.ink)
@@ -83,7 +83,7 @@ def dress(axes: Axes, look: Look, *, title: str = "", grid: bool = True) -> None
 
 
 def blend(*colors: str) -> LinearSegmentedColormap:
-    """Return a color map that goes evenly through the colors."""
+    """Return a color map that interpolates linearly between evenly spaced colors."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("mlpkit", list(colors))

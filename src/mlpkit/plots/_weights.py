@@ -1,4 +1,4 @@
-"""What the first layer looks for, as pictures."""
+"""The weights of the first layer as images."""
 
 from __future__ import annotations
 
@@ -11,31 +11,50 @@ import numpy.typing as npt
 
 from mlpkit._checks import check_int, error_message
 from mlpkit.models import SoftmaxClassifier
-from mlpkit.plots._style import BLUE, VERMILLION, Appearance, blend, dress, new_figure
+from mlpkit.plots._style import BLUE, VERMILLION, Appearance, blend, new_figure, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FirstLayerPictures", "first_layer_pictures", "first_layer_weights"]
+__all__ = ["FirstLayerImages", "first_layer_images", "first_layer_weights"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class FirstLayerPictures:
-    """Rows of the first weight matrix in the shape of an input, (rows, H, W), and what they are."""
+class FirstLayerImages:
+    """Rows of the first weight matrix as images.
 
-    pictures: npt.NDArray[np.float32]
+    Attributes:
+        images: The weights, float32 of shape ``(rows, H, W)``.
+        title: A description of the rows.
+    """
+
+    images: npt.NDArray[np.float32]
     title: str
 
 
-def first_layer_pictures(model: SoftmaxClassifier, count: int) -> FirstLayerPictures:
-    """Return the first rows of the first weight matrix as pictures, at most ``count``.
+def first_layer_images(model: SoftmaxClassifier, *, count: int = 48) -> FirstLayerImages:
+    """Return the first rows of the first weight matrix, each in the shape of an input image.
+
+    Without hidden layers, the rows are the weights of the classes.
+
+    Args:
+        model: A classifier of images, with ``input_shape`` ``(H, W)`` or ``(1, H, W)``.
+        count: Maximum number of rows; a Maxout unit has one row per piece.
 
     Raises:
-        ValueError: If the inputs of the model are no gray pictures, or ``count`` is not positive.
+        ValueError: If the inputs of the model are not gray images, or ``count`` is not positive.
+
+    Example:
+        >>> from mlpkit import SoftmaxClassifier
+        >>> from mlpkit.data import digits
+        >>> from mlpkit.plots import first_layer_images
+        >>> model = SoftmaxClassifier.for_data(digits().train, (12,))
+        >>> first_layer_images(model, count=5).images.shape
+        (5, 8, 8)
     """
     shape = model.input_shape[1:] if model.input_shape[:-2] == (1,) else model.input_shape
     if len(shape) != 2:
-        cure = "only weights on gray pictures can be drawn"
+        cure = "use a classifier of gray images"
         raise ValueError(error_message("model.input_shape", "(H, W)", model.input_shape, cure))
     layers = model.network.layers
     linear = layers[0].linear if len(layers) else model.network.head
@@ -43,33 +62,31 @@ def first_layer_pictures(model: SoftmaxClassifier, count: int) -> FirstLayerPict
     rows = linear.weight.detach().cpu().float()
     shown = rows[: check_int("count", count, minimum=1)].reshape(-1, *shape).numpy()
     if not len(layers):
-        title = "Template of each class: " + ", ".join(model.classes[: len(shown)])
+        title = "Weights of the classes " + ", ".join(model.classes[: len(shown)])
     else:
-        rows_of_a_unit = len(rows) // layers[0].out_features
-        of = f"{len(shown)} of {len(rows):,}"
-        title = f"Weights of the first layer, {of} " + (
-            "units" if rows_of_a_unit == 1 else f"rows, {rows_of_a_unit} for each unit"
+        rows_per_unit = len(rows) // layers[0].out_features
+        title = f"Weights of the first layer, {len(shown)} of {len(rows):,} " + (
+            "units" if rows_per_unit == 1 else f"rows, {rows_per_unit} per unit"
         )
-    return FirstLayerPictures(pictures=shown, title=title)
+    return FirstLayerImages(images=shown, title=title)
 
 
 def first_layer_weights(
     model: SoftmaxClassifier, *, count: int = 48, appearance: Appearance = "light"
 ) -> Figure:
-    """Draw the weights into the first units, each in the shape of an input picture.
+    """Plot the rows of the first weight matrix, each in the shape of an input image.
 
-    Blue weights want ink, orange ones want none; 0 has the color of the paper. All pictures share
-    one scale, symmetric about 0, that ends at the largest of them. A model without hidden layers
-    shows the template of each class.
+    Blue weights are positive, orange ones negative; 0 has the color of the background. All images
+    share one scale, which is symmetric about 0 and ends at the largest absolute weight. For a model
+    without hidden layers, the plot shows the weights of the classes.
 
     Args:
-        model: A classifier of pictures, with ``input_shape`` ``(H, W)`` or ``(1, H, W)``.
-        count: How many rows of the weight matrix at most, from the first one on; a Maxout unit has
-            one for each piece.
-        appearance: ``"light"`` or ``"dark"`` paper.
+        model: A classifier of images, with ``input_shape`` ``(H, W)`` or ``(1, H, W)``.
+        count: Maximum number of rows, from the first one on; a Maxout unit has one row per piece.
+        appearance: ``"light"`` or ``"dark"`` background.
 
     Raises:
-        ValueError: If the inputs of the model are no gray pictures, or ``count`` is not positive.
+        ValueError: If the inputs of the model are not gray images, or ``count`` is not positive.
         MissingDependencyError: If matplotlib is not installed.
 
     Example:
@@ -81,11 +98,10 @@ def first_layer_weights(
         >>> figure.axes[0].get_title(loc="left")
         'Weights of the first layer, 12 of 12 units'
     """
-    found = first_layer_pictures(model, count)
-    shown = found.pictures
-    columns = math.ceil(math.sqrt(4 / 3 * len(shown)))
-    mosaic = _mosaic(shown, columns)
-    limit = float(np.abs(shown).max()) or 1.0
+    found = first_layer_images(model, count=count)
+    columns = math.ceil(math.sqrt(4 / 3 * len(found.images)))
+    mosaic = _mosaic(found.images, columns)
+    limit = float(np.abs(found.images).max()) or 1.0
     height = 6.1 * mosaic.shape[0] / mosaic.shape[1] + 0.45
     figure, look = new_figure(7.4, height, appearance)
     axes = figure.subplots()
@@ -94,8 +110,8 @@ def first_layer_weights(
     bar.set_label("weight", color=look.ink)
     bar.ax.tick_params(colors=look.quiet, labelcolor=look.ink, labelsize=9)
     bar.outline.set_visible(False)
-    dress(axes, look, title=found.title, grid=False)
-    axes.set_facecolor(look.grid)  # the gaps between the pictures
+    style_axes(axes, look, title=found.title, grid=False)
+    axes.set_facecolor(look.grid)  # the gaps between the images
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -103,12 +119,12 @@ def first_layer_weights(
     return figure
 
 
-def _mosaic(pictures: npt.NDArray[np.float32], columns: int) -> npt.NDArray[np.float32]:
-    """Lay pictures out in rows with a gap of one pixel, NaN, around each."""
-    height, width = pictures.shape[1] + 1, pictures.shape[2] + 1
-    rows = math.ceil(len(pictures) / columns)
+def _mosaic(images: npt.NDArray[np.float32], columns: int) -> npt.NDArray[np.float32]:
+    """Arrange images in a grid, with a border of one pixel of NaN around each."""
+    height, width = images.shape[1] + 1, images.shape[2] + 1
+    rows = math.ceil(len(images) / columns)
     sheet = np.full((rows * height + 1, columns * width + 1), np.nan, dtype=np.float32)
-    for index, picture in enumerate(pictures):
+    for index, image in enumerate(images):
         top, left = index // columns * height + 1, index % columns * width + 1
-        sheet[top : top + height - 1, left : left + width - 1] = picture
+        sheet[top : top + height - 1, left : left + width - 1] = image
     return sheet

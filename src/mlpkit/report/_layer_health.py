@@ -1,4 +1,4 @@
-"""The file in which a run keeps what its hidden layers did after each epoch."""
+"""Layer health files: the activation statistics of the hidden layers of a run, by epoch."""
 
 from __future__ import annotations
 
@@ -12,19 +12,33 @@ from mlpkit._files import write_atomically
 from mlpkit.errors import ConfigError
 from mlpkit.nn import ActivationStatistics
 
-__all__ = ["layer_health_to_dict", "read_layer_health", "read_plain", "write_layer_health"]
+__all__ = [
+    "layer_health_from_rows",
+    "layer_health_to_rows",
+    "read_layer_health",
+    "write_layer_health",
+]
 
 _FORMAT = "mlpkit.layer_health"
 _VERSION = 1
 
 
-def layer_health_to_dict(
+def layer_health_to_rows(
     measured: Mapping[int, ActivationStatistics],
 ) -> list[_serialization.JSONValue]:
-    """Return one plain value for each measurement, in the order of the epochs.
+    """Convert measurements to JSON values, one per epoch in ascending order.
 
     Args:
-        measured: After how many epochs, 0 for none yet, to what was measured then.
+        measured: The measurements by the number of completed epochs; 0 is the untrained network.
+
+    Example:
+        >>> import torch
+        >>> from mlpkit.nn import MLP, activation_statistics
+        >>> from mlpkit.report import layer_health_from_rows, layer_health_to_rows
+        >>> measured = {0: activation_statistics(MLP(4, (8,), 2), torch.randn(32, 4))}
+        >>> rows = layer_health_to_rows(measured)
+        >>> layer_health_from_rows(rows) == measured
+        True
     """
     return [
         {"epoch": epoch, "statistics": _serialization.to_dict(statistics)}
@@ -32,11 +46,17 @@ def layer_health_to_dict(
     ]
 
 
-def read_plain(rows: object, *, source: str) -> dict[int, ActivationStatistics]:
-    """Return what :func:`layer_health_to_dict` gave.
+def layer_health_from_rows(
+    rows: object, *, source: str = "the layer health"
+) -> dict[int, ActivationStatistics]:
+    """Convert the result of :func:`layer_health_to_rows` back to measurements by epoch.
+
+    Args:
+        rows: The JSON values.
+        source: The origin of the values, for error messages.
 
     Raises:
-        ConfigError: If the rows are something else.
+        ConfigError: If the values are not layer health.
     """
     measured: dict[int, ActivationStatistics] = {}
     for row in rows if isinstance(rows, list) else [rows]:
@@ -51,17 +71,28 @@ def read_plain(rows: object, *, source: str) -> dict[int, ActivationStatistics]:
 
 
 def write_layer_health(path: Path, measured: Mapping[int, ActivationStatistics]) -> Path:
-    """Write the measurements as JSON, replacing the file whole, and return its path."""
-    content = {"format": _FORMAT, "version": _VERSION, "rows": layer_health_to_dict(measured)}
+    """Write measurements to a JSON file atomically, and return its path.
+
+    Args:
+        path: The file, which is replaced if it exists.
+        measured: The measurements by the number of completed epochs; 0 is the untrained network.
+
+    Raises:
+        OSError: If the file cannot be written; an older one is then unchanged.
+    """
+    content = {"format": _FORMAT, "version": _VERSION, "rows": layer_health_to_rows(measured)}
     text = json.dumps(content, indent=1, allow_nan=False) + "\n"
     return write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def read_layer_health(path: Path) -> dict[int, ActivationStatistics]:
-    """Return what :func:`write_layer_health` wrote, to the last bit.
+    """Read a file of :func:`write_layer_health`; the values are equal to the last bit.
+
+    Args:
+        path: The file.
 
     Raises:
-        ConfigError: If the file is not one of a version that is known here.
+        ConfigError: If the file is not a layer health file of a supported version.
         OSError: If the file cannot be read.
     """
     try:
@@ -69,11 +100,9 @@ def read_layer_health(path: Path) -> dict[int, ActivationStatistics]:
     except ValueError as error:
         raise ConfigError(f"{path} must be layer health as JSON, got an error: {error}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise ConfigError(
-            error_message(str(path), "the layer health that a run has written", content)
-        )
+        raise ConfigError(error_message(str(path), "a layer health file of mlpkit train", content))
     if content.get("version") != _VERSION:
         rule = f"layer health of version {_VERSION}"
-        cure = "read it with the mlpkit that wrote it"
+        cure = "read it with the version of mlpkit that wrote it"
         raise ConfigError(error_message(str(path), rule, content.get("version"), cure))
-    return read_plain(content.get("rows"), source=str(path))
+    return layer_health_from_rows(content.get("rows"), source=str(path))

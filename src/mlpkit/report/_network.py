@@ -1,4 +1,4 @@
-"""The sections that look into the network: weights as pictures, layers one by one and over time."""
+"""The sections about the network: weights as images, hidden layers as a table and over epochs."""
 
 from __future__ import annotations
 
@@ -11,49 +11,49 @@ import numpy as np
 import numpy.typing as npt
 
 from mlpkit.nn import ActivationStatistics
-from mlpkit.plots._weights import FirstLayerPictures
+from mlpkit.plots import FirstLayerImages
 from mlpkit.report._charts import Line, line_chart
 
-__all__ = ["layer_charts", "layer_table", "weight_pictures"]
+__all__ = ["layer_charts", "layer_table", "weight_images"]
 
-# Those of mlpkit.plots: told apart whatever the color vision, on light paper and on dark.
-_WANTS_INK = (0, 114, 178)
-_WANTS_NONE = (213, 94, 0)
+# The colors of mlpkit.plots, distinguishable with every type of color vision on any background.
+_POSITIVE = (0, 114, 178)
+_NEGATIVE = (213, 94, 0)
 
 
-def weight_pictures(found: FirstLayerPictures) -> str:
-    """Return the pictures as HTML, with what their colors mean.
+def weight_images(found: FirstLayerImages) -> str:
+    """Return the images as HTML, with a legend.
 
-    A weight of 0 is transparent, so that it has the color of the page, light or dark.
+    A weight of 0 is transparent, so that it has the color of the page in light and dark mode.
     """
-    # The few largest would leave the others pale.
-    limit = float(np.quantile(np.abs(found.pictures), 0.995)) or 1.0
-    pictures = "".join(
-        f'<img alt="weights {index}" src="{_png((picture / limit).clip(-1, 1))}">'
-        for index, picture in enumerate(found.pictures)
+    # Scaled by a quantile: the few largest weights would make all others pale.
+    limit = float(np.quantile(np.abs(found.images), 0.995)) or 1.0
+    images = "".join(
+        f'<img alt="weights {index}" src="{_png((image / limit).clip(-1, 1))}">'
+        for index, image in enumerate(found.images)
     )
-    words = (
-        f'<p class="legend">{html.escape(found.title)}. Blue wants ink, orange wants none; full '
-        f"color from a weight of {limit:.2g} on</p>"
+    legend = (
+        f'<p class="legend">{html.escape(found.title)}. Blue: positive weights; orange: negative '
+        f"weights; full color from an absolute weight of {limit:.2g}.</p>"
     )
-    return f'<div class="weights">{pictures}</div>{words}'
+    return f'<div class="weights">{images}</div>{legend}'
 
 
-def _png(picture: npt.NDArray[np.float32]) -> str:
-    """Return weights in [-1, 1] as the address of a picture: the sign is hue, the size opacity."""
+def _png(weights: npt.NDArray[np.float32]) -> str:
+    """Return weights in [-1, 1] as the data URL of an image: hue is the sign, opacity the size."""
     from PIL import Image
 
-    pixels = np.empty((*picture.shape, 4), dtype=np.uint8)
-    pixels[..., :3] = np.where(picture[..., None] > 0, _WANTS_INK, _WANTS_NONE)
-    pixels[..., 3] = np.round(255 * np.abs(picture))
+    pixels = np.empty((*weights.shape, 4), dtype=np.uint8)
+    pixels[..., :3] = np.where(weights[..., None] > 0, _POSITIVE, _NEGATIVE)
+    pixels[..., 3] = np.round(255 * np.abs(weights))
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
 def layer_table(statistics: ActivationStatistics) -> str:
-    """Return a table of what each hidden layer does, with the words that explain it."""
-    spare = ' class="spare"'  # left out on a telephone
+    """Return a table of the activation statistics of each hidden layer, with a legend."""
+    spare = ' class="spare"'  # hidden on narrow screens
     head = "".join(
         f"<th{spare if name in ('mean', 'std') else ''}>{name}</th>"
         for name in ("activation", "mean", "std", "saturated", "dead", "gain")
@@ -66,18 +66,18 @@ def layer_table(statistics: ActivationStatistics) -> str:
         f"<td>{layer.gradient_gain:.2f}</td></tr>"
         for layer in statistics.layers
     )
-    words = (
-        f'<p class="legend">the trained network on {statistics.num_examples:,} test examples. '
-        f"Saturated: values whose derivative is below {statistics.threshold:g}; dead: units whose "
-        "derivative is 0 for every example; gain: what the activation does to the size "
-        "of a gradient on its way back</p>"
+    legend = (
+        f'<p class="legend">The trained network on {statistics.num_examples:,} test examples. '
+        "Saturated: values at which the derivative of the activation is below "
+        f"{statistics.threshold:g}. Dead: units with a derivative of 0 for every example. Gain: "
+        "the factor by which the activation scales the size of a gradient in the backward pass.</p>"
     )
     table = f'<table class="classes"><tr><th>layer</th>{head}</tr>{rows}</table>'
-    return f'<div class="scroll">{table}</div>{words}'
+    return f'<div class="scroll">{table}</div>{legend}'
 
 
 def layer_charts(measured: Mapping[int, ActivationStatistics]) -> str:
-    """Return three charts of a line for each layer, and their key."""
+    """Return three charts over the epochs with one line per layer, and their legend."""
     epochs = sorted(measured)
     names = [layer.name for layer in measured[epochs[0]].layers]
     ranks = [index / max(1, len(names) - 1) for index in range(len(names))]
@@ -112,8 +112,8 @@ def layer_charts(measured: Mapping[int, ActivationStatistics]) -> str:
         for name, rank in zip(names, ranks, strict=True)
     )
     count = next(iter(measured.values())).num_examples
-    words = f"<span>measured on {count:,} examples while the network trained</span>"
-    return f'<div class="three">{"".join(charts)}</div><p class="legend">{keys}{words}</p>'
+    note = f"<span>measured on {count:,} examples during training</span>"
+    return f'<div class="three">{"".join(charts)}</div><p class="legend">{keys}{note}</p>'
 
 
 def _points(

@@ -1,4 +1,4 @@
-"""The page: figures, curves, classes, mistakes, calibration, network and versions in one file."""
+"""The report: metrics, curves, classes, mistakes, calibration, network and versions on one page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from mlpkit._checks import error_message
@@ -20,35 +19,35 @@ from mlpkit._files import write_atomically
 from mlpkit.data import LabeledTensors, contact_sheet
 from mlpkit.models import SoftmaxClassifier
 from mlpkit.nn import activation_statistics
-from mlpkit.plots import find_mistakes, reliability
-from mlpkit.plots._weights import first_layer_pictures
+from mlpkit.plots import find_mistakes, first_layer_images, reliability
 from mlpkit.report._charts import Line, line_chart
-from mlpkit.report._network import layer_charts, layer_table, weight_pictures
+from mlpkit.report._network import layer_charts, layer_table, weight_images
 from mlpkit.report._run import Run, read_run
-from mlpkit.training import ClassificationAccumulator, Evaluation, History
+from mlpkit.training import Evaluation, History
 
 __all__ = ["write_report"]
 
-_MISTAKES = 24
-_WEIGHTS = 48
-_MEASURED = 1000  # examples that the layers are looked at with
+_NUM_MISTAKES = 24
+_NUM_WEIGHTS = 48
+_NUM_MEASURED = 1000  # examples for the activation statistics
 _PACKAGES = ("mlpkit", "torch", "numpy", "safetensors")
 
 
 def write_report(run: Run | str | Path, path: str | Path) -> Path:
-    """Write all about a training as one HTML file that needs no network, and return its path.
+    """Write the report of a run as one self-contained HTML file, and return its path.
 
-    The page follows the reader's choice of light or dark, fits a telephone, and runs no script.
-    What it says of the classifier is measured now, on the test examples.
+    The page needs no network connection, contains no scripts, supports light and dark mode and fits
+    narrow screens. All metrics are computed on the test set when the report is written.
 
     Args:
-        run: A finished training, or the folder that ``mlpkit train`` has written.
-        path: The HTML file, which is replaced whole if it exists.
+        run: A finished run, or its folder written by ``mlpkit train``.
+        path: The HTML file, which is replaced if it exists.
 
     Raises:
-        TypeError: If ``run`` is something else, or its test set has no class indices.
+        TypeError: If ``run`` is of another type, or the targets of its test set are not class
+            indices.
         ConfigError: If the folder is not that of a finished run.
-        OSError: If the file cannot be written; an older one is then untouched.
+        OSError: If the file cannot be written; an older one is then unchanged.
 
     Example:
         >>> import tempfile
@@ -65,16 +64,16 @@ def write_report(run: Run | str | Path, path: str | Path) -> Path:
     if isinstance(run, str | Path):
         run = read_run(run)
     if not isinstance(run, Run):
-        raise TypeError(error_message("run", "a Run or the folder of one", run))
-    page = _assembled(run)
+        raise TypeError(error_message("run", "a Run or the folder of a run", run))
+    page = _render(run)
     return write_atomically(path, lambda file: file.write(page.encode()))
 
 
-def _assembled(run: Run) -> str:
-    """Return the page; the browser itself forbids it scripts and every other source."""
-    evaluation, probabilities = _judged(run.model, run.test)
+def _render(run: Run) -> str:
+    """Return the page; its Content-Security-Policy forbids scripts and external resources."""
+    evaluation, probabilities = _evaluate(run.model, run.test)
     sections = [
-        _figures(run, evaluation),
+        _metrics(run, evaluation),
         _curves(run.history),
         _classes(evaluation),
         _confusion(evaluation),
@@ -96,16 +95,11 @@ def _assembled(run: Run) -> str:
     )
 
 
-def _judged(model: SoftmaxClassifier, test: LabeledTensors) -> tuple[Evaluation, Tensor]:
-    """Return the figures on the test set, and the probabilities that they rest on."""
+def _evaluate(model: SoftmaxClassifier, test: LabeledTensors) -> tuple[Evaluation, Tensor]:
+    """Return the metrics on the test set, and the probabilities of each example."""
     if test.targets.is_floating_point():
         raise TypeError(error_message("targets of run.test", "class indices", test.targets.dtype))
-    probabilities = model.predict_proba(test.inputs).cpu()
-    metrics = ClassificationAccumulator(model.classes)
-    # a softmax gives the probabilities back from their logarithms
-    logits = probabilities.double().clamp_min(torch.finfo(torch.float32).tiny).log()
-    metrics.update(logits, test.targets.cpu())
-    return metrics.compute(), probabilities
+    return model.evaluate(test), model.predict_proba(test.inputs).cpu()
 
 
 def _section(title: str, content: str, *, wide: bool = True) -> str:
@@ -113,10 +107,10 @@ def _section(title: str, content: str, *, wide: bool = True) -> str:
     return f'<section class="{kind}"><h2>{html.escape(title)}</h2>{content}</section>'
 
 
-def _figures(run: Run, evaluation: Evaluation) -> str:
+def _metrics(run: Run, evaluation: Evaluation) -> str:
     rows = [
         ("test accuracy", f"{100 * evaluation.accuracy:.2f} %"),
-        ("wrong", f"{round(evaluation.error * evaluation.num_examples):,}"
+        ("test errors", f"{round(evaluation.error * evaluation.num_examples):,}"
                   f"<small> of {evaluation.num_examples:,}</small>"),
         ("test loss [nats]", f"{evaluation.loss:.4f}"),
         ("calibration error", f"{100 * evaluation.calibration_error:.2f} %"),
@@ -124,12 +118,12 @@ def _figures(run: Run, evaluation: Evaluation) -> str:
     ]  # fmt: skip
     if len(run.history):
         rows.append(("epochs", f"{run.history[-1].epoch + 1:,}"))
-        rows.append(("training time", _duration(sum(row.seconds for row in run.history))))
+        rows.append(("training time", _format_duration(sum(row.seconds for row in run.history))))
     tiles = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in rows)
-    return f'<dl class="figures wide">{tiles}</dl>'
+    return f'<dl class="metrics wide">{tiles}</dl>'
 
 
-def _duration(seconds: float) -> str:
+def _format_duration(seconds: float) -> str:
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
@@ -171,8 +165,8 @@ def _curves(history: History) -> str:
             y_label="error [%]",
             whole_x=True,
         )
-        words = f'<p class="legend">best {error:.2f} % in epoch {epoch:.0f}</p>'
-        sections += _section("Validation error", chart + words, wide=False)
+        legend = f'<p class="legend">Lowest error: {error:.2f} % in epoch {epoch:.0f}.</p>'
+        sections += _section("Validation error", chart + legend, wide=False)
     return sections
 
 
@@ -190,11 +184,11 @@ def _classes(evaluation: Evaluation) -> str:
         for row in evaluation.per_class
     )
     table = f'<table class="classes"><tr><th>class</th>{head}</tr>{rows}</table>'
-    words = (
-        '<p class="legend">the more color, the worse: none at 100 %, full color at '
-        f"{100 * lowest:.1f} %</p>"
+    legend = (
+        '<p class="legend">More color means a lower value: no color at 100 %, full color at '
+        f"{100 * lowest:.1f} %.</p>"
     )
-    return _section("Classes", f'<div class="scroll">{table}</div>{words}', wide=False)
+    return _section("Classes", f'<div class="scroll">{table}</div>{legend}', wide=False)
 
 
 def _confusion(evaluation: Evaluation) -> str:
@@ -214,52 +208,51 @@ def _confusion(evaluation: Evaluation) -> str:
             strong = " strong" if i == j and strength > 0.6 else ""
             cells.append(
                 f'<td class="{kind}{strong}" style="--share:{strength:.3f}"'
-                f' title="{name} taken for {names[j]}: {count}">{count or ""}</td>'
+                f' title="{name} predicted as {names[j]}: {count}">{count or ""}</td>'
             )
         rows.append(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>')
     head = "".join(f'<th scope="col"><span>{name}</span></th>' for name in names)
-    slant = (
-        "confusion long" if max(len(row.name) for row in evaluation.per_class) > 3 else "confusion"
+    is_long = max(len(row.name) for row in evaluation.per_class) > 3
+    style = "confusion long" if is_long else "confusion"
+    table = f'<table class="{style}"><tr><th></th>{head}</tr>{"".join(rows)}</table>'
+    legend = (
+        '<p class="legend">Rows: true class. Columns: predicted class. Numbers: examples. Blue: '
+        f"correct. Orange: errors, full color at {100 * largest:.1f} % of the true class.</p>"
     )
-    table = f'<table class="{slant}"><tr><th></th>{head}</tr>{"".join(rows)}</table>'
-    words = (
-        '<p class="legend">rows: true class; columns: predicted class; numbers: examples. Blue: '
-        f"right; orange: wrong, full color at {100 * largest:.1f} % of a true class</p>"
-    )
-    return _section("Confusion", f'<div class="scroll">{table}</div>{words}', wide=False)
+    return _section("Confusion matrix", f'<div class="scroll">{table}</div>{legend}', wide=False)
 
 
 def _mistakes(model: SoftmaxClassifier, test: LabeledTensors) -> str:
     inputs = test.inputs.cpu()
     if inputs.ndim not in (3, 4) or (inputs.ndim == 4 and inputs.shape[1] not in (1, 3)):
-        return ""  # no pictures: nothing to show
-    found = find_mistakes(model, test, _MISTAKES)
+        return ""  # the inputs are not images
+    found = find_mistakes(model, test, _NUM_MISTAKES)
     if not found:
-        return _section("Worst mistakes", f"<p>No mistake among {len(test):,} examples.</p>")
+        return _section("Worst mistakes", f"<p>No mistakes in {len(test):,} examples.</p>")
     high = float(inputs.max()) or 1.0
     figures = "".join(
         f'<figure><img alt="example {mistake.index}" src="{_png(inputs[mistake.index] / high)}">'
         f"<figcaption>{html.escape(model.classes[mistake.true])} \N{RIGHTWARDS ARROW} "
         f"<b>{html.escape(model.classes[mistake.predicted])}</b><br>"
-        f"{_per_cent(mistake.probability)}</figcaption></figure>"
+        f"{_format_percent(mistake.probability)}</figcaption></figure>"
         for mistake in found
     )
-    words = (
-        '<p class="legend">true class \N{RIGHTWARDS ARROW} <b>predicted class</b>, and the '
-        "probability that the network gave to it; the largest loss first</p>"
+    legend = (
+        '<p class="legend">True class \N{RIGHTWARDS ARROW} <b>predicted class</b>, with the '
+        "probability of the predicted class, in descending order of the loss.</p>"
     )
-    return _section("Worst mistakes", f'<div class="pictures">{figures}</div>{words}')
+    return _section("Worst mistakes", f'<div class="images">{figures}</div>{legend}')
 
 
-def _per_cent(probability: float) -> str:
-    """Return a probability in per cent, never rounded up to a certainty that it is not."""
+def _format_percent(probability: float) -> str:
+    """Format a probability in percent; a probability below 1 is never rounded to 100 %."""
     return "&gt;99.9 %" if probability > 0.9995 else f"{100 * probability:.1f} %"
 
 
-def _png(picture: Tensor) -> str:
-    """Return a picture with values in [0, 1] as the address of its own data."""
+def _png(image: Tensor) -> str:
+    """Return an image with values in [0, 1] as a data URL."""
     file = io.BytesIO()
-    contact_sheet(picture[None].float(), zoom=1, gap=0).save(file, format="PNG")
+    contact_sheet(image[None].float(), zoom=1, gap=0).save(file, format="PNG")
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
@@ -278,42 +271,43 @@ def _calibration(probabilities: Tensor, targets: Tensor, temperature: float) -> 
                 intervals=[(100 * b.interval[0], 100 * b.interval[1]) for b in measured.bins],
             ),
         ],
-        title="Accuracy over the probability of the predicted class",
+        title="Accuracy against the probability of the predicted class",
         x_label="probability of the predicted class [%]",
         y_label="accuracy [%]",
         x_range=(0, 100),
         y_range=(0, 100),
     )
-    fitted = "" if temperature == 1.0 else f". Temperature of the softmax: {temperature:.2f}"
-    words = (
-        '<p class="legend">on the dashed line, confidence is earned; bars: 95 % intervals'
-        f"{fitted}</p>"
+    fitted = "" if temperature == 1.0 else f" The temperature of the softmax is {temperature:.2f}."
+    legend = (
+        '<p class="legend">A perfectly calibrated classifier is on the dashed line. Bars: 95 % '
+        f"confidence intervals.{fitted}</p>"
     )
     rows = "".join(
         f"<tr><td>{100 * b.lower:.0f} to {100 * b.upper:.0f} %</td><td>{b.count:,}</td>"
         f"<td>{100 * b.confidence:.1f} %</td><td>{100 * b.accuracy:.1f} %</td></tr>"
         for b in measured.bins
     )
-    head = "".join(f"<th>{n}</th>" for n in ("probability", "examples", "mean", "accuracy"))
+    head = "".join(f"<th>{n}</th>" for n in ("confidence", "examples", "mean", "accuracy"))
     table = f'<div class="scroll"><table class="classes"><tr>{head}</tr>{rows}</table></div>'
-    return _section("Calibration", chart + words, wide=False) + _section(
-        "Confidence", table, wide=False
+    table += '<p class="legend">Confidence: the probability of the predicted class.</p>'
+    return _section("Calibration", chart + legend, wide=False) + _section(
+        "Accuracy by confidence", table, wide=False
     )
 
 
 def _first_layer(model: SoftmaxClassifier) -> str:
     try:
-        found = first_layer_pictures(model, _WEIGHTS)
-    except ValueError:  # its inputs are no gray pictures: nothing to show
+        found = first_layer_images(model, count=_NUM_WEIGHTS)
+    except ValueError:  # the inputs are not gray images
         return ""
-    return _section("First layer", weight_pictures(found))
+    return _section("First layer", weight_images(found))
 
 
 def _layer_health(run: Run) -> str:
     model = run.model
     if not len(model.network.layers):
         return ""
-    inputs = run.test.inputs[:_MEASURED].to(model.mean.device)
+    inputs = run.test.inputs[:_NUM_MEASURED].to(model.mean.device)
     statistics = activation_statistics(model.network, model.standardize(inputs))
     charts = layer_charts(run.layer_health) if len(run.layer_health) > 1 else ""
     return _section("Hidden layers", charts + layer_table(statistics))
@@ -326,4 +320,4 @@ def _versions() -> str:
         f'<tr><th scope="row">{name}</th><td>{html.escape(value)}</td></tr>' for name, value in rows
     )
     table = f'<div class="scroll"><table class="versions">{cells}</table></div>'
-    return _section("Versions, when this was written", table)
+    return _section("Versions at the time of writing", table)

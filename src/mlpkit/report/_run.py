@@ -1,4 +1,4 @@
-"""What a training has left: read back from its folder, or put together by hand."""
+"""A finished run, read from its folder or constructed by the caller."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["Run", "read_run"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """A training that is over.
+    """A finished run.
 
     Attributes:
-        title: What it is called.
+        title: The title of the report.
         model: The trained classifier.
-        test: Examples that it was not trained on.
-        history: Its epochs.
-        config: Its options, as text for people; empty where there are none.
-        layer_health: What the hidden layers did, by the number of epochs made before; empty where
-            nobody has measured.
+        test: The test set.
+        history: The history of the run.
+        config: The options of the run as text; empty if there are none.
+        layer_health: Activation statistics of the hidden layers by the number of completed epochs;
+            empty if they were not measured.
     """
 
     title: str
@@ -42,12 +42,12 @@ class Run:
 
 
 def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
-    """Read the folder that ``mlpkit train`` has written, with the test set that it names.
+    """Read the folder of a run of ``mlpkit train``, and load the test set of its data set.
 
     Args:
         folder: The folder of the run.
-        root: Folder with the data files; None: where the run had them, or else the place that
-            :func:`mlpkit.data.load` knows.
+        root: Folder with the data files; None uses the folder that the run used, or the default of
+            :func:`mlpkit.data.load`.
 
     Raises:
         ConfigError: If the folder is not that of a finished run, or its files cannot be read.
@@ -66,15 +66,15 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
         dataset = check_choice(argument, values.get("dataset"), get_args(DatasetName))
     except (TypeError, ValueError) as error:
         raise ConfigError(str(error)) from error
-    record = path / "layer_health.json"
-    known = values.get("root")
-    if root is None and isinstance(known, str):
-        root = known
+    layer_health = path / "layer_health.json"
+    root_of_run = values.get("root")
+    if root is None and isinstance(root_of_run, str):
+        root = root_of_run
     return Run(
         title=path.resolve().name,
         model=SoftmaxClassifier.load(path / "model"),
         test=load(dataset, root=None if root is None else Path(root)).test,
         history=History.from_json(path / "history.json"),
         config=text,
-        layer_health=read_layer_health(record) if record.exists() else {},
+        layer_health=read_layer_health(layer_health) if layer_health.exists() else {},
     )

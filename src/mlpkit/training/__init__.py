@@ -1,4 +1,4 @@
-"""The training loop, its configuration, and everything that it can be composed of."""
+"""Trainer, its configuration, objectives, optimizers, metrics, callbacks and `fit_many`."""
 
 from __future__ import annotations
 

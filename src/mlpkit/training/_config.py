@@ -1,10 +1,10 @@
-"""What a training is told: one frozen configuration, checked where it is made."""
+"""Settings of a training run: frozen dataclasses that check their values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from mlpkit import _serialization
 from mlpkit._checks import check_bool, check_choice, check_float, check_int, error_message
@@ -37,19 +37,21 @@ Gradients: TypeAlias = Literal["auto", "autograd"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointConfig:
-    """Where and how often a training is saved.
+    """Where and how often a run is saved.
 
-    The folder gets ``last.pt``, from which the training can be resumed, and ``best.pt``, the same
-    for the epoch with the best monitored value. Each is replaced in one step: whatever happens,
-    a whole file is there.
+    The folder contains ``last.pt``, from which the run can be resumed, and ``best.pt``, the
+    checkpoint of the epoch with the best monitored metric. Each file is replaced atomically: the
+    path always holds a complete checkpoint.
 
     Args:
-        folder: Where the checkpoints go; it is made where there is none.
-        every_epochs: Save after each so many epochs; None saves at no end of an epoch but the last.
-        every_steps: Save after each so many optimizer steps too; None does not.
-        keep_best: Keep ``best.pt`` beside ``last.pt``; without validation data there is none.
-        overwrite: Let a new training replace the checkpoints of a former one; by default it is
-            refused, so that a forgotten ``resume`` costs nothing.
+        folder: Folder of the checkpoints; it is created if it does not exist.
+        every_epochs: Number of epochs between two saves; None saves only after the last epoch.
+        every_steps: Number of optimizer steps between two additional saves; None makes no
+            additional ones.
+        keep_best: Keep ``best.pt`` besides ``last.pt``. It is written when the monitored metric
+            improves, so a metric of the validation data requires validation data.
+        overwrite: Allow a new run to replace the checkpoints of an earlier run. By default this
+            raises, so that a forgotten ``resume`` does not delete a run.
 
     Raises:
         ValueError: If a number is out of range.
@@ -61,8 +63,20 @@ class CheckpointConfig:
     keep_best: bool = True
     overwrite: bool = False
 
+    if TYPE_CHECKING:  # the constructor also accepts a str; the attribute is always a Path
+
+        def __init__(
+            self,
+            *,
+            folder: str | Path,
+            every_epochs: int | None = 1,
+            every_steps: int | None = None,
+            keep_best: bool = True,
+            overwrite: bool = False,
+        ) -> None: ...
+
     def __post_init__(self) -> None:
-        object.__setattr__(self, "folder", Path(self.folder))  # a string from JSON or TOML
+        object.__setattr__(self, "folder", Path(self.folder))
         if self.every_epochs is not None:
             check_int("checkpoints.every_epochs", self.every_epochs, minimum=1)
         if self.every_steps is not None:
@@ -83,11 +97,12 @@ class CheckpointConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyStopping:
-    """When to stop because nothing gets better.
+    """Stop when the monitored metric no longer improves.
 
     Args:
         patience: Number of validations without an improvement after which training stops.
-        min_delta: By how much a value must be better than the best to count, at least 0.
+        min_delta: Minimum change of the monitored metric that counts as an improvement, at
+            least 0.
 
     Raises:
         ValueError: If a number is out of range.
@@ -103,51 +118,56 @@ class EarlyStopping:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainerConfig:
-    """The settings of a training.
+    """Settings of a training run.
 
     Args:
         epochs: Number of passes over the training examples.
-        batch_size: Examples in a batch, where the data does not come in batches already.
-        eval_batch_size: Examples in a batch of evaluation and prediction.
+        batch_size: Number of examples per batch; ignored for data that is already batched.
+        eval_batch_size: Number of examples per batch in evaluation and prediction.
         gradient_accumulation_steps: Number of batches whose gradients are accumulated into one
-            optimizer step; the last step of an epoch may have fewer. The loss is one mean over all
-            their examples.
+            optimizer step; the last step of an epoch may have fewer. The loss of a step is one mean
+            over all its examples.
         optimizer: The optimizer and its settings.
-        schedule: The learning rate over the steps.
-        momentum_schedule: The momentum over the steps; None keeps the optimizer's.
-        label_smoothing: Share of every target that is spread over all classes, in [0, 1].
-        mixup: Parameter of the Beta distribution from which mixup draws, above 0; None mixes
-            nothing. See :class:`Mixup`.
-        class_weights: One factor for each class on the weight of its examples; None weighs all
-            the same.
-        clip_grad_norm: Largest Euclidean norm of the gradient; a longer gradient is scaled down.
+        schedule: Learning rate schedule, evaluated at every step.
+        momentum_schedule: Momentum schedule; None keeps the momentum of the optimizer.
+        label_smoothing: Fraction of every target that is spread over all classes, in [0, 1].
+        mixup: Parameter of the Beta distribution of :class:`Mixup`, above 0; None disables mixup.
+        class_weights: One factor per class on the weight of its examples; None means equal
+            weights.
+        clip_grad_norm: Maximum Euclidean norm of the gradient; a larger gradient is scaled down.
             None never clips.
-        averaging: Which average of the weights to keep beside them; validation uses it, and the
-            model has it when ``fit`` returns. None keeps none.
-        precision: ``"fp32"``, or the forward pass under autocast in ``"bf16"`` or ``"fp16"``
-            (with loss scaling; a step whose scaled gradient overflows is counted, not applied).
+        averaging: Average of the weights over the steps. Validation uses it, and the model holds
+            it when ``fit`` returns. None keeps no average.
+        precision: ``"fp32"``, or ``"bf16"`` or ``"fp16"`` to run the forward pass under autocast.
+            fp16 uses loss scaling; a step whose scaled gradient overflows is counted, but not
+            applied. Whether reduced precision is faster depends on the hardware: on a CPU without
+            instructions for bf16 products, such as AMX, bf16 is slower than fp32, and ``fit``
+            warns. ``mlpkit info`` measures the speed of each precision.
         gradients: ``"autograd"`` computes every gradient with autograd; ``"auto"`` uses
             hand-written gradients, equal up to rounding, for models that have them.
-        device: ``"auto"`` takes an accelerator where there is one; else a name as torch knows it.
-        seed: Where the order of the examples and the training's own random stream start.
-        cuda_graph: Record the step on a CUDA device once and replay it: gathering, augmentation,
-            passes, guard and update are then one launch. The learning rate is a float32 tensor
-            then, so that the last bits differ. A model, objective or augmentation of your own must
-            not wait for the device, copy to it or set the state of a generator; what a callback
-            changes in the model or the optimizer after the first steps is not seen, base learning
-            rates excepted. Not for fp16, mixup, muon, momentum schedules,
-            ``gradient_accumulation_steps`` above 1.
-        deterministic: Ask torch for deterministic algorithms during the training. On a CPU a
-            training repeats bit for bit without it.
-        validate_every: Number of epochs from one validation to the next; the last epoch has one.
-        monitor: The figure that says which epoch is best, for the best checkpoint and for early
+        device: A device name that torch accepts, or ``"auto"`` for the accelerator, or the CPU if
+            there is none.
+        seed: Seed of the order of the examples and of the private random stream of the run.
+        cuda_graph: Capture the step in a CUDA graph and replay it: gathering, augmentation,
+            forward and backward pass, non-finite check and update become one launch. The learning
+            rate is then a float32 tensor, so the last bits differ. A custom model, objective or
+            augmentation must not synchronize with the device, copy to it or set the state of a
+            generator. Changes that a callback makes to the model or the optimizer after the first
+            steps have no effect, except to base learning rates. Not supported with fp16, mixup,
+            muon, momentum schedules or ``gradient_accumulation_steps`` above 1.
+        deterministic: Use torch's deterministic algorithms during the run. On a CPU a run is
+            reproducible bit for bit without this setting.
+        validate_every: Number of epochs between two validations; the last epoch is always
+            validated.
+        monitor: Metric that decides which epoch is best, for the best checkpoint and for early
             stopping.
-        early_stopping: When to stop because nothing gets better; None trains all epochs.
+        early_stopping: When to stop before the last epoch; None trains all epochs.
         checkpoints: Where and how often to save; None saves nothing.
-        max_seconds: Stop after the step in which the training has run so long; None has no limit.
-        sync_every: On an accelerator, the number of steps from one look at the NaN guard to the
-            next; on a CPU every step is looked at.
-        progress: Show a progress bar; None shows one on a terminal only.
+        max_seconds: Stop after the first step at which the run has lasted this long, in seconds;
+            None means no limit.
+        sync_every: On an accelerator, the number of steps between two reads of the non-finite
+            check, which synchronize with the device; on a CPU every step is checked.
+        progress: Show a progress bar; None shows one only in a terminal.
 
     Raises:
         TypeError: If a value has the wrong type.
@@ -203,7 +223,7 @@ class TrainerConfig:
             check_float("mixup", self.mixup, above=0.0)
         if self.class_weights is not None:
             if not any(self.class_weights):
-                rule = "one number for each class, at least one above 0"
+                rule = "one number per class, at least one above 0"
                 raise ValueError(error_message("class_weights", rule, self.class_weights))
             for index, weight in enumerate(self.class_weights):
                 check_float(f"class_weights[{index}]", weight, minimum=0.0)
@@ -217,14 +237,14 @@ class TrainerConfig:
         check_bool("deterministic", self.deterministic)
         check_bool("cuda_graph", self.cuda_graph)
         if self.cuda_graph:
-            self._check_can_be_recorded()
+            self._check_can_be_captured()
         if self.progress is not None:
             check_bool("progress", self.progress)
         find_device(self.device)
 
-    def _check_can_be_recorded(self) -> None:
-        """Refuse what decides on the host, in each step, what the device has to do."""
-        for name, value, recordable, rule in (
+    def _check_can_be_captured(self) -> None:
+        """Raise if a setting requires that the host decides in each step what the device does."""
+        for name, value, is_supported, rule in (
             ("precision", self.precision, self.precision != "fp16", "'fp32' or 'bf16'"),
             ("mixup", self.mixup, self.mixup is None, "None"),
             (
@@ -242,7 +262,7 @@ class TrainerConfig:
             ),
             ("optimizer.fused", self.optimizer.fused, self.optimizer.fused, "True"),
         ):
-            if not recordable:
+            if not is_supported:
                 cure = "or set cuda_graph=False"
                 raise ValueError(error_message(name, f"{rule} for cuda_graph", value, cure))
 
@@ -252,20 +272,20 @@ class TrainerConfig:
 
     @classmethod
     def from_json(cls, text: str) -> TrainerConfig:
-        """Build a configuration from JSON; an unknown key is refused by name."""
+        """Build a configuration from JSON; an unknown key raises ConfigError."""
         return _serialization.from_json(cls, text)
 
     def to_toml(self) -> str:
-        """Return the configuration as TOML, leaving out what is None."""
+        """Return the configuration as TOML, without the settings that are None."""
         return _serialization.to_toml(self)
 
     @classmethod
     def from_toml(cls, text: str) -> TrainerConfig:
-        """Build a configuration from TOML; an unknown key is refused by name."""
+        """Build a configuration from TOML; an unknown key raises ConfigError."""
         return _serialization.from_toml(cls, text)
 
     def to_dict(self) -> dict[str, JSONValue]:
-        """Return the configuration as plain values, as they stand in a checkpoint."""
+        """Return the configuration in plain values, as a checkpoint stores it."""
         return _serialization.to_dict(self)
 
 

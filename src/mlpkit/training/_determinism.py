@@ -1,4 +1,4 @@
-"""Deterministic algorithms for as long as a training lasts."""
+"""Deterministic algorithms for the duration of a run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,14 @@ _CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
 
 @contextlib.contextmanager
 def deterministic_algorithms(device: torch.device, *, active: bool) -> Iterator[None]:
-    """Ask torch for deterministic algorithms, and put its setting back afterwards.
+    """Use torch's deterministic algorithms, and restore its setting on exit.
+
+    Args:
+        device: Device of the run.
+        active: Whether to do so; False leaves the setting unchanged.
 
     Raises:
-        ValueError: If cuBLAS was not told in time.
+        ValueError: If the environment does not configure cuBLAS for deterministic results.
     """
     if not active:
         yield

@@ -1,4 +1,4 @@
-"""One optimizer step: forward, loss, backward, guard, clip, update."""
+"""One optimizer step: forward, loss, backward, check, clip, update."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = [
     "total_weight",
 ]
 
-# A loss scale this small means that the gradients overflow whatever it is.
+# Below this loss scale, the gradients overflow at any scale.
 _SMALLEST_SCALE = 2.0**-24
 
 
@@ -46,7 +46,7 @@ class StepResult(NamedTuple):
 
 
 class StepEngine(Protocol):
-    """Makes one optimizer step at a time; :class:`Engine` is the plain one."""
+    """Makes one optimizer step at a time; :class:`Engine` is the plain implementation."""
 
     @property
     def scaler(self) -> GradScaler | None:
@@ -69,21 +69,21 @@ class StepEngine(Protocol):
 class Engine:
     r"""Makes optimizer steps: forward, loss, backward, check, clip, update.
 
-    The loss of a step is one mean over all examples of its microbatches, however many microbatches
-    there are and however short the last one is,
+    The loss of a step is one mean over all examples of all its microbatches,
 
     .. math::
         L = \frac{\sum_i w_i l_i}{\sum_i w_i},
 
-    so that accumulated gradients equal the gradient of the concatenated batch.
+    so the accumulated gradients equal the gradient of the concatenated batch, also if the last
+    microbatch is shorter.
 
     Args:
         model: The network, in training mode.
         objective: Loss of each example.
         optimizer: Updates the parameters.
         guard: Checks that loss and gradient are finite before the parameters change.
-        class_weights: Factor on the weight of each example by its class, ``(C,)``; None is 1.
-        clip_grad_norm: Largest gradient norm; a longer gradient is scaled down. None never clips.
+        class_weights: Factor on the weight of each example by its class, ``(C,)``; None means 1.
+        clip_grad_norm: Maximum gradient norm; a larger gradient is scaled down. None never clips.
         precision: Precision of the forward pass; fp16 scales the loss.
         device: Where the model is.
     """
@@ -118,12 +118,12 @@ class Engine:
             optimizer.found_inf = guard.found  # type: ignore[attr-defined]  # read by the fused optimizers, as GradScaler sets it
 
     def begin_epoch(self) -> None:
-        """Drop gradients that are left from before, for instance by a callback."""
+        """Discard existing gradients, for instance those that a callback computed."""
         for parameter in self._parameters:
             parameter.grad = None
 
     def end(self) -> None:
-        """Leave the optimizer as it was before the run."""
+        """Remove the reference to the guard from the optimizer."""
         if getattr(self._optimizer, "found_inf", None) is self._guard.found:
             del self._optimizer.found_inf  # type: ignore[attr-defined]  # set above
 
@@ -131,11 +131,11 @@ class Engine:
         """Make one optimizer step.
 
         Args:
-            step: Number of the step, for the report of a step that is not finite.
+            step: Number of the step, for the error message of a non-finite step.
             microbatches: The batches whose gradients are accumulated.
 
         Raises:
-            NonFiniteStep: If loss or gradient is not finite, before any parameter changed.
+            NonFiniteStep: If the loss or the gradient is not finite; no parameter has changed then.
         """
         weights = [self._weights(batch) for batch in microbatches]
         total = total_weight(microbatches, weights)
@@ -153,7 +153,7 @@ class Engine:
     ) -> Tensor:
         """Accumulate the gradients of the mean loss over all microbatches, and return the loss.
 
-        This is the method that the fast path replaces.
+        The fast path replaces this method.
         """
         parts = []
         for batch, weight in zip(microbatches, weights, strict=True):
@@ -167,7 +167,7 @@ class Engine:
         if self.scaler is not None:
             self.scaler.unscale_(self._optimizer)
         grads = [p.grad for p in self._parameters if p.grad is not None]
-        # With clipping it is torch's norm, so that the step equals clip_grad_norm_ to the bit.
+        # With clipping, torch computes the norm, so the step equals clip_grad_norm_ bit for bit.
         grad_norm = _norm(grads) if self._clip_grad_norm is None else nn.utils.get_total_norm(grads)
         if self.scaler is None:
             self._guard.check(step, loss, grad_norm)
@@ -182,12 +182,12 @@ class Engine:
         return grad_norm
 
     def _scaled_step(self, step: int, scaler: GradScaler, loss: Tensor, grad_norm: Tensor) -> None:
-        """Leave out a step whose scaled gradient overflowed, as long as the scale can shrink."""
+        """Skip a step whose scaled gradient overflowed, as long as the scale can be reduced."""
         norm = grad_norm.item()
         if not math.isfinite(loss.item()) or scaler.get_scale() < _SMALLEST_SCALE:
             raise NonFiniteStep(step, loss.item(), norm)
-        # Asked here and not left to the fused kernels: those of SGD, told to leave out the first
-        # step, leave the momentum as uninitialized memory (torch 2.15).
+        # Checked here, not by the fused kernels: if the fused SGD kernel skips the first step, the
+        # momentum buffer stays uninitialized memory (torch 2.15).
         if math.isfinite(norm):
             scaler.step(self._optimizer)
         scaler.update()
@@ -205,13 +205,13 @@ class Engine:
                     "objective",
                     f"a function that returns one loss for each example, ({len(batch.targets)},)",
                     tuple(losses.shape),
-                    'leave the mean to the trainer, for instance with reduction="none"',
+                    'do not reduce over the examples, for instance with reduction="none"',
                 )
             )
         return losses.sum() if weights is None else (weights * losses).sum()
 
     def _weights(self, batch: BatchLike) -> Tensor | None:
-        """Return example weight times class weight; for a target distribution the expected one."""
+        """Return the example weights times the class weights, ``(N,)``; None means 1."""
         if self._class_weights is None:
             return batch.weights
         factors = class_factors(batch.targets, self._class_weights)
@@ -219,7 +219,7 @@ class Engine:
 
 
 def class_factors(targets: Tensor, class_weights: Tensor) -> Tensor:
-    """Return the class weight of each example; its expectation for a target distribution.
+    """Return the class weight of each example; for a target distribution its expected value.
 
     Shape:
         - targets: ``(N,)`` class indices or ``(N, C)`` distributions; class_weights: ``(C,)``.
@@ -229,11 +229,12 @@ def class_factors(targets: Tensor, class_weights: Tensor) -> Tensor:
 
 
 def total_weight(batches: Sequence[BatchLike], weights: Sequence[Tensor | None]) -> float | Tensor:
-    """Return the sum of all weights; a number if every example weighs 1.
+    """Return the sum of all weights; a float if every example has weight 1.
 
     Args:
         batches: The microbatches of a step.
-        weights: Weight of each example of each microbatch, ``(N,)``, or of K networks, ``(K, N)``.
+        weights: For each microbatch, the weight of each example, ``(N,)``, or of each example in
+            each of K networks, ``(K, N)``; None means 1.
     """
     total: float | Tensor = 0.0
     for batch, weight in zip(batches, weights, strict=True):
@@ -244,7 +245,7 @@ def total_weight(batches: Sequence[BatchLike], weights: Sequence[Tensor | None])
 def clip_coefficient(grad_norm: Tensor, max_norm: float | Tensor) -> Tensor:
     """Return the factor that scales a gradient down to ``max_norm``, at most 1.
 
-    It is that of :func:`torch.nn.utils.clip_grads_with_norm_`, to the bit.
+    The result equals that of :func:`torch.nn.utils.clip_grads_with_norm_` bit for bit.
     """
     return torch.clamp(max_norm / (grad_norm + 1e-6), max=1.0)
 
@@ -252,8 +253,8 @@ def clip_coefficient(grad_norm: Tensor, max_norm: float | Tensor) -> Tensor:
 def _norm(grads: list[Tensor]) -> Tensor:
     """Return the Euclidean norm of all gradients together.
 
-    On the CPU it is the root of dot products, which BLAS computes faster than torch a norm, and
-    with a smaller error: torch adds up the squares of a long vector in float32.
+    On the CPU it is computed from dot products. BLAS computes them faster than torch computes a
+    norm, and with a smaller error: torch sums the squares of a long vector in float32.
     """
     if all(
         grad.dtype in (torch.float32, torch.float64)
@@ -261,8 +262,8 @@ def _norm(grads: list[Tensor]) -> Tensor:
         and grad.is_contiguous()
         for grad in grads
     ):
-        flat = [grad.view(-1) for grad in grads]
-        return torch.stack([torch.dot(each, each) for each in flat]).sum().sqrt()
+        vectors = [grad.view(-1) for grad in grads]
+        return torch.stack([torch.dot(vector, vector) for vector in vectors]).sum().sqrt()
     norms: tuple[Tensor, ...] = torch._foreach_norm(blocks(grads))
     norm: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     return norm

@@ -1,4 +1,4 @@
-"""Callbacks that write the history of a training down while it goes on."""
+"""Callbacks that write the history of a run to files while it is running."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ __all__ = ["CSVLogger", "JSONLinesLogger", "TensorBoardLogger"]
 
 
 class CSVLogger(Callback):
-    """Keeps a CSV file of the history, one line for each epoch.
+    """Writes the history to a CSV file, one line per epoch.
 
-    The file is replaced whole after every epoch and holds the whole history, also that of a
-    training that was resumed: no line is lost and none is there twice.
+    After every epoch the file is replaced atomically by the complete history. The file of a resumed
+    run therefore has exactly one line for each epoch.
 
     Args:
-        path: The file; its folder must exist.
+        path: Path of the file; its folder must exist.
 
     Example:
         >>> from mlpkit.training import CSVLogger
@@ -37,22 +37,23 @@ class CSVLogger(Callback):
         self.path = Path(path)
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        """Write the epochs made before, so that an unwritable path is known at once."""
+        """Write the epochs completed so far; an unwritable path raises before the first step."""
         trainer.history.to_csv(self.path)
 
     def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002
-        """Write the history with its new row."""
+        """Write the complete history."""
         trainer.history.to_csv(self.path)
 
 
 class JSONLinesLogger(Callback):
-    """Appends one JSON object for each epoch to a file, for whoever follows it.
+    """Appends one JSON object per epoch to a file, so that other programs can follow the run.
 
-    At the start of a training the file is replaced whole by the epochs made before (none, if it
-    is not resumed), so that a line cut by a kill, and epochs that will be made again, go.
+    At the start of a run the file is replaced by the epochs completed so far (none for a new run).
+    This removes a line that was truncated when the process was killed, and epochs that the resumed
+    run will repeat.
 
     Args:
-        path: The file; its folder must exist.
+        path: Path of the file; its folder must exist.
 
     Example:
         >>> from mlpkit.training import JSONLinesLogger
@@ -63,7 +64,7 @@ class JSONLinesLogger(Callback):
         self.path = Path(path)
 
     def on_fit_start(self, trainer: Trainer) -> None:
-        """Write the epochs made before."""
+        """Write the epochs completed so far."""
         text = _lines(trainer.history).encode()
         write_atomically(self.path, lambda file: file.write(text))
 
@@ -78,7 +79,7 @@ def _lines(rows: Iterable[EpochRow]) -> str:
 
 
 class _SummaryWriter(Protocol):
-    """The part of torch's SummaryWriter that is used here."""
+    """The methods of torch's SummaryWriter that the logger uses."""
 
     def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None: ...
 
@@ -86,16 +87,16 @@ class _SummaryWriter(Protocol):
 
 
 class TensorBoardLogger(Callback):
-    """Writes the history as TensorBoard scalars, against the optimizer step.
+    """Writes the history as TensorBoard scalars over the optimizer steps.
 
-    A resumed training goes on in the same folder and purges what was written after the step that
-    it goes on from.
+    A resumed run continues in the same folder, and purges the scalars of steps after the
+    checkpoint.
 
     Args:
-        folder: Where the event files go; it is made where there is none.
+        folder: Folder of the event files; it is created if it does not exist.
 
     Raises:
-        MissingDependencyError: If tensorboard is not installed, when the training starts.
+        MissingDependencyError: If tensorboard is not installed; raised when the run starts.
 
     Example:
         >>> from mlpkit.training import TensorBoardLogger
@@ -115,12 +116,12 @@ class TensorBoardLogger(Callback):
                 "TensorBoardLogger needs tensorboard, which cannot be imported; "
                 "pip install 'mlpkit[tensorboard]'"
             ) from error
-        made = trainer.history[-1].step if trainer.history else None
-        purge_step = None if made is None else made + 1
+        last_step = trainer.history[-1].step if trainer.history else None
+        purge_step = None if last_step is None else last_step + 1
         self._writer = tensorboard.SummaryWriter(str(self.folder), purge_step=purge_step)
 
     def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002
-        """Write one scalar for each figure of the epoch."""
+        """Write one scalar for each metric of the epoch."""
         if self._writer is not None:
             for column, value in row.to_dict().items():
                 if value is not None and column not in ("epoch", "step"):

@@ -1,4 +1,4 @@
-"""A range test: how the loss answers to a learning rate that grows from step to step."""
+"""Learning rate range test: the loss at learning rates that grow from step to step."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from mlpkit.training.batches import BatchLike
 
 __all__ = ["LRCurve", "range_test"]
 
-_DIVERGED = 4.0  # times the first losses: nothing is learned beyond
-_NEIGHBORS = 20  # a loss is the mean over a tenth of the steps, half on each side
+_DIVERGED = 4.0  # the test ends at this multiple of the largest of the first losses
+_NEIGHBORS = 20  # a loss is smoothed over steps / _NEIGHBORS steps on each side
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LRCurve:
-    """The loss at growing learning rates, and the rate to begin with.
+    """The loss at increasing learning rates, and a suggested learning rate.
 
     Attributes:
-        lrs: Learning rate of each step, growing by a constant factor.
+        lrs: Learning rate of each step; it grows by a constant factor.
         losses: Smoothed loss of each step.
-        suggestion: The rate where the loss falls fastest, by the slope over the logarithm of the
-            rate.
+        suggestion: The learning rate at which the loss decreases fastest as a function of the
+            logarithm of the rate.
     """
 
     lrs: tuple[float, ...]
@@ -35,10 +35,10 @@ class LRCurve:
 
 
 def range_test(stepper: Stepper, *, low: float, high: float, steps: int) -> LRCurve:
-    """Make ``steps`` steps with rates from ``low`` to ``high``, until the loss has exploded.
+    """Make ``steps`` steps with rates from ``low`` to ``high``; end early if the loss diverges.
 
     Raises:
-        ValueError: If the loss never fell.
+        ValueError: If the loss does not decrease at any rate.
     """
     check_float("low", low, above=0.0)
     check_float("high", high, above=low)
@@ -46,12 +46,12 @@ def range_test(stepper: Stepper, *, low: float, high: float, steps: int) -> LRCu
     lrs: list[float] = []
     losses: list[float] = []
     stepper.model.train()
-    for step, window in enumerate(itertools.islice(_endless(stepper), steps)):
+    for step, microbatches in enumerate(itertools.islice(_endless(stepper), steps)):
         lr = low * (high / low) ** (step / (steps - 1))
         for group in stepper.optimizer.param_groups:
             group["lr"] = lr
         try:
-            result = stepper.engine.step(step, window)
+            result = stepper.engine.step(step, microbatches)
             stepper.guard.record(step, result.loss, result.grad_norm)
             stepper.guard.sync()
         except NonFiniteStep:
@@ -61,29 +61,30 @@ def range_test(stepper: Stepper, *, low: float, high: float, steps: int) -> LRCu
         losses.append(loss)
         if loss > _DIVERGED * max(losses[:5]):
             break
-    reach = max(1, steps // _NEIGHBORS)
+    width = max(1, steps // _NEIGHBORS)
     smooth = [
-        statistics.fmean(losses[max(0, index - reach) : index + reach + 1])
+        statistics.fmean(losses[max(0, index - width) : index + width + 1])
         for index in range(len(losses))
     ]
-    return LRCurve(lrs=tuple(lrs), losses=tuple(smooth), suggestion=_steepest(lrs, smooth, reach))
+    return LRCurve(lrs=tuple(lrs), losses=tuple(smooth), suggestion=_steepest(lrs, smooth, width))
 
 
 def _endless(stepper: Stepper) -> Iterator[Sequence[BatchLike]]:
+    """Yield the microbatches of each step, epoch after epoch."""
     for epoch in itertools.count():
         yield from stepper.microbatches(epoch)
 
 
-def _steepest(lrs: list[float], losses: list[float], reach: int) -> float:
-    """Return the rate before the minimum at which the loss falls fastest per factor of the rate."""
+def _steepest(lrs: list[float], losses: list[float], width: int) -> float:
+    """Return the rate below that of the minimum at which the loss decreases fastest."""
     lowest = min(range(len(losses)), key=losses.__getitem__, default=0)
     slopes = {
-        index: losses[index + reach] - losses[index - reach]  # the rates are equally far apart
-        for index in range(reach, min(lowest + 1, len(losses) - reach))
+        index: losses[index + width] - losses[index - width]  # log(lr) is equally spaced
+        for index in range(width, min(lowest + 1, len(losses) - width))
     }
     falling = {index: slope for index, slope in slopes.items() if slope < 0.0}
     if not falling:
-        rule = "a range of rates in which the loss falls"
-        cure = "take a lower low, or more steps"
+        rule = "a range of rates in which the loss decreases"
+        cure = "set a lower low, or use more steps"
         raise ValueError(error_message("low and high", rule, tuple(lrs[:1] + lrs[-1:]), cure))
     return lrs[min(falling, key=falling.__getitem__)]

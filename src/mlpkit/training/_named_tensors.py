@@ -8,5 +8,5 @@ __all__ = ["named_tensors"]
 
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Return every parameter and buffer of a model by name, the objects themselves."""
+    """Return every parameter and buffer of a model by name, without copying."""
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}

@@ -1,4 +1,4 @@
-"""NaN and infinity are met before they reach a parameter."""
+"""Detection of NaN and infinity before they reach a parameter."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from mlpkit.errors import NonFiniteError
 
 __all__ = ["FiniteGuard", "NonFiniteStep", "nonfinite_error"]
 
-_MOST_NOTED = 1000  # two numbers of a step take a block of device memory each
+_MAX_RECORDED = 1000  # each recorded step occupies two blocks of device memory
 
 
-class NonFiniteStep(Exception):  # noqa: N818 - becomes a NonFiniteError where epoch and rate are known
-    """A step whose loss or gradient is not finite, met before the optimizer used it."""
+class NonFiniteStep(Exception):  # noqa: N818 - converted to a NonFiniteError where epoch and rate are known
+    """A step whose loss or gradient is not finite, detected before the parameters changed."""
 
     def __init__(self, step: int, loss: float, grad_norm: float) -> None:
         self.step = step
@@ -33,14 +33,14 @@ def nonfinite_error(
     checkpoint: Path | None,
     network: int | None = None,
 ) -> NonFiniteError:
-    """Return the error that users see for a step that is not finite, with its notes.
+    """Return the error that users see for a non-finite step, with its notes.
 
     Args:
         found: The step.
         epoch: Number of its epoch.
-        lr: Its learning rate.
-        checkpoint: The newest checkpoint, if there is one.
-        network: Number of the network among those that are trained together, if there are several.
+        lr: Learning rate of the step.
+        checkpoint: The newest checkpoint; None if there is none.
+        network: Number of the network, if several are trained together; else None.
     """
     error = NonFiniteError(
         step=found.step,
@@ -57,31 +57,32 @@ def nonfinite_error(
 
 
 class FiniteGuard:
-    """Looks at loss and gradient norm of each step, before the parameters change.
+    """Checks the loss and the gradient norm of each step before the parameters change.
 
-    On the CPU reading a number costs nothing, so a bad step raises at once. Elsewhere reading
-    would make the host wait for the device: there ``found`` tells the optimizer, on the device, to
-    leave the parameters alone from the first bad step on, and :meth:`read`, now and then, looks
-    for that step among all that were noted. Either way no parameter ever gets a value from a bad
-    step, and the step that is named is the first.
+    On the CPU a non-finite step raises immediately, since reading a number there costs nothing. On
+    an accelerator reading would synchronize with the device, so the check is deferred: ``found``
+    tells the optimizer, on the device, to skip all updates from the first non-finite step on, and
+    :meth:`sync` finds that step among the recorded ones. In both cases no parameter is updated from
+    a non-finite step, and the error names the first one.
 
     Args:
-        device: Where loss and gradients are.
-        deferred: Tell the optimizer instead of raising; only for one that obeys ``found``.
+        device: Device of the loss and the gradients.
+        deferred: Set ``found`` instead of raising; requires an optimizer that reads ``found``.
 
     Attributes:
-        deferred: As given.
-        found: 1.0 once a step was bad, else 0.0, on the device; fused optimizers call it found_inf.
+        deferred: Whether the check is deferred.
+        found: 1.0 after a non-finite step, else 0.0, on the device; fused optimizers read it as
+            ``found_inf``.
     """
 
     def __init__(self, device: torch.device, *, deferred: bool) -> None:
         self.deferred = deferred
         self.found = torch.zeros((), device=device)
-        self._noted: list[tuple[int, Tensor, Tensor]] = []
+        self._recorded: list[tuple[int, Tensor, Tensor]] = []
         self._first: tuple[int, float, float] | None = None
 
     def check(self, step: int, loss: Tensor | float, grad_norm: Tensor | float) -> None:
-        """Raise, or tell the optimizer, if ``loss`` or ``grad_norm`` is NaN or infinite.
+        """Raise, or set ``found`` if deferred, if ``loss`` or ``grad_norm`` is not finite.
 
         Args:
             step: Number of the step.
@@ -89,49 +90,49 @@ class FiniteGuard:
             grad_norm: Norm of its gradient.
 
         Raises:
-            NonFiniteStep: If one is, and the guard is not deferred.
+            NonFiniteStep: If one of them is NaN or infinite and the guard is not deferred.
         """
         if not self.deferred:
             if not (math.isfinite(loss) and math.isfinite(grad_norm)):
                 raise NonFiniteStep(step, float(loss), float(grad_norm))
             return
         assert isinstance(loss, Tensor), "the optimizer reads the flag on the device"
-        # A finite number less itself is 0; NaN and infinity less themselves are NaN, which is
-        # unequal to everything. Four kernels: asking isfinite of both takes a dozen.
+        # x - x is 0 for a finite x, else NaN, which is unequal to everything. This takes four
+        # kernels; two calls of isfinite take twelve.
         bad = (loss - loss) != (grad_norm - grad_norm)
         torch.maximum(self.found, bad, out=self.found)
 
     def record(self, step: int, loss: Tensor, grad_norm: Tensor) -> None:
-        """Keep the figures of a step until the next :meth:`read`, which looks for a bad one there.
+        """Keep the loss and the gradient norm of a step until the next :meth:`sync`.
 
         Args:
             step: Number of the step.
-            loss: Its loss, in memory that no later step writes.
+            loss: Loss of the step, in memory that no later step overwrites.
             grad_norm: Norm of its gradient, likewise.
 
         Raises:
-            NonFiniteStep: If so many are kept that it is time to read them, and one was bad.
+            NonFiniteStep: If the limit of recorded steps is reached and one of them is not finite.
         """
         if not self.deferred:
             return
-        self._noted.append((step, loss, grad_norm))
-        if len(self._noted) == _MOST_NOTED:
+        self._recorded.append((step, loss, grad_norm))
+        if len(self._recorded) == _MAX_RECORDED:
             self.sync()
 
     def sync(self) -> None:
-        """Raise the first bad step, if there was one, however often it is called; waits.
+        """Raise the first non-finite step, if there was one; synchronizes with the device.
 
         Raises:
-            NonFiniteStep: If a step was bad.
+            NonFiniteStep: If a step was not finite; raised again by every later call.
         """
         if not self.deferred:
             return
-        noted, self._noted = self._noted, []
+        recorded, self._recorded = self._recorded, []
         if self._first is None and self.found.item() != 0.0:
-            figures = [(step, loss.item(), norm.item()) for step, loss, norm in noted]
-            bad = [each for each in figures if not all(map(math.isfinite, each[1:]))]
-            # A step whose note never came, since something else went wrong first, is the next one.
-            after = figures[-1][0] + 1 if figures else 0
-            self._first = bad[0] if bad else (after, math.nan, math.nan)
+            values = [(step, loss.item(), norm.item()) for step, loss, norm in recorded]
+            nonfinite = [value for value in values if not all(map(math.isfinite, value[1:]))]
+            # If all recorded steps are finite, an exception prevented recording the one after them.
+            following = values[-1][0] + 1 if values else 0
+            self._first = nonfinite[0] if nonfinite else (following, math.nan, math.nan)
         if self._first is not None:
             raise NonFiniteStep(*self._first)

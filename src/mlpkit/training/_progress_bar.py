@@ -1,4 +1,4 @@
-"""A progress bar that costs nothing where nobody looks at it."""
+"""Progress bar of a run; it does nothing if it is not shown."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from mlpkit._checks import check_int
 
 __all__ = ["ProgressBar"]
 
-_SECONDS = 0.25  # between two drawings
+_MIN_INTERVAL = 0.25  # seconds between two redraws
 
 
 class ProgressBar:
-    """One line that shows how far a training is, drawn at most four times a second.
+    """A line with the progress of a run, redrawn at most four times a second.
 
-    Where it is not shown, nothing is created and every method returns at once.
+    If the bar is not shown, no bar is created and every method returns immediately.
 
     Args:
-        total: Number of steps of the whole training, at least 1.
-        initial: Number of steps made before, for a resumed training.
+        total: Number of steps of the whole run, at least 1.
+        initial: Number of steps made before, for a resumed run.
         shown: Show the bar; None shows it if ``file`` is a terminal.
-        file: Where to draw; None means the standard error stream.
+        file: Stream to draw on; None means the standard error stream.
 
     Example:
-        >>> from mlpkit.training import ProgressBar
+        >>> from mlpkit.training._progress_bar import ProgressBar
         >>> with ProgressBar(total=100, shown=False) as bar:
-        ...     bar.move_to(10)
+        ...     bar.update(10)
     """
 
     def __init__(
@@ -44,38 +44,38 @@ class ProgressBar:
         check_int("initial", initial, minimum=0)
         file = sys.stderr if file is None else file
         self._bar: tqdm[None] | None = None
-        self._next_drawing = 0.0
+        self._next_redraw = 0.0
         if file.isatty() if shown is None else shown:
             self._bar = _bar(total, initial, file)
 
     @property
     def is_shown(self) -> bool:
-        """Whether there is a bar, so that its text is worth making."""
+        """Whether the bar is shown."""
         return self._bar is not None
 
-    def move_to(self, step: int) -> None:
-        """Say how many steps are made; it is drawn if the last drawing is old enough."""
+    def update(self, step: int) -> None:
+        """Set the number of completed steps; redraws at most four times a second."""
         if self._bar is None:
             return
         now = time.monotonic()
-        if now >= self._next_drawing:
-            self._draw(step)
-            self._next_drawing = now + _SECONDS
+        if now >= self._next_redraw:
+            self._redraw(step)
+            self._next_redraw = now + _MIN_INTERVAL
 
-    def say(self, text: str) -> None:
+    def set_text(self, text: str) -> None:
         """Set the text after the bar, for instance the validation error of the last epoch."""
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
 
     def close(self, step: int | None = None) -> None:
-        """Draw a last time, at ``step`` steps if given, and leave the line where it is."""
+        """Redraw at ``step`` completed steps, if given, and close the bar; the line stays visible."""
         if self._bar is not None:
             if step is not None:
-                self._draw(step)
+                self._redraw(step)
             self._bar.close()
             self._bar = None
 
-    def _draw(self, step: int) -> None:
+    def _redraw(self, step: int) -> None:
         if self._bar is not None:
             self._bar.n = step
             self._bar.refresh()
@@ -88,7 +88,7 @@ class ProgressBar:
 
 
 def _bar(total: int, initial: int, file: TextIO) -> tqdm[None]:
-    # without tqdm's thread, which would only redraw what has not moved
+    # monitor_interval=0 disables tqdm's thread, which would redraw a bar that has not changed
     kind = type("Bar", (tqdm,), {"monitor_interval": 0})
     bar: tqdm[None] = kind(total=total, initial=initial, unit="step", file=file, dynamic_ncols=True)
     return bar

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C ask a training to stop after its step; the second one stops it at once."""
+"""SIGTERM and Ctrl-C stop a run after the current step; a second signal stops it immediately."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _Handler: TypeAlias = Callable[[int, FrameType | None], object] | int | None
 
 
 class StopSignals:
-    """Remembers the first SIGTERM or SIGINT while a ``with`` block runs.
+    """Stores the first SIGTERM or SIGINT that arrives within a ``with`` block.
 
-    The handler only notes the number: no lock, no I/O, nothing that could happen in the middle of
-    something else. Whoever runs the block asks ``signum`` where it can stop. The second signal
-    gets the handler that was there before the block: Ctrl-C raises ``KeyboardInterrupt`` and
-    SIGTERM ends the process. Outside the main thread Python delivers no signals, so the block
-    does nothing there; and a handler that was installed by something other than Python stays.
+    The handler only stores the number of the signal, which is safe at any point of the program.
+    The code in the block reads ``signum`` where it can stop. The second signal is delivered to the
+    handler that was installed before the block: Ctrl-C raises ``KeyboardInterrupt`` and SIGTERM
+    ends the process. Outside of the main thread the block has no effect, since Python delivers
+    signals to the main thread only. A handler that was not installed from Python is not replaced.
 
     Attributes:
-        signum: Number of the signal that came, or None.
+        signum: Number of the signal that arrived; None before one.
     """
 
     def __init__(self) -> None:
@@ -36,9 +36,9 @@ class StopSignals:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 previous = signal.getsignal(number)
-                if previous is not None:  # None: installed from C, could not be put back
+                if previous is not None:  # None: installed from C, could not be restored
                     self._previous[number] = previous
-                    signal.signal(number, self._note)
+                    signal.signal(number, self._handle)
         return self
 
     def __exit__(
@@ -49,7 +49,7 @@ class StopSignals:
     ) -> None:
         self._restore()
 
-    def _note(self, signum: int, _frame: FrameType | None) -> None:
+    def _handle(self, signum: int, _frame: FrameType | None) -> None:
         if self.signum is None:
             self.signum = signum
         else:

@@ -1,4 +1,4 @@
-"""Several augmentations: what is merged, in which order, and with which draws."""
+"""Composed augmentations: which ones are merged, in which order, and with which draws."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ELASTIC = RandomElastic(alpha=20, sigma=3)
 
 
 def test_affine_and_elastic_are_one_interpolation_at_composed_points() -> None:
-    """Scipy at the affine image of (pixel + displacement), float64: to 1e-11."""
+    """The oracle is SciPy at the affine image of (pixel + displacement), float64, within 1e-11."""
     images = torch.randn(6, 20, 28, dtype=torch.float64)
     result = Compose([AFFINE, ELASTIC])(images, seed=4, epoch=2)
     indices = torch.arange(6)
@@ -39,8 +39,8 @@ def test_affine_and_elastic_are_one_interpolation_at_composed_points() -> None:
         torch.testing.assert_close(result[index], torch.from_numpy(expected), rtol=0, atol=1e-11)
 
 
-def test_merging_is_what_one_after_the_other_does_but_sharper() -> None:
-    """On smooth images two interpolations come close to one; the difference is blur."""
+def test_merging_approximates_two_interpolations() -> None:
+    """On smooth images one interpolation differs from two only by blur, not by order."""
     noise = torch.rand(8, 44, 44, dtype=torch.float64)
     images = torch.nn.functional.avg_pool2d(noise, 17, stride=1)
     images = images * torch.hann_window(28).outer(torch.hann_window(28))
@@ -53,8 +53,8 @@ def test_merging_is_what_one_after_the_other_does_but_sharper() -> None:
     assert order > 5 * blur
 
 
-def test_what_cannot_be_merged_is_done_one_after_the_other() -> None:
-    """An affine map after an elastic one, and everything around an erasing."""
+def test_steps_that_cannot_be_merged_are_applied_in_order() -> None:
+    """An affine map after an elastic one is not merged, nor is any step around an erasing."""
     images = torch.rand(5, 28, 28)
     steps: tuple[Augmentation, ...] = (ELASTIC, AFFINE, RandomErasing(p=1), AFFINE)
     expected, indices = images.clone(), torch.arange(5)
@@ -79,7 +79,7 @@ def test_uint8_is_rounded_only_at_the_end() -> None:
     assert torch.equal(result, steps(images.float(), seed=2).round().to(torch.uint8))
 
 
-def test_any_callable_takes_part() -> None:
+def test_any_callable_is_accepted() -> None:
     def invert(images: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
         return 255 - images
 
@@ -97,6 +97,6 @@ def test_any_callable_takes_part() -> None:
         (RandomAffine(), "transforms must be a sequence of augmentations, got RandomAffine"),
     ],
 )
-def test_things_that_are_no_augmentation(transforms: Any, message: str) -> None:
+def test_other_objects_are_refused(transforms: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
         Compose(transforms)

@@ -1,4 +1,4 @@
-"""Random affine maps against torchvision, image by image, and against their distributions."""
+"""Random affine maps against torchvision and SciPy, and the distributions of their parameters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlpkit.data import AffineParameters, RandomAffine
 
 
 def blobs(count: int, side: int = 28) -> torch.Tensor:
-    """Smooth pictures, float64 in [0, 1], dark towards the edges."""
+    """Return smooth images, float64 in [0, 1], that are dark near the edges."""
     noise = torch.rand(count, 1, side + 8, side + 8, dtype=torch.float64)
     smooth = torch.nn.functional.avg_pool2d(noise, 9, stride=1)
     window = torch.hann_window(side, periodic=False, dtype=torch.float64)
@@ -25,7 +25,7 @@ def blobs(count: int, side: int = 28) -> torch.Tensor:
 
 
 def test_torchvision_agrees_image_by_image() -> None:
-    """Rotation, shear, one factor and shift in float32: within 2e-4 of a gray range of 1."""
+    """Rotation, shear, one scale factor and translation in float32, within 2e-4 in [0, 1]."""
     functional = importlib.import_module("torchvision.transforms.v2.functional")
     images = blobs(24).float()
     affine = RandomAffine(
@@ -45,36 +45,38 @@ def test_torchvision_agrees_image_by_image() -> None:
         torch.testing.assert_close(result[index : index + 1], expected, rtol=0, atol=2e-4)
 
 
-def test_scipy_agrees_where_width_and_height_have_their_own_factor() -> None:
-    """The equation of the docstring, as matrices, in float64, on oblong images: to 1e-11."""
+def test_scipy_agrees_with_separate_scale_factors() -> None:
+    """The oracle is the matrix product of the docstring in float64, within 1e-11."""
     images = torch.randn(16, 21, 34, dtype=torch.float64)
     affine = RandomAffine(degrees=180, translate=(0.3, 0.1), scale=(0.5, 1.5), shear=40)
     result = affine(images, seed=1, epoch=7)
     drawn = affine.draw(torch.arange(16), seed=1, epoch=7)
     for index in range(16):
         angle, shear = (math.radians(drawn[field][index]) for field in (0, 1))
-        turn = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
-        slant = np.array([[1, -math.tan(shear)], [0, 1]])
-        matrix = turn @ slant @ np.diag([float(drawn.scale_x[index]), float(drawn.scale_y[index])])
-        back = np.linalg.inv(matrix)[::-1, ::-1]  # scipy counts (y, x)
+        rotation = np.array(
+            [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+        )
+        skew = np.array([[1, -math.tan(shear)], [0, 1]])
+        scale = np.diag([float(drawn.scale_x[index]), float(drawn.scale_y[index])])
+        inverse = np.linalg.inv(rotation @ skew @ scale)[::-1, ::-1]  # SciPy's order is (y, x)
         shift = np.array([21 * float(drawn.shift_y[index]), 34 * float(drawn.shift_x[index])])
-        middle = np.array([10.0, 16.5])
+        center = np.array([10.0, 16.5])
         expected = affine_transform(
             images[index].numpy(),
-            back,
-            offset=middle - back @ (middle + shift),
+            inverse,
+            offset=center - inverse @ (center + shift),
             order=1,
             mode="grid-constant",
         )
         torch.testing.assert_close(result[index], torch.from_numpy(expected), rtol=0, atol=1e-11)
 
 
-def test_a_quarter_turn_is_exact_but_for_rounding() -> None:
-    """Every draw of 180 or -180 degrees would be both flips; 90 degrees is a transpose."""
+def test_a_rotation_by_90_degrees_is_exact() -> None:
+    """After rounding to uint8 the result equals `rot90`, which fixes the direction too."""
     images = torch.randint(0, 256, (1, 8, 8), dtype=torch.uint8)
 
     class Quarter(RandomAffine):
-        """Turns every image by 90 degrees, clockwise as seen."""
+        """Rotates every displayed image clockwise by 90 degrees."""
 
         def draw(self, indices: torch.Tensor, *, seed: int = 0, epoch: int = 0) -> AffineParameters:
             drawn = RandomAffine.draw(self, indices, seed=seed, epoch=epoch)
@@ -128,7 +130,7 @@ def test_a_draw_depends_on_seed_epoch_and_index_alone() -> None:
         ({"degrees": float("nan")}, "degrees must be a finite number .*, got nan"),
     ],
 )
-def test_ranges_that_cannot_be(arguments: dict[str, Any], message: str) -> None:
+def test_values_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(RandomAffine(), **arguments)
 
@@ -142,7 +144,7 @@ def test_ranges_that_cannot_be(arguments: dict[str, Any], message: str) -> None:
         ({"isotropic": 1}, "isotropic must be True or False, got 1"),
     ],
 )
-def test_types_that_cannot_be(arguments: dict[str, Any], message: str) -> None:
+def test_wrong_types_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         dataclasses.replace(RandomAffine(), **arguments)
 

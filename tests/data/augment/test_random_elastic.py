@@ -1,4 +1,4 @@
-"""Elastic distortion against torchvision and scipy, and its field against theory."""
+"""Elastic deformation against torchvision and SciPy, and the statistics of its displacements."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mlpkit.data.augment._random_elastic import _STREAM
 
 
 def test_torchvision_agrees_image_by_image() -> None:
-    """The same field through torchvision's elastic, float32: within 2e-4 of a gray range of 1."""
+    """Torchvision's `elastic` with the same displacement, float32, within 2e-4 in [0, 1]."""
     functional = importlib.import_module("torchvision.transforms.v2.functional")
     images = torch.nn.functional.avg_pool2d(torch.rand(16, 36, 36), 9, stride=1)
     images[:, [0, -1]] = 0
@@ -27,7 +27,7 @@ def test_torchvision_agrees_image_by_image() -> None:
     result = elastic(images, seed=3, epoch=1)
     field = elastic.displacement(torch.arange(16), (28, 28), seed=3, epoch=1)
     for index in range(16):
-        # torchvision counts a displacement in halves of the image.
+        # torchvision's unit of displacement is half the image.
         displacement = field[index].permute(1, 2, 0).unsqueeze(0) * 2 / 28
         expected = functional.elastic(
             images[index : index + 1],
@@ -38,9 +38,9 @@ def test_torchvision_agrees_image_by_image() -> None:
 
 
 def test_alpha_has_the_unit_of_torchvision() -> None:
-    """Far from the edges, the same noise smoothed by torchvision's Gaussian is the same field.
+    """Far from the edges, torchvision's Gaussian blur of the same noise gives the displacement.
 
-    torchvision cuts the Gaussian at 4 sigma, which leaves out 6e-5 of its mass.
+    torchvision truncates the Gaussian at 4 sigma, which omits 6e-5 of its mass.
     """
     functional = importlib.import_module("torchvision.transforms.v2.functional")
     elastic = RandomElastic(alpha=34, sigma=4)
@@ -54,8 +54,10 @@ def test_alpha_has_the_unit_of_torchvision() -> None:
 
 @pytest.mark.parametrize("size", [(28, 28), (13, 40)])
 @pytest.mark.parametrize("sigma", [0.3, 1.0, 4.0, 8.0])
-def test_the_smoothing_is_scipys_rescaled_to_one_norm(sigma: float, size: tuple[int, int]) -> None:
-    """Rows of the smoothing matrix, by scipy on the unit vectors: to 1e-5 of the field."""
+def test_the_smoothing_is_scipys_with_rows_of_equal_norm(
+    sigma: float, size: tuple[int, int]
+) -> None:
+    """The oracle applies SciPy's Gaussian filter to the unit vectors and rescales the rows."""
     height, width = size
     raw = noise(derive(0, _STREAM, 0), torch.arange(3), 2 * height * width)
     expected = raw.double().numpy().reshape(3, 2, height, width)
@@ -73,9 +75,9 @@ def test_the_smoothing_is_scipys_rescaled_to_one_norm(sigma: float, size: tuple[
 
 @pytest.mark.parametrize(("alpha", "sigma"), [(34.0, 4.0), (37.0, 5.5), (8.0, 4.0)])
 def test_the_rms_is_that_of_theory_at_every_pixel(alpha: float, sigma: float) -> None:
-    """Alpha / sqrt(3) / (2 sqrt(pi) sigma), at the edges as in the middle, and mean 0.
+    """The rms is alpha / sqrt(3) / (2 sqrt(pi) sigma) at edges and center, and the mean is 0.
 
-    Over 4,000 independent fields an rms is uncertain by about 1 per cent.
+    Over 4,000 independent images the standard error of the rms is about 1 percent.
     """
     theory = alpha / math.sqrt(3) / (2 * math.sqrt(math.pi) * sigma)
     elastic = RandomElastic(alpha=alpha, sigma=sigma)
@@ -88,7 +90,7 @@ def test_the_rms_is_that_of_theory_at_every_pixel(alpha: float, sigma: float) ->
 
 
 def test_neighbors_move_together_as_a_gaussian_says() -> None:
-    """Two Gaussians of sigma convolved: a correlation of exp(-distance^2 / 4 sigma^2)."""
+    """The correlation is exp(-distance^2 / 4 sigma^2): a convolution of two Gaussians."""
     field = RandomElastic(sigma=2.0).displacement(torch.arange(3_000), (28, 28), seed=5)
     middle = field[..., 14, 14]
     for distance in (1, 2, 4, 8):
@@ -104,7 +106,7 @@ def test_x_and_y_are_independent() -> None:
 
 
 def test_a_field_depends_on_seed_epoch_and_index_alone() -> None:
-    """Bit for bit, alone or in a batch."""
+    """The displacement is bit-identical alone and in a batch."""
     elastic = RandomElastic()
     fields = elastic.displacement(torch.tensor([4, 7, 9]), (28, 28), seed=1, epoch=2)
     alone = elastic.displacement(torch.tensor([7]), (28, 28), seed=1, epoch=2)
@@ -121,6 +123,6 @@ def test_a_field_depends_on_seed_epoch_and_index_alone() -> None:
         ({"alpha": math.inf}, "alpha must be a finite number at least 0, got inf"),
     ],
 )
-def test_settings_that_cannot_be(arguments: dict[str, Any], message: str) -> None:
+def test_values_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(RandomElastic(), **arguments)

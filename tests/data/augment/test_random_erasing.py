@@ -1,4 +1,4 @@
-"""Erased rectangles against a loop over pixels, and against their distribution."""
+"""Random erasing against a loop, and the distribution of the rectangles."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_loop_over_rectangles_agrees(shape: tuple[int, ...], dtype: torch.dtyp
 
 
 def test_the_rectangles_are_as_the_equations_say() -> None:
-    """Chosen with p; area uniform, ratio log-uniform, up to rounding; inside the image."""
+    """Probability p, uniform area, log-uniform ratio, uniform position, within the image."""
     erasing = RandomErasing(p=0.3, scale=(0.05, 0.2), ratio=(0.5, 2.0))
     drawn = erasing.draw(torch.arange(20_000), (1_000, 1_000), seed=1)
     chosen = drawn.height > 0
@@ -51,15 +51,15 @@ def test_p_of_0_and_1() -> None:
 
 
 def test_the_largest_rectangle_is_the_image() -> None:
-    """The whole of a square one; a square of 45 pixels, cut to 5 x 7, of an oblong one."""
+    """A square image is erased completely; in a 5 x 9 image the square is clamped to 5 x 7."""
     everything = RandomErasing(p=1, scale=(1, 1), ratio=(1, 1))
     assert not everything(torch.ones(3, 6, 6)).any()
     assert (everything(torch.ones(3, 5, 9)) == 0).flatten(1).sum(dim=1).tolist() == [35] * 3
 
 
-def test_a_value_that_uint8_cannot_hold() -> None:
+def test_a_value_that_uint8_cannot_represent_is_refused() -> None:
     images = torch.zeros(1, 4, 4, dtype=torch.uint8)
-    with pytest.raises(ValueError, match=r"value must be a whole gray in \[0, 255\].*, got 0.5"):
+    with pytest.raises(ValueError, match=r"value must be an integer in \[0, 255\].*, got 0.5"):
         RandomErasing(value=0.5)(images)
 
 
@@ -72,6 +72,6 @@ def test_a_value_that_uint8_cannot_hold() -> None:
         ({"ratio": (2.0, 1.0)}, r"ratio must be \(lowest, highest\), got \(2.0, 1.0\)"),
     ],
 )
-def test_settings_that_cannot_be(arguments: dict[str, Any], message: str) -> None:
+def test_values_out_of_range_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(RandomErasing(), **arguments)

@@ -1,4 +1,4 @@
-"""Anybody's digit in MNIST's form: what must not matter does not, and a net reads the result."""
+"""Centered digits: MNIST's format, invariance to the kind of image, and a trained network."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from mlpkit.data import center_digit, mnist
 from mlpkit.errors import DataError
 
-Picture = npt.NDArray[np.uint8]
+GrayImage = npt.NDArray[np.uint8]
 Ink = npt.NDArray[np.float64]
 
 
 def stroke(height: int = 200, width: int = 240, *, scale: float = 1.0) -> Ink:
-    """The ink of a lopsided "4", in [0, 1], with soft edges."""
+    """Return the ink of an asymmetric "4", in [0, 1], with soft edges."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float64)
     parts = ((60, 40, 60, 130), (60, 40, 110, 40), (110, 40, 110, 130), (40, 100, 160, 100))
     ink = np.zeros((height, width))
@@ -35,7 +35,7 @@ def stroke(height: int = 200, width: int = 240, *, scale: float = 1.0) -> Ink:
     return ink
 
 
-def on_paper(ink: Ink, paper: float = 255.0, pen: float = 0.0) -> Picture:
+def on_paper(ink: Ink, paper: float = 255.0, pen: float = 0.0) -> GrayImage:
     return np.round(paper + (pen - paper) * ink).astype(np.uint8)
 
 
@@ -46,8 +46,8 @@ def center_of_mass(digit: Tensor) -> tuple[float, float]:
     return float(y), float(x)
 
 
-def test_the_form_is_that_of_mnist() -> None:
-    """Light on 0, a box of 20 in one direction and no more in the other, its mass in the middle."""
+def test_the_format_is_that_of_mnist() -> None:
+    """Light ink on 0, a longer side of 20 pixels, and the center of mass in the middle."""
     digit = center_digit(on_paper(stroke()))
     assert digit.dtype is torch.uint8
     assert digit.shape == (28, 28)
@@ -60,9 +60,9 @@ def test_the_form_is_that_of_mnist() -> None:
 
 
 def difference(first: Tensor, second: Tensor) -> float:
-    """Mean absolute difference in grays, at the best shift of at most one pixel.
+    """Return the mean absolute difference at the best shift of at most one pixel.
 
-    The box is found to the pixel, so that another resolution may move the middle by one.
+    The bounding box has pixel precision, so another resolution may shift the digit by one pixel.
     """
     shifts = [(down, right) for down in (-1, 0, 1) for right in (-1, 0, 1)]
     return min(
@@ -92,22 +92,22 @@ VARIANTS: dict[str, Callable[[Ink], Any]] = {
 
 def _transparent(ink: Ink, gray: int) -> Image.Image:
     alpha = Image.fromarray(on_paper(ink, 0, 255))
-    picture = Image.new("RGBA", alpha.size, (gray, gray, gray, 0))
-    picture.putalpha(alpha)
-    return picture
+    image = Image.new("RGBA", alpha.size, (gray, gray, gray, 0))
+    image.putalpha(alpha)
+    return image
 
 
-def _shaded(ink: Ink) -> Picture:
-    """Dark strokes under light that falls off to one side and to the corners."""
+def _shaded(ink: Ink) -> GrayImage:
+    """Return dark strokes under light that decreases to one side and to the corners."""
     y, x = np.mgrid[-1 : 1 : ink.shape[0] * 1j, -1 : 1 : ink.shape[1] * 1j]
     light = 160 + 60 * x - 25 * y - 25 * x * x - 20 * y * y
-    picture: Picture = np.round(light * (1 - 0.8 * ink)).astype(np.uint8)
-    return picture
+    image: GrayImage = np.round(light * (1 - 0.8 * ink)).astype(np.uint8)
+    return image
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_what_must_not_matter_does_not(variant: str) -> None:
-    """Every variant of the picture gives the digit that the plain one gives, to a few grays."""
+def test_every_kind_of_image_gives_the_same_digit(variant: str) -> None:
+    """Every variant of the image gives the digit of the plain one, within 3 gray levels."""
     ink = stroke()
     expected = center_digit(on_paper(ink))
     found = center_digit(VARIANTS[variant](ink))
@@ -116,11 +116,11 @@ def test_what_must_not_matter_does_not(variant: str) -> None:
 
 @pytest.mark.parametrize("scale", [0.25, 0.5, 2.0, 5.0])
 def test_size_does_not_matter(scale: float) -> None:
-    """From 33 to 670 pixels high; a large picture is searched for the digit first."""
+    """The digit is from 33 to 670 pixels high; in a large image it is located first."""
     small = stroke(round(200 * scale), round(240 * scale), scale=scale)
     expected, found = center_digit(on_paper(stroke())), center_digit(on_paper(small))
     assert difference(found, expected) < 10.0
-    assert difference(found.flip(1), expected) > 20.0  # what another figure comes to
+    assert difference(found.flip(1), expected) > 20.0  # another shape differs more
 
 
 def test_a_small_digit_in_a_large_photograph_keeps_its_detail() -> None:
@@ -138,15 +138,15 @@ def test_noise_and_specks_do_not_matter() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 5), (28, 28), (60, 300), (3000, 100)])
 @pytest.mark.parametrize("gray", [0, 255])
-def test_an_empty_picture_says_so(shape: tuple[int, int], gray: int) -> None:
-    with pytest.raises(DataError, match="image must be a picture of a digit, got 'an empty one: n"):
+def test_an_empty_image_is_refused(shape: tuple[int, int], gray: int) -> None:
+    with pytest.raises(DataError, match="image must be an image of a digit, got 'an image in whic"):
         center_digit(np.full(shape, gray, dtype=np.uint8))
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_noise_and_shade_alone_are_empty(seed: int) -> None:
     generator = np.random.default_rng(seed)
-    with pytest.raises(DataError, match="an empty one: nothing stands out"):
+    with pytest.raises(DataError, match="an image in which nothing stands out"):
         center_digit(_shaded(np.zeros((240, 300))) + generator.normal(0, 3, (240, 300)))
 
 
@@ -155,11 +155,11 @@ def test_files_are_read(tmp_path: Path) -> None:
     Image.fromarray(on_paper(ink)).save(tmp_path / "four.png")
     assert torch.equal(center_digit(tmp_path / "four.png"), center_digit(on_paper(ink)))
     assert torch.equal(center_digit(str(tmp_path / "four.png")), center_digit(on_paper(ink)))
-    with pytest.raises(DataError, match=r"the picture .*none.png must be a file, got 'no such f"):
+    with pytest.raises(DataError, match=r"the image .*none.png must be a file, got 'no such f"):
         center_digit(tmp_path / "none.png")
 
 
-def test_pictures_that_cannot_be() -> None:
+def test_unsupported_images_are_refused() -> None:
     with pytest.raises(ValueError, match=r"image must be of shape \(H, W\).* got \(2, 28, 28\)"):
         center_digit(np.zeros((2, 28, 28)))
     with pytest.raises(ValueError, match="image must be finite in every pixel, got 'NaN or infin"):
@@ -172,8 +172,8 @@ def test_pictures_that_cannot_be() -> None:
         center_digit(cast("str", 3))
 
 
-def pasted(digit: Tensor, generator: np.random.Generator) -> Picture:
-    """Lay a digit of MNIST anywhere on a larger canvas: scale, place, polarity, light, noise."""
+def pasted(digit: Tensor, generator: np.random.Generator) -> GrayImage:
+    """Return an MNIST digit on a canvas, with random scale, place, polarity, light and noise."""
     side = round(28 * generator.uniform(0.75, 5))
     height, width = (side + round(side * generator.uniform(0.1, 1.5)) for _ in range(2))
     top, left = generator.integers(height - side + 1), generator.integers(width - side + 1)
@@ -189,10 +189,11 @@ def pasted(digit: Tensor, generator: np.random.Generator) -> Picture:
 
 
 @pytest.mark.mnist
-def test_a_net_reads_digits_pasted_anywhere(mnist_root: Path) -> None:
-    """600 test digits: nearly as many are recognized as of the originals.
+def test_a_network_recognizes_digits_pasted_anywhere(mnist_root: Path) -> None:
+    """The accuracy on 600 pasted test digits is at most 1.5 points below that on the originals.
 
-    A net of 128 hidden units, trained for two epochs, errs on about 4 per cent of the originals.
+    The network has 128 hidden units, is trained for two epochs and errs on about 4 percent of the
+    originals.
     """
     splits = mnist(mnist_root)
     net = nn.Sequential(nn.Flatten(), nn.Linear(784, 128), nn.ReLU(), nn.Linear(128, 10))
@@ -207,9 +208,9 @@ def test_a_net_reads_digits_pasted_anywhere(mnist_root: Path) -> None:
     test = splits.test.subset(torch.from_numpy(generator.permutation(10_000)[:600]))
     centered = torch.stack([center_digit(pasted(digit, generator)) for digit in test.inputs])
     with torch.no_grad():
-        right = [
+        num_correct = [
             int((net(images / 255).argmax(dim=1) == test.targets).sum())
             for images in (test.inputs, centered)
         ]
-    assert right[0] > 0.94 * 600
-    assert right[1] > right[0] - 0.015 * 600, right
+    assert num_correct[0] > 0.94 * 600
+    assert num_correct[1] > num_correct[0] - 0.015 * 600, num_correct

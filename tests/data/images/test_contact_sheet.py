@@ -1,4 +1,4 @@
-"""Contact sheets: every pixel where it belongs."""
+"""Contact sheets, pixel by pixel."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from mlpkit.data import contact_sheet
 
 
-def test_a_loop_lays_out_the_same_sheet() -> None:
+def test_the_sheet_is_that_of_a_loop() -> None:
     images = torch.randint(0, 256, (5, 3, 4), dtype=torch.uint8)
     sheet = np.asarray(contact_sheet(images, columns=2, zoom=3, gap=1))
     expected = np.full((3 * 10 + 1, 2 * 13 + 1), 96, dtype=np.uint8)
@@ -29,7 +29,7 @@ def test_color_and_floating_point() -> None:
 
 
 def test_labels_are_written_below_their_images() -> None:
-    """White pixels appear in the strip below an image with a label, and nowhere else."""
+    """White pixels appear only in the strip below an image with a label."""
     images = torch.zeros(2, 14, 14, dtype=torch.uint8)
     sheet = np.asarray(contact_sheet(images, ["7", ""], zoom=2, gap=2))
     strip = slice(2 + 28, 2 + 28 + 12)
@@ -38,13 +38,13 @@ def test_labels_are_written_below_their_images() -> None:
     assert not sheet[2:30, 2:30].any()
 
 
-def test_arguments_that_do_not_fit() -> None:
+def test_invalid_arguments_are_refused() -> None:
     images = torch.zeros(2, 4, 4)
     with pytest.raises(ValueError, match="labels must be one for each of the 2 images, got '1 lab"):
         contact_sheet(images, ["a"])
     with pytest.raises(ValueError, match="columns must be a positive integer, got 0"):
         contact_sheet(images, columns=0)
-    with pytest.raises(ValueError, match=r"images must be one image or more .*got \(0, 4, 4\)"):
+    with pytest.raises(ValueError, match=r"images must be at least one image .*got \(0, 4, 4\)"):
         contact_sheet(images[:0])
     with pytest.raises(ValueError, match=r"with 1 or 3 channels, got \(2, 2, 4, 4\)"):
         contact_sheet(torch.zeros(2, 2, 4, 4))

@@ -1,4 +1,4 @@
-"""The catalogue: complete, consistent, and what torchvision and the papers say."""
+"""The catalog: complete, consistent, and in agreement with torchvision and the papers."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SETS = [pytest.param(entry, id=entry.name) for entry in CATALOG.values()]
 
 @pytest.fixture(scope="module")
 def vision() -> ModuleType:
-    """Torchvision's data sets, the oracle for what both know."""
+    """Torchvision's data sets, the oracle for the sets that both libraries have."""
     return importlib.import_module("torchvision.datasets")
 
 
-def test_the_catalogue_has_every_name_and_no_other() -> None:
+def test_the_catalog_has_every_name_and_no_other() -> None:
     """The type and the tables agree."""
     assert tuple(CATALOG) == NAMES
     assert tuple(EMNIST_SPLITS) == get_args(EmnistSplit)
@@ -34,7 +34,7 @@ def test_the_catalogue_has_every_name_and_no_other() -> None:
 
 
 def test_an_unknown_name_is_refused() -> None:
-    """With the nearest right one."""
+    """The message suggests the nearest name."""
     misspelled = cast("DatasetName", "fashion_mnst")
     with pytest.raises(ValueError, match=r"name must be one of .*, got 'fashion_mnst'; did you"):
         info(misspelled)
@@ -42,7 +42,7 @@ def test_an_unknown_name_is_refused() -> None:
 
 @pytest.mark.parametrize("entry", SETS)
 def test_each_entry_is_complete(entry: SetInfo) -> None:
-    """Everything that `mlpkit data info` prints is there."""
+    """Every field that `mlpkit data info` prints is filled."""
     assert info(entry.name) is entry
     assert entry.source in get_args(Source)
     for text in (entry.title, entry.description, entry.license, entry.citation):
@@ -55,7 +55,7 @@ def test_each_entry_is_complete(entry: SetInfo) -> None:
 
 @pytest.mark.parametrize("entry", SETS)
 def test_each_entry_agrees_with_its_files(entry: SetInfo) -> None:
-    """Numbers, shapes and digests."""
+    """Numbers of examples, shapes and digests are consistent."""
     if entry.source == "embedded":
         assert entry.files == ()
         return
@@ -76,7 +76,7 @@ def test_each_entry_agrees_with_its_files(entry: SetInfo) -> None:
 
 @pytest.mark.parametrize("entry", SETS)
 def test_mirrors_are_https_and_several(entry: SetInfo) -> None:
-    """No set that mlpkit downloads hangs on one server, and none is fetched in the clear."""
+    """Every set that mlpkit downloads has two mirrors, and all of them use HTTPS."""
     assert len(set(entry.mirrors)) == (2 if entry.source == "download" else 0)
     for mirror in entry.mirrors:
         assert re.fullmatch(r"https://[^\s]+/", mirror)
@@ -84,7 +84,7 @@ def test_mirrors_are_https_and_several(entry: SetInfo) -> None:
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "kmnist", "qmnist"])
 def test_files_and_folder_are_torchvisions(name: DatasetName, vision: ModuleType) -> None:
-    """So that the same folder serves both."""
+    """Both libraries can share one folder."""
     entry = info(name)
     dataset = getattr(vision, entry.folder)
     found = dataset.resources
@@ -96,7 +96,7 @@ def test_files_and_folder_are_torchvisions(name: DatasetName, vision: ModuleType
 
 
 def test_classes_are_torchvisions(vision: ModuleType) -> None:
-    """Names in the order of the labels; where a title says "0 - zero", the digit is the name."""
+    """The names are in label order; of torchvision's "0 - zero" only the digit is used."""
     assert list(info("fashion_mnist").classes) == vision.FashionMNIST.classes
     assert list(info("kmnist").classes) == vision.KMNIST.classes
     for entry in (info("mnist"), info("qmnist")):
@@ -108,7 +108,7 @@ def test_classes_are_torchvisions(vision: ModuleType) -> None:
 
 
 def test_emnist_has_the_sizes_of_its_table() -> None:
-    """Table II of the paper in its second version: classes of equal size where it says so."""
+    """Table II of the paper, version 2: number of classes, and splits with equal class sizes."""
     for split in ("balanced", "digits", "letters", "mnist"):
         entry = EMNIST_SPLITS[split]
         assert math.gcd(entry.num_train, len(entry.classes)) == len(entry.classes)

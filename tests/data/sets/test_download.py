@@ -1,4 +1,4 @@
-"""Fetching against a real HTTP server on this machine that does everything wrong, and right."""
+"""Downloads from a local HTTP server that shows every kind of failure, and correct answers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ADVICE = "put the file there"
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
-    """Answers by the first part of the path, each kind of trouble under a name of its own."""
+    """Answers according to the first part of the path, which names a kind of answer."""
 
     @property
     def site(self) -> Server:
@@ -53,7 +53,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         ANSWERS[kind](self)
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Suppress logging."""
 
     def answer(
         self, body: bytes, *, status: int = 200, length: int | None = None, packed: bool = False
@@ -67,7 +67,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A server on the loopback that remembers what it was asked for."""
+    """A server on the loopback interface that stores the kinds of answers requested."""
 
     daemon_threads = True
 
@@ -77,26 +77,26 @@ class Server(http.server.ThreadingHTTPServer):
         self.release = threading.Event()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that goes away is part of the game."""
+        """Ignore clients that disconnect, as the tests intend."""
 
     def url(self, kind: str) -> str:
         return f"http://127.0.0.1:{self.server_port}/{kind}/{NAME}"
 
 
 def silent(handler: Handler) -> None:
-    """Accept the request and never answer."""
+    """Accept the request and do not answer."""
     handler.site.release.wait(20)
 
 
 def stalling(handler: Handler) -> None:
-    """Deliver a half, then nothing, and keep the connection."""
+    """Send half of the file, then nothing, and keep the connection open."""
     handler.answer(ARCHIVE[: len(ARCHIVE) // 2], length=len(ARCHIVE))
     handler.wfile.flush()
     handler.site.release.wait(20)
 
 
 def trickling(handler: Handler) -> None:
-    """Deliver a little at a time, so that no single wait is long."""
+    """Send a few bytes at a time, so that no single wait exceeds the timeout."""
     handler.answer(b"", length=len(ARCHIVE))
     for start in range(0, len(ARCHIVE), 20):
         handler.wfile.write(ARCHIVE[start : start + 20])
@@ -105,7 +105,7 @@ def trickling(handler: Handler) -> None:
 
 
 def leisurely(handler: Handler) -> None:
-    """Deliver everything, in a second."""
+    """Send the file within a second, in ten parts."""
     handler.answer(b"", length=len(ARCHIVE))
     step = len(ARCHIVE) // 10
     for start in range(0, len(ARCHIVE), step):
@@ -114,7 +114,7 @@ def leisurely(handler: Handler) -> None:
 
 
 def cutting(handler: Handler) -> None:
-    """Reset the connection in the middle."""
+    """Reset the connection after half of the file."""
     handler.answer(ARCHIVE[: len(ARCHIVE) // 2], length=len(ARCHIVE))
     linger = struct.pack("ii", 1, 0)
     handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
@@ -130,13 +130,13 @@ def redirecting(handler: Handler) -> None:
 
 
 def obliging(handler: Handler) -> None:
-    """Deliver the bytes as published only to those who ask for no other form of them."""
+    """Send the file only to clients that do not accept transfer compression."""
     asked_for_gzip = "gzip" in handler.headers.get("Accept-Encoding", "")
     handler.answer(PAGE if asked_for_gzip else ARCHIVE)
 
 
 def endless(handler: Handler) -> None:
-    """Never stop delivering, and never say how much it will be."""
+    """Send bytes without end and without a Content-Length."""
     handler.send_response(200)
     handler.end_headers()
     with contextlib.suppress(ConnectionError):
@@ -177,19 +177,22 @@ DELIVER = (
     "leisurely",
     "obliging",
 )
-# What fails -> the reason that the message gives.
+# Kind of failing answer -> the reason in the error message.
 FAIL = {
     "silent": "timed out",
     "stalling": "timed out",
-    "trickling": "bytes came in",
+    "trickling": "bytes received in",
     "cutting": "Connection reset by peer|IncompleteRead|Connection broken",
-    "endless": f"more than the {MAX_BYTES} bytes that it can have",
-    "half": "what came must be a whole IDX file, plain or gzipped, got damaged gzip data",
+    "endless": f"the response exceeds {MAX_BYTES} bytes, the maximum size",
+    "half": "the downloaded file must be a complete IDX file, got damaged gzip data",
     "too-short": "IncompleteRead",
-    "empty": "what came must be an IDX file .*, got an empty file",
-    "page": "what came must be an IDX file, .*a web page",
-    "wrong": f"what came must be the published file, whose unpacked bytes have SHA-256 {SHA256}",
-    "other-shape": r"what came must be of shape \(60, 28, 28\), got shape \(50, 28, 28\)",
+    "empty": "the downloaded file must be an IDX file .*, got an empty file",
+    "page": "the downloaded file must be an IDX file, .*a web page",
+    "wrong": (
+        "the downloaded file must be the published file, whose decompressed bytes have SHA-256 "
+        f"{SHA256}"
+    ),
+    "other-shape": r"the downloaded file must be of shape \(60, 28, 28\), got shape \(50, 28, 28\)",
     "404": "404 Client Error: Not Found",
     "503": "503 Server Error: Service Unavailable",
 }
@@ -197,7 +200,7 @@ FAIL = {
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server for one test."""
+    """A running server for one test."""
     with Server() as running:
         thread = threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True)
         thread.start()
@@ -208,25 +211,25 @@ def server() -> Iterator[Server]:
 
 
 def check(path: Path, name: str) -> None:
-    """Accept what unpacks to the content."""
+    """Accept a file whose decompressed bytes are the content."""
     read_expected(path, Expected(shape=(60, 28, 28), sha256=SHA256), name=name)
 
 
 def fetched(urls: list[str], target: Path) -> None:
-    """Fetch, impatient only where an answer is meant to take too long."""
+    """Fetch the file, with a short timeout only for answers that are meant to time out."""
     slow = any(kind in urls[0] for kind in ("silent", "stalling", "trickling"))
     timeout = 2.0 if slow else 30.0
     fetch(urls, target, check=check, max_bytes=MAX_BYTES, advice=ADVICE, timeout=timeout)
 
 
-def test_every_answer_is_expected_to_deliver_or_to_fail() -> None:
-    """No kind of answer is left out of the tests below."""
+def test_every_kind_of_answer_is_tested() -> None:
+    """Each kind of answer is expected either to deliver the file or to fail."""
     assert {*DELIVER, *FAIL} == set(ANSWERS)
 
 
 @pytest.mark.parametrize("kind", DELIVER)
 def test_the_file_is_fetched(kind: str, server: Server, tmp_path: Path) -> None:
-    """Whatever way the same content comes, and nothing but the file is left behind."""
+    """Every encoding of the content is accepted, and only the file remains in the folder."""
     target = tmp_path / "deep" / "folder" / NAME
     fetched([server.url(kind)], target)
     assert torch.equal(read_idx(target), PIXELS)
@@ -234,10 +237,10 @@ def test_the_file_is_fetched(kind: str, server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kind", "reason"), FAIL.items(), ids=FAIL)
-def test_the_next_address_is_tried_whatever_is_wrong(
+def test_the_next_url_is_tried_after_every_failure(
     kind: str, reason: str, server: Server, tmp_path: Path
 ) -> None:
-    """A good address after a bad one delivers."""
+    """A working URL after a failing one delivers the file."""
     target = tmp_path / NAME
     fetched([server.url(kind), server.url("good")], target)
     assert torch.equal(read_idx(target), PIXELS)
@@ -246,10 +249,10 @@ def test_the_next_address_is_tried_whatever_is_wrong(
 
 
 @pytest.mark.parametrize(("kind", "reason"), FAIL.items(), ids=FAIL)
-def test_when_all_fail_each_address_has_its_reason(
+def test_if_all_urls_fail_each_one_has_its_reason(
     kind: str, reason: str, server: Server, tmp_path: Path
 ) -> None:
-    """The message lists each address with what was wrong, then the advice; nothing is left."""
+    """The message lists each URL with its failure, then the advice; no file remains."""
     urls = [server.url(kind), server.url("404")]
     with pytest.raises(DownloadError, match="could not be downloaded") as caught:
         fetched(urls, tmp_path / "new" / "folder" / NAME)
@@ -261,8 +264,8 @@ def test_when_all_fail_each_address_has_its_reason(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_addresses_that_nobody_answers(tmp_path: Path) -> None:
-    """A closed port, a name that does not exist, and no address at all."""
+def test_unreachable_urls(tmp_path: Path) -> None:
+    """A closed port, an unknown host, and URLs without or with an unsupported scheme."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed = f"http://127.0.0.1:{free.getsockname()[1]}/{NAME}"
@@ -276,8 +279,8 @@ def test_addresses_that_nobody_answers(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_old_good_file_is_never_touched(server: Server, tmp_path: Path) -> None:
-    """What is there is not asked for again."""
+def test_an_existing_file_is_not_downloaded_again(server: Server, tmp_path: Path) -> None:
+    """The file is unchanged, and the server gets no request."""
     target = tmp_path / NAME
     target.write_bytes(ARCHIVE)
     fetched([server.url("wrong")], target)
@@ -285,10 +288,10 @@ def test_an_old_good_file_is_never_touched(server: Server, tmp_path: Path) -> No
     assert server.asked == []
 
 
-def test_a_full_disk_is_not_the_fault_of_an_address(
+def test_a_full_disk_is_not_reported_as_a_network_failure(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The message names the disk, and no other address is bothered."""
+    """The message names the disk failure, and no other URL is tried."""
 
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
@@ -301,20 +304,20 @@ def test_a_full_disk_is_not_the_fault_of_an_address(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_write_that_fails_is_not_the_fault_of_an_address(server: Server, tmp_path: Path) -> None:
-    """As above, where the first bytes do not fit: a device that is always full."""
+def test_a_failed_write_is_not_reported_as_a_network_failure() -> None:
+    """A device that is always full fails at the first bytes."""
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     from mlpkit.data.sets import _download
 
     with Path("/dev/full").open("wb", buffering=0) as full:
         sink = _download._Sink(full, MAX_BYTES, 1.0)
-        with pytest.raises(_download._UnwritableError):
+        with pytest.raises(_download._DiskError):
             sink.write(b"x" * 100)
 
 
-def test_a_folder_that_cannot_be_made(server: Server, tmp_path: Path) -> None:
-    """A file stands in the way."""
+def test_a_folder_that_cannot_be_created(server: Server, tmp_path: Path) -> None:
+    """A file exists at the path of a parent folder."""
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(DownloadError, match=r"could not be written: (Not a directory|File exists)"):
         fetched([server.url("good")], tmp_path / "file" / "folder" / NAME)
@@ -346,7 +349,7 @@ for line in sys.stdin:
 
 
 class Forks:
-    """Processes that fetch, forked from one that has imported everything."""
+    """Processes that fetch a file, forked from one process with all imports done."""
 
     def __init__(self, parent: subprocess.Popen[str]) -> None:
         assert parent.stdin is not None
@@ -355,13 +358,13 @@ class Forks:
         self._reports = parent.stdout
 
     def start(self, number: int, url: str, target: Path) -> list[int]:
-        """Let several processes fetch one file, and return their ids."""
+        """Start several processes that fetch one file, and return their ids."""
         self._orders.write(f"{number} {url} {target}\n")
         self._orders.flush()
         return self._numbers()
 
     def wait(self) -> list[int]:
-        """Return their exit codes."""
+        """Wait for the processes and return their exit codes."""
         return self._numbers()
 
     def _numbers(self) -> list[int]:
@@ -370,7 +373,7 @@ class Forks:
 
 @pytest.fixture(scope="module")
 def forks() -> Iterator[Forks]:
-    """One importing process for all tests here."""
+    """One parent process for all tests of this module."""
     with subprocess.Popen(
         [sys.executable, "-c", FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
@@ -381,7 +384,7 @@ def forks() -> Iterator[Forks]:
 
 
 def test_four_processes_download_once(forks: Forks, server: Server, tmp_path: Path) -> None:
-    """One fetches, three wait; all end well."""
+    """One process downloads, three wait, and all succeed."""
     target = tmp_path / "folder" / NAME
     forks.start(4, server.url("leisurely"), target)
     assert forks.wait() == [0, 0, 0, 0]
@@ -390,13 +393,13 @@ def test_four_processes_download_once(forks: Forks, server: Server, tmp_path: Pa
     assert server.asked == ["leisurely"]
 
 
-def test_killed_in_the_middle_then_again(forks: Forks, server: Server, tmp_path: Path) -> None:
-    """Kill -9 leaves no file under the name, and the next call fetches and sweeps."""
+def test_a_killed_download_can_be_repeated(forks: Forks, server: Server, tmp_path: Path) -> None:
+    """SIGKILL leaves no target file; the next call downloads it and removes temporary files."""
     target = tmp_path / NAME
     (child,) = forks.start(1, server.url("stalling"), target)
     deadline = time.monotonic() + 60
     while not any(path.stat().st_size for path in tmp_path.glob(f".*{TEMPORARY_SUFFIX}")):
-        assert time.monotonic() < deadline, "the download did not begin"
+        assert time.monotonic() < deadline, "the download did not start"
         time.sleep(0.02)
     os.kill(child, signal.SIGKILL)
     assert forks.wait() == [-signal.SIGKILL]
@@ -407,8 +410,8 @@ def test_killed_in_the_middle_then_again(forks: Forks, server: Server, tmp_path:
     assert [path.name for path in tmp_path.iterdir()] == [NAME]
 
 
-def test_a_lock_that_is_held_for_too_long_is_passed_over(server: Server, tmp_path: Path) -> None:
-    """Correctness does not hang on the lock."""
+def test_a_lock_that_is_held_for_too_long_is_ignored(server: Server, tmp_path: Path) -> None:
+    """The file is downloaded without the lock."""
     target = tmp_path / NAME
     with filelock.FileLock(tmp_path / f".{NAME}.lock"):
         fetch(
@@ -426,7 +429,7 @@ def test_a_lock_that_is_held_for_too_long_is_passed_over(server: Server, tmp_pat
 def test_a_file_system_without_locks(
     error: Exception, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Some network file systems know none."""
+    """Some network file systems do not support locks."""
 
     def refuse(*_: object, **__: object) -> None:
         raise error
@@ -436,8 +439,8 @@ def test_a_file_system_without_locks(
     assert torch.equal(read_idx(tmp_path / NAME), PIXELS)
 
 
-def test_what_fails_under_the_lock_is_not_swallowed(tmp_path: Path) -> None:
-    """Only taking the lock may fail in silence."""
+def test_errors_within_the_lock_are_raised(tmp_path: Path) -> None:
+    """Only a failure to acquire the lock is suppressed."""
     with pytest.raises(DataError, match="inside"), locked(tmp_path / NAME, 1.0):
         raise DataError("inside")
     with pytest.raises(OSError, match="inside"), locked(tmp_path / NAME, 1.0):
@@ -453,7 +456,7 @@ def test_progress_is_shown_on_a_terminal_only(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A log file stays clean."""
+    """A redirected stderr gets no progress bar."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: on_terminal)
     fetched([server.url("leisurely")], tmp_path / NAME)
     assert (NAME in capsys.readouterr().err) is on_terminal

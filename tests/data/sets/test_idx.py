@@ -1,4 +1,4 @@
-"""Reading IDX: every damage is refused by one sentence, everything else read right."""
+"""Reading IDX files: damaged files are refused with one sentence, valid files are read exactly."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def header(*sizes: int, kind: int = 8) -> bytes:
 
 
 def flipped(data: bytes, position: int) -> bytes:
-    """Return the bytes with one bit of one of them changed."""
+    """Return the bytes with one bit flipped at a position."""
     changed = bytearray(data)
     changed[position] ^= 1
     return bytes(changed)
 
 
-# Name -> what the file holds, and what the message must say was expected or found.
+# Name -> content of the file, and a part of the error message.
 DAMAGED: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "got an empty file"),
     "1 byte": (b"\0", "got only 1 more bytes"),
@@ -56,14 +56,17 @@ DAMAGED: dict[str, tuple[bytes, str]] = {
     "type 2": (b"\0\0\x02\x08" + IMAGES[4:], "got 0x02"),
     "type 10": (b"\0\0\x0a\x03" + IMAGES[4:], "got 0x0a"),
     "magic ffff": (b"\xff\xff\x08\x03" + IMAGES[4:], "begins with two zero bytes"),
-    "no axes": (b"\0\0\x08\0" + IMAGES[4:], "1 to 4 axes, got 0"),
-    "5 axes": (header(1, 1, 1, 1, 1) + b"x", "1 to 4 axes, got 5"),
-    "255 axes": (b"\0\0\x08\xff" + IMAGES[4:], "1 to 4 axes, got 255"),
+    "no axes": (b"\0\0\x08\0" + IMAGES[4:], "1 to 4 dimensions, got 0"),
+    "5 axes": (header(1, 1, 1, 1, 1) + b"x", "1 to 4 dimensions, got 5"),
+    "255 axes": (b"\0\0\x08\xff" + IMAGES[4:], "1 to 4 dimensions, got 255"),
     "web page": (b"<!DOCTYPE html><html>Sign in</html>", "a web page"),
     "1 byte short": (IMAGES[:-1], "15696 bytes long for shape (20, 28, 28), got 15695 bytes"),
     "1 byte long": (IMAGES + b"\0", "15696 bytes long for shape (20, 28, 28), got 15697 bytes"),
-    "no images": (header(0, 28, 28), "no empty axis, got shape (0, 28, 28)"),
-    "empty axis": (header(20, 0, 28), "no empty axis, got shape (20, 0, 28)"),
+    "no images": (header(0, 28, 28), "an IDX file without empty dimensions, got shape (0, 28, 28)"),
+    "empty axis": (
+        header(20, 0, 28),
+        "an IDX file without empty dimensions, got shape (20, 0, 28)",
+    ),
     "one size of 2^32 - 1": (header(BE32, 28, 28) + PIXELS, f"got {16 + len(PIXELS)} bytes"),
     "all sizes of 2^32 - 1": (
         header(BE32, BE32, BE32, BE32) + PIXELS,
@@ -86,10 +89,16 @@ DAMAGED_GZIP: dict[str, tuple[bytes, str]] = {
     "wrong length": (flipped(PACKED, len(PACKED) - 1), "damaged gzip data"),
     "flipped bit": (flipped(PACKED, len(PACKED) // 2), "must be"),
     "garbage behind": (PACKED + b"garbage", "damaged gzip data"),
-    "the file twice": (PACKED * 2, "15696 bytes unpacked for shape (20, 28, 28), got more"),
+    "the file twice": (
+        PACKED * 2,
+        "15696 bytes long when decompressed, for shape (20, 28, 28), got more",
+    ),
     "nothing": (gzip.compress(b""), "got an empty file"),
     "a web page": (gzip.compress(b"<html>"), "a web page"),
-    "short": (gzip.compress(IMAGES[:-1]), "15696 bytes unpacked for shape (20, 28, 28), got only"),
+    "short": (
+        gzip.compress(IMAGES[:-1]),
+        "15696 bytes long when decompressed, for shape (20, 28, 28), got only",
+    ),
     "long": (gzip.compress(IMAGES + b"\0"), "got more"),
     "another compression method": (b"\x1f\x8b\x09" + PACKED[3:], "damaged gzip data"),
     "sizes that no gzip of this length can reach": (
@@ -102,17 +111,25 @@ DAMAGED_GZIP: dict[str, tuple[bytes, str]] = {
 
 @contextlib.contextmanager
 def refused(path: Path, found: str) -> Iterator[None]:
-    """Expect one DataError of one line, naming the file, what was expected, found and the cure."""
+    """Expect a DataError of one line with the file, the rule, the value found and the advice."""
     with pytest.raises(DataError, match=re.escape(found)) as caught:
         yield
     message = str(caught.value)
     assert re.fullmatch(re.escape(str(path)) + r" must be .+, got .+; .+", message), message
 
 
-@pytest.mark.parametrize(("content", "found"), DAMAGED.values(), ids=DAMAGED)
-def test_damage_is_refused_in_one_sentence(content: bytes, found: str, tmp_path: Path) -> None:
-    """Every damaged file of the list, plain."""
-    path = tmp_path / "images-idx3-ubyte"
+@pytest.mark.parametrize(
+    ("name", "content", "found"),
+    [
+        *(pytest.param("images", *case, id=name) for name, case in DAMAGED.items()),
+        *(pytest.param("images.gz", *case, id=f"{name}.gz") for name, case in DAMAGED_GZIP.items()),
+    ],
+)
+def test_damage_is_refused_in_one_sentence(
+    name: str, content: bytes, found: str, tmp_path: Path
+) -> None:
+    """Every damaged file of both lists, uncompressed and compressed."""
+    path = tmp_path / name
     path.write_bytes(content)
     with refused(path, found):
         read_idx(path)
@@ -120,30 +137,21 @@ def test_damage_is_refused_in_one_sentence(content: bytes, found: str, tmp_path:
 
 @pytest.mark.parametrize(("content", "found"), DAMAGED.values(), ids=DAMAGED)
 def test_damage_is_refused_in_bytes_too(content: bytes, found: str) -> None:
-    """The pure function judges alike."""
+    """`decode_idx` refuses the same content under the given name."""
     with pytest.raises(DataError, match=r"^the answer must be .*" + re.escape(found)):
         decode_idx(content, name="the answer")
 
 
 @pytest.mark.parametrize("content", [content for content, _ in DAMAGED.values()], ids=DAMAGED)
 def test_damage_is_refused_under_compression(content: bytes, tmp_path: Path) -> None:
-    """An honest compression of a damaged file is as bad."""
+    """A valid archive of a damaged file is refused as well."""
     path = tmp_path / "images-idx3-ubyte.gz"
     path.write_bytes(gzip.compress(content))
     with refused(path, "got"):
         read_idx(path)
 
 
-@pytest.mark.parametrize(("content", "found"), DAMAGED_GZIP.values(), ids=DAMAGED_GZIP)
-def test_damaged_compression_is_refused(content: bytes, found: str, tmp_path: Path) -> None:
-    """Every damaged archive of the list."""
-    path = tmp_path / "images-idx3-ubyte.gz"
-    path.write_bytes(content)
-    with refused(path, found):
-        read_idx(path)
-
-
-WHOLE = {
+VALID = {
     "plain": ("images-idx3-ubyte", IMAGES),
     "gzipped": ("images-idx3-ubyte.gz", PACKED),
     "gzip under a plain name": ("images-idx3-ubyte", PACKED),
@@ -157,8 +165,8 @@ WHOLE = {
 }
 
 
-@pytest.mark.parametrize(("name", "content"), WHOLE.values(), ids=WHOLE)
-def test_what_is_whole_is_read(name: str, content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "content"), VALID.values(), ids=VALID)
+def test_valid_files_are_read(name: str, content: bytes, tmp_path: Path) -> None:
     """The content decides how a file is read, not its name; NumPy is the oracle."""
     path = tmp_path / name
     path.write_bytes(content)
@@ -169,15 +177,15 @@ def test_what_is_whole_is_read(name: str, content: bytes, tmp_path: Path) -> Non
 
 
 def test_a_flipped_bit_is_refused_by_the_digest(tmp_path: Path) -> None:
-    """A pixel that differs by one, which no structural check can see; torchvision accepts it."""
+    """No structural check detects a pixel that differs by one; torchvision accepts it."""
     path = tmp_path / "images"
     path.write_bytes(flipped(IMAGES, 5000))
     wanted = hashlib.sha256(IMAGES).hexdigest()
-    with refused(path, f"unpacked bytes have SHA-256 {wanted}, got "):
+    with refused(path, f"decompressed bytes have SHA-256 {wanted}, got "):
         read_idx(path, sha256=wanted)
-    with pytest.raises(DataError, match="; leave sha256 out only for a file of your own"):
+    with pytest.raises(DataError, match="; to read a custom file, omit sha256"):
         read_idx(path, sha256=wanted)
-    assert read_idx(path).shape == (NUM_IMAGES, 28, 28)  # the digest is what refused it
+    assert read_idx(path).shape == (NUM_IMAGES, 28, 28)  # without the digest it is accepted
 
 
 def test_a_digest_may_be_written_in_upper_case(tmp_path: Path) -> None:
@@ -190,9 +198,9 @@ def test_a_digest_may_be_written_in_upper_case(tmp_path: Path) -> None:
 def test_a_file_that_does_not_fit_into_memory_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A sparse file can be as long as its header claims; how much fits is a matter of the system.
+    """A sparse file can have the length that its header declares, whatever the memory.
 
-    So NumPy is made to refuse, as it does where memory is not promised beyond what there is.
+    NumPy is patched to fail, as it does on systems that do not overcommit memory.
     """
     path = tmp_path / "sparse"
     path.write_bytes(header(2**20))
@@ -208,12 +216,12 @@ def test_a_file_that_does_not_fit_into_memory_is_refused(
 
 
 def test_a_path_with_a_null_byte_is_refused() -> None:
-    with pytest.raises(DataError, match=r"'a\\x00b' must be a path without a null byte, got one"):
+    with pytest.raises(DataError, match=r"'a\\x00b' must be a path without null bytes, got a null"):
         read_idx("a\0b")
 
 
 def test_images_of_14_by_56_are_refused(tmp_path: Path) -> None:
-    """As many bytes, another shape; torchvision accepts it."""
+    """The number of bytes is right and the shape is wrong; torchvision accepts it."""
     path = tmp_path / "images"
     path.write_bytes(header(NUM_IMAGES, 14, 56) + PIXELS)
     with refused(path, "of shape (N, 28, 28), got shape (20, 14, 56)"):
@@ -232,7 +240,7 @@ def test_images_of_14_by_56_are_refused(tmp_path: Path) -> None:
 def test_another_shape_than_expected_is_refused(
     content: bytes, shape: tuple[int | None, ...], found: str, tmp_path: Path
 ) -> None:
-    """Images in the place of labels, labels in the place of images, one too few, one too many."""
+    """Images instead of labels, labels instead of images, one too few, one too many."""
     path = tmp_path / "file"
     path.write_bytes(content)
     with refused(path, found):
@@ -241,7 +249,7 @@ def test_another_shape_than_expected_is_refused(
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int32])
 def test_another_type_than_expected_is_refused(dtype: torch.dtype, tmp_path: Path) -> None:
-    """Numbers of 4 bytes where pixels were expected."""
+    """The file holds numbers of 4 bytes, and uint8 is expected."""
     path = tmp_path / "file"
     path.write_bytes(encode_idx(torch.ones(3, 28, 28, dtype=dtype)))
     with refused(path, f"of type torch.uint8, got {dtype}"):
@@ -271,11 +279,11 @@ def make_broken_link(path: Path) -> None:
     ],
     ids=["missing", "broken link", "symlink loop", "folder", "FIFO"],
 )
-@pytest.mark.timeout(10)  # opening a FIFO must not wait for somebody to write
-def test_what_is_no_file_is_refused(
+@pytest.mark.timeout(10)  # opening a FIFO must not wait for a writer
+def test_everything_but_a_regular_file_is_refused(
     make: Callable[[Path], object], found: str, tmp_path: Path
 ) -> None:
-    """Everything else that can stand under a name."""
+    """Missing files, links, folders and FIFOs are named as such."""
     path = tmp_path / "images"
     make(path)
     with refused(path, found):
@@ -283,13 +291,13 @@ def test_what_is_no_file_is_refused(
 
 
 def test_a_device_is_refused() -> None:
-    """/dev/zero begins with two zero bytes, and never ends."""
+    """/dev/zero begins with two zero bytes and has no end."""
     with refused(Path("/dev/zero"), "a device"):
         read_idx("/dev/zero")
 
 
 def test_no_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root may read everything, so where the tests run as root the refusal is played."""
+    """Root may read every file, so the error is simulated if the tests run as root."""
     path = tmp_path / "images"
     path.write_bytes(IMAGES)
     path.chmod(0)
@@ -306,7 +314,10 @@ def test_no_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize(
     ("swap", "found"),
     [
-        (lambda path: os.truncate(path, 9000), "15696 bytes unpacked for shape (20, 28, 28), got"),
+        (
+            lambda path: os.truncate(path, 9000),
+            "15696 bytes long when decompressed, for shape (20, 28, 28), got",
+        ),
         (lambda path: path.write_bytes(IMAGES + b"more"), "got more"),
         (lambda path: path.write_bytes(flipped(IMAGES, 300)), "have SHA-256"),
     ],
@@ -315,17 +326,17 @@ def test_no_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_file_that_changes_between_check_and_read_is_refused(
     swap: Callable[[Path], object], found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is judged is what is returned, not what was there a moment before."""
+    """The bytes that are checked are the bytes that are returned."""
     path = tmp_path / "images"
     path.write_bytes(IMAGES)
-    look = os.fstat
+    fstat = os.fstat
 
-    def look_then_swap(descriptor: int) -> os.stat_result:
-        status = look(descriptor)
+    def fstat_then_swap(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
         swap(path)
         return status
 
-    monkeypatch.setattr(os, "fstat", look_then_swap)
+    monkeypatch.setattr(os, "fstat", fstat_then_swap)
     with refused(path, found):
         read_idx(path, sha256=hashlib.sha256(IMAGES).hexdigest())
 
@@ -333,25 +344,25 @@ def test_a_file_that_changes_between_check_and_read_is_refused(
 def test_a_file_replaced_while_it_is_open_is_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A rename onto the path between check and read changes nothing: one descriptor serves both."""
+    """A rename onto the path between check and read has no effect: both use one descriptor."""
     path, other = tmp_path / "images", tmp_path / "other"
     path.write_bytes(IMAGES)
     other.write_bytes(flipped(IMAGES, 300))
-    look = os.fstat
+    fstat = os.fstat
 
-    def look_then_replace(descriptor: int) -> os.stat_result:
-        status = look(descriptor)
+    def fstat_then_replace(descriptor: int) -> os.stat_result:
+        status = fstat(descriptor)
         if other.exists():
             other.replace(path)
         return status
 
-    monkeypatch.setattr(os, "fstat", look_then_replace)
+    monkeypatch.setattr(os, "fstat", fstat_then_replace)
     assert encode_idx(read_idx(path)) == IMAGES
     assert path.read_bytes() != IMAGES
 
 
 def test_the_digest_of_an_archive(tmp_path: Path) -> None:
-    """Where only the archive's digest is known, exactly that archive is accepted."""
+    """If only the digest of the archive is known, exactly this archive is accepted."""
     path = tmp_path / "images.gz"
     path.write_bytes(PACKED)
     expected = Expected(archive_sha256=hashlib.sha256(PACKED).hexdigest())
@@ -360,12 +371,13 @@ def test_the_digest_of_an_archive(tmp_path: Path) -> None:
     with refused(path, "whose archive has SHA-256"):
         read_expected(path, expected)
     path.write_bytes(IMAGES)
-    with refused(path, "gzipped, for only then its digest is known, got a plain file"):
+    rule = "gzipped, because only the digest of the archive is published, got an uncompressed file"
+    with refused(path, rule):
         read_expected(path, expected)
 
 
-def test_a_wrong_digest_tells_the_right_one(tmp_path: Path) -> None:
-    """Callers learn what they have, for both kinds of digest."""
+def test_a_digest_error_holds_the_digest_found(tmp_path: Path) -> None:
+    """The error has the SHA-256 of the decompressed bytes, for both kinds of digest."""
     path = tmp_path / "images.gz"
     path.write_bytes(PACKED)
     for expected in (Expected(sha256="0" * 64), Expected(archive_sha256="0" * 64)):
@@ -377,8 +389,8 @@ def test_a_wrong_digest_tells_the_right_one(tmp_path: Path) -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.binary(max_size=64) | st.binary(max_size=40).map(lambda tail: b"\0\0" + tail))
 @example(b"\0\0\x08\x01\0\0\0\x02ab")
-def test_arbitrary_bytes_give_a_refusal_or_the_right_tensor(data: bytes) -> None:
-    """Nothing but DataError is ever raised, and what is read encodes to the same bytes."""
+def test_arbitrary_bytes_give_an_error_or_the_right_tensor(data: bytes) -> None:
+    """Only DataError is raised, and a tensor that is read encodes to the same bytes."""
     try:
         tensor = decode_idx(data)
     except DataError:
@@ -388,7 +400,7 @@ def test_arbitrary_bytes_give_a_refusal_or_the_right_tensor(data: bytes) -> None
 
 @st.composite
 def nearly_idx(draw: st.DrawFn) -> bytes:
-    """Draw what looks like an IDX file: a plausible header, and about as many numbers."""
+    """Draw a plausible header with about as many bytes as it declares."""
     kind = draw(st.sampled_from([8, 9, 11, 12, 13, 14, 10, 0]))
     sizes = draw(st.lists(st.integers(0, 4), min_size=0, max_size=5))
     length = int(np.prod(sizes)) * {11: 2, 12: 4, 13: 4, 14: 8}.get(kind, 1)
@@ -399,18 +411,18 @@ def nearly_idx(draw: st.DrawFn) -> bytes:
 
 @settings(max_examples=300, deadline=None)
 @given(nearly_idx())
-def test_nearly_right_bytes_give_a_refusal_or_the_right_tensor(data: bytes) -> None:
-    """As above, where most of what is drawn is whole; NumPy is the oracle of the numbers."""
+def test_nearly_valid_bytes_give_an_error_or_the_right_tensor(data: bytes) -> None:
+    """Most of the drawn files are valid; NumPy is the oracle of the numbers."""
     kinds = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
     sizes = tuple(struct.unpack_from(f">{data[3]}I", data, 4))
     stored = kinds.get(data[2])
-    whole = (
+    valid = (
         stored is not None
         and 1 <= len(sizes) <= 4
         and 0 not in sizes
         and len(data) == 4 + 4 * len(sizes) + int(np.prod(sizes)) * np.dtype(stored).itemsize
     )
-    if not whole:
+    if not valid:
         with pytest.raises(DataError, match="must be"):
             decode_idx(data)
         return
@@ -420,10 +432,10 @@ def test_nearly_right_bytes_give_a_refusal_or_the_right_tensor(data: bytes) -> N
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(nearly_idx(), st.data())
-def test_arbitrary_damage_to_an_archive_is_a_refusal_or_harmless(
+def test_arbitrary_damage_to_an_archive_is_refused_or_harmless(
     data: bytes, draw: st.DataObject
 ) -> None:
-    """Cut, change or lengthen an archive anywhere: DataError, or the numbers as they were."""
+    """A truncated, changed or extended archive raises DataError or gives the same numbers."""
     packed = bytearray(gzip.compress(data, mtime=0))
     position = draw.draw(st.integers(0, len(packed) - 1))
     damage = draw.draw(st.sampled_from(["cut", "change", "append"]))
@@ -440,7 +452,7 @@ def test_arbitrary_damage_to_an_archive_is_a_refusal_or_harmless(
             tensor = read_idx(path)
         except DataError:
             return
-    assert encode_idx(tensor) == data  # some bytes of a gzip header mean nothing
+    assert encode_idx(tensor) == data  # some bytes of a gzip header are ignored
 
 
 MEASURE = """
@@ -460,9 +472,9 @@ def measure(path, sha256):
     resident = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
     print(traced, resident, error, flush=True)
 
-read_idx(sys.argv[1])  # what is imported late is not counted
+read_idx(sys.argv[1])  # late imports are not counted
 for path, sha256 in zip(sys.argv[2::2], sys.argv[3::2]):
-    child = os.fork()  # a process of its own has a peak of its own
+    child = os.fork()  # each process has a separate peak
     if child == 0:
         measure(path, sha256)
         os._exit(0)
@@ -470,14 +482,14 @@ for path, sha256 in zip(sys.argv[2::2], sys.argv[3::2]):
 """
 
 
-# What a process has besides, from one run to the next: stacks, code that is first used, arenas.
+# Memory of a process that varies from run to run: stacks, code pages, allocator arenas.
 PAGES = 8 * 2**20
 
 
 def test_peak_memory(tmp_path: Path) -> None:
-    """Below twice the unpacked size: what Python and NumPy allocate, and the process's pages.
+    """Allocations and resident memory stay below twice the uncompressed size.
 
-    A bomb, 100 MB of zeros behind a small header, takes what its header declares.
+    A decompression bomb, 100 MB of zeros after a small header, uses only the declared size.
     """
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 8, (30_000, 784), dtype=torch.uint8, generator=generator)
@@ -501,23 +513,23 @@ def test_peak_memory(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    *wholes, bombed = done.stdout.splitlines()
-    assert len(wholes) == len(sizes)
-    for size, line in zip(sizes, wholes, strict=True):
+    *lines, bomb_line = done.stdout.splitlines()
+    assert len(lines) == len(sizes)
+    for size, line in zip(sizes, lines, strict=True):
         traced, resident, error = line.split(" ", 2)
         assert error == ""
         assert size <= int(traced) < 1.2 * size
         assert int(resident) < 1.5 * size + PAGES
-    traced, resident, error = bombed.split(" ", 2)
-    assert "15696 bytes unpacked for shape (20, 28, 28), got more" in error
+    traced, resident, error = bomb_line.split(" ", 2)
+    assert "15696 bytes long when decompressed, for shape (20, 28, 28), got more" in error
     assert int(traced) < 4 * 2**20
     assert int(resident) < 16 * 2**20
 
 
-def test_nothing_is_allocated_for_a_header_that_lies(
+def test_no_memory_is_allocated_for_a_wrong_header(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sizes are compared first: NumPy is never asked for the array."""
+    """Sizes are compared before NumPy allocates the array."""
 
     def refuse(*_: object) -> None:
         pytest.fail("memory was allocated before the sizes were compared")

@@ -1,4 +1,4 @@
-"""A set from its files: what torchvision accepts in silence is refused, what is whole is found."""
+"""Data sets read from files: valid files are found, and errors that torchvision accepts are not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mlpkit.data import DataFile, SetInfo, encode_idx, info, read_idx, write_idx
 from mlpkit.data.sets import _idx_sets as idx_sets
-from mlpkit.data.sets._idx_sets import Access, max_packed_bytes, read_test, read_train
+from mlpkit.data.sets._idx_sets import Access, max_compressed_bytes, read_test, read_train
 from mlpkit.errors import DataError, DownloadError
 
 
@@ -40,7 +40,7 @@ def digest(data: bytes) -> str:
 
 
 def small(entry: SetInfo, content: Sequence[Tensor], *, archived: bool = False) -> SetInfo:
-    """Return a set of the catalogue as if its files had this content."""
+    """Return a catalog entry whose files have the given content."""
     files = []
     for file, tensor in zip(entry.files, content, strict=True):
         plain = encode_idx(tensor)
@@ -88,13 +88,13 @@ def offline(root: Path, *, verify: bool = True) -> Access:
 @pytest.mark.parametrize("end", ["", ".gz"])
 @pytest.mark.parametrize("place", ["", "raw", "MNIST/raw"])
 def test_files_are_found_wherever_they_lie(place: str, end: str, tmp_path: Path) -> None:
-    """A plain folder, torchvision's folder, and its parents; packed or not."""
+    """A plain folder, torchvision's folder, and its parents; compressed or not."""
     write_all(tmp_path / place, end=end)
     assert_is_content(both(MNIST, offline(tmp_path)))
 
 
 def test_the_names_of_some_mirrors_are_known(tmp_path: Path) -> None:
-    """A dot before idx."""
+    """Some mirrors write a dot before `idx`."""
     write_all(tmp_path)
     for path in tmp_path.iterdir():
         path.rename(path.with_name(path.name.replace("-idx", ".idx")))
@@ -113,7 +113,7 @@ def test_14_by_56_images_are_refused(verify: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_label_255_is_refused(verify: bool, tmp_path: Path) -> None:
-    """Torchvision accepts it; the digest or, without, the range refuses it."""
+    """Torchvision accepts it; here the digest or, without verification, the range refuses it."""
     write_all(tmp_path)
     labels = TRAIN[1].clone()
     labels[7] = 255
@@ -125,7 +125,7 @@ def test_label_255_is_refused(verify: bool, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("verify", [True, False])
 def test_5000_labels_for_10000_images_are_refused(verify: bool, tmp_path: Path) -> None:
-    """Torchvision accepts them; here it is 20 for 40."""
+    """Torchvision accepts them; the test uses 20 labels for 40 images."""
     write_all(tmp_path)
     path = write_idx(tmp_path / MNIST.files[1].name, TRAIN[1][:20])
     found = (
@@ -140,19 +140,19 @@ def test_5000_labels_for_10000_images_are_refused(verify: bool, tmp_path: Path) 
 @pytest.mark.parametrize("end", ["", ".gz"])
 @pytest.mark.parametrize("number", range(4))
 def test_a_flipped_bit_is_refused(number: int, end: str, tmp_path: Path) -> None:
-    """Torchvision accepts it in pixels and labels alike; so does verify=False, as it says."""
+    """Torchvision and verify=False accept a changed pixel or label."""
     write_all(tmp_path, end=end)
     changed = CONTENT[number].clone()
     changed.view(-1)[5] ^= 1
     path = write_idx(tmp_path / f"{MNIST.files[number].name}{end}", changed)
-    match = rf"^{re.escape(str(path))} must be the published file, .* got [0-9a-f]{{64}}; a byte "
+    match = rf"^{re.escape(str(path))} must be the published file, .* got [0-9a-f]{{64}}; its co"
     with pytest.raises(DataError, match=match):
         both(MNIST, offline(tmp_path))
     assert torch.equal(both(MNIST, offline(tmp_path, verify=False))[number].byte(), changed)
 
 
-def test_an_honest_recompression_is_accepted(tmp_path: Path) -> None:
-    """The digest is that of what is inside."""
+def test_a_recompressed_file_is_accepted(tmp_path: Path) -> None:
+    """The digest is that of the decompressed bytes."""
     write_all(tmp_path)
     for level, path in enumerate(sorted(tmp_path.iterdir())):
         packed = gzip.compress(path.read_bytes(), compresslevel=2 * level + 1)
@@ -161,15 +161,15 @@ def test_an_honest_recompression_is_accepted(tmp_path: Path) -> None:
     assert_is_content(both(MNIST, offline(tmp_path)))
 
 
-def test_a_truncated_file_beside_its_whole_archive_does_no_harm(tmp_path: Path) -> None:
-    """As torchvision leaves them when it is killed while it unpacks."""
+def test_a_truncated_file_next_to_its_archive_is_skipped(tmp_path: Path) -> None:
+    """Torchvision leaves such a file if it is killed while it decompresses the archive."""
     write_all(tmp_path, end=".gz")
     (tmp_path / MNIST.files[0].name).write_bytes(encode_idx(TRAIN[0])[:5000])
     assert_is_content(both(MNIST, offline(tmp_path)))
 
 
 def test_a_truncated_file_alone_is_refused_and_never_replaced(tmp_path: Path) -> None:
-    """Nothing is downloaded over somebody's file."""
+    """A download never overwrites an existing file."""
     write_all(tmp_path)
     path = tmp_path / MNIST.files[0].name
     path.write_bytes(encode_idx(TRAIN[0])[:5000])
@@ -181,21 +181,21 @@ def test_a_truncated_file_alone_is_refused_and_never_replaced(tmp_path: Path) ->
 
 
 def test_images_and_labels_exchanged_are_refused(tmp_path: Path) -> None:
-    """By their shape."""
+    """Their shapes differ."""
     write_all(tmp_path, content=(TRAIN[1], TRAIN[0], TEST[1], TEST[0]))
     with pytest.raises(DataError, match=r"must be of shape \(N,\), got shape \(40, 28, 28\)"):
         read_train(MNIST, offline(tmp_path, verify=False))
 
 
 def test_train_and_test_files_exchanged_are_refused(tmp_path: Path) -> None:
-    """By their number."""
+    """Their numbers of examples differ."""
     write_all(tmp_path, content=(*TEST, *TRAIN))
     with pytest.raises(DataError, match=r"must be of shape \(40,\), got shape \(20,\)"):
         read_train(MNIST, offline(tmp_path))
 
 
-def test_without_verification_any_number_of_examples_will_do(tmp_path: Path) -> None:
-    """One's own images in the same layout."""
+def test_without_verification_any_number_of_examples_is_accepted(tmp_path: Path) -> None:
+    """Custom images in the same layout can be read."""
     content = (TRAIN[0][:7], TRAIN[1][:7], TEST[0][:1], TEST[1][:1])
     write_all(tmp_path, content=content)
     found = both(MNIST, offline(tmp_path, verify=False))
@@ -205,14 +205,14 @@ def test_without_verification_any_number_of_examples_will_do(tmp_path: Path) -> 
 
 
 def test_only_the_archive_has_a_digest(tmp_path: Path) -> None:
-    """Fashion-MNIST: the archive beside an unpacked file is what is read."""
+    """Of Fashion-MNIST the archive is read, not the uncompressed file next to it."""
     write_all(tmp_path, entry=FASHION, end=".gz")
-    write_all(tmp_path, entry=FASHION, content=(*TEST, *TRAIN))  # never looked at
+    write_all(tmp_path, entry=FASHION, content=(*TEST, *TRAIN))  # never read
     assert_is_content(both(FASHION, offline(tmp_path)))
     for path in tmp_path.glob("*.gz"):
         path.unlink()
     write_all(tmp_path, entry=FASHION)
-    with pytest.raises(DataError, match="gzipped, for only then its digest is known"):
+    with pytest.raises(DataError, match="gzipped, because only the digest of the arc"):
         read_train(FASHION, offline(tmp_path))
 
 
@@ -220,10 +220,10 @@ OTHER_CONTENT = (*examples(40, 3), *examples(20, 4))
 OTHER = small(info("fashion_mnist"), OTHER_CONTENT)
 
 
-def test_a_set_with_the_same_file_names_is_passed_over(
+def test_files_of_another_set_under_the_same_names_are_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MNIST in a plain folder does not stand in the way of Fashion-MNIST in its own."""
+    """MNIST in a plain folder does not conflict with Fashion-MNIST in torchvision's folder."""
     catalog = {"mnist": MNIST, "fashion_mnist": OTHER}
     monkeypatch.setattr(idx_sets, "CATALOG", MappingProxyType(catalog))
     write_all(tmp_path)
@@ -235,10 +235,10 @@ def test_a_set_with_the_same_file_names_is_passed_over(
 
 
 @pytest.mark.parametrize("end", ["", ".gz"])
-def test_a_set_without_digests_is_never_another_one(
+def test_a_set_without_digests_is_not_mistaken_for_another(
     end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """KMNIST's files have no published digest, but MNIST's under the same names have."""
+    """KMNIST's files have no published digests, but MNIST's files under the same names do."""
     kmnist = small(info("kmnist"), CONTENT)
     files = tuple(dataclasses.replace(file, sha256=None) for file in kmnist.files)
     kmnist = dataclasses.replace(kmnist, files=files)
@@ -250,17 +250,17 @@ def test_a_set_without_digests_is_never_another_one(
     assert_is_content(both(kmnist, offline(tmp_path)))
 
 
-def test_archives_and_plain_files_of_another_set_are_passed_over(
+def test_archives_and_uncompressed_files_of_another_set_are_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fashion-MNIST, known by its archives, beside MNIST, known by what it unpacks to."""
+    """Fashion-MNIST has digests of its archives, MNIST of its decompressed bytes."""
     fashion = small(info("fashion_mnist"), OTHER_CONTENT, archived=True)
     catalog = {"mnist": MNIST, "fashion_mnist": fashion}
     monkeypatch.setattr(idx_sets, "CATALOG", MappingProxyType(catalog))
     write_all(tmp_path, end=".gz", content=OTHER_CONTENT)
     with pytest.raises(DataError, match="must hold MNIST's train-labels-idx1-ubyte, plain"):
         read_train(MNIST, offline(tmp_path))
-    write_all(tmp_path)  # MNIST's, plain, beside the archives of the other
+    write_all(tmp_path)  # uncompressed MNIST next to archives of Fashion-MNIST
     assert_is_content(both(MNIST, offline(tmp_path)))
     assert torch.equal(read_train(fashion, offline(tmp_path))[0], OTHER_CONTENT[0])
     for path in tmp_path.glob("*.gz"):
@@ -269,23 +269,24 @@ def test_archives_and_plain_files_of_another_set_are_passed_over(
         read_train(fashion, offline(tmp_path))
 
 
-def test_a_missing_folder_is_told_in_one_sentence(tmp_path: Path) -> None:
-    """What was looked for, where, and what to do; nothing is made."""
+def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
+    """The message has the file, the folder and the remedies; no folder is created."""
     root = tmp_path / "missing"
     with pytest.raises(DataError, match="must hold MNIST's") as caught:
         read_train(MNIST, offline(root))
     names = ", ".join(f"{file.name}.gz" for file in MNIST.files)
     assert str(caught.value) == (
-        f"{root} (there is no such folder) must hold MNIST's train-labels-idx1-ubyte, plain or "
-        f".gz, got no such file; pass download=True, or put {names} into {root}/MNIST/raw, or name "
-        "the folder that has them by root= or MLPKIT_DATA; `mlpkit train digits` needs no network"
+        f"{root} (which does not exist) must hold MNIST's train-labels-idx1-ubyte, plain or "
+        f".gz, got no such file; pass download=True, or put {names} into {root}/MNIST/raw, or pass "
+        "the folder that holds them as root= or in MLPKIT_DATA; `mlpkit train digits` needs no "
+        "network"
     )
     assert not isinstance(caught.value, DownloadError)
     assert not root.exists()
 
 
-def test_a_missing_file_is_told_by_name(tmp_path: Path) -> None:
-    """The folder is there, one file is not."""
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    """The folder exists, and one of its files is missing."""
     write_all(tmp_path)
     (tmp_path / MNIST.files[2].name).unlink()
     match = rf"^{re.escape(str(tmp_path))} must hold MNIST's t10k-images-idx3-ubyte, plain or .gz"
@@ -296,7 +297,7 @@ def test_a_missing_file_is_told_by_name(tmp_path: Path) -> None:
 def test_the_offline_switch_forbids_the_download(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MLPKIT_OFFLINE wins over download=True, and files that are there are read all the same."""
+    """MLPKIT_OFFLINE overrides download=True; existing files are still read."""
     monkeypatch.setenv("MLPKIT_OFFLINE", "1")
     with pytest.raises(DownloadError, match="unset MLPKIT_OFFLINE, which forbids the download"):
         read_train(MNIST, Access(root=tmp_path))
@@ -305,15 +306,15 @@ def test_the_offline_switch_forbids_the_download(
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serve a folder without a word."""
+    """Serve a folder without logging."""
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Suppress logging."""
 
 
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[str]:
-    """The address of a server on this machine that has the files."""
+    """The URL of a local server that has the files."""
     write_all(tmp_path / "published", end=".gz")
     handler = partial(Quiet, directory=str(tmp_path / "published"))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -329,7 +330,7 @@ def mirror(tmp_path: Path) -> Iterator[str]:
 def test_missing_files_are_downloaded_to_torchvisions_layout(
     entry: SetInfo, slash: str, mirror: str, tmp_path: Path
 ) -> None:
-    """From the mirror given, in place of the catalogue's, and once."""
+    """They come from the given mirror instead of the catalog's, and only once."""
     root = tmp_path / "data"
     assert_is_content(both(entry, Access(root=root, mirrors=(f"{mirror}{slash}",))))
     folder = root / entry.folder / "raw"
@@ -339,7 +340,7 @@ def test_missing_files_are_downloaded_to_torchvisions_layout(
 
 
 def test_only_what_is_missing_is_downloaded(mirror: str, tmp_path: Path) -> None:
-    """Three of the files lie in a plain folder."""
+    """Three of the four files exist in a plain folder."""
     write_all(tmp_path)
     (tmp_path / MNIST.files[3].name).unlink()
     assert_is_content(both(MNIST, Access(root=tmp_path, mirrors=(mirror,))))
@@ -348,15 +349,15 @@ def test_only_what_is_missing_is_downloaded(mirror: str, tmp_path: Path) -> None
 
 
 def test_a_mirror_with_another_content_is_refused(mirror: str, tmp_path: Path) -> None:
-    """The same checks judge what comes, and the message ends with what to do."""
+    """Downloaded files are verified, and the message ends with the remedies."""
     with pytest.raises(DownloadError, match="could not be downloaded") as caught:
         read_train(OTHER, Access(root=tmp_path / "data", mirrors=(mirror, f"{mirror}/nowhere")))
     lines = str(caught.value).splitlines()
     name = "train-labels-idx1-ubyte.gz"
     assert lines[0] == f"{name} could not be downloaded:"
     assert lines[1] == (
-        f"  {mirror}/{name}: what came must be the published file, whose unpacked bytes have "
-        f"SHA-256 {OTHER.files[1].sha256}, got {MNIST.files[1].sha256}"
+        f"  {mirror}/{name}: the downloaded file must be the published file, whose decompressed "
+        f"bytes have SHA-256 {OTHER.files[1].sha256}, got {MNIST.files[1].sha256}"
     )
     assert lines[2].startswith(f"  {mirror}/nowhere/{name}: 404")
     assert str(tmp_path / "data" / "FashionMNIST" / "raw") in lines[3]
@@ -366,13 +367,13 @@ def test_a_mirror_with_another_content_is_refused(mirror: str, tmp_path: Path) -
     assert not (tmp_path / "data").exists()
 
 
-def test_the_cap_lets_the_least_compressible_file_pass() -> None:
-    """Noise grows under gzip, by less than the cap allows."""
+def test_the_size_limit_admits_incompressible_files() -> None:
+    """Gzip enlarges noise by less than the margin of the limit."""
     noise = torch.randint(0, 256, (4000, 28, 28), dtype=torch.uint8)
     packed = gzip.compress(encode_idx(noise))
     assert len(packed) > noise.nbytes
     file = DataFile(name="x-idx3-ubyte", shape=tuple(noise.shape))
-    assert len(packed) < max_packed_bytes(file)
+    assert len(packed) < max_compressed_bytes(file)
 
 
 def test_real_mnist_is_read_as_numpy_reads_it(mnist_root: Path) -> None:

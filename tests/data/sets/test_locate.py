@@ -1,4 +1,4 @@
-"""Where data are looked for, and in which order."""
+"""The folders and file names of a data set, in search order."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import platformdirs
 import pytest
 
 from mlpkit.data import info
-from mlpkit.data.sets._locate import candidates, data_root, is_offline, names, own_folder
+from mlpkit.data.sets._locate import data_root, existing_files, file_names, is_offline, raw_folder
 
 MNIST = info("mnist")
 LABELS = MNIST.files[3]
 
 
-def test_the_root_given_wins_over_the_variable_over_the_cache(
+def test_the_root_takes_precedence_over_the_variable_and_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The nearer the more specific."""
+    """An empty variable counts as unset."""
     monkeypatch.setenv("MLPKIT_DATA", str(tmp_path))
     assert data_root("elsewhere") == Path("elsewhere")
     assert data_root(None) == tmp_path
@@ -30,7 +30,7 @@ def test_the_root_given_wins_over_the_variable_over_the_cache(
 
 
 def test_the_cache_follows_the_platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On Linux XDG_CACHE_HOME says where caches go."""
+    """On Linux the variable XDG_CACHE_HOME names the cache folder."""
     monkeypatch.delenv("MLPKIT_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     if not platformdirs.user_cache_dir("x").startswith(str(tmp_path)):
@@ -38,10 +38,8 @@ def test_the_cache_follows_the_platform(tmp_path: Path, monkeypatch: pytest.Monk
     assert data_root(None) == tmp_path / "mlpkit"
 
 
-def test_the_home_folder_may_be_written_with_a_tilde(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As shells let people do, but only where they see the word first."""
+def test_a_tilde_is_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is expanded in the argument and in the variable."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("MLPKIT_DATA", "~/data")
     assert data_root(None) == data_root("~/data") == tmp_path / "data"
@@ -54,22 +52,22 @@ def test_the_home_folder_may_be_written_with_a_tilde(
 def test_the_offline_switch(
     value: str | None, offline: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On, off, or not set."""
+    """MLPKIT_OFFLINE is on, off, or unset."""
     monkeypatch.delenv("MLPKIT_OFFLINE", raising=False)
     if value is not None:
         monkeypatch.setenv("MLPKIT_OFFLINE", value)
     assert is_offline() is offline
 
 
-def test_an_offline_switch_of_another_value_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A guess could download what must not be."""
+def test_another_value_of_the_offline_switch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wrong guess would download files against the user's will."""
     monkeypatch.setenv("MLPKIT_OFFLINE", "maybe")
     with pytest.raises(ValueError, match="MLPKIT_OFFLINE must be 0 or 1, got 'maybe'"):
         is_offline()
 
 
-def test_every_place_and_name_in_order(tmp_path: Path) -> None:
-    """The set's own folder first; of one folder, what is quickest to read first."""
+def test_every_folder_and_name_in_search_order(tmp_path: Path) -> None:
+    """Torchvision's folder is first; within a folder, uncompressed files are first."""
     expected = []
     for folder in (tmp_path / "MNIST" / "raw", tmp_path / "raw", tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,18 +79,18 @@ def test_every_place_and_name_in_order(tmp_path: Path) -> None:
         ):
             (folder / name).write_bytes(b"")
             expected.append(folder / name)
-    assert candidates(tmp_path, MNIST, LABELS) == expected
-    assert own_folder(tmp_path, MNIST) == tmp_path / "MNIST" / "raw"
+    assert existing_files(tmp_path, MNIST, LABELS) == expected
+    assert raw_folder(tmp_path, MNIST) == tmp_path / "MNIST" / "raw"
 
 
-def test_archives_first_where_only_they_have_a_digest() -> None:
-    """Torchvision leaves both; the archive is the one that can be trusted."""
-    ends = [name.endswith(".gz") for name in names(info("fashion_mnist").files[0])]
+def test_archives_are_first_if_only_they_have_a_digest() -> None:
+    """Torchvision leaves both kinds of files, and only the archive can be verified."""
+    ends = [name.endswith(".gz") for name in file_names(info("fashion_mnist").files[0])]
     assert ends == [True, True, False, False]
 
 
-def test_a_broken_link_counts_as_there(tmp_path: Path) -> None:
-    """It is somebody's mistake, to be told and not to be downloaded over."""
+def test_a_broken_link_counts_as_existing(tmp_path: Path) -> None:
+    """It is reported as an error, and the file is not downloaded in its place."""
     link = tmp_path / LABELS.name
     link.symlink_to(tmp_path / "nowhere")
-    assert candidates(tmp_path, MNIST, LABELS) == [link]
+    assert existing_files(tmp_path, MNIST, LABELS) == [link]

@@ -1,8 +1,9 @@
-"""The public functions: one signature, standard splits, and what they refuse."""
+"""The public functions: common signature, documentation, standard splits and errors."""
 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast, get_args
@@ -52,7 +53,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def by_its_function(name: DatasetName, root: Path, val_size: int, seed: int) -> Splits:
-    """Return a set by the function that bears its name."""
+    """Return a data set by the function of its name."""
     if name.startswith("emnist_"):
         split = cast("EmnistSplit", name.removeprefix("emnist_"))
         return emnist(split, root, verify=False, download=False, val_size=val_size, seed=seed)
@@ -67,7 +68,7 @@ def by_its_function(name: DatasetName, root: Path, val_size: int, seed: int) -> 
 
 @pytest.mark.parametrize("name", FILED)
 def test_each_set_by_function_and_by_name(name: DatasetName, root: Path) -> None:
-    """Both give the same examples, of the types and classes that the catalogue says."""
+    """Both return the same examples, with the shapes and classes of the catalog."""
     splits = by_its_function(name, root, 62, 3)
     again = load(name, root, val_size=62, seed=3, verify=False, download=False)
     assert isinstance(splits, Splits)
@@ -82,7 +83,7 @@ def test_each_set_by_function_and_by_name(name: DatasetName, root: Path) -> None
 
 
 def test_load_knows_every_name(root: Path) -> None:
-    """The embedded set too, which needs no root."""
+    """This includes the embedded set, which needs no root."""
     for name in NAMES:
         assert load(name, root, val_size=10, verify=False, download=False).val is not None
     assert load("digits").test.fingerprint == digits().test.fingerprint
@@ -90,8 +91,40 @@ def test_load_knows_every_name(root: Path) -> None:
         load(cast("DatasetName", "mnits"))
 
 
-def test_the_signatures_are_one() -> None:
-    """What a function takes, in which order, with which default, is the same for all."""
+@pytest.mark.parametrize("function", [digits, mnist, fashion_mnist, kmnist, qmnist, emnist, load])
+def test_every_argument_is_documented(function: Callable[..., Splits]) -> None:
+    """`help` lists each argument once, in the order of the signature, before the errors."""
+    lines = inspect.getdoc(function) or ""
+    arguments = lines[lines.index("Args:") : lines.index("Raises:")]
+    documented = re.findall(r"^    (\w+): ", arguments, re.MULTILINE)
+    assert documented == list(inspect.signature(function).parameters)
+    assert not re.search(r"[{}]", lines)
+
+
+def test_the_documentation_names_folder_mirrors_and_verification() -> None:
+    """The shared description is filled from the catalog entry of each data set."""
+    for function, folder, mirrors, verified in (
+        (mnist, "MNIST", 'info("mnist").mirrors', "by the SHA-256 of their content"),
+        (fashion_mnist, "FashionMNIST", 'info("fashion_mnist").mirrors', "SHA-256 of the gzipped"),
+        (kmnist, "KMNIST", "None uses\n        torchvision's.", "by their numbers of images"),
+        (qmnist, "QMNIST", "None uses\n        torchvision's.", "by their numbers of images"),
+        (emnist, "EMNIST", "None uses\n        torchvision's.", "by their numbers of images"),
+    ):
+        text = inspect.getdoc(function) or ""
+        assert f"``{folder}/raw``" in text
+        assert mirrors in text
+        assert verified in text
+        assert ("MissingDependencyError" in text) is (info_source(function) == "torchvision")
+
+
+def info_source(function: Callable[..., Splits]) -> str:
+    """Return the source of the files of a data set, by the name of its function."""
+    name = function.__name__
+    return info(cast("DatasetName", "emnist_digits" if name == "emnist" else name)).source
+
+
+def test_the_signatures_are_equal() -> None:
+    """All functions have the same arguments in the same order with the same defaults."""
     expected = inspect.signature(mnist)
     for function in (fashion_mnist, kmnist, qmnist):
         assert inspect.signature(function) == expected
@@ -106,7 +139,7 @@ def test_the_signatures_are_one() -> None:
 
 
 def test_every_split_of_emnist_has_its_name(root: Path) -> None:
-    """And no other is taken."""
+    """Another split is refused."""
     for split in SPLITS:
         facts = info(cast("DatasetName", f"emnist_{split}"))
         found = emnist(split, root, val_size=0, verify=False, download=False)
@@ -116,7 +149,7 @@ def test_every_split_of_emnist_has_its_name(root: Path) -> None:
 
 
 def test_the_validation_part_is_stratified_and_chosen_by_the_seed(root: Path) -> None:
-    """200 training examples, 20 of each class."""
+    """There are 200 training examples, 20 of each class; the test part does not change."""
     first, other = (by_its_function("mnist", root, 50, seed) for seed in (1, 2))
     for splits in (first, other):
         assert splits.val is not None
@@ -136,8 +169,8 @@ def test_nothing_held_out(root: Path) -> None:
 
 
 @pytest.mark.parametrize("val_size", [200, 5000])
-def test_a_val_size_that_leaves_nothing_of_ones_own_files(val_size: int, root: Path) -> None:
-    """Known when the files are read."""
+def test_a_val_size_that_leaves_no_examples_of_custom_files(val_size: int, root: Path) -> None:
+    """The number of examples is known only after the files are read."""
     rule = f"val_size must be less than the 200 training examples, got {val_size}; hold out fewer"
     with pytest.raises(ValueError, match=rule):
         by_its_function("mnist", root, val_size, 0)
@@ -151,26 +184,26 @@ def test_a_val_size_that_leaves_nothing_of_ones_own_files(val_size: int, root: P
         ({"val_size": 0.5}, TypeError, "val_size must be a non-negative integer, got 0.5"),
         ({"download": "no"}, TypeError, "download must be True or False, got 'no'"),
         ({"verify": 0}, TypeError, "verify must be True or False, got 0"),
-        ({"mirrors": "https://x"}, TypeError, "mirrors must be a sequence of addresses, got 'htt"),
+        ({"mirrors": "https://x"}, TypeError, "mirrors must be a sequence of URLs, got 'https://"),
     ],
 )
 def test_bad_arguments_are_refused_before_any_file_is_opened(
     options: dict[str, object], error: type[Exception], match: str, tmp_path: Path
 ) -> None:
-    """There is nothing in the folder, and nobody finds out."""
+    """The folder is empty, and the error is not about missing files."""
     call = cast("Callable[..., Splits]", mnist)
     with pytest.raises(error, match=match):
         call(tmp_path, **options)
 
 
 def test_the_environment_names_the_folder(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """MLPKIT_DATA stands in for root."""
+    """MLPKIT_DATA replaces the argument root."""
     monkeypatch.setenv("MLPKIT_DATA", str(root))
     assert len(mnist(verify=False, val_size=0).train) == 200
 
 
 def test_standard_mnist(mnist_root: Path) -> None:
-    """55,000, 5,000 and 10,000, with the class counts that MNIST is known for."""
+    """55,000, 5,000 and 10,000 examples, with the published class counts."""
     train, val, test = mnist(mnist_root, download=False)
     assert val is not None
     published = [5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949]
@@ -181,8 +214,8 @@ def test_standard_mnist(mnist_root: Path) -> None:
     assert ((val.class_counts - exact).abs() < 1).all()
 
 
-def test_public_names_are_sorted_and_there() -> None:
-    """What __all__ says can be had."""
+def test_public_names_are_sorted_and_exist() -> None:
+    """Every name in `__all__` is an attribute."""
     assert data.__all__ == sorted(data.__all__)
     for name in data.__all__:
         assert getattr(data, name) is not None

@@ -1,4 +1,4 @@
-"""KMNIST, QMNIST and EMNIST: torchvision fetches, mlpkit reads, and both agree."""
+"""KMNIST, QMNIST and EMNIST: torchvision downloads, mlpkit reads, and both agree."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SETS = [
 
 
 def content(entry: SetInfo, number: int = 130) -> list[Tensor]:
-    """Return what the four files of a set could hold: every class, images without symmetry."""
+    """Return plausible content of the four files: every class, asymmetric images."""
     generator = torch.Generator().manual_seed(0)
     tensors = []
     for file in entry.files:
@@ -43,7 +43,7 @@ def content(entry: SetInfo, number: int = 130) -> list[Tensor]:
 
 
 def write_all(root: Path, entry: SetInfo) -> None:
-    """Write the files where torchvision would unpack them."""
+    """Write the files where torchvision decompresses them."""
     folder = root / entry.folder / "raw"
     folder.mkdir(parents=True)
     for file, tensor in zip(entry.files, content(entry), strict=True):
@@ -51,7 +51,7 @@ def write_all(root: Path, entry: SetInfo) -> None:
 
 
 def test_every_set_that_comes_from_torchvision_has_a_call() -> None:
-    """The two tables agree."""
+    """The catalog and the table of calls have the same names."""
     wanted = {entry.name for entry in CATALOG.values() if entry.source == "torchvision"}
     assert set(from_torchvision._CALLS) == wanted
 
@@ -60,7 +60,7 @@ def test_every_set_that_comes_from_torchvision_has_a_call() -> None:
 def test_the_same_files_give_the_same_examples_as_torchvision(
     entry: SetInfo, tmp_path: Path
 ) -> None:
-    """Read by both; there EMNIST is transposed, and its letters count from 1."""
+    """In torchvision EMNIST is transposed and the labels of its letters start at 1."""
     write_all(tmp_path, entry)
     vision = importlib.import_module("torchvision.datasets")
     name, calls = from_torchvision._CALLS[entry.name]
@@ -79,7 +79,7 @@ def test_the_same_files_give_the_same_examples_as_torchvision(
 
 
 class Stub:
-    """Stands in for a data set class: writes the files instead of fetching them."""
+    """A replacement of a data set class that writes the files instead of downloading them."""
 
     def __init__(self, entry: SetInfo, fail: Exception | None = None) -> None:
         self.entry = entry
@@ -98,7 +98,7 @@ class Stub:
 
 @pytest.fixture
 def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, object], None]:
-    """Put a stub in the place of a class of torchvision.datasets."""
+    """Replace a class of torchvision.datasets."""
 
     def put(name: str, stub: object) -> None:
         module = ModuleType("torchvision.datasets")
@@ -109,10 +109,10 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, object], None]:
 
 
 @pytest.mark.parametrize("entry", SETS)
-def test_missing_files_are_fetched_by_torchvision(
+def test_missing_files_are_downloaded_by_torchvision(
     entry: SetInfo, install: Callable[[str, object], None], tmp_path: Path
 ) -> None:
-    """Its class is told to download what is needed, and only once."""
+    """Each call of its class is made once."""
     stub = Stub(entry)
     name, calls = from_torchvision._CALLS[entry.name]
     install(name, stub)
@@ -121,7 +121,7 @@ def test_missing_files_are_fetched_by_torchvision(
     assert len(read_test(entry, access)[0]) == 130
     assert stub.calls == [{"download": True, **call} for call in calls]
     names = sorted(path.name for path in (tmp_path / entry.folder / "raw").iterdir())
-    assert names == sorted(file.name for file in entry.files)  # no lock is left
+    assert names == sorted(file.name for file in entry.files)  # no lock file remains
 
 
 @pytest.mark.parametrize(
@@ -134,10 +134,10 @@ def test_missing_files_are_fetched_by_torchvision(
     ],
     ids=lambda failure: type(failure).__name__,
 )
-def test_what_torchvision_cannot_fetch_is_one_error(
+def test_a_failed_download_by_torchvision_is_a_download_error(
     failure: Exception, install: Callable[[str, object], None], tmp_path: Path
 ) -> None:
-    """Whatever it raises, on two lines with what to do, and no folder is left."""
+    """The message has two lines, failure and remedy, and no folder remains."""
     install("KMNIST", Stub(info("kmnist"), failure))
     with pytest.raises(DownloadError, match="could not be downloaded by torchvision") as caught:
         read_train(info("kmnist"), Access(root=tmp_path / "data"))
@@ -150,10 +150,10 @@ def test_what_torchvision_cannot_fetch_is_one_error(
     assert not (tmp_path / "data").exists()
 
 
-def test_the_offline_switch_holds_for_torchvision_too(
+def test_the_offline_switch_applies_to_torchvision(
     install: Callable[[str, object], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is not even imported."""
+    """Torchvision is not called."""
     stub = Stub(info("kmnist"))
     install("KMNIST", stub)
     monkeypatch.setenv("MLPKIT_OFFLINE", "1")
@@ -164,7 +164,7 @@ def test_the_offline_switch_holds_for_torchvision_too(
 
 @pytest.fixture
 def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Put a torchvision first in the path that raises when it is imported."""
+    """Put a package torchvision first in the path whose import raises an error."""
 
     def put(statement: str) -> None:
         package = tmp_path / "site" / "torchvision"
@@ -186,14 +186,14 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
     ],
 )
 @pytest.mark.parametrize("torch_version", ["2.13.0+cpu", "2.15.0"])
-def test_a_torchvision_that_does_not_fit_is_explained(
+def test_an_incompatible_torchvision_is_explained(
     error: str,
     torch_version: str,
     broken: Callable[[str], None],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Both versions, the reason, the cure, and what does not need it."""
+    """The message has both versions, the reason, the remedy and the sets that do not need it."""
     broken(f"raise {error}")
     versions = {"torchvision": "0.28.0", "torch": torch_version}
     monkeypatch.setattr(from_torchvision, "version", versions.__getitem__)
@@ -207,14 +207,14 @@ def test_a_torchvision_that_does_not_fit_is_explained(
     assert message.startswith(f'{start} next to torch {torch_version} ("{reason}").')
     cpu = "torchvision==0.28.0 --index-url https://download.pytorch.org/whl/cpu"
     assert (cpu in message) is torch_version.endswith("+cpu")
-    assert message.endswith("mlpkit's digits, MNIST and Fashion-MNIST do not need torchvision.")
+    assert message.endswith("The digits, MNIST and Fashion-MNIST do not need torchvision.")
     assert not (tmp_path / "data").exists()
 
 
-def test_a_torchvision_that_is_not_there_is_explained(
+def test_a_missing_torchvision_is_explained(
     broken: Callable[[str], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With the command that installs it."""
+    """The message has the command that installs it."""
     broken("raise ModuleNotFoundError(\"No module named 'torchvision'\")")
 
     def absent(name: str) -> str:
@@ -225,10 +225,8 @@ def test_a_torchvision_that_is_not_there_is_explained(
         read_train(info("qmnist"), Access(root=tmp_path))
 
 
-def test_files_that_are_there_need_no_torchvision(
-    broken: Callable[[str], None], tmp_path: Path
-) -> None:
-    """Whatever is wrong with it."""
+def test_existing_files_need_no_torchvision(broken: Callable[[str], None], tmp_path: Path) -> None:
+    """An incompatible torchvision is not imported."""
     broken("raise RuntimeError('operator torchvision::nms does not exist')")
     entry = info("emnist_letters")
     write_all(tmp_path, entry)

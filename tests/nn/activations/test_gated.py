@@ -1,4 +1,4 @@
-"""The gated units against their equations, one value after the other."""
+"""The gated units against their equations, element by element."""
 
 from __future__ import annotations
 
@@ -57,19 +57,21 @@ def test_gradcheck(unit: type[Unit]) -> None:
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_takes_two_features_for_each_it_gives(unit: type[Unit]) -> None:
+def test_the_expansion_is_two(unit: type[Unit]) -> None:
     assert unit().expansion == 2
 
 
 @pytest.mark.parametrize("unit", UNITS)
 @pytest.mark.parametrize("shape", [(), (3,), (2, 5)], ids=str)
 def test_an_odd_last_axis_is_refused(unit: type[Unit], shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"input must be a tensor whose last axis is even, got \("):
+    with pytest.raises(
+        ValueError, match=r"input must be a tensor whose last axis has an even size, got \("
+    ):
         unit()(torch.ones(shape))
 
 
 @pytest.mark.parametrize("unit", UNITS)
-def test_keeps_the_dtype_also_under_autocast(unit: type[Unit]) -> None:
+def test_keeps_the_dtype_under_autocast(unit: type[Unit]) -> None:
     for dtype in (torch.float64, torch.bfloat16):
         x = torch.randn(2, 6, dtype=dtype)
         assert unit()(x).dtype is dtype

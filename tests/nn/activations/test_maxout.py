@@ -9,15 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mlpkit.nn import Maxout
-from mlpkit.nn.activations._maxout import contiguous_pieces
+from mlpkit.nn import Maxout, contiguous_pieces
 
 PIECES = [1, 2, 3, 4, 5]
 AXES = [(), (3,), (2, 3), (2, 1, 3)]
 
 
 def loop(z: Tensor, num_pieces: int) -> Tensor:
-    """The definition: the unit u owns the features from u * k to (u + 1) * k."""
+    """The definition: the pieces of unit u are the features from u * k to (u + 1) * k."""
     rows = z.reshape(-1, z.shape[-1])
     units = z.shape[-1] // num_pieces
     values = []
@@ -44,14 +43,14 @@ def test_equals_a_loop_in_value_and_gradient(num_pieces: int, leading: tuple[int
     torch.testing.assert_close(got, wanted, rtol=0, atol=0)
 
 
-def test_a_unit_owns_contiguous_features() -> None:
-    """The other layout, in which unit u owns u, u + m, ..., would give [5, 6]."""
+def test_the_pieces_of_a_unit_are_contiguous() -> None:
+    """With the pieces u, u + m, ... for unit u the result would be [5, 6]."""
     assert Maxout(3)(torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])).tolist() == [3.0, 6.0]
 
 
 @pytest.mark.parametrize("num_pieces", [2, 3, 4, 5])
-def test_a_tie_shares_the_gradient_evenly(num_pieces: int) -> None:
-    """Every piece that is the largest gets the same share, and the others nothing."""
+def test_tied_pieces_share_the_gradient_equally(num_pieces: int) -> None:
+    """Every piece that attains the maximum gets the same share, and the others get 0."""
     for tied in range(1, num_pieces + 1):
         z = torch.full((num_pieces,), -1.0, dtype=torch.float64)
         z[num_pieces - tied :] = 2.0
@@ -63,7 +62,7 @@ def test_a_tie_shares_the_gradient_evenly(num_pieces: int) -> None:
 
 @pytest.mark.parametrize("num_pieces", PIECES)
 def test_gradcheck(num_pieces: int) -> None:
-    """The values lie further apart than the step of the check, so no difference meets a tie."""
+    """The values differ by more than the step of the check, so there are no ties."""
     order = torch.randperm(6 * num_pieces, generator=torch.Generator().manual_seed(num_pieces))
     z = order.double().reshape(2, 3 * num_pieces).requires_grad_()
     assert torch.autograd.gradcheck(Maxout(num_pieces), (z,))
@@ -75,7 +74,7 @@ def test_one_piece_is_the_identity() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_keeps_the_dtype_also_under_autocast(dtype: torch.dtype) -> None:
+def test_keeps_the_dtype_under_autocast(dtype: torch.dtype) -> None:
     z = torch.randn(2, 6, dtype=dtype)
     assert Maxout(3)(z).dtype is dtype
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -92,8 +91,8 @@ def test_expansion_is_the_number_of_pieces(num_pieces: int) -> None:
 
 
 @pytest.mark.parametrize("shape", [(), (4,), (3, 5), (3, 3, 4)], ids=str)
-def test_a_last_axis_that_is_no_multiple_is_refused(shape: tuple[int, ...]) -> None:
-    rule = r"input must be a tensor whose last axis is a multiple of num_pieces=3, got \("
+def test_a_last_axis_of_another_size_is_refused(shape: tuple[int, ...]) -> None:
+    rule = r"input must be a tensor whose last axis has a size divisible by num_pieces=3, got \("
     with pytest.raises(ValueError, match=rule):
         Maxout(3)(torch.ones(shape))
 
@@ -142,7 +141,8 @@ def test_a_layer_with_strided_pieces_computes_the_same_when_reordered(num_pieces
 
 def test_pieces_that_do_not_divide_the_first_axis_are_refused() -> None:
     rule = (
-        r"parameter must be a tensor whose first axis is a multiple of num_pieces=4, got \(6, 2\)"
+        "parameter must be a tensor whose first axis has a size divisible by num_pieces=4, "
+        r"got \(6, 2\)"
     )
     with pytest.raises(ValueError, match=rule):
         contiguous_pieces(torch.ones(6, 2), 4)

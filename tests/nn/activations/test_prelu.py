@@ -15,7 +15,7 @@ SHAPES = [(4,), (3, 4), (4, 4), (2, 3, 4), (4, 4, 4), (2, 3, 5, 4)]
 
 
 def loop(x: Tensor, slopes: Tensor) -> Tensor:
-    """The definition, one value after the other."""
+    """The definition, element by element."""
     rows = x.reshape(-1, x.shape[-1])
     values = [
         value if value > 0 else slopes[index % len(slopes)] * value
@@ -26,7 +26,7 @@ def loop(x: Tensor, slopes: Tensor) -> Tensor:
 
 
 def slopes_of(count: int) -> Tensor:
-    """Slopes that differ from one another; those below 0 and above 1 are allowed too."""
+    """Distinct slopes, some below 0 and some above 1."""
     values = [0.3] if count == 1 else [-0.5 + 2 * index / (count - 1) for index in range(count)]
     return torch.tensor(values, dtype=torch.float64)
 
@@ -34,7 +34,7 @@ def slopes_of(count: int) -> Tensor:
 @pytest.mark.parametrize("num_parameters", [1, 4])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_equals_a_loop_on_any_number_of_axes(shape: tuple[int, ...], num_parameters: int) -> None:
-    """Value and both gradients; on (4, 4, 4) torch's acts on axis 1 without a word."""
+    """Value and both gradients; on (4, 4, 4) torch's acts on axis 1 without an error."""
     module = PReLU(num_parameters, dtype=torch.float64)
     with torch.no_grad():
         module.weight.copy_(slopes_of(num_parameters))
@@ -72,8 +72,8 @@ def test_equals_torch_on_two_axes_in_value_and_gradient_also_at_zero(num_paramet
     torch.testing.assert_close(got[0][0], module.weight.detach().expand(4), rtol=0, atol=0)
 
 
-def test_torch_acts_on_axis_one_where_this_acts_on_the_last() -> None:
-    """The reason for a PReLU of our own, with the numbers that torch's gives."""
+def test_torch_acts_on_axis_one_and_this_on_the_last() -> None:
+    """The reason why this class exists, with the output of torch's."""
     slopes = torch.tensor([0.0, 0.5, 1.0])
     module, theirs = PReLU(3), nn.PReLU(3)
     for each in (module, theirs):
@@ -108,7 +108,7 @@ def test_gradcheck(shape: tuple[int, ...], num_parameters: int) -> None:
 
 @pytest.mark.parametrize("num_parameters", [1, 4])
 def test_autocast_keeps_the_dtype_of_the_input(num_parameters: int) -> None:
-    """A float32 slope must not promote bfloat16 activations, as torch.where would."""
+    """A float32 slope does not promote bfloat16 activations, as torch.where would."""
     module = PReLU(num_parameters)
     x = torch.randn(2, 3, 4, dtype=torch.bfloat16)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -134,12 +134,12 @@ def test_reset_parameters_goes_back_to_init() -> None:
     assert module.weight.tolist() == [0.1] * 3
 
 
-def test_one_slope_takes_any_shape_also_a_scalar_and_an_empty_batch() -> None:
+def test_one_slope_takes_any_shape() -> None:
     assert PReLU()(torch.tensor(-2.0)).item() == -0.5
     assert PReLU(4)(torch.empty(0, 3, 4)).shape == (0, 3, 4)
 
 
-def test_a_view_that_is_not_contiguous_is_read_right() -> None:
+def test_a_view_that_is_not_contiguous_is_accepted() -> None:
     module = PReLU(4)
     module.load_state_dict({"weight": slopes_of(4)})
     x = torch.randn(4, 3, 2).transpose(0, 2)
@@ -165,7 +165,7 @@ def test_a_bool_or_a_slope_that_is_not_finite_is_refused() -> None:
         PReLU(1, float("nan"))
 
 
-def test_copies_and_pickles_are_equal_and_apart() -> None:
+def test_copies_and_pickles_are_equal_and_share_nothing() -> None:
     module = PReLU(3, init=0.1)
     for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
         assert repr(other) == repr(module) == "PReLU(num_parameters=3, init=0.1)"

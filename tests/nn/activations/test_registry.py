@@ -1,4 +1,4 @@
-"""Names, options, the width contract, and one sentence for each thing that is no activation."""
+"""Activations by name, configuration, instance, class and factory, and all errors."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from mlpkit.errors import ConfigError
 from mlpkit.nn import (
     GEGLU,
     GLU,
+    MLP,
     Activation,
     ActivationConfig,
     ActivationName,
@@ -34,7 +35,6 @@ from mlpkit.nn import (
     build_activation,
     expansion,
 )
-from mlpkit.nn.activations._registry import _CHECKS, _KNOWN, _OTHER_WORDS
 
 NAMES: tuple[ActivationName, ...] = get_args(ActivationName)
 OWN = {
@@ -46,7 +46,7 @@ OWN = {
     "swiglu": SwiGLU,
 }
 
-# Modules of torch.nn.modules.activation that have no name here, and why.
+# Modules of torch.nn.modules.activation without a name here, with the reason.
 NOT_NAMED = {
     "MultiheadAttention": "attends over a sequence and takes three inputs",
     "Softmin": "normalizes over an axis, so it is not element-wise",
@@ -54,12 +54,12 @@ NOT_NAMED = {
     "Softmax2d": "normalizes over the channels of images",
     "LogSoftmax": "normalizes over an axis, so it is not element-wise",
 }
-# Those whose name stands for a class of mlpkit, which acts on the last axis.
+# Modules whose name stands for a class of mlpkit, which acts on the last axis.
 REPLACED = {"GLU": "glu", "PReLU": "prelu"}
 
 
 def config_of(name: ActivationName) -> ActivationConfig:
-    """The configuration of a name with the options that it must have."""
+    """The configuration of a name with its required options."""
     if name == "threshold":
         return ActivationConfig(name, threshold=0.1, value=-2.0)
     return ActivationConfig(name)
@@ -94,31 +94,44 @@ ORACLES: dict[ActivationName, Callable[[float], float]] = {
 }
 
 
-def test_the_table_has_exactly_the_names() -> None:
-    assert sorted(_KNOWN) == sorted(NAMES)
+def options_of(name: ActivationName) -> dict[str, object]:
+    """The options that apply to a name, with their values."""
+    values = dataclasses.asdict(config_of(name))
+    return {
+        option: value for option, value in values.items() if option != "name" and value is not None
+    }
+
+
+def test_every_name_has_a_class_and_the_names_are_sorted() -> None:
     assert list(NAMES) == sorted(NAMES)
+    classes = {type(build_activation(config_of(name), 4)) for name in NAMES}
+    assert len(classes) == len(NAMES)
 
 
 def test_every_activation_of_torch_has_a_name_or_a_reason() -> None:
-    """A new element-wise class in torch must get a name; this test then fails and says which."""
-    named = {known.module.__name__ for known in _KNOWN.values()}
+    """If torch adds a class, this test fails until it has a name or a reason."""
+    classes = {type(build_activation(config_of(name), 4)) for name in NAMES}
+    named = {cls.__name__ for cls in classes}
     for name, cls in inspect.getmembers(torch_activations, inspect.isclass):
         if cls.__module__ == torch_activations.__name__ and issubclass(cls, nn.Module):
             assert name in named or name in NOT_NAMED, name
             assert not (name in named and name in NOT_NAMED), name
             if name in REPLACED:
-                assert cls not in {known.module for known in _KNOWN.values()}
+                assert cls not in classes
 
 
-def test_every_option_is_a_field_with_a_check() -> None:
+def test_every_field_is_an_option_of_a_name() -> None:
     fields = {field.name for field in dataclasses.fields(ActivationConfig)} - {"name"}
-    used = {option for known in _KNOWN.values() for option in known.options}
-    assert fields == set(_CHECKS) == used
+    assert fields == {option for name in NAMES for option in options_of(name)}
 
 
-def test_every_other_word_means_a_name() -> None:
-    assert set(_OTHER_WORDS.values()) <= set(NAMES)
-    assert not set(_OTHER_WORDS) & set(NAMES)
+@pytest.mark.parametrize(
+    ("name", "option"), [(name, option) for name in NAMES for option in options_of(name)]
+)
+def test_every_option_is_checked(name: ActivationName, option: str) -> None:
+    untyped: Callable[..., ActivationConfig] = ActivationConfig
+    with pytest.raises(TypeError, match=rf"^ActivationConfig\.{option} must be .*, got \[\]"):
+        untyped(name, **{**options_of(name), option: []})
 
 
 @pytest.mark.parametrize("name", sorted(ORACLES))
@@ -144,8 +157,8 @@ def test_the_width_contract_holds(name: ActivationName) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_activation_leaves_its_input_alone(name: ActivationName) -> None:
-    """What works in place would corrupt what a skip connection still needs."""
+def test_no_activation_changes_its_input(name: ActivationName) -> None:
+    """An in-place operation would overwrite values that a skip connection needs."""
     module = build_activation(config_of(name), 6)
     x = torch.randn(4, 6 * expansion(module))
     before = x.clone()
@@ -189,7 +202,7 @@ def test_every_option_reaches_the_module_and_comes_back(config: ActivationConfig
     assert hash(copy.deepcopy(config)) == hash(config)
 
 
-def test_a_default_that_is_written_out_changes_nothing() -> None:
+def test_an_explicit_default_changes_nothing() -> None:
     assert ActivationConfig("maxout") == ActivationConfig("maxout", num_pieces=2)
     plain = json.loads(_serialization.to_json(ActivationConfig("prelu")))
     assert {key: value for key, value in plain.items() if value is not None} == {
@@ -200,12 +213,12 @@ def test_a_default_that_is_written_out_changes_nothing() -> None:
 
 
 def test_the_defaults_are_those_of_the_modules() -> None:
-    for name, known in _KNOWN.items():
+    for name in NAMES:
         if name in OWN or name == "threshold":
             continue
-        fresh = known.module()
-        for option, default in known.options.items():
-            assert getattr(fresh, option) == default, (name, option)
+        default = type(build_activation(name, 4))()
+        for option, value in options_of(name).items():
+            assert getattr(default, option) == value, (name, option)
     assert ActivationConfig("prelu").init == PReLU().init
     assert ActivationConfig("maxout").num_pieces == Maxout().num_pieces
 
@@ -278,10 +291,17 @@ def test_an_option_out_of_range_is_refused(
         ("max_out", "maxout"),
         ("swish", "silu"),
         ("linear", "identity"),
+        ("none", "identity"),
         ("logistic", "sigmoid"),
+        ("leaky", "leaky_relu"),
+        ("lrelu", "leaky_relu"),
+        ("hard_sigmoid", "hardsigmoid"),
+        ("hard_swish", "hardswish"),
+        ("hard_tanh", "hardtanh"),
+        ("log_sigmoid", "logsigmoid"),
     ],
 )
-def test_a_misspelled_name_gets_the_nearest_right_one(wrong: str, right: str) -> None:
+def test_the_error_for_a_misspelled_name_suggests_the_nearest(wrong: str, right: str) -> None:
     with pytest.raises(ValueError, match=f"name must be one of .* got {wrong!r}; .* {right!r}"):
         _serialization.from_dict(ActivationConfig, {"name": wrong})
 
@@ -328,7 +348,7 @@ def test_an_instance_of_torch_glu_becomes_one_with_the_width_contract() -> None:
         build_activation(nn.GLU(dim=1), 3)
 
 
-def test_nothing_works_in_place_also_inside_a_container() -> None:
+def test_nothing_works_in_place_even_inside_a_container() -> None:
     instance = nn.Sequential(nn.ReLU(inplace=True), nn.Dropout(0.5, inplace=True))
     x = -torch.ones(2, 3)
     build_activation(instance, 3)(x)
@@ -344,7 +364,7 @@ def test_slopes_for_another_width_are_refused(instance: nn.Module) -> None:
 
 
 class Scaled(nn.Module):
-    """An activation of a user: a scale for each unit, and a count of its calls."""
+    """A custom activation with a scale for each unit and a count of its calls."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -356,7 +376,7 @@ class Scaled(nn.Module):
         return x * self.scale
 
 
-def test_a_module_of_a_user_is_tried_on_a_copy_only() -> None:
+def test_a_custom_module_is_probed_on_a_copy() -> None:
     instance = Scaled(3)
     module = build_activation(instance, 3)
     assert module.get_buffer("calls").item() == instance.get_buffer("calls").item() == 0
@@ -372,7 +392,7 @@ def test_a_module_that_breaks_the_width_contract_is_refused() -> None:
         build_activation(nn.Linear(4, 5), 4)
     with pytest.raises(ValueError, match=r"got Sequential.* it maps \(2, 4\) to \(2, 2\)"):
         build_activation(nn.Sequential(Maxout(2)), 4)
-    with pytest.raises(TypeError, match=r"got LSTM.* it gave a tuple"):
+    with pytest.raises(TypeError, match=r"got LSTM.* it returned a tuple"):
         build_activation(nn.LSTM(4, 4), 4)
 
 
@@ -393,11 +413,11 @@ def test_an_activation_is_built_on_the_meta_device_too() -> None:
         assert next(build_activation(lambda width: Scaled(width), 3).parameters()).is_meta
 
 
-# --- factories, and what is none
+# --- factories, classes, and other objects
 
 
-def test_a_factory_is_called_with_the_width_and_its_result_is_used_as_it_is() -> None:
-    """As it is: so the MLP can see that a factory returned the same module twice."""
+def test_a_factory_is_called_with_the_width_and_its_result_is_not_copied() -> None:
+    """So MLP detects a factory that returns the same module twice."""
     asked: list[int] = []
     built: list[nn.Module] = []
 
@@ -411,20 +431,100 @@ def test_a_factory_is_called_with_the_width_and_its_result_is_used_as_it_is() ->
     assert [first is second for first, second in zip(modules, built, strict=True)] == [True, True]
 
 
-@pytest.mark.parametrize("cls", [nn.ReLU, PReLU, nn.PReLU, Maxout], ids=str)
-def test_a_class_is_refused(cls: type[nn.Module]) -> None:
-    """Called with the width, Maxout would take it for its number of pieces."""
-    name = cls.__name__
-    cure = (
-        rf"got <class .*{name}'>; pass an instance, {name}\(\.\.\.\) or the name '{name.lower()}'"
+# Classes of torch that cannot be built without arguments.
+NEED_ARGUMENTS = ("MultiheadAttention", "Threshold")
+CLASSES = [
+    cls
+    for name, cls in inspect.getmembers(torch_activations, inspect.isclass)
+    if cls.__module__ == torch_activations.__name__
+    and issubclass(cls, nn.Module)
+    and name not in NOT_NAMED
+    and name not in NEED_ARGUMENTS
+]
+
+
+@pytest.mark.parametrize("cls", [*CLASSES, nn.Identity], ids=lambda cls: cls.__name__)
+def test_a_class_of_torch_equals_its_default_instance(cls: type[nn.Module]) -> None:
+    """In training and in eval mode, with the same random numbers."""
+    width = 6
+    instance = cls(num_parameters=width) if cls is nn.PReLU else cls()
+    module = build_activation(cls, width)
+    assert activation_config(module) == activation_config(instance)
+    x = 3 * torch.randn(4, width * expansion(module))
+    for mode in (True, False):
+        torch.manual_seed(0)
+        expected = instance.train(mode)(x)
+        torch.manual_seed(0)
+        assert torch.equal(module.train(mode)(x), expected)
+
+
+@pytest.mark.parametrize("cls", [GEGLU, GLU, Maxout, ReGLU, SwiGLU], ids=lambda cls: cls.__name__)
+def test_a_class_of_mlpkit_equals_its_default_instance(cls: type[nn.Module]) -> None:
+    module = build_activation(cls, 6)
+    assert type(module) is cls
+    x = torch.randn(4, 12)
+    assert torch.equal(module(x), cls()(x))
+
+
+@pytest.mark.parametrize("cls", [PReLU, nn.PReLU], ids=["mlpkit", "torch"])
+def test_the_class_prelu_has_a_slope_for_each_unit(cls: type[nn.Module]) -> None:
+    """Its constructor has the parameter num_parameters, which gets the width."""
+    module = build_activation(cls, 6)
+    assert isinstance(module, PReLU)
+    assert module.weight.tolist() == [0.25] * 6
+    layers = MLP(3, (5, 4), 2, activation=cls).layers
+    assert [layer.activation.get_parameter("weight").numel() for layer in layers] == [5, 4]
+
+
+def test_a_class_equals_its_name() -> None:
+    """In a network: ReLU has the same repr and the same output."""
+    named, by_class = (
+        MLP(3, (5, 4), 2, activation=activation, generator=torch.Generator().manual_seed(0))
+        for activation in ("relu", nn.ReLU)
     )
-    with pytest.raises(TypeError, match=f"^activation must be a name, .* {cure}"):
-        build_activation(cls, 4)
+    assert repr(by_class) == repr(named)
+    x = torch.randn(4, 3)
+    assert torch.equal(by_class(x), named(x))
+    assert by_class.config == named.config
 
 
-def test_a_class_without_a_name_is_refused_too() -> None:
-    with pytest.raises(TypeError, match=r"pass an instance, Scaled\(\.\.\.\)$"):
+def test_a_class_is_never_given_the_width_by_position() -> None:
+    """ELU would take it as alpha, Maxout as its number of pieces."""
+    assert activation_config(build_activation(nn.ELU, 7)).alpha == 1.0
+    assert activation_config(build_activation(Maxout, 7)).num_pieces == 2
+
+
+@pytest.mark.parametrize("name", NEED_ARGUMENTS)
+def test_a_class_that_needs_arguments_is_refused(name: str) -> None:
+    message = (
+        rf"^activation must be a name, .* got <class .*{name}'>; {name}\(\) raised TypeError: "
+        r".* missing .*; pass an instance or a factory$"
+    )
+    with pytest.raises(TypeError, match=message):
+        build_activation(getattr(nn, name), 4)
+
+
+@pytest.mark.parametrize("name", sorted(set(NOT_NAMED) - {"MultiheadAttention", "Softmax2d"}))
+def test_a_class_that_normalizes_over_an_axis_equals_its_default_instance(name: str) -> None:
+    """The class and the instance both give torch's warning about the implicit axis."""
+    cls: type[nn.Module] = getattr(nn, name)
+    x = torch.randn(3, 4)
+    with pytest.warns(UserWarning, match="Implicit dimension choice"):
+        module = build_activation(cls, 4)
+    with pytest.warns(UserWarning, match="Implicit dimension choice"):
+        assert torch.equal(module(x), cls()(x))
+
+
+def test_a_custom_class_that_needs_the_width_is_refused() -> None:
+    with pytest.raises(
+        TypeError, match=r"; Scaled\(\) raised TypeError: .*; pass an instance or a"
+    ):
         build_activation(Scaled, 4)
+
+
+def test_a_class_that_is_not_a_module_is_refused() -> None:
+    with pytest.raises(TypeError, match=r"^activation must be a name, .* got <class 'int'>$"):
+        build_activation(as_factory(int), 4)
 
 
 FUNCTIONS: list[tuple[object, str]] = [
@@ -456,12 +556,12 @@ def test_a_function_of_tensors_is_refused() -> None:
 
 
 def as_factory(value: object) -> Callable[[int], nn.Module]:
-    """What a caller passes who does not check types."""
+    """Pass any object as a factory, for callers without a type checker."""
     return cast("Callable[[int], nn.Module]", value)
 
 
 @pytest.mark.parametrize("value", [3, None, 1.5, ["relu"]], ids=repr)
-def test_something_that_is_no_activation_is_refused(value: object) -> None:
+def test_an_object_of_another_type_is_refused(value: object) -> None:
     with pytest.raises(
         TypeError, match=r"^activation must be a name, an ActivationConfig, .* got "
     ):
@@ -471,21 +571,21 @@ def test_something_that_is_no_activation_is_refused(value: object) -> None:
 @pytest.mark.parametrize(
     ("result", "shown"), [(8, "8"), (None, "None"), (nn.ReLU, "<class"), (torch.tanh, "<built-in")]
 )
-def test_a_factory_that_gives_no_module_is_refused(result: object, shown: str) -> None:
+def test_a_factory_that_does_not_return_a_module_is_refused(result: object, shown: str) -> None:
     factory = as_factory(lambda _: result)
     rule = f"activation called with the width 4 must be a torch.nn.Module instance, got {shown}"
     with pytest.raises(TypeError, match=rule):
         build_activation(factory, 4)
 
 
-def test_a_factory_that_gives_the_wrong_width_is_refused() -> None:
+def test_a_factory_that_returns_the_wrong_width_is_refused() -> None:
     with pytest.raises(ValueError, match="the width of its layer, 4, got 5"):
         build_activation(lambda width: PReLU(width + 1), 4)
     with pytest.raises(ValueError, match=r"it raised RuntimeError: .* its parameters must fit"):
         build_activation(lambda width: Scaled(width + 1), 4)
 
 
-def test_a_factory_that_raises_is_named_with_its_error() -> None:
+def test_a_factory_that_raises_is_reported_with_its_error() -> None:
     def factory(width: int) -> nn.Module:
         raise RuntimeError(f"no plan for {width}")
 
@@ -502,10 +602,10 @@ def test_a_width_below_one_is_refused(width: int) -> None:
         build_activation("relu", width)
 
 
-# --- expansion and the way back
+# --- expansion and activation_config
 
 
-def test_expansion_is_one_unless_a_module_says_otherwise() -> None:
+def test_expansion_is_one_unless_the_module_has_the_attribute() -> None:
     class Tripled(nn.Module):
         expansion = 3
 
@@ -516,7 +616,7 @@ def test_expansion_is_one_unless_a_module_says_otherwise() -> None:
 @pytest.mark.parametrize(
     ("value", "error"), [(0, ValueError), (2.0, TypeError), (True, TypeError), ("2", TypeError)]
 )
-def test_an_expansion_that_is_no_positive_integer_is_refused(
+def test_an_expansion_that_is_not_a_positive_integer_is_refused(
     value: object, error: type[Exception]
 ) -> None:
     class Odd(nn.Module):
@@ -533,7 +633,7 @@ def test_a_module_without_a_name_has_no_configuration() -> None:
         activation_config(Scaled(3))
 
 
-def test_a_subclass_is_a_class_of_its_own() -> None:
+def test_a_subclass_of_a_known_class_has_no_name() -> None:
     class Doubled(nn.ReLU):
         def forward(self, input: Tensor) -> Tensor:  # noqa: A002
             return 2 * super().forward(input)

@@ -1,4 +1,4 @@
-"""Backpropagation against autograd: the same bits, whatever the layers are made of."""
+"""Backpropagation against autograd: the same bits for every kind of layer."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def by_autograd(model: nn.Module, inputs: Tensor, grad: Tensor) -> tuple[Tensor,
     return output.detach(), gradients(model)
 
 
-def by_own_passes(
+def by_backpropagation(
     model: MLP, inputs: Tensor, grad: Tensor, *, bit_exact: bool = True
 ) -> tuple[Tensor, list[Tensor]]:
     passes = Backpropagation(model, bit_exact=bit_exact)
@@ -73,7 +73,7 @@ def assert_same_bits(
     twin = copy.deepcopy(model)
     inputs, grad = (each.to(device) for each in inputs_and_grad(model, dtype=dtype))
     expected, expected_gradients = by_autograd(twin, inputs, grad)
-    found, found_gradients = by_own_passes(model, inputs, grad)
+    found, found_gradients = by_backpropagation(model, inputs, grad)
     assert torch.equal(found, expected)
     for one, other in zip(found_gradients, expected_gradients, strict=True):
         assert torch.equal(one, other)
@@ -119,7 +119,7 @@ def test_float64() -> None:
     assert_same_bits(network(norm="layer").double(), dtype=torch.float64)
 
 
-def test_modules_of_ones_own() -> None:
+def test_activations_passed_as_modules() -> None:
     model = MLP(70, (96, 80), 5, activation=[Maxout(num_pieces=3), PReLU(80)])
     assert_same_bits(model)
 
@@ -127,13 +127,13 @@ def test_modules_of_ones_own() -> None:
 @pytest.mark.parametrize(
     "options", [{}, {"norm": "layer", "dropout": 0.2}, {"bias": False}], ids=str
 )
-def test_bf16_as_autocast_computes_it(options: dict[str, Any]) -> None:
+def test_bf16_under_autocast(options: dict[str, Any]) -> None:
     model = network(**options)
     twin = copy.deepcopy(model)
     inputs, grad = inputs_and_grad(model)
     with torch.autocast("cpu", torch.bfloat16):
         expected, expected_gradients = by_autograd(twin, inputs, grad)
-        found, found_gradients = by_own_passes(model, inputs, grad)
+        found, found_gradients = by_backpropagation(model, inputs, grad)
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, expected)
     for one, other in zip(found_gradients, expected_gradients, strict=True):
@@ -160,24 +160,24 @@ def test_on_a_gpu(options: dict[str, Any]) -> None:
     inputs, grad = (each.cuda() for each in inputs_and_grad(model))
     with torch.autocast("cuda", torch.bfloat16):
         expected, expected_gradients = by_autograd(twin, inputs, grad)
-        found, found_gradients = by_own_passes(model, inputs, grad)
+        found, found_gradients = by_backpropagation(model, inputs, grad)
     for one, other in zip([found, *found_gradients], [expected, *expected_gradients], strict=True):
         assert torch.equal(one, other)
 
 
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=needs_cuda)])
 def test_faster_products_differ_by_rounding_only(device: str) -> None:
-    """Sums of up to 128 products in another order: a few units in the last place of the largest."""
+    """Sums of up to 128 products in another order differ by a few units in the last place."""
     model = network().to(device)
     inputs, grad = (each.to(device) for each in inputs_and_grad(model, rows=128))
     exact = copy.deepcopy(model).double()
     output, expected = by_autograd(exact, inputs.double(), grad.double())
-    found, found_gradients = by_own_passes(model, inputs, grad, bit_exact=False)
+    found, found_gradients = by_backpropagation(model, inputs, grad, bit_exact=False)
     for one, other in zip([found, *found_gradients], [output, *expected], strict=True):
         assert float((one - other).abs().max()) < 1e-6 * float(other.abs().max()) * 8
 
 
-def test_memory_is_used_again_and_short_batches_fit_in() -> None:
+def test_buffers_are_reused_and_batches_may_be_shorter() -> None:
     model = network()
     inputs, grad = inputs_and_grad(model)
     passes = Backpropagation(model, bit_exact=True)
@@ -189,75 +189,75 @@ def test_memory_is_used_again_and_short_batches_fit_in() -> None:
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-def _hooked(model: MLP) -> None:
+def _add_forward_hook(model: MLP) -> None:
     model.layers[0].linear.register_forward_hook(lambda *_: None)
 
 
-def _hooked_at_the_gradient(model: MLP) -> None:
+def _add_gradient_hook(model: MLP) -> None:
     model.layers[0].linear.weight.register_hook(lambda grad: grad)  # type: ignore[no-untyped-call]
 
 
-def _hooked_after_the_gradient(model: MLP) -> None:
+def _add_post_accumulate_hook(model: MLP) -> None:
     model.layers[0].linear.weight.register_post_accumulate_grad_hook(  # type: ignore[no-untyped-call]
         lambda _: None
     )
 
 
-def _frozen(model: MLP) -> None:
+def _freeze(model: MLP) -> None:
     model.layers[0].linear.weight.requires_grad_(False)
 
 
-def _evaluating(model: MLP) -> None:
+def _to_eval_mode(model: MLP) -> None:
     model.eval()
 
 
-def _given_dropout(model: MLP) -> None:
+def _set_dropout(model: MLP) -> None:
     model.layers[1].dropout.p = 0.5
 
 
-def _given_another_activation(model: MLP) -> None:
+def _replace_activation(model: MLP) -> None:
     model.layers[0].activation = nn.Tanh()
 
 
-def _given_a_skip(model: MLP) -> None:
+def _set_skip(model: MLP) -> None:
     model.layers[1].skip = True
 
 
-def _given_an_output_activation(model: MLP) -> None:
+def _set_output_activation(model: MLP) -> None:
     model.output_activation = nn.Tanh()
 
 
-def _given_another_weight(model: MLP) -> None:
+def _replace_weight(model: MLP) -> None:
     model.layers[0].linear.weight = nn.Parameter(torch.ones(96, 70))
 
 
-def _parametrized(model: MLP) -> None:
+def _parametrize(model: MLP) -> None:
     nn.utils.parametrizations.weight_norm(model.layers[0].linear)
 
 
-def _with_a_forward_of_its_own(model: MLP) -> None:
+def _replace_forward(model: MLP) -> None:
     model.layers[0].forward = lambda x: x  # type: ignore[method-assign]
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        _hooked,
-        _hooked_at_the_gradient,
-        _hooked_after_the_gradient,
-        _frozen,
-        _evaluating,
-        _given_dropout,
-        _given_another_activation,
-        _given_a_skip,
-        _given_an_output_activation,
-        _given_another_weight,
-        _parametrized,
-        _with_a_forward_of_its_own,
+        _add_forward_hook,
+        _add_gradient_hook,
+        _add_post_accumulate_hook,
+        _freeze,
+        _to_eval_mode,
+        _set_dropout,
+        _replace_activation,
+        _set_skip,
+        _set_output_activation,
+        _replace_weight,
+        _parametrize,
+        _replace_forward,
     ],
 )
-def test_what_only_autograd_sees_is_left_to_it(change: Callable[[MLP], None]) -> None:
-    """Also where the change comes after the passes were made."""
+def test_a_changed_network_is_left_to_autograd(change: Callable[[MLP], None]) -> None:
+    """Also if the change is made after the passes were built."""
     model = network()
     inputs, _ = inputs_and_grad(model)
     passes = Backpropagation(model)
@@ -266,7 +266,7 @@ def test_what_only_autograd_sees_is_left_to_it(change: Callable[[MLP], None]) ->
     assert not passes.can_run(inputs)
 
 
-def test_inputs_that_need_a_gradient_or_have_more_axes_are_left_to_autograd() -> None:
+def test_inputs_that_require_a_gradient_or_have_more_axes_are_left_to_autograd() -> None:
     model = network()
     inputs, _ = inputs_and_grad(model)
     passes = Backpropagation(model)
@@ -280,7 +280,7 @@ class _Doubled(MLP):
         return 2 * super().forward(x)
 
 
-def test_networks_made_of_other_layers_are_left_to_autograd() -> None:
+def test_unsupported_networks_are_left_to_autograd() -> None:
     assert find_backpropagation(network()) is not None
     assert find_backpropagation(_Doubled(4, (3,), 2)) is None
     replaced = network()
@@ -291,15 +291,15 @@ def test_networks_made_of_other_layers_are_left_to_autograd() -> None:
     tied = MLP(70, (72, 72), 5)
     tied.layers[1].linear.bias = tied.layers[0].linear.bias
     assert find_backpropagation(tied) is None
-    with_more = network()
-    with_more.layers[0].linear.scale = nn.Parameter(torch.ones(()))
-    assert find_backpropagation(with_more) is None
+    with_extra_parameter = network()
+    with_extra_parameter.layers[0].linear.scale = nn.Parameter(torch.ones(()))
+    assert find_backpropagation(with_extra_parameter) is None
     in_place = network()
     in_place.layers[0].activation = nn.ELU(inplace=True)
     assert find_backpropagation(in_place) is None
 
 
-def test_an_activation_that_passes_no_gradient() -> None:
+def test_an_activation_without_a_gradient() -> None:
     class Step(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
             return (x > 0).to(x.dtype)

@@ -1,4 +1,4 @@
-"""The passes through the layers, with products that autograd differentiates."""
+"""LayerPasses with products that autograd differentiates."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from mlpkit.nn import MLP
 from mlpkit.nn.backprop._layer_passes import LayerPasses
 
 
-class GraphProducts:
-    """A linear layer as torch computes it."""
+class AutogradProducts:
+    """The products of a linear layer, computed and differentiated by torch."""
 
     def __init__(self, linear: nn.Linear, has_input_gradient: bool) -> None:
         self.linear = linear
@@ -34,14 +34,14 @@ class GraphProducts:
 @pytest.mark.parametrize("hidden", [(), (6,), (6, 6, 6)])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize("norm", [None, "layer"])
-def test_gradients_are_those_of_the_network(
+def test_gradients_equal_those_of_autograd(
     hidden: tuple[int, ...], activation: str, norm: str | None
 ) -> None:
     model = MLP(6, hidden, 3, activation=activation, residual=True, norm=norm)  # type: ignore[arg-type]  # names
-    made: list[GraphProducts] = []
+    made: list[AutogradProducts] = []
 
-    def products_of(linear: nn.Linear, inner: bool) -> GraphProducts:
-        made.append(GraphProducts(linear, inner))
+    def products_of(linear: nn.Linear, inner: bool) -> AutogradProducts:
+        made.append(AutogradProducts(linear, inner))
         return made[-1]
 
     passes = LayerPasses(model, products_of)

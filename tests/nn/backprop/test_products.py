@@ -1,4 +1,4 @@
-"""The products of a linear layer against torch.nn.Linear under autograd, and float64."""
+"""AffineProducts against torch.nn.Linear under autograd, in float64."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mlpkit.nn.backprop._products import AffineProducts
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("relu", [True, False])
 @pytest.mark.parametrize("bit_exact", [True, False])
-def test_all_results_are_those_of_a_linear_layer(bias: bool, relu: bool, bit_exact: bool) -> None:
+def test_all_results_equal_those_of_a_linear_layer(bias: bool, relu: bool, bit_exact: bool) -> None:
     torch.manual_seed(0)
     linear = nn.Linear(130, 70, bias=bias)
     x, grad = torch.randn(40, 130), torch.randn(40, 70)
@@ -37,14 +37,14 @@ def test_all_results_are_those_of_a_linear_layer(bias: bool, relu: bool, bit_exa
         torch.testing.assert_close(parameter.grad, other.grad.float(), rtol=1e-5, atol=1e-5)
 
 
-def test_no_gradient_of_the_inputs_where_nothing_before_learns() -> None:
+def test_the_gradient_of_the_input_is_none_if_it_is_not_needed() -> None:
     products = AffineProducts(nn.Linear(3, 2), has_input_gradient=False, bit_exact=True)
     with torch.no_grad():
         products.forward(torch.ones(4, 3), autocast_dtype=None, fuse_relu=False)
         assert products.backward(torch.ones(4, 2)) is None
 
 
-def test_weights_that_were_replaced_are_read_in_the_next_step() -> None:
+def test_replaced_weights_are_used_in_the_next_step() -> None:
     linear = nn.Linear(3, 2)
     products = AffineProducts(linear, has_input_gradient=True, bit_exact=True)
     with torch.no_grad():
@@ -59,7 +59,7 @@ def test_weights_that_were_replaced_are_read_in_the_next_step() -> None:
         ).tolist() == [[6.5, 6.5]]
 
 
-def test_without_the_operator_the_products_are_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_onednn_the_products_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_products, "linear_by_onednn", lambda: None)
     torch.manual_seed(0)
     linear, x = nn.Linear(128, 128), torch.randn(8, 128)

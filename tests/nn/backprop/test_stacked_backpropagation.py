@@ -1,4 +1,4 @@
-"""Passes through many networks at once against autograd through each."""
+"""StackedBackpropagation against autograd for each network."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def stacks_of(models: list[MLP]) -> dict[nn.Parameter, nn.Parameter]:
     return {same[0]: nn.Parameter(torch.stack(same).detach()) for same in each}
 
 
-def assert_as_each(
+def assert_equals_each(
     models: list[MLP],
     inputs: Tensor,
     *,
@@ -67,7 +67,7 @@ def inputs(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 @pytest.mark.parametrize("shared", [True, False])
 def test_every_activation_without_parameters(name: ActivationName, shared: bool) -> None:
     lead = () if shared else (K,)
-    assert_as_each(networks(activation=name), inputs(*lead, 9, 70), shared=shared)
+    assert_equals_each(networks(activation=name), inputs(*lead, 9, 70), shared=shared)
 
 
 @pytest.mark.parametrize(
@@ -83,20 +83,20 @@ def test_every_activation_without_parameters(name: ActivationName, shared: bool)
     ids=str,
 )
 @pytest.mark.parametrize("shared", [True, False])
-def test_every_form_of_network(options: dict[str, Any], shared: bool) -> None:
+def test_every_supported_option(options: dict[str, Any], shared: bool) -> None:
     lead = () if shared else (K,)
     x = inputs(*lead, 9, 70, dtype=options.get("dtype", torch.float32))
-    assert_as_each(networks(**options), x, shared=shared)
+    assert_equals_each(networks(**options), x, shared=shared)
 
 
 @pytest.mark.parametrize("shared", [True, False])
-def test_what_is_prepared_is_prepared_for_each(shared: bool) -> None:
+def test_inputs_are_preprocessed_for_each_network(shared: bool) -> None:
     lead = () if shared else (K,)
     pictures = torch.randint(256, (*lead, 9, 70), dtype=torch.uint8)
-    assert_as_each(networks(), pictures, shared=shared, prepare=lambda x: x.float() / 255 - 0.5)
+    assert_equals_each(networks(), pictures, shared=shared, prepare=lambda x: x.float() / 255 - 0.5)
 
 
-def test_flattens_as_the_network_does() -> None:
+def test_inputs_are_flattened_as_by_the_network() -> None:
     models = networks(flatten=True)
     passes = find_stacked_backpropagation(models[0], stacks_of(models), shared=False)
     assert passes is not None
@@ -106,8 +106,8 @@ def test_flattens_as_the_network_does() -> None:
         torch.testing.assert_close(found, model(own), rtol=1e-5, atol=1e-5)
 
 
-class OfAUser(nn.Module):
-    """An activation that looks at the batch: it is not the same for many networks at once."""
+class BatchDependent(nn.Module):
+    """An activation that depends on the batch, so it cannot be stacked."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x - x.mean(dim=0)
@@ -123,7 +123,7 @@ UNKNOWN: dict[str, Callable[[], MLP]] = {
     "dropout": lambda: networks(dropout=0.1)[0],
     "input dropout": lambda: networks(input_dropout=0.1)[0],
     "learned activation": lambda: networks(activation="prelu")[0],
-    "an activation of the user's": lambda: with_activation(networks()[0], OfAUser()),
+    "an activation of the user's": lambda: with_activation(networks()[0], BatchDependent()),
     "an activation with an axis": lambda: with_activation(
         networks(activation="glu")[0], nn.GLU(dim=1)
     ),
@@ -135,7 +135,7 @@ UNKNOWN: dict[str, Callable[[], MLP]] = {
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_other_networks_are_left_to_autograd(name: str) -> None:
+def test_unsupported_networks_are_left_to_autograd(name: str) -> None:
     model = UNKNOWN[name]()
     assert find_stacked_backpropagation(model, stacks_of([model] * K), shared=True) is None
 
@@ -147,7 +147,7 @@ def test_a_parameter_without_a_stack_is_left_to_autograd() -> None:
     assert find_stacked_backpropagation(models[0], stacks, shared=True) is None
 
 
-def test_applies_to_what_a_call_of_the_networks_would_do_alike() -> None:
+def test_can_run_only_if_the_result_equals_calling_the_networks() -> None:
     models = networks()
     alike = StackedBackpropagation(models[0], stacks_of(models), shared=True)
     own = StackedBackpropagation(models[0], stacks_of(models), shared=False)

@@ -1,4 +1,4 @@
-"""The products of many linear layers against each layer under autograd, in float64."""
+"""StackedProducts against each linear layer under autograd, in float64."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def stacks(linears: list[nn.Linear]) -> list[nn.Parameter]:
     return [nn.Parameter(torch.stack(same).detach()) for same in each]
 
 
-def assert_right(
+def assert_equals_autograd(
     products: StackedProducts, linears: list[nn.Linear], parameters: list[nn.Parameter], x: Tensor
 ) -> None:
-    """Compare both passes with those of each layer by itself, in float64."""
+    """Compare both passes with those of each layer, in float64."""
     rows = x.shape[-2]
     grad = torch.randn(K, rows, H)
     with torch.no_grad():
@@ -48,21 +48,21 @@ def assert_right(
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("shared", [True, False])
-def test_all_results_are_those_of_each_layer(bias: bool, shared: bool) -> None:
+def test_all_results_equal_those_of_each_layer(bias: bool, shared: bool) -> None:
     linears = layers(bias=bias)
     parameters = stacks(linears)
     products = StackedProducts(*parameters, shared=shared, has_input_gradient=not shared)
     for rows in (N, 7, N):  # a short batch, and memory that is used again
         x = torch.randn(rows, D) if shared else torch.randn(K, rows, D)
-        assert_right(products, linears, parameters, x)
+        assert_equals_autograd(products, linears, parameters, x)
 
 
-def test_without_the_operator_the_products_are_torchs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_onednn_the_products_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_stacked_products, "linear_by_onednn", lambda: None)
     linears = layers(bias=True)
     parameters = stacks(linears)
     products = StackedProducts(*parameters, shared=True, has_input_gradient=False)
-    assert_right(products, linears, parameters, torch.randn(N, D))
+    assert_equals_autograd(products, linears, parameters, torch.randn(N, D))
 
 
 @pytest.mark.parametrize("shared", [True, False])

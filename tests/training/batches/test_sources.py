@@ -1,29 +1,13 @@
-"""Examples, batches and loaders look the same to the trainer."""
+"""The data of mlpkit.data fit the protocols of training."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
 import torch
-from tests.training.scenario import differences, examples
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from tests.training.scenario import examples, noise
 
 from mlpkit.data import Batches
-from mlpkit.training import BatchLike, BatchSource, Examples, LoaderBatches
-from mlpkit.training.batches._sources import as_batches, microbatches
-
-
-def loader(**options: object) -> DataLoader[tuple[Tensor, ...]]:
-    """Return a loader over 21 examples, each its own number."""
-    dataset = TensorDataset(torch.arange(21.0)[:, None], torch.arange(21))
-    return DataLoader(dataset, 4, **options)  # type: ignore[arg-type]
-
-
-def order(source: BatchSource, epoch: int, start: int = 0) -> list[list[int]]:
-    """Return the targets of each batch."""
-    return [batch.targets.tolist() for batch in source.epoch(epoch, start=start)]
+from mlpkit.training import BatchLike, BatchSource, Examples
+from mlpkit.training.batches import IndexedSource
 
 
 def test_data_fits_the_protocols() -> None:
@@ -31,88 +15,23 @@ def test_data_fits_the_protocols() -> None:
     data = examples()
     assert isinstance(data, Examples)
     assert isinstance(Batches(data, 8), BatchSource)
+    assert isinstance(Batches(data, 8), IndexedSource)
     assert isinstance(next(iter(Batches(data, 8).epoch(0))), BatchLike)
-    assert isinstance(LoaderBatches(loader()), BatchSource)
+    assert not isinstance(data, BatchSource)
+    assert not isinstance([data], Examples | BatchSource)
 
 
-class TestLoader:
-    def test_the_order_is_a_function_of_seed_and_epoch(self) -> None:
-        source = LoaderBatches(loader(shuffle=True), seed=3)
-        first = order(source, 1)
-        torch.rand(5)
-        assert order(source, 1) == first
-        assert order(source, 2) != first
-        assert order(LoaderBatches(loader(shuffle=True), seed=4), 1) != first
-        assert sorted(target for batch in first for target in batch) == list(range(21))
-
-    def test_any_start_gives_the_rest(self) -> None:
-        source = LoaderBatches(loader(shuffle=True))
-        whole = order(source, 0)
-        for start in range(len(source) + 1):
-            assert order(source, 0, start) == whole[start:]
-
-    def test_the_global_generator_stays_where_it_is(self) -> None:
-        state = torch.get_rng_state()
-        order(LoaderBatches(loader(shuffle=True)), 0)
-        assert torch.equal(torch.get_rng_state(), state)
-
-    @pytest.mark.parametrize("drop_last", [False, True])
-    def test_it_counts_as_torch_does(self, *, drop_last: bool) -> None:
-        source = LoaderBatches(loader(drop_last=drop_last))
-        batches = order(source, 0)
-        assert len(source) == len(batches)
-        assert source.num_examples == sum(map(len, batches))
-
-    def test_weights_come_third_and_positions_count(self) -> None:
-        dataset = TensorDataset(torch.zeros(5, 1), torch.zeros(5), torch.arange(5.0))
-        batches = list(LoaderBatches(DataLoader(dataset, 2)).epoch(0, start=1))
-        weights = [batch.weights for batch in batches]
-        assert all(weight is not None for weight in weights)
-        assert [batch.indices.tolist() for batch in batches] == [[2, 3], [4]]
-        assert differences(weights, [torch.tensor([2.0, 3.0]), torch.tensor([4.0])]) == []
-
-    def test_the_fingerprint_knows_content_and_order(self) -> None:
-        one = LoaderBatches(loader()).fingerprint
-        assert LoaderBatches(loader()).fingerprint == one
-        assert LoaderBatches(loader(shuffle=True)).fingerprint != one
-        assert LoaderBatches(loader(), seed=1).fingerprint != one
-        changed = TensorDataset(torch.arange(21.0)[:, None] + 1e-6, torch.arange(21))
-        assert LoaderBatches(DataLoader(changed, 4)).fingerprint != one
-
-    def test_other_batches_are_refused(self) -> None:
-        dataset = TensorDataset(torch.zeros(5, 1))
-        with pytest.raises(TypeError, match=r"a batch of a DataLoader must be \(inputs, targets\)"):
-            order(LoaderBatches(DataLoader(dataset, 2)), 0)
-
-    def test_a_stream_without_an_end_is_refused(self) -> None:
-        class Stream(IterableDataset[Tensor]):
-            def __iter__(self) -> Iterator[Tensor]:
-                yield torch.zeros(1)
-
-        with pytest.raises(ValueError, match="a DataLoader must be one over a data set with a l"):
-            LoaderBatches(DataLoader(Stream(), 2))  # type: ignore[arg-type]
-
-
-def test_nothing_to_train_on_is_refused() -> None:
-    class Empty(Dataset[Tensor]):
-        def __len__(self) -> int:
-            return 0
-
-    data = DataLoader(Empty(), 4, sampler=range(0))
-    with pytest.raises(ValueError, match="train must be at least one batch, got 0"):
-        as_batches("train", data, batch_size=4, shuffle=True, seed=0)
-
-
-def test_windows_hold_so_many_batches_and_then_the_rest() -> None:
-    batches = Batches(examples(61), 8)
-    sizes = [len(window) for window in microbatches(batches.epoch(0), 3, torch.device("cpu"))]
-    assert sizes == [3, 3, 2]
-
-
-@pytest.mark.gpu
-def test_a_batch_is_moved_to_the_device() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("there is no CUDA device")
-    device = torch.device("cuda")
-    (window,) = microbatches(Batches(examples(8), 8).epoch(0), 1, device)
-    assert window[0].inputs.device.type == window[0].indices.device.type == "cuda"
+def test_an_epoch_is_what_its_indices_gather() -> None:
+    """The rule of IndexedSource, from any batch on, with an augmentation."""
+    batches = Batches(examples(), 8, seed=3, augment=noise)
+    for epoch, start in ((0, 0), (2, 5)):
+        whole = list(batches.epoch(epoch, start=start))
+        gathered = [
+            batches.gather(indices, epoch=epoch)
+            for indices in batches.batch_indices(epoch, start=start)
+        ]
+        assert len(whole) == len(gathered) == 8 - start
+        for one, other in zip(whole, gathered, strict=True):
+            assert torch.equal(one.inputs, other.inputs)
+            assert torch.equal(one.targets, other.targets)
+            assert torch.equal(one.indices, other.indices)

@@ -32,7 +32,7 @@ def test_both_ways_agree(name: str, fused: bool) -> None:
         models = networks()
         generator = torch.Generator().manual_seed(0)
         with NetworkStack(models, CrossEntropy()) as stack:
-            update = kind(stack, [config] * 3)
+            update = kind(stack, [config] * 3, total_steps=5)
             for _ in range(5):
                 update.step(
                     [
@@ -50,13 +50,14 @@ def test_one_for_all_only_where_it_is_the_same() -> None:
     other_rate = replace(CONFIG, optimizer=OptimizerConfig(lr=0.02, weight_decay=0.3))
     other_schedule = replace(CONFIG, schedule=Schedule(kind="linear"))
     muon = replace(CONFIG, optimizer=OptimizerConfig(name="muon"))
-    assert isinstance(build_update(stack, [CONFIG, replace(CONFIG, seed=1), CONFIG]), StackUpdate)
+    alike = [CONFIG, replace(CONFIG, seed=1), CONFIG]
+    assert isinstance(build_update(stack, alike, total_steps=5), StackUpdate)
     for configs in ([CONFIG, other_rate, CONFIG], [CONFIG, other_schedule, CONFIG], [muon] * 3):
-        assert isinstance(build_update(stack, configs), PerModelUpdate)
+        assert isinstance(build_update(stack, configs, total_steps=5), PerModelUpdate)
 
 
 def test_only_the_weights_decay_as_the_model_says() -> None:
     stack = NetworkStack(networks(), CrossEntropy())
-    groups = StackUpdate(stack, [CONFIG] * 3).optimizers[0].param_groups
+    groups = StackUpdate(stack, [CONFIG] * 3, total_steps=5)._optimizer.param_groups
     assert [group["weight_decay"] for group in groups] == [0.3, 0.0]
     assert [[one.ndim for one in group["params"]] for group in groups] == [[3, 3], [2, 2]]

@@ -1,4 +1,4 @@
-"""A recorded step: the same training, whatever is recorded; on a GPU by CUDA graphs."""
+"""Captured steps train as eager ones; on a GPU by CUDA graphs."""
 
 from __future__ import annotations
 
@@ -45,9 +45,10 @@ from mlpkit.training import (
 )
 from mlpkit.training._engine import Engine, StepResult
 from mlpkit.training._nonfinite import FiniteGuard
-from mlpkit.training.batches._sources import BatchLike, LazyBatch
-from mlpkit.training.fast._graph_capture import MakeStep, StepGraph, keep_lr_on_device
-from mlpkit.training.objectives._objectives import CrossEntropy
+from mlpkit.training.batches import BatchLike, LazyBatch
+from mlpkit.training.fast import CapturedEngine
+from mlpkit.training.fast._graph_capture import CapturedStep, MakeStep, keep_lr_on_device
+from mlpkit.training.objectives import CrossEntropy
 from mlpkit.training.optim._optimizers import build_optimizer, set_initial_lr, set_lr
 
 CPU = torch.device("cpu")
@@ -55,7 +56,7 @@ needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA d
 
 
 def engine_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Engine:
-    """Return an engine with a guard as it is on a device, which notes."""
+    """Return an engine whose guard defers its error, as on a device."""
     return Engine(
         model,
         CrossEntropy(),
@@ -68,8 +69,8 @@ def engine_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> Engine:
     )
 
 
-def _graph(make_step: MakeStep, recorder: Tape) -> StepGraph:
-    return StepGraph(make_step, recorder, begin=lambda: None)
+def _captured_step(make_step: MakeStep, capture: Tape) -> CapturedStep:
+    return CapturedStep(make_step, capture, begin=lambda: None)
 
 
 def _on(engine: Engine) -> MakeStep:
@@ -82,10 +83,10 @@ def network() -> MLP:
 
 
 def test_the_tape_keeps_what_the_host_decided() -> None:
-    """The control of the test below: a rate that is a number stays what it was when recorded."""
+    """The control of the test below: a rate that is a number stays what it was when captured."""
     model = network()
     optimizer = build_optimizer(model, OptimizerConfig(lr=0.5))
-    graph = _graph(_on(engine_of(model, optimizer)), Tape())
+    graph = _captured_step(_on(engine_of(model, optimizer)), Tape())
     data = examples(8)
     batch = Batch(data.inputs, data.targets, None, torch.arange(8))
     before: list[Tensor] = []
@@ -95,25 +96,25 @@ def test_the_tape_keeps_what_the_host_decided() -> None:
         graph.step(step, batch)
     assert not all(map(torch.equal, before, model.parameters()))
     with pytest.raises(RuntimeError, match="not permitted when stream is capturing"):
-        Tape().record(lambda: StepResult(torch.zeros(()), torch.ones(1).item(), torch.zeros(())))
+        Tape().capture(lambda: StepResult(torch.zeros(()), torch.ones(1).item(), torch.zeros(())))
 
 
 @pytest.mark.parametrize("pending", [True, False])
 @pytest.mark.parametrize("weighted", [True, False])
 def test_replays_train_as_the_steps_themselves(*, pending: bool, weighted: bool) -> None:
-    """Five epochs with a short last batch and a schedule: the same bits as without a record."""
+    """Five epochs with a short last batch and a schedule: the same bits as without a capture."""
     data = examples()
     weights = torch.linspace(0.5, 1.5, len(data)) if weighted else None
     data = LabeledTensors(data.inputs, data.targets, weights=weights)
     batches = Batches(data, 8, seed=4)
-    plain, recorded = network(), network()
+    plain, captured = network(), network()
     histories: list[list[tuple[float, float, float]]] = []
-    recorder = Tape()
-    for model in (plain, recorded):
+    capture = Tape()
+    for model in (plain, captured):
         optimizer = build_optimizer(model, OptimizerConfig(lr=0.01))
         keep_lr_on_device(optimizer, CPU)
         engine = engine_of(model, optimizer)
-        graph = _graph(_on(engine), recorder)
+        graph = _captured_step(_on(engine), capture)
         history = []
         for epoch in range(5):
             for number, indices in enumerate(batches.batch_indices(epoch)):
@@ -128,15 +129,15 @@ def test_replays_train_as_the_steps_themselves(*, pending: bool, weighted: bool)
                 history.append((float(result.loss), float(result.weight), float(result.grad_norm)))
         histories.append(history)
     assert histories[0] == histories[1]
-    for one, other in zip(plain.parameters(), recorded.parameters(), strict=True):
+    for one, other in zip(plain.parameters(), captured.parameters(), strict=True):
         assert torch.equal(one, other)
-    # 61 examples make 7 full batches and one short: of each three steps first, then one record.
-    assert (recorder.num_recorded, recorder.num_prepared) == (2, 3 + 3)
+    # 61 examples make 7 full batches and one short: three eager steps of each, then one capture.
+    assert (capture.num_captured, capture.num_warmups) == (2, 3 + 3)
 
 
 def test_results_outlive_the_next_replay() -> None:
     """What a step returned is not what the next one writes."""
-    graph = _graph(
+    graph = _captured_step(
         lambda _, batch: StepResult(
             batch.inputs.sum(), batch.inputs.amax(), batch.inputs.amin() / 2
         ),
@@ -150,66 +151,70 @@ def test_results_outlive_the_next_replay() -> None:
     assert [2 * float(result.grad_norm) for result in results] == [0, 1, 2, 3, 4, 5]
 
 
-def test_an_augmentation_is_recorded_for_each_epoch() -> None:
-    """Its draws are decided on the host, from the epoch; without one a record holds for all."""
+def test_an_augmentation_is_captured_for_each_epoch() -> None:
+    """Its draws are decided on the host, from the epoch; without one, one capture is enough."""
     images = torch.randint(0, 256, (32, 6, 6), dtype=torch.uint8)
     data = LabeledTensors(images, torch.arange(32) % 3)
-    for augment, num_recorded in ((RandomAffine(degrees=30), 4), (None, 1)):
+    for augment, num_captured in ((RandomAffine(degrees=30), 4), (None, 1)):
         batches = Batches(data, 8, augment=augment)
-        recorder = Tape()
-        graph = _graph(
-            lambda _, batch: StepResult(batch.inputs.double().sum(), 1.0, torch.zeros(())), recorder
+        capture = Tape()
+        graph = _captured_step(
+            lambda _, batch: StepResult(batch.inputs.double().sum(), 1.0, torch.zeros(())), capture
         )
         for epoch in range(4):
             for indices in batches.batch_indices(epoch):
                 seen = graph.step(0, LazyBatch(batches, indices, epoch))
                 expected = batches.gather(indices, epoch=epoch).inputs.double().sum()
                 assert float(seen.loss) == float(expected)
-        assert recorder.num_recorded == num_recorded
+        assert capture.num_captured == num_captured
 
 
 def test_a_resumed_epoch_may_begin_with_its_short_batch() -> None:
-    """The record is of the largest batch that came, not of the first."""
-    recorder = Tape()
-    graph = _graph(lambda _, batch: StepResult(batch.inputs.sum(), 1.0, torch.zeros(())), recorder)
+    """The graph is of the largest batch so far, not of the first."""
+    capture = Tape()
+    graph = _captured_step(
+        lambda _, batch: StepResult(batch.inputs.sum(), 1.0, torch.zeros(())), capture
+    )
     for size in (3, 8, 8, 8, 8, 3, 8):
         result = graph.step(0, Batch(torch.ones(size), *_rest(size)))
         assert float(result.loss) == size
-    assert (recorder.num_recorded, recorder.num_prepared) == (1, 5)
+    assert (capture.num_captured, capture.num_warmups) == (1, 5)
 
 
-def test_one_shorter_size_has_a_record_of_its_own() -> None:
-    """The last batches of epochs do; batches of any size are not recorded one by one."""
-    recorder = Tape()
-    graph = _graph(lambda _, batch: StepResult(batch.inputs.sum(), 1.0, torch.zeros(())), recorder)
+def test_one_shorter_size_has_a_second_graph() -> None:
+    """That of the last batch of each epoch; batches of a third size are computed eagerly."""
+    capture = Tape()
+    graph = _captured_step(
+        lambda _, batch: StepResult(batch.inputs.sum(), 1.0, torch.zeros(())), capture
+    )
     for size in (8, 8, 8, 8, 3, 3, 3, 3, 5, 5, 5, 5, 8, 3, 5):
         result = graph.step(0, Batch(torch.ones(size), *_rest(size)))
         assert float(result.loss) == size
-    assert (recorder.num_recorded, recorder.num_prepared) == (2, 3 + 3 + 5)
+    assert (capture.num_captured, capture.num_warmups) == (2, 3 + 3 + 5)
     larger = Batch(torch.ones(9), *_rest(9))
     assert float(graph.step(0, larger).loss) == 9
-    assert not graph._recordings
+    assert not graph._graphs
 
 
 def test_with_an_augmentation_a_short_batch_is_computed_as_usual() -> None:
-    """A record of it would be replayed once."""
+    """A graph of it would be replayed once."""
     data = LabeledTensors(
         torch.randint(0, 256, (20, 6, 6), dtype=torch.uint8), torch.arange(20) % 3
     )
     batches = Batches(data, 8, augment=RandomErasing())
-    recorder = Tape()
-    graph = _graph(
-        lambda _, batch: StepResult(batch.inputs.double().sum(), 1.0, torch.zeros(())), recorder
+    capture = Tape()
+    graph = _captured_step(
+        lambda _, batch: StepResult(batch.inputs.double().sum(), 1.0, torch.zeros(())), capture
     )
     for epoch in range(5):
         for indices in batches.batch_indices(epoch):
             seen = graph.step(0, LazyBatch(batches, indices, epoch))
             assert float(seen.loss) == float(batches.gather(indices, epoch=epoch).inputs.sum())
-    assert (recorder.num_recorded, recorder.num_prepared) == (4, 3 + 5)
+    assert (capture.num_captured, capture.num_warmups) == (4, 3 + 5)
 
 
 def test_the_rates_go_into_tensors_and_stay_there() -> None:
-    """set_lr fills the tensor that a record reads; a resumed training is tested below."""
+    """set_lr fills the tensor that a graph reads; a resumed run is tested below."""
     model = network()
     optimizer = build_optimizer(model, OptimizerConfig(lr=0.01))
     keep_lr_on_device(optimizer, CPU)
@@ -222,7 +227,7 @@ def test_the_rates_go_into_tensors_and_stay_there() -> None:
 
 
 def test_groups_share_a_tensor_where_they_have_the_same_base_rate() -> None:
-    """Each of another base rate has its own, and so has one whose base rate is changed later."""
+    """A group of another base rate has another tensor, also if its base rate changes later."""
     parameters = [nn.Parameter(torch.ones(2)) for _ in range(3)]
     groups = [
         {"params": [one], "lr": lr} for one, lr in zip(parameters, (0.1, 0.2, 0.1), strict=True)
@@ -244,22 +249,22 @@ def test_groups_share_a_tensor_where_they_have_the_same_base_rate() -> None:
     assert [float(group["lr"]) for group in (first, second, third)] == pytest.approx([1, 0.2, 0])
 
 
-def test_steps_of_their_own_use_no_memory_of_a_record() -> None:
-    """What the steps use again is forgotten within the record, before its step, and after it."""
+def test_eager_steps_use_no_memory_of_a_graph() -> None:
+    """Memory that steps reuse is dropped within the capture, before its step, and after it."""
     calls: list[str] = []
 
     def step(_: int, batch: BatchLike) -> StepResult:
         calls.append("step")
         return StepResult(batch.inputs.sum(), 1.0, torch.zeros(()))
 
-    graph = StepGraph(step, Tape(), begin=lambda: calls.append("begin"))
+    graph = CapturedStep(step, Tape(), begin=lambda: calls.append("begin"))
     for _ in range(4):
         graph.step(0, Batch(torch.ones(8), *_rest(8)))
     assert calls == ["step", "step", "step", "begin", "step", "begin"]
 
 
-def test_a_batch_of_another_kind_is_recorded_anew() -> None:
-    """With weights or without, of another type or shape: never computed as the recorded one."""
+def test_a_batch_of_another_kind_is_captured_again() -> None:
+    """With weights or without, of another type or shape: never computed as the captured one."""
     ones = torch.ones(4, 3)
     indices = torch.arange(4)
 
@@ -267,7 +272,7 @@ def test_a_batch_of_another_kind_is_recorded_anew() -> None:
         weight = torch.zeros(()) if batch.weights is None else batch.weights.sum()
         return StepResult(batch.inputs.double().sum(), weight, batch.targets.double().sum())
 
-    graph = _graph(total, Tape())
+    graph = _captured_step(total, Tape())
     kinds = [
         Batch(ones, indices, torch.ones(4), indices),
         Batch(ones, indices, None, indices),
@@ -291,11 +296,11 @@ def test_a_batch_of_another_kind_is_recorded_anew() -> None:
     ],
     ids=lambda augment: type(augment).__name__,
 )
-def test_every_augmentation_can_be_recorded(augment: Augmentation) -> None:
+def test_every_augmentation_can_be_captured(augment: Augmentation) -> None:
     """Nothing in it copies from the host or reads from the device."""
     images = torch.randint(0, 256, (40, 12, 12), dtype=torch.uint8)
     batches = Batches(LabeledTensors(images, torch.arange(40) % 3), 8, augment=augment)
-    graph = _graph(
+    graph = _captured_step(
         lambda _, batch: StepResult(batch.inputs.double().sum(), 1.0, torch.zeros(())), Tape()
     )
     for epoch in range(2):
@@ -309,7 +314,7 @@ CONFIG = TrainerConfig(epochs=3, batch_size=8, progress=False, device="cpu")
 
 
 @pytest.mark.parametrize(
-    ("unrecordable", "message"),
+    ("unsupported", "message"),
     [
         (replace(CONFIG, precision="fp16"), "precision must be 'fp32' or 'bf16' for cuda_graph"),
         (replace(CONFIG, mixup=0.2), "mixup must be None for cuda_graph"),
@@ -328,16 +333,14 @@ CONFIG = TrainerConfig(epochs=3, batch_size=8, progress=False, device="cpu")
         (replace(CONFIG, optimizer=OptimizerConfig(fused=False)), r"optimizer\.fused must be True"),
     ],
 )
-def test_what_the_host_decides_cannot_be_recorded(
-    unrecordable: TrainerConfig, message: str
-) -> None:
+def test_what_the_host_decides_cannot_be_captured(unsupported: TrainerConfig, message: str) -> None:
     """It is refused where the configuration is made."""
     with pytest.raises(ValueError, match=message):
-        replace(unrecordable, cuda_graph=True)
+        replace(unsupported, cuda_graph=True)
 
 
-def test_a_graph_needs_a_device_that_records() -> None:
-    """On the CPU there is none; an optimizer of one's own may keep its rate anywhere."""
+def test_a_graph_needs_a_device_that_captures() -> None:
+    """On the CPU there is none; a custom optimizer may keep its rate anywhere."""
     config = replace(CONFIG, cuda_graph=True)
     with pytest.raises(ValueError, match="device must be a CUDA device for cuda_graph"):
         Trainer(network(), config)
@@ -352,16 +355,16 @@ def test_a_graph_needs_a_device_that_records() -> None:
 
 @pytest.fixture
 def on_tape(monkeypatch: pytest.MonkeyPatch) -> list[Tape]:
-    """Let a trainer on the CPU record, and return the recorders that it makes."""
+    """Make a trainer on the CPU capture its steps on tapes, and return the tapes."""
     tapes: list[Tape] = []
 
-    def recorder(_device: torch.device) -> Tape:
+    def capture(_device: torch.device) -> Tape:
         tapes.append(Tape())
         return tapes[-1]
 
-    monkeypatch.setattr("mlpkit.training._run.CudaRecorder", recorder)
-    monkeypatch.setattr("mlpkit.training._run._obeys_found_inf", lambda *_: True)
-    monkeypatch.setattr("mlpkit.training._trainer._check_can_be_recorded", lambda *_: None)
+    monkeypatch.setattr("mlpkit.training.fast._graph_capture.CUDAGraphCapture", capture)
+    monkeypatch.setattr("mlpkit.training._stepper._obeys_found_inf", lambda *_: True)
+    monkeypatch.setattr("mlpkit.training._trainer._check_can_be_captured", lambda *_: None)
     return tapes
 
 
@@ -383,8 +386,10 @@ TAPED = replace(
 
 
 @pytest.mark.parametrize("loader", [True, False])
-@pytest.mark.parametrize("build", [plain_network, network], ids=["autograd", "own passes"])
-def test_a_training_that_is_recorded(
+@pytest.mark.parametrize(
+    "build", [plain_network, network], ids=["autograd", "hand-written gradients"]
+)
+def test_a_run_with_captured_steps(
     on_tape: list[Tape], build: Callable[[], nn.Module], *, loader: bool
 ) -> None:
     """Schedule, averaging, clipping, a short last batch: as without, to the rounding of a rate."""
@@ -394,7 +399,7 @@ def test_a_training_that_is_recorded(
         if loader
         else data
     )
-    eager, recorded = build(), build()
+    eager, captured = build(), build()
     rates: list[float] = []
 
     class Rates(Callback):
@@ -402,23 +407,23 @@ def test_a_training_that_is_recorded(
             rates.append(info.lr)
 
     one = Trainer(eager, TAPED).fit(source, data)
-    trainer = Trainer(recorded, replace(TAPED, cuda_graph=True), callbacks=[Rates()])
+    trainer = Trainer(captured, replace(TAPED, cuda_graph=True), callbacks=[Rates()])
     other = trainer.fit(source, data)
-    for first, second in zip(eager.parameters(), recorded.parameters(), strict=True):
+    for first, second in zip(eager.parameters(), captured.parameters(), strict=True):
         torch.testing.assert_close(first, second, rtol=1e-4, atol=1e-5)
     (tape,) = on_tape
-    assert (tape.num_recorded, tape.num_prepared) == (1, 3 + 3)
+    assert (tape.num_captured, tape.num_warmups) == (1, 3 + 3)
     assert [row.lr for row in other.history] == [row.lr for row in one.history]
     assert rates == [0.01 * TAPED.schedule.ratio(step, 24) for step in range(24)]
     run = trainer._run
     assert run is not None
-    assert run._graph is not None
-    assert not run._graph._recordings  # their memory is given back
+    assert isinstance(run.stepper.engine, CapturedEngine)
+    assert not run.stepper.engine._captured._graphs  # their memory is given back
 
 
 @pytest.mark.usefixtures("on_tape")
-def test_a_recorded_training_resumes_to_the_bit(tmp_path: Path) -> None:
-    """Also in the middle of an epoch: rates and moments are where the record reads them."""
+def test_a_captured_run_resumes_to_the_bit(tmp_path: Path) -> None:
+    """Also in the middle of an epoch: rates and moments are where the graph reads them."""
     config = replace(TAPED, cuda_graph=True)
     whole = plain_network()
     Trainer(whole, config).fit(examples())
@@ -457,14 +462,13 @@ def test_a_nan_is_found_by_its_step(tmp_path: Path) -> None:
         trainer.save(tmp_path / "last.pt")
 
 
-def test_a_base_rate_that_a_callback_changes_is_recorded_anew(on_tape: list[Tape]) -> None:
+def test_a_base_rate_that_a_callback_changes_is_captured_again(on_tape: list[Tape]) -> None:
     """Where groups shared a tensor, neither trains with the rate of the other."""
 
     class Freeze(Callback):
         def on_step_end(self, trainer: Trainer, info: StepInfo) -> None:
-            assert trainer._run is not None
             if info.step == 9:
-                trainer._run.optimizer.param_groups[0]["initial_lr"] = 0.0
+                trainer.optimizer.param_groups[0]["initial_lr"] = 0.0
 
     trained = []
     for cuda_graph in (False, True):
@@ -473,7 +477,7 @@ def test_a_base_rate_that_a_callback_changes_is_recorded_anew(on_tape: list[Tape
         Trainer(model, config, callbacks=[Freeze()]).fit(examples())
         trained.append(model)
     (tape,) = on_tape
-    assert tape.num_recorded == 2
+    assert tape.num_captured == 2
     for one, other in zip(trained[0].parameters(), trained[1].parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
@@ -527,7 +531,7 @@ def test_a_graph_trains_as_the_eager_steps(name: OptimizerName, precision: Preci
 
 @needs_cuda
 def test_a_graph_augments_and_stops_at_nan() -> None:
-    """The augmentation of each epoch is its own, and a NaN is found by the step that it came in."""
+    """Each epoch draws another augmentation, and a NaN is found by the step that it came in."""
     images = torch.randint(0, 256, (61, 6, 6), dtype=torch.uint8)
     data = LabeledTensors(images.float() / 255, torch.arange(61) % 3).to("cuda")
     augmented = Batches(data, 8, augment=RandomAffine(degrees=30))
@@ -547,12 +551,10 @@ def test_a_graph_augments_and_stops_at_nan() -> None:
 @needs_cuda
 @pytest.mark.parametrize("augment", [None, RandomErasing()], ids=["plain", "augmented"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_wide_network_with_two_records(
-    precision: Precision, augment: Augmentation | None
-) -> None:
-    """Parameters in blocks, a record of the short batch too, and batches of a third size between.
+def test_a_wide_network_with_two_graphs(precision: Precision, augment: Augmentation | None) -> None:
+    """Parameters in blocks, a graph of the short batch too, and batches of a third size between.
 
-    Memory of device and records is as much after the tenth epoch as after the fourth.
+    Memory of device and graphs is as much after the tenth epoch as after the fourth.
     """
     images = torch.randint(0, 256, (300, 28, 28), dtype=torch.uint8)
     weights = torch.linspace(0.5, 1.5, 300)
@@ -580,7 +582,7 @@ def test_a_wide_network_with_two_records(
 
 @needs_cuda
 def test_a_graph_resumes_to_the_bit(tmp_path: Path) -> None:
-    """A training that goes on from a checkpoint records anew, and ends as one that went through."""
+    """A resumed run captures again, and ends as one that was not interrupted."""
     data = LabeledTensors(torch.rand(61, 36), torch.arange(61) % 3).to("cuda")
     config = replace(CONFIG, cuda_graph=True)
     whole, _ = _trained(config, data)

@@ -6,9 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mlpkit.training import CrossEntropy, MeanSquaredError
+from mlpkit.training import CrossEntropy, MeanSquaredError, OutputObjective
 from mlpkit.training.fast._output_gradient import loss_and_gradient, stacked_loss_and_gradient
-from mlpkit.training.objectives._objectives import OutputObjective
 
 
 def assert_as_autograd(

@@ -40,7 +40,7 @@ def test_as_autograd_for_each_network(
     weights, totals = weights_of(kind)
     stack = NetworkStack(models, objective)
     stack.probe(batch, shared=shared)
-    passes = stack.passes(batch, shared=shared)
+    passes = stack.hand_written_gradients(batch, shared=shared)
     assert passes is not None
     losses, gradients = passes.losses_and_gradients(batch, weights, totals)
     for k, model in enumerate(models):

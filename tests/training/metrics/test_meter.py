@@ -1,4 +1,4 @@
-"""The running figures of an epoch are exact sums, on the CPU and off it."""
+"""The running means of an epoch are exact sums, on the CPU and off it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from mlpkit.training.metrics._meter import EpochMeter
+from mlpkit.training.metrics import EpochMeter
 
 
 class Elsewhere(EpochMeter):

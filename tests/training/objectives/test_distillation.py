@@ -12,8 +12,7 @@ from scipy.special import log_softmax, softmax
 from torch import Tensor, nn
 
 from mlpkit.data import Batch
-from mlpkit.training.objectives._distillation import Distillation
-from mlpkit.training.objectives._objectives import CrossEntropy, Objective
+from mlpkit.training.objectives import CrossEntropy, Distillation, Objective
 
 
 def batch(rows: int = 5, indices: Tensor | None = None) -> Batch:

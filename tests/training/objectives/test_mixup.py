@@ -9,10 +9,10 @@ from scipy.stats import beta, binomtest, kstest
 from torch import nn
 
 from mlpkit.data import Batch
-from mlpkit.training.objectives._mixup import Mixup
-from mlpkit.training.objectives._objectives import (
+from mlpkit.training.objectives import (
     CrossEntropy,
     MeanSquaredError,
+    Mixup,
     OutputObjective,
     task_of,
 )

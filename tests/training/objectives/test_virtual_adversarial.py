@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from mlpkit import _serialization
 from mlpkit.data import Batch
-from mlpkit.training.objectives._objectives import Objective
-from mlpkit.training.objectives._virtual_adversarial import VirtualAdversarial
+from mlpkit.training.objectives import Objective, VirtualAdversarial
 
 
 def batch(rows: int = 6, features: tuple[int, ...] = (5,)) -> Batch:

@@ -44,7 +44,7 @@ def test_what_gains_nothing_stays_whole(whole: list[Tensor]) -> None:
     assert cut(whole) is whole
 
 
-def test_outside_a_record_nothing_is_cut() -> None:
+def test_outside_a_capture_nothing_is_cut() -> None:
     whole = tensors()
     assert all(one is other for one, other in zip(blocks(whole), whole, strict=True))
     assert blocks([]) == []
@@ -74,7 +74,7 @@ def test_adamw_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @needs_cuda
-def test_within_a_record_they_are() -> None:
+def test_within_a_capture_they_are() -> None:
     whole = [each.cuda() for each in tensors()]
     assert len(blocks(whole)) == len(whole)
     graph = torch.cuda.CUDAGraph()

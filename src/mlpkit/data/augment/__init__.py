@@ -1,10 +1,10 @@
-"""Todo."""
+"""Random augmentations of images, each a pure function of seed, epoch and example index."""
 
 from __future__ import annotations
 
 from mlpkit.data.augment._augmentation import (
     Augmentation,
-    checked_augmentation,
+    check_augmentation,
     image_planes,
     uniform_draws,
 )
@@ -21,7 +21,7 @@ __all__ = [
     "RandomElastic",
     "RandomErasing",
     "Rectangles",
-    "checked_augmentation",
+    "check_augmentation",
     "image_planes",
     "uniform_draws",
 ]

@@ -1,7 +1,8 @@
-"""What an augmentation is, and the checks that all of them share."""
+"""The augmentation protocol, the base class of the built-in augmentations, and shared checks."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Protocol
 
 import torch
@@ -14,40 +15,69 @@ _STREAM = 0xD8A5
 
 
 class Augmentation(Protocol):
-    """Changes a batch of images at random, each by a draw of its own.
+    """A callable that changes each image of a batch at random.
 
-    Any callable of this form will do; :class:`Batches` calls it once for each batch.
+    Any callable with this signature works. :class:`Batches` calls it once per batch.
     """
 
     def __call__(self, images: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
-        """Return the changed images, in the shape and type of ``images``.
+        """Return the augmented images, with the shape and dtype of ``images``.
 
         Args:
-            images: Shape (n, ...), one image for each index.
+            images: Images, one for each index, shape (n, ...).
             seed: Seed of the run.
             epoch: Epoch, counted from 0.
-            indices: Position of each image in its data set, int64, shape (n,). What happens to an
-                image should depend on seed, epoch and its index alone.
+            indices: Position of each image in its data set, int64, shape (n,). The result for an
+                image should depend only on ``seed``, ``epoch`` and its index.
         """
         ...
 
 
-def checked_augmentation(augment: Augmentation | None) -> Augmentation | None:
-    """Return what can be called on images; a class would be made instead of called."""
+class ImageAugmentation(ABC):
+    """Base class of the built-in augmentations: checks the indices, then calls ``_augment``."""
+
+    __slots__ = ()
+
+    def __call__(
+        self, images: Tensor, *, seed: int = 0, epoch: int = 0, indices: Tensor | None = None
+    ) -> Tensor:
+        """Return the augmented images, with the shape and dtype of ``images``.
+
+        Args:
+            images: Images, shape (n, H, W) or (n, channels, H, W).
+            seed: Seed of the run.
+            epoch: Epoch, counted from 0.
+            indices: Position of each image in its data set, int64, shape (n,). None means
+                0 .. n - 1.
+
+        Raises:
+            TypeError: If ``images`` or ``indices`` have an unsupported dtype.
+            ValueError: If ``images`` or ``indices`` have an unsupported shape.
+        """
+        positions = image_indices(images, indices)
+        return self._augment(images, seed=seed, epoch=epoch, indices=positions)
+
+    @abstractmethod
+    def _augment(self, images: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
+        """Return the augmented images; ``indices`` is checked and on the device of ``images``."""
+
+
+def check_augmentation(augment: Augmentation | None) -> Augmentation | None:
+    """Return ``augment`` if it is a callable instance or None; a class is refused."""
     if augment is not None and (isinstance(augment, type) or not callable(augment)):
-        cure = "pass an instance, for instance RandomElastic()"
+        cure = "pass an instance, for example RandomElastic()"
         raise TypeError(error_message("augment", "an augmentation or None", augment, cure))
     return augment
 
 
 def uniform_draws(indices: Tensor, count: int, *, seed: int, epoch: int) -> Tensor:
-    """Draw numbers for each image as a function of seed, epoch and its index alone.
+    """Return uniform random numbers for each image, as a function of seed, epoch and index.
 
-    For augmentations of one's own: whatever the batch, an image gets the same numbers.
+    Use it in a custom :class:`Augmentation`: an image gets the same numbers in every batch.
 
     Args:
         indices: Position of each image in its data set, int64, shape (n,).
-        count: Numbers for each image.
+        count: Number of draws for each image.
         seed: Seed of the run.
         epoch: Epoch, counted from 0.
 
@@ -66,20 +96,22 @@ def uniform_draws(indices: Tensor, count: int, *, seed: int, epoch: int) -> Tens
 
 
 def image_planes(images: Tensor) -> Tensor:
-    """Return a view of shape (n, channels, H, W) after a check of type and shape."""
+    """Check dtype and shape, and return a view of shape (n, channels, H, W)."""
     if not (images.dtype is torch.uint8 or images.is_floating_point()):
-        cure = "convert them to uint8 or to floating point"
+        cure = "convert them to uint8 or to a floating-point dtype"
         rule = "uint8 or floating-point"
         raise TypeError(error_message("images", rule, images.dtype, cure))
     if images.ndim not in (3, 4):
-        cure = "give flat images their height and width back by reshape"
+        cure = "reshape flat images to (n, H, W)"
         rule = "of shape (n, H, W) or (n, channels, H, W)"
         raise ValueError(error_message("images", rule, tuple(images.shape), cure))
     return images.unsqueeze(1) if images.ndim == 3 else images
 
 
 def image_indices(images: Tensor, indices: Tensor | None) -> Tensor:
-    """Return the positions given, or 0 .. n - 1, on the device of the images."""
+    """Return ``indices``, or 0 .. n - 1 for None, as int64 on the device of the images."""
+    if images.ndim == 0:
+        raise ValueError(error_message("images", "of shape (n, ...)", tuple(images.shape)))
     if indices is None:
         return torch.arange(len(images), device=images.device)
     if indices.dtype is not torch.int64:
@@ -91,12 +123,12 @@ def image_indices(images: Tensor, indices: Tensor | None) -> Tensor:
 
 
 def working_dtype(images: Tensor) -> torch.dtype:
-    """Return the type to compute in: float64 for float64 images, else float32."""
+    """Return the dtype of the computation: float64 for float64 images, float32 otherwise."""
     return torch.float64 if images.dtype is torch.float64 else torch.float32
 
 
 def as_dtype(images: Tensor, dtype: torch.dtype) -> Tensor:
-    """Return computed images in their first type; uint8 is rounded to the nearest gray."""
+    """Convert computed images back to ``dtype``; values are rounded for uint8."""
     if dtype is torch.uint8:
         return images.round().to(torch.uint8)
     return images.to(dtype)

@@ -1,4 +1,4 @@
-"""Several augmentations, one after the other."""
+"""A sequence of augmentations that merges neighboring coordinate maps into one interpolation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from torch import Tensor
 
 from mlpkit._checks import error_message
 from mlpkit.data._random import derive
-from mlpkit.data.augment._augmentation import Augmentation, as_dtype, image_indices, working_dtype
+from mlpkit.data.augment._augmentation import (
+    Augmentation,
+    ImageAugmentation,
+    as_dtype,
+    working_dtype,
+)
 from mlpkit.data.augment._random_affine import RandomAffine
 from mlpkit.data.augment._random_elastic import RandomElastic
 from mlpkit.data.augment._warp import Warp, warp
@@ -19,22 +24,23 @@ _STREAM = 0xC03B
 
 
 @dataclass(frozen=True, slots=True)
-class Compose:
-    """Applies augmentations in their order, each with draws of its own.
+class Compose(ImageAugmentation):
+    """Apply several augmentations in order, each with independent random draws.
 
-    A :class:`RandomAffine` that stands before another one or before a :class:`RandomElastic` is
-    merged with it: their displacements are composed and the image is interpolated once, which is
-    faster and keeps strokes sharper than twice. So put a ``RandomElastic`` last. Where several
-    steps remain, the images are floating-point between them and are rounded at the end only.
+    A :class:`RandomAffine` directly before another :class:`RandomAffine` or before a
+    :class:`RandomElastic` is merged with it: the coordinate maps are composed and the image is
+    interpolated once. This is faster and blurs the image less than interpolating twice, so place
+    a ``RandomElastic`` last. If several steps remain, intermediate images are floating-point, and
+    uint8 images are rounded only at the end.
 
     Args:
-        transforms: The augmentations; any callable of the form of :class:`Augmentation` will do.
+        transforms: The augmentations; any callable with the signature of :class:`Augmentation`.
 
     Shape:
-        Images (n, H, W) or (n, channels, H, W); shape and type are kept.
+        Images (n, H, W) or (n, channels, H, W). Shape and dtype are preserved.
 
     Raises:
-        TypeError: If a transform cannot be called.
+        TypeError: If ``transforms`` is not a sequence of callable instances.
 
     Example:
         >>> import torch
@@ -51,44 +57,34 @@ class Compose:
         transforms: object = self.transforms
         if not isinstance(transforms, Sequence):
             raise TypeError(error_message("transforms", "a sequence of augmentations", transforms))
-        listed = tuple(transforms)
-        for transform in listed:
+        checked = tuple(transforms)
+        for transform in checked:
             if isinstance(transform, type) or not callable(transform):
-                cure = "pass instances, for instance RandomElastic()"
+                cure = "pass instances, for example RandomElastic()"
                 raise TypeError(error_message("transforms", "augmentations", transform, cure))
-        object.__setattr__(self, "transforms", listed)
+        object.__setattr__(self, "transforms", checked)
 
-    def __call__(
-        self, images: Tensor, *, seed: int = 0, epoch: int = 0, indices: Tensor | None = None
-    ) -> Tensor:
-        """Return the images after all augmentations.
-
-        Args:
-            images: Shape (n, H, W) or (n, channels, H, W).
-            seed: Seed of the run.
-            epoch: Epoch, counted from 0.
-            indices: Position of each image in its data set; None: 0 .. n - 1.
-        """
-        steps = self._steps(seed, epoch, image_indices(images, indices))
+    def _augment(self, images: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
+        steps = self._steps(seed, epoch, indices)
         current = images.to(working_dtype(images)) if len(steps) > 1 else images
         for step in steps:
             current = step(current)
         return current if current.dtype is images.dtype else as_dtype(current, images.dtype)
 
     def _steps(self, seed: int, epoch: int, indices: Tensor) -> list[Callable[[Tensor], Tensor]]:
-        """Return what to do one after the other; neighbors that can be merged are one step."""
+        """Return the functions to apply in order; mergeable neighbors share one function."""
         steps: list[Callable[[Tensor], Tensor]] = []
         merged: list[tuple[Warp, int]] | None = None
         for position, transform in enumerate(self.transforms):
-            own_seed = derive(seed, _STREAM, position)
+            step_seed = derive(seed, _STREAM, position)
             if not isinstance(transform, RandomAffine | RandomElastic):
-                steps.append(partial(transform, seed=own_seed, epoch=epoch, indices=indices))
+                steps.append(partial(transform, seed=step_seed, epoch=epoch, indices=indices))
                 merged = None
                 continue
             if merged is None:
                 merged = []
                 steps.append(partial(warp, warps=merged, epoch=epoch, indices=indices))
-            merged.append((transform, own_seed))
+            merged.append((transform, step_seed))
             if isinstance(transform, RandomElastic):
-                merged = None  # only the last of those merged is read at the pixels themselves
+                merged = None  # an elastic field is defined on the pixel grid only: it comes last
         return steps

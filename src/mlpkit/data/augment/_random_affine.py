@@ -1,4 +1,4 @@
-"""Random rotation, shear, scaling and shift of images."""
+"""Random affine maps: rotation, shear, scaling and translation."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from torch import Tensor
 
 from mlpkit._checks import check_bool, check_float, error_message
 from mlpkit.data._random import derive, uniforms
+from mlpkit.data.augment._augmentation import ImageAugmentation
 from mlpkit.data.augment._warp import warp
 
 _STREAM = 0xAFF1
 
 
 class AffineParameters(NamedTuple):
-    """What :class:`RandomAffine` drew: one number for each image, float64, shape (n,).
+    """Parameters drawn by :class:`RandomAffine`; each is float64 of shape (n,), one per image.
 
     Attributes:
-        angle: Rotation in degrees, positive clockwise as seen in the picture.
+        angle: Rotation in degrees; positive values turn the displayed image clockwise.
         shear: Horizontal shear in degrees.
-        scale_x: Factor of the width.
-        scale_y: Factor of the height.
-        shift_x: Shift to the right, as a fraction of the width.
-        shift_y: Shift downwards, as a fraction of the height.
+        scale_x: Scale factor of the width.
+        scale_y: Scale factor of the height.
+        shift_x: Translation to the right, as a fraction of the width.
+        shift_y: Translation downward, as a fraction of the height.
     """
 
     angle: Tensor
@@ -36,10 +37,10 @@ class AffineParameters(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RandomAffine:
-    r"""Rotates, shears, scales and shifts each image about its middle by a draw of its own.
+class RandomAffine(ImageAugmentation):
+    r"""Apply a random affine map about the image center to each image.
 
-    A pixel at :math:`p`, measured from the middle of the image, goes to
+    A pixel at :math:`p`, relative to the image center, moves to
 
     .. math::
 
@@ -47,25 +48,29 @@ class RandomAffine:
              \begin{pmatrix} 1 & -\tan s \\ 0 & 1 \end{pmatrix}
              \begin{pmatrix} f_x & 0 \\ 0 & f_y \end{pmatrix} p + t
 
-    with angle :math:`a`, shear :math:`s`, factors :math:`f` and shift :math:`t` drawn uniformly;
-    the signs are those of torchvision's ``affine``. Bilinear interpolation; what comes from
-    outside is 0.
+    with angle :math:`a`, shear :math:`s`, scale factors :math:`f` and translation :math:`t` drawn
+    uniformly and independently for each image. The signs follow torchvision's ``affine``. The
+    image is interpolated bilinearly; points outside it read 0.
 
     Args:
-        degrees: Largest rotation in degrees, in [0, 180]; drawn from [-degrees, degrees].
-        translate: Largest shift, as fractions of (width, height) in [0, 1]. 2 pixels of 28:
-            ``(2 / 28, 2 / 28)``.
-        scale: Lowest and highest factor, greater than 0.
-        shear: Largest horizontal shear in degrees, in [0, 90).
-        isotropic: Whether width and height get one factor; if False they are drawn independently.
+        degrees: Largest rotation in degrees, in [0, 180]. The angle is drawn from
+            [-degrees, degrees].
+        translate: Largest translation, as fractions of (width, height), each in [0, 1]. For
+            2 pixels of 28, pass ``(2 / 28, 2 / 28)``.
+        scale: Lowest and highest scale factor, greater than 0.
+        shear: Largest horizontal shear in degrees, in [0, 90). The shear is drawn from
+            [-shear, shear].
+        isotropic: Whether width and height share one scale factor. If False, the two factors are
+            drawn independently.
 
     Shape:
-        Images (n, H, W) or (n, channels, H, W), uint8 in [0, 255] or floating-point; shape and
-        type are kept. Computed in float32 (float64 for float64); uint8 is rounded.
+        Images (n, H, W) or (n, channels, H, W), uint8 in [0, 255] or floating-point. Shape and
+        dtype are preserved. The computation is in float32 (float64 for float64 images), and uint8
+        results are rounded.
 
     Raises:
-        TypeError: If an argument is not a number.
-        ValueError: If one is out of range.
+        TypeError: If an argument has the wrong type.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> import torch
@@ -80,8 +85,8 @@ class RandomAffine:
 
     References:
         Cireşan, Meier, Gambardella and Schmidhuber (2010), *Deep, big, simple neural nets for
-        handwritten digit recognition*, section 3: rotation or shear by up to 15 degrees, factors
-        within 15 to 20 per cent, drawn independently for width and height.
+        handwritten digit recognition*, section 3: rotation or shear by up to 15 degrees, scale
+        factors within 15 to 20 percent, drawn independently for width and height.
     """
 
     degrees: float = 0.0
@@ -91,9 +96,9 @@ class RandomAffine:
     isotropic: bool = False
 
     def __post_init__(self) -> None:
-        translate = pair("translate", self.translate, minimum=0.0, maximum=1.0)
+        translate = check_pair("translate", self.translate, minimum=0.0, maximum=1.0)
         object.__setattr__(self, "translate", translate)
-        object.__setattr__(self, "scale", pair("scale", self.scale, above=0.0))
+        object.__setattr__(self, "scale", check_pair("scale", self.scale, above=0.0))
         if self.scale[0] > self.scale[1]:
             raise ValueError(error_message("scale", "(lowest, highest)", self.scale))
         degrees = check_float("degrees", self.degrees, minimum=0.0, maximum=180.0)
@@ -102,7 +107,13 @@ class RandomAffine:
         check_bool("isotropic", self.isotropic)
 
     def draw(self, indices: Tensor, *, seed: int = 0, epoch: int = 0) -> AffineParameters:
-        """Return the parameters of the images at ``indices`` (int64, shape (n,))."""
+        """Return the parameters drawn for the images at ``indices``.
+
+        Args:
+            indices: Position of each image in its data set, int64, shape (n,).
+            seed: Seed of the run.
+            epoch: Epoch, counted from 0.
+        """
         unit = uniforms(derive(seed, _STREAM, epoch), indices, 6).unbind(dim=1)
         low, high = self.scale
         scale_x = low + (high - low) * unit[2]
@@ -116,12 +127,20 @@ class RandomAffine:
         )
 
     def source_points(self, points: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
-        """Return where each image is read for ``points``, (x, y) in pixels from the middle."""
+        """Return the input point that each output point reads, shape (n, 2, H, W).
+
+        Args:
+            points: Output points, (x, y) in pixels from the image center, shape
+                (n or 1, 2, H, W).
+            seed: Seed of the run.
+            epoch: Epoch, counted from 0.
+            indices: Position of each image in its data set, int64, shape (n,).
+        """
         drawn = self.draw(indices, seed=seed, epoch=epoch)
         height, width = points.shape[-2:]
         angle = torch.deg2rad(drawn.angle)
         cos, sin, tan = torch.cos(angle), torch.sin(angle), torch.tan(torch.deg2rad(drawn.shear))
-        # The inverse of the three factors: unscale, unshear, turn back.
+        # The inverse of the product of the three matrices: rotate back, unshear, unscale.
         rows = (
             (cos - tan * sin) / drawn.scale_x,
             (sin + tan * cos) / drawn.scale_x,
@@ -133,27 +152,18 @@ class RandomAffine:
         offset = (-inverse @ shift).to(points.dtype)
         flat = points.flatten(2).expand(len(indices), -1, -1)
         matrix = inverse.to(points.dtype)
-        # Sums of products: a matrix product in float32 may be told to round to TF32 or bfloat16.
+        # Written as sums of products: torch's settings may round a float32 matrix product to TF32
+        # or bfloat16.
         moved = matrix[:, :, :1] * flat[:, :1]
         moved += matrix[:, :, 1:] * flat[:, 1:]
         moved += offset
         return moved.view(-1, 2, height, width)
 
-    def __call__(
-        self, images: Tensor, *, seed: int = 0, epoch: int = 0, indices: Tensor | None = None
-    ) -> Tensor:
-        """Return the images, each moved by its own draw.
-
-        Args:
-            images: Shape (n, H, W) or (n, channels, H, W).
-            seed: Seed of the run.
-            epoch: Epoch, counted from 0.
-            indices: Position of each image in its data set; None: 0 .. n - 1.
-        """
+    def _augment(self, images: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
         return warp(images, ((self, seed),), epoch=epoch, indices=indices)
 
 
-def pair(
+def check_pair(
     argument: str,
     values: object,
     *,
@@ -161,6 +171,7 @@ def pair(
     minimum: float | None = None,
     maximum: float | None = None,
 ) -> tuple[float, float]:
+    """Return ``values`` as two finite floats within the given bounds."""
     if not isinstance(values, tuple | list) or len(values) != 2:
         raise TypeError(error_message(argument, "a pair of numbers", values))
     first, second = (

@@ -1,4 +1,4 @@
-"""Random rectangles of images painted over."""
+"""Random erasing: a random rectangle of an image is filled with a constant."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from torch import Tensor
 
 from mlpkit._checks import check_float, error_message
 from mlpkit.data._random import derive, uniforms
-from mlpkit.data.augment._augmentation import image_indices, image_planes
-from mlpkit.data.augment._random_affine import pair
+from mlpkit.data.augment._augmentation import ImageAugmentation, image_planes
+from mlpkit.data.augment._random_affine import check_pair
 
 _STREAM = 0xE7A5
 
 
 class Rectangles(NamedTuple):
-    """What :class:`RandomErasing` drew: one rectangle for each image, int64, shape (n,).
+    """Rectangles drawn by :class:`RandomErasing`; each field is int64 of shape (n,), one per image.
 
     Attributes:
-        top: First row.
-        left: First column.
-        height: Rows; 0 where nothing is erased.
-        width: Columns; 0 where nothing is erased.
+        top: Index of the first row.
+        left: Index of the first column.
+        height: Number of rows; 0 if nothing is erased.
+        width: Number of columns; 0 if nothing is erased.
     """
 
     top: Tensor
@@ -34,25 +34,28 @@ class Rectangles(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RandomErasing:
-    r"""Paints over a rectangle of some of the images, each by a draw of its own.
+class RandomErasing(ImageAugmentation):
+    r"""Fill a random rectangle of each image with a constant, with probability ``p``.
 
     With area fraction :math:`a` drawn uniformly and ratio :math:`r` drawn log-uniformly, the
-    rectangle has :math:`\sqrt{a r H W}` rows and :math:`\sqrt{a H W / r}` columns, rounded, at
-    least one pixel and at most the image, at a place drawn uniformly among those that fit.
+    rectangle has :math:`\sqrt{a r H W}` rows and :math:`\sqrt{a H W / r}` columns, rounded and
+    clamped to the range from 1 to the size of the image. Its position is drawn uniformly among
+    those at which it fits into the image.
 
     Args:
-        p: Probability that an image gets a rectangle, in [0, 1].
-        scale: Lowest and highest fraction of the area, in [0, 1].
+        p: Probability that a rectangle of an image is erased, in [0, 1].
+        scale: Lowest and highest area of the rectangle, as a fraction of the image area, in [0, 1].
         ratio: Lowest and highest ratio of height to width, greater than 0.
-        value: What the rectangle is filled with, in the units of the images.
+        value: Value that fills the rectangle, in the units of the images. For uint8 images it must
+            be an integer in [0, 255].
 
     Shape:
-        Images (n, H, W) or (n, channels, H, W), uint8 or floating-point; shape and type are kept.
+        Images (n, H, W) or (n, channels, H, W), uint8 or floating-point. Shape and dtype are
+        preserved.
 
     Raises:
         TypeError: If an argument is not a number.
-        ValueError: If one is out of range.
+        ValueError: If an argument is out of range.
 
     Example:
         >>> import torch
@@ -73,8 +76,8 @@ class RandomErasing:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "p", check_float("p", self.p, minimum=0.0, maximum=1.0))
-        object.__setattr__(self, "scale", pair("scale", self.scale, minimum=0.0, maximum=1.0))
-        object.__setattr__(self, "ratio", pair("ratio", self.ratio, above=0.0))
+        object.__setattr__(self, "scale", check_pair("scale", self.scale, minimum=0.0, maximum=1.0))
+        object.__setattr__(self, "ratio", check_pair("ratio", self.ratio, above=0.0))
         object.__setattr__(self, "value", check_float("value", self.value))
         for name, bounds in (("scale", self.scale), ("ratio", self.ratio)):
             if bounds[0] > bounds[1]:
@@ -83,7 +86,14 @@ class RandomErasing:
     def draw(
         self, indices: Tensor, size: tuple[int, int], *, seed: int = 0, epoch: int = 0
     ) -> Rectangles:
-        """Return the rectangles of the images at ``indices``, for images of ``size`` (H, W)."""
+        """Return the rectangles drawn for the images at ``indices``.
+
+        Args:
+            indices: Position of each image in its data set, int64, shape (n,).
+            size: Height and width of the images in pixels.
+            seed: Seed of the run.
+            epoch: Epoch, counted from 0.
+        """
         height, width = size
         unit = uniforms(derive(seed, _STREAM, epoch), indices, 5).unbind(dim=1)
         low, high = self.scale
@@ -100,33 +110,21 @@ class RandomErasing:
             width=columns.long() * chosen,
         )
 
-    def __call__(
-        self, images: Tensor, *, seed: int = 0, epoch: int = 0, indices: Tensor | None = None
-    ) -> Tensor:
-        """Return the images, some of them with a rectangle painted over.
-
-        Args:
-            images: Shape (n, H, W) or (n, channels, H, W).
-            seed: Seed of the run.
-            epoch: Epoch, counted from 0.
-            indices: Position of each image in its data set; None: 0 .. n - 1.
-        """
+    def _augment(self, images: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
         planes = image_planes(images)
         if images.dtype is torch.uint8 and self.value not in range(256):
-            raise ValueError(
-                error_message("value", "a whole gray in [0, 255] for uint8", self.value)
-            )
+            rule = "an integer in [0, 255] for uint8 images"
+            raise ValueError(error_message("value", rule, self.value))
         height, width = planes.shape[-2:]
-        positions = image_indices(images, indices)
-        drawn = self.draw(positions, (height, width), seed=seed, epoch=epoch)
-        rows = _between(drawn.top, drawn.height, height)
-        columns = _between(drawn.left, drawn.width, width)
+        drawn = self.draw(indices, (height, width), seed=seed, epoch=epoch)
+        rows = _in_range(drawn.top, drawn.height, height)
+        columns = _in_range(drawn.left, drawn.width, width)
         mask = rows.unsqueeze(2) & columns.unsqueeze(1)
         return planes.masked_fill(mask.unsqueeze(1), self.value).view_as(images)
 
 
-def _between(first: Tensor, length: Tensor, side: int) -> Tensor:
-    """Return which of 0 .. side - 1 lie in [first, first + length), shape (n, side)."""
+def _in_range(first: Tensor, length: Tensor, side: int) -> Tensor:
+    """Return a mask of the positions in [first, first + length), bool, shape (n, side)."""
     positions = torch.arange(side, device=first.device)
     first = first.unsqueeze(1)
     return (positions >= first) & (positions < first + length.unsqueeze(1))

@@ -1,4 +1,4 @@
-"""Reading images at displaced points: any number of coordinate maps, one interpolation."""
+"""Warping of images: any number of composed coordinate maps, one bilinear interpolation."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mlpkit.data.augment._augmentation import as_dtype, image_indices, image_planes, working_dtype
+from mlpkit.data.augment._augmentation import as_dtype, image_planes, working_dtype
 
-# So many images that the intermediate tensors of 28 x 28 stay in the processor's cache.
+# Images per chunk. On a CPU the intermediate tensors of 28 x 28 images then fit into the cache.
 _CPU_CHUNK = 256
 _GPU_CHUNK = 8192
 
 
 class Warp(Protocol):
-    """Says for each point of the new image at which point of the old one it is read."""
+    """A coordinate map from the points of the output image to points of the input image."""
 
     def source_points(self, points: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
-        """Return where to read for ``points``: (n or 1, 2, H, W), (x, y) in pixels from the middle.
+        """Return the input point that each output point reads, shape (n, 2, H, W).
 
-        The result has shape (n, 2, H, W); ``points`` are left as they are.
+        ``points`` has shape (n or 1, 2, H, W) and holds (x, y) in pixels from the image center.
+        It must not be modified.
         """
         ...
 
@@ -32,37 +33,36 @@ def warp(
     warps: Sequence[tuple[Warp, int]],
     *,
     epoch: int,
-    indices: Tensor | None,
+    indices: Tensor,
 ) -> Tensor:
-    """Return the images after all ``warps``, each with its seed, by one bilinear interpolation.
+    """Apply all ``warps`` to the images with a single bilinear interpolation.
 
-    The value read outside an image is 0. Where no point moves the images keep their bits.
+    Points outside an image read 0. Where no point moves, the result is bit-identical to the input.
 
     Args:
         images: uint8 or floating-point, shape (n, H, W) or (n, channels, H, W).
-        warps: In the order in which they act on the images. All but the last must take points off
-            the pixel grid.
+        warps: Pairs of coordinate map and seed, in the order in which they act on the images. All
+            maps but the last must accept points off the pixel grid.
         epoch: Epoch, counted from 0.
-        indices: Position of each image in its data set; None: 0 .. n - 1.
+        indices: Position of each image in its data set, int64, shape (n,), on the same device.
     """
     planes = image_planes(images)
-    positions = image_indices(images, indices)
     result = torch.empty_like(planes)
     chunk = _CPU_CHUNK if images.device.type == "cpu" else _GPU_CHUNK
-    with torch.autocast(images.device.type, enabled=False):  # points need all their digits
+    with torch.autocast(images.device.type, enabled=False):  # coordinates need full precision
         grid = pixel_grid(planes)
         for start in range(0, len(planes), chunk):
             part = slice(start, start + chunk)
-            # The last warp says where the new image reads the one before it, and so on back.
+            # From output to input: the last warp maps its points to those of the warp before it.
             points = grid
             for step, seed in reversed(warps):
-                points = step.source_points(points, seed=seed, epoch=epoch, indices=positions[part])
-            result[part] = as_dtype(_read(planes[part], points), images.dtype)
+                points = step.source_points(points, seed=seed, epoch=epoch, indices=indices[part])
+            result[part] = as_dtype(_interpolate(planes[part], points), images.dtype)
     return result.view_as(images)
 
 
 def pixel_grid(planes: Tensor) -> Tensor:
-    """Return the (x, y) of every pixel, counted from the middle, shape (1, 2, H, W)."""
+    """Return (x, y) of every pixel relative to the image center, shape (1, 2, H, W)."""
     height, width = planes.shape[-2:]
     dtype, device = working_dtype(planes), planes.device
     x = torch.arange(width, dtype=dtype, device=device) - (width - 1) / 2
@@ -71,23 +71,24 @@ def pixel_grid(planes: Tensor) -> Tensor:
     return torch.stack((columns, rows)).unsqueeze(0)
 
 
-def _read(planes: Tensor, points: Tensor) -> Tensor:
+def _interpolate(planes: Tensor, points: Tensor) -> Tensor:
     """Return the planes interpolated at ``points``, shape (n, channels, H, W)."""
     height, width = planes.shape[-2:]
-    # grid_sample rescales [-1, 1] to pixels. That is exact only if the side is a power of two, so
-    # the images are framed to one: a point on a pixel then reads that pixel bit for bit.
+    # grid_sample rescales [-1, 1] to pixels, which is exact only if the side is a power of two.
+    # The images are padded to such a size, so that a point on a pixel reads that pixel exactly.
     frame = (1 << (height - 1).bit_length(), 1 << (width - 1).bit_length())
     framed = planes.new_zeros((*planes.shape[:2], *frame), dtype=points.dtype)
     framed[..., :height, :width] = planes
-    # Powers of two: all of these are exact. Filled on the device, as a recorded step needs it.
-    scale = _both(points, 2.0 / frame[1], 2.0 / frame[0])
-    middle = _both(points, width / frame[1] - 1.0, height / frame[0] - 1.0)
-    grid = torch.addcmul(middle, points, scale).permute(0, 2, 3, 1)
+    # Both are exact in floating point. They are filled on the device: a copy from the host cannot
+    # be part of a CUDA graph capture.
+    scale = _per_axis(points, 2.0 / frame[1], 2.0 / frame[0])
+    center = _per_axis(points, width / frame[1] - 1.0, height / frame[0] - 1.0)
+    grid = torch.addcmul(center, points, scale).permute(0, 2, 3, 1)
     if len(grid) != len(planes):
         grid = grid.expand(len(planes), -1, -1, -1)
     return F.grid_sample(framed, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 
-def _both(points: Tensor, x: float, y: float) -> Tensor:
-    """Return a number for each axis of points, shape (1, 2, 1, 1)."""
+def _per_axis(points: Tensor, x: float, y: float) -> Tensor:
+    """Return (x, y) as a tensor that broadcasts against ``points``, shape (1, 2, 1, 1)."""
     return torch.stack((points.new_full((), x), points.new_full((), y))).view(1, 2, 1, 1)

@@ -1,4 +1,4 @@
-"""Any picture as one plane of grays: files, Pillow images, arrays and tensors."""
+"""Conversion of files, Pillow images, arrays and tensors to a single gray plane."""
 
 from __future__ import annotations
 
@@ -10,22 +10,31 @@ import torch
 from torch import Tensor
 
 from mlpkit._checks import error_message
-from mlpkit.data.images._pictures import is_picture, read_picture
+from mlpkit.data.images._pillow import is_pil_image, read_image
 
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow's mode L
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow's mode L
 
-Grays = npt.NDArray[np.float64]
+GrayPlane = npt.NDArray[np.float64]
 
 
-def gray_plane(image: object) -> Grays:
-    """Return the grays of a picture, float64 of shape (H, W), in the units that it came in.
+def gray_plane(image: object) -> GrayPlane:
+    """Return the gray values of an image, float64 of shape (H, W), in the units of the input.
 
-    Transparent strokes are laid over white, or over black if they are light themselves.
+    A partly transparent image is placed on white, or on black if its opaque parts are light.
+
+    Args:
+        image: A path, a Pillow image, an array of shape (H, W) or (H, W, channels), or a tensor of
+            shape (H, W) or (channels, H, W), with 1 to 4 channels.
+
+    Raises:
+        DataError: If a file cannot be read as an image.
+        TypeError: If ``image`` has another type, or its values are not real numbers.
+        ValueError: If its shape is unsupported or a value is not finite.
     """
     if isinstance(image, str | os.PathLike):
-        image = read_picture(image)
-    if is_picture(image):
-        if image.mode == "La":  # Pillow knows no way from there to RGBA but by LA
+        image = read_image(image)
+    if is_pil_image(image):
+        if image.mode == "La":  # Pillow converts La to RGBA only by way of LA
             image = image.convert("LA")
         if image.mode in ("P", "PA", "LA", "RGBa"):
             image = image.convert("RGBA")
@@ -34,7 +43,7 @@ def gray_plane(image: object) -> Grays:
         array = np.asarray(image)
     elif isinstance(image, Tensor):
         planes = image.detach().cpu()
-        if planes.dtype == torch.bfloat16:  # NumPy has no such type
+        if planes.dtype == torch.bfloat16:  # NumPy has no bfloat16
             planes = planes.float()
         array = (planes.movedim(0, -1) if planes.ndim == 3 else planes).numpy()
     elif isinstance(image, np.ndarray):
@@ -42,36 +51,37 @@ def gray_plane(image: object) -> Grays:
     else:
         rule = "a path, a Pillow image, an array or a tensor"
         raise TypeError(error_message("image", rule, type(image)))
-    return _without_channels(array)
+    return _merge_channels(array)
 
 
-def _without_channels(array: npt.NDArray[np.generic]) -> Grays:
-    """Return one plane from (H, W) or (H, W, channels)."""
+def _merge_channels(array: npt.NDArray[np.generic]) -> GrayPlane:
+    """Return one plane, shape (H, W), from an array of shape (H, W) or (H, W, channels)."""
     if array.dtype.kind not in "buif":
         raise TypeError(error_message("image", "of real numbers", array.dtype))
     white = 2.0 ** (8 * array.itemsize) - 1.0 if array.dtype.kind == "u" else 1.0
     grays = array.astype(np.float64)
-    if grays.ndim not in (2, 3) or grays.size == 0 or (grays.ndim == 3 and _odd(grays.shape[2])):
-        rule = "of shape (H, W), with 1 to 4 channels last in an array and first in a tensor"
+    has_channels = grays.ndim == 3
+    if (
+        grays.ndim not in (2, 3)
+        or grays.size == 0
+        or (has_channels and grays.shape[2] not in (1, 2, 3, 4))
+    ):
+        rule = "of shape (H, W), (H, W, 1 to 4) in an array or (1 to 4, H, W) in a tensor"
         raise ValueError(error_message("image", rule, array.shape))
     if not np.isfinite(grays).all():
         raise ValueError(error_message("image", "finite in every pixel", "NaN or infinity"))
-    if grays.ndim == 2:
+    if not has_channels:
         return grays
     has_alpha = grays.shape[2] in (2, 4)
     colors = grays[:, :, :-1] if has_alpha else grays
-    plane: Grays = colors[:, :, 0] if colors.shape[2] == 1 else colors @ np.array(_LUMA)
-    return _opaque(plane, grays[:, :, -1] / white, white) if has_alpha else plane
+    plane: GrayPlane = colors[:, :, 0] if colors.shape[2] == 1 else colors @ np.array(_LUMA)
+    return _on_background(plane, grays[:, :, -1] / white, white) if has_alpha else plane
 
 
-def _odd(channels: int) -> bool:
-    return channels not in (1, 2, 3, 4)
-
-
-def _opaque(plane: Grays, alpha: Grays, white: float) -> Grays:
-    """Return what a half-transparent picture looks like on paper that its strokes show on."""
+def _on_background(plane: GrayPlane, alpha: GrayPlane, white: float) -> GrayPlane:
+    """Return a partly transparent plane blended with white, or with black if it is light."""
     if np.ptp(alpha) == 0.0:
         return plane
     stroke = float((plane * alpha).sum() / alpha.sum())
-    paper = 0.0 if stroke > white / 2 else white
-    return plane * alpha + paper * (1.0 - alpha)
+    background = 0.0 if stroke > white / 2 else white
+    return plane * alpha + background * (1.0 - alpha)

@@ -1,4 +1,4 @@
-"""Where the ink is in a picture of unknown paper, pen and light."""
+"""Segmentation of ink from paper, for unknown paper, pen and lighting."""
 
 from __future__ import annotations
 
@@ -8,75 +8,75 @@ import numpy as np
 import numpy.typing as npt
 
 from mlpkit._checks import error_message
-from mlpkit.data.images._gray import Grays
+from mlpkit.data.images._gray import GrayPlane
 from mlpkit.errors import DataError
 
-_FIT_SIDE = 48  # the paper is fitted on about so many by so many pixels
-_FIT_ROUNDS = 25
-_SIGMA_OF_MAD = 1.4826  # standard deviation by median absolute deviation, for normal noise
-_LEAST_CONTRAST = 6.0  # ink by noise; the strongest of 65,536 normal numbers is 4.3
-_DARKEST = 0.1  # of the brightest paper: below it, shadow hides the ink
-_FAINTEST = 0.1  # of full ink: what still belongs to a stroke
-_SMALLEST_PART = 0.05  # of the ink of the largest part: what is not a speck
+_FIT_SIDE = 48  # the paper is fitted to a sample of at most 48 x 48 pixels
+_FIT_ITERATIONS = 25
+_SIGMA_OF_MAD = 1.4826  # ratio of standard deviation to median absolute deviation, normal noise
+_MIN_CONTRAST = 6.0  # ink to noise ratio; the largest of 65,536 normal numbers is about 4.3
+_MIN_PAPER = 0.1  # fraction of the brightest paper: where it is darker, shadow hides the ink
+_MIN_STROKE = 0.1  # fraction of full ink: fainter pixels do not belong to a stroke
+_MIN_COMPONENT = 0.05  # fraction of the ink of the largest component: smaller ones are specks
 
 
 class Ink(NamedTuple):
-    """The ink of a picture.
+    """The ink found in an image.
 
     Attributes:
-        amount: 0 on paper, 1 in the middle of a stroke, shape (H, W).
-        box: First row, row after the last, first column, column after the last.
+        amount: Amount of ink, 0 on paper and 1 in the middle of a stroke, shape (H, W).
+        box: Bounding box as (top, bottom, left, right); bottom and right are exclusive.
     """
 
-    amount: Grays
+    amount: GrayPlane
     box: tuple[int, int, int, int]
 
 
-def find_ink(grays: Grays) -> Ink:
-    """Return the ink of a picture of at most a few hundred pixels a side.
+def find_ink(grays: GrayPlane) -> Ink:
+    """Return the ink of an image of at most a few hundred pixels per side.
 
     Raises:
         DataError: If nothing stands out from the paper.
     """
     contrast = _contrast(grays)
     noise = _SIGMA_OF_MAD * float(np.median(np.abs(contrast - np.median(contrast))))
-    least = max(_LEAST_CONTRAST * noise, 1e-6 * max(1.0, float(np.abs(grays).max())))
-    if contrast.max() <= least:
-        raise _empty()
+    min_contrast = max(_MIN_CONTRAST * noise, 1e-6 * max(1.0, float(np.abs(grays).max())))
+    if contrast.max() <= min_contrast:
+        raise _no_ink_error()
     threshold = _otsu(contrast.clip(min=0.0))
     full = float(np.percentile(contrast[contrast > threshold], 95))
-    if full <= least:
-        raise _empty()
-    faintest = max(_FAINTEST * full, 4.0 * noise)
-    kept = _without_specks(contrast > faintest, contrast, threshold)
+    if full <= min_contrast:
+        raise _no_ink_error()
+    min_stroke = max(_MIN_STROKE * full, 4.0 * noise)
+    kept = _remove_specks(contrast > min_stroke, contrast, threshold)
     rows, columns = np.flatnonzero(kept.any(axis=1)), np.flatnonzero(kept.any(axis=0))
-    amount = np.where(_widened(kept), contrast / full, 0.0).clip(0.0, 1.0)
+    amount = np.where(_dilate(kept), contrast / full, 0.0).clip(0.0, 1.0)
     box = (int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1)
     return Ink(amount, box)
 
 
-def _empty() -> DataError:
-    cure = "crop to the digit, and see that pen and paper differ"
-    found = "an empty one: nothing stands out"
-    return DataError(error_message("image", "a picture of a digit", found, cure))
+def _no_ink_error() -> DataError:
+    cure = "crop the image to the digit and check that ink and paper differ in brightness"
+    found = "an image in which nothing stands out"
+    return DataError(error_message("image", "an image of a digit", found, cure))
 
 
-def _contrast(grays: Grays) -> Grays:
-    """Return how far each pixel differs from the paper, positive where there is ink."""
-    paper = _paper(grays)
+def _contrast(grays: GrayPlane) -> GrayPlane:
+    """Return the difference of each pixel from the paper, positive where there is ink."""
+    paper = _estimate_paper(grays)
     residual = grays - paper
-    if (residual**3).sum() > 0:  # the longer tail is the ink: light on dark
+    if (residual**3).sum() > 0:  # ink is the longer tail: here, light ink on dark paper
         return residual
     if paper.min() <= 0.0:
         return -residual
-    # Ink takes away a share of the light that falls there, which light and shadow do not change.
+    # Ink absorbs a fraction of the incident light, and this fraction does not depend on lighting.
     brightest = paper.max()
-    contrast: Grays = -residual * brightest / np.maximum(paper, _DARKEST * brightest)
+    contrast: GrayPlane = -residual * brightest / np.maximum(paper, _MIN_PAPER * brightest)
     return contrast
 
 
-def _paper(grays: Grays) -> Grays:
-    """Return the gray that the paper would have at each pixel without ink."""
+def _estimate_paper(grays: GrayPlane) -> GrayPlane:
+    """Return the estimated gray value of the paper at each pixel, shape (H, W)."""
     flat = np.full_like(grays, np.median(grays))
     height, width = grays.shape
     if min(height, width) < 8:
@@ -84,39 +84,39 @@ def _paper(grays: Grays) -> Grays:
     rows = np.linspace(0, height - 1, min(height, _FIT_SIDE)).round().astype(int)
     columns = np.linspace(0, width - 1, min(width, _FIT_SIDE)).round().astype(int)
     sample = grays[np.ix_(rows, columns)].ravel()
-    terms = _quadratic(rows / (height - 1) - 0.5, columns / (width - 1) - 0.5)
-    # Least absolute deviations: a surface through the paper, which the fewer inked pixels cannot
-    # pull away; by least squares reweighted.
+    terms = _quadratic_terms(rows / (height - 1) - 0.5, columns / (width - 1) - 0.5)
+    # Least absolute deviations, by iteratively reweighted least squares: the minority of inked
+    # pixels does not pull the surface away from the paper.
     weights = np.ones_like(sample)
     coefficients = np.zeros(terms.shape[1])
     floor = 1e-6 * max(float(np.ptp(sample)), 1e-12)
-    for _ in range(_FIT_ROUNDS):
+    for _ in range(_FIT_ITERATIONS):
         weighted = terms.T * weights
         coefficients = np.linalg.solve(weighted @ terms, weighted @ sample)
         weights = 1.0 / np.maximum(np.abs(sample - terms @ coefficients), floor)
         weights /= weights.max()
-    # Medians, which the ink does not reach. A plain canvas has 0 here, and stays plain.
-    uneven = np.median(np.abs(sample - terms @ coefficients))
-    even = np.median(np.abs(sample - flat[0, 0]))
-    if uneven >= 0.7 * even:
+    # Medians are robust against ink. For a uniform canvas both are 0, and the paper stays flat.
+    curved_residual = np.median(np.abs(sample - terms @ coefficients))
+    flat_residual = np.median(np.abs(sample - flat[0, 0]))
+    if curved_residual >= 0.7 * flat_residual:
         return flat
-    everywhere = _quadratic(
+    everywhere = _quadratic_terms(
         np.arange(height) / (height - 1) - 0.5, np.arange(width) / (width - 1) - 0.5
     )
-    surface: Grays = (everywhere @ coefficients).reshape(height, width)
+    surface: GrayPlane = (everywhere @ coefficients).reshape(height, width)
     return surface
 
 
-def _quadratic(y: Grays, x: Grays) -> Grays:
-    """Return 1, x, y, x^2, xy, y^2 at every point of a lattice, shape (points, 6)."""
+def _quadratic_terms(y: GrayPlane, x: GrayPlane) -> GrayPlane:
+    """Return 1, x, y, x^2, xy, y^2 at every point of the grid, shape (points, 6)."""
     columns, rows = (axis.ravel() for axis in np.meshgrid(x, y))
     return np.stack(
         (np.ones_like(rows), columns, rows, columns**2, columns * rows, rows**2), axis=1
     )
 
 
-def _otsu(values: Grays) -> float:
-    """Return the threshold that parts the values into the two most compact groups (Otsu 1979)."""
+def _otsu(values: GrayPlane) -> float:
+    """Return the threshold with the largest variance between the two classes (Otsu 1979)."""
     counts, edges = np.histogram(values, bins=256)
     middles = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)
@@ -127,24 +127,24 @@ def _otsu(values: Grays) -> float:
     return float(edges[1 + int(np.nanargmax(between[:-1]))])
 
 
-def _without_specks(
-    mask: npt.NDArray[np.bool_], contrast: Grays, threshold: float
+def _remove_specks(
+    mask: npt.NDArray[np.bool_], contrast: GrayPlane, threshold: float
 ) -> npt.NDArray[np.bool_]:
-    """Keep the connected parts that are somewhere dark and have their share of the ink."""
-    labels = _connected(mask)
-    number = int(labels.max()) + 1
-    ink = np.bincount(labels.ravel(), weights=(contrast * mask).ravel(), minlength=number)
-    dark = np.bincount(labels.ravel(), weights=(contrast > threshold).ravel(), minlength=number)
-    ink[dark == 0] = 0.0
+    """Keep the components that exceed ``threshold`` somewhere and hold enough of the ink."""
+    labels = _connected_components(mask)
+    count = int(labels.max()) + 1
+    ink = np.bincount(labels.ravel(), weights=(contrast * mask).ravel(), minlength=count)
+    strong = np.bincount(labels.ravel(), weights=(contrast > threshold).ravel(), minlength=count)
+    ink[strong == 0] = 0.0
     ink[0] = 0.0
-    keep = ink >= _SMALLEST_PART * ink.max()
+    keep = ink >= _MIN_COMPONENT * ink.max()
     keep[0] = False
     kept: npt.NDArray[np.bool_] = keep[labels]
     return kept
 
 
-def _widened(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Return a mask with its neighbors above, below, left and right: the faint edge of strokes."""
+def _dilate(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return the mask extended by its 4-neighbors, which hold the faint edges of strokes."""
     wide = mask.copy()
     wide[1:] |= mask[:-1]
     wide[:-1] |= mask[1:]
@@ -153,16 +153,17 @@ def _widened(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
     return wide
 
 
-def _connected(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-    """Return a number for each connected part, diagonals included, and 0 outside."""
+def _connected_components(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Return the component number of each pixel, 0 for background; diagonals connect."""
     height, width = mask.shape
     padded = np.zeros((height, width + 2), dtype=np.int8)
     padded[:, 1:-1] = mask
     steps = np.diff(padded.ravel())
-    # Runs of inked pixels along the rows: first pixel, and pixel after the last. The two columns
-    # of padding keep the runs of different rows apart.
+    # Runs of inked pixels along the rows, as first pixel and pixel after the last. The two columns
+    # of padding separate the runs of different rows.
     starts, ends = np.flatnonzero(steps == 1), np.flatnonzero(steps == -1)
-    # A run touches those of the next row that end at its start or later and start by its end.
+    # A run touches the runs of the next row that end at or after its start and start at or before
+    # its end.
     first = np.searchsorted(ends, starts + width + 2, side="left")
     last = np.searchsorted(starts, ends + width + 2, side="right")
     parents = list(range(len(starts)))
@@ -177,6 +178,7 @@ def _connected(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
 
 
 def _root(parents: list[int], run: int) -> int:
+    """Return the root of a run in the union-find forest, halving the path on the way."""
     while parents[run] != run:
         parents[run] = parents[parents[run]]
         run = parents[run]

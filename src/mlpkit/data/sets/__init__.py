@@ -1,4 +1,4 @@
-"""Todo."""
+"""Standard image data sets by name, their catalog, and the IDX file format."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of each data set: files, digests, classes, standard split, license, citation."""
+"""The catalog of data sets: files, digests, classes, standard split, license and citation."""
 
 from __future__ import annotations
 
@@ -33,11 +33,12 @@ class DataFile:
     """One IDX file of a data set, as published.
 
     Attributes:
-        name: Name without ``.gz``.
-        shape: Size of each axis.
-        dtype: Type of the numbers.
-        sha256: Digest of the unpacked bytes; None where it is not published.
-        archive_sha256: Digest of the published archive, where that is all there is; else None.
+        name: File name without ``.gz``.
+        shape: Shape of the stored tensor.
+        dtype: Data type of the stored tensor.
+        sha256: SHA-256 of the decompressed bytes; None if it is not published.
+        archive_sha256: SHA-256 of the compressed file, if it is the only published digest; None
+            otherwise.
     """
 
     name: str
@@ -49,30 +50,30 @@ class DataFile:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SetInfo:
-    """What is known of a data set.
+    """Description of a data set.
 
     Attributes:
-        name: The name that :func:`mlpkit.data.load` knows it by.
-        title: The name that people know it by.
-        description: What is on the images, in a sentence.
-        source: ``"embedded"`` in the package, ``"download"``: IDX files that mlpkit fetches and
-            checks, or ``"torchvision"``: IDX files
-            that torchvision's data set class fetches and mlpkit reads.
+        name: Name of the data set in :func:`mlpkit.data.load`.
+        title: Display name.
+        description: One sentence about the images.
+        source: ``"embedded"`` if the data set is part of the package, ``"download"`` if mlpkit
+            downloads and verifies its IDX files, or ``"torchvision"`` if torchvision downloads its
+            IDX files and mlpkit reads them.
         image_shape: Height and width in pixels.
-        max_value: The value of the brightest pixel; the darkest is 0.
+        max_value: Value of the brightest pixel; the darkest pixel is 0.
         classes: Name of each class, in the order of the class indices.
-        num_train: Number of training examples, those held out for validation included.
+        num_train: Number of training examples, including those held out for validation.
         num_test: Number of test examples.
-        val_size: Number of training examples that are held out for validation by default.
-        folder: Name of its folder in torchvision's layout, ``<root>/<folder>/raw``; empty if
+        val_size: Number of training examples held out for validation by default.
+        folder: Name of the folder in torchvision's layout, ``<root>/<folder>/raw``; empty if
             embedded.
-        files: Training images, training labels, test images, test labels; empty if embedded.
-        mirrors: Where mlpkit fetches the files, each an address that a file name is added to.
-        transposed: Whether the images lie in the files with rows and columns exchanged.
-        first_label: The number that stands for the first class in the files.
+        files: Training images, training labels, test images and test labels; empty if embedded.
+        mirrors: Base URLs of the files; each ends in a slash and is followed by a file name.
+        transposed: Whether rows and columns of the images are exchanged in the files.
+        first_label: Label of the first class in the files.
         license: License of the data.
-        homepage: Where the data set is described.
-        citation: What to cite.
+        homepage: Web page of the data set.
+        citation: Publication to cite.
     """
 
     name: DatasetName
@@ -104,7 +105,7 @@ _MERGED = tuple(letter for letter in _LOWER if letter not in "cijklmopsuvwxyz")
 def _four_files(
     digests: Sequence[str | None] = (None,) * 4, *, archived: bool = False
 ) -> tuple[DataFile, ...]:
-    """Return the four files that MNIST and its successors are published as."""
+    """Return the four files in which MNIST and its successors are published."""
     names = (
         "train-images-idx3-ubyte",
         "train-labels-idx1-ubyte",
@@ -145,7 +146,7 @@ _DIGITS = SetInfo(
 _MNIST = SetInfo(
     name="mnist",
     title="MNIST",
-    description="70,000 handwritten digits of some 500 people.",
+    description="70,000 handwritten digits of about 500 people.",
     source="download",
     image_shape=(28, 28),
     max_value=255,
@@ -239,7 +240,7 @@ _KMNIST = SetInfo(
 _QMNIST = SetInfo(
     name="qmnist",
     title="QMNIST",
-    description="MNIST rebuilt from its NIST source, with all 60,000 test digits.",
+    description="MNIST reconstructed from its NIST source, with all 60,000 test digits.",
     source="torchvision",
     image_shape=(28, 28),
     max_value=255,
@@ -305,19 +306,19 @@ EMNIST_SPLITS: Mapping[EmnistSplit, SetInfo] = MappingProxyType(
     {
         "balanced": _emnist(
             "balanced",
-            "Digits and letters, 47 classes of equal size, look-alike letters merged.",
+            "Digits and letters, 47 classes of equal size, similar upper and lower case merged.",
             _TEN_DIGITS + _UPPER + _MERGED,
             (112_800, 18_800),
         ),
         "byclass": _emnist(
             "byclass",
-            "Digits, capital and small letters, 62 classes as frequent as in forms.",
+            "Digits, uppercase and lowercase letters, 62 classes of unequal size.",
             _TEN_DIGITS + _UPPER + _LOWER,
             (697_932, 116_323),
         ),
         "bymerge": _emnist(
             "bymerge",
-            "Digits and letters, 47 classes as frequent as in forms, look-alike letters merged.",
+            "Digits and letters, 47 classes of unequal size, similar upper and lower case merged.",
             _TEN_DIGITS + _UPPER + _MERGED,
             (697_932, 116_323),
         ),
@@ -326,12 +327,12 @@ EMNIST_SPLITS: Mapping[EmnistSplit, SetInfo] = MappingProxyType(
         ),
         "letters": _emnist(
             "letters",
-            "145,600 letters, 26 classes of equal size, capital and small letters together.",
+            "145,600 letters, 26 classes of equal size, uppercase and lowercase together.",
             _LOWER,
             (124_800, 20_800),
         ),
         "mnist": _emnist(
-            "mnist", "70,000 digits, made the way of EMNIST.", _TEN_DIGITS, (60_000, 10_000)
+            "mnist", "70,000 digits in the format of MNIST.", _TEN_DIGITS, (60_000, 10_000)
         ),
     }
 )
@@ -352,12 +353,13 @@ CATALOG: Mapping[DatasetName, SetInfo] = MappingProxyType(
 
 
 def info(name: DatasetName) -> SetInfo:
-    """Return what is known of a data set, without reading it.
+    """Return the description of a data set without reading its files.
 
     Args:
         name: Name of the data set.
 
     Raises:
+        TypeError: If ``name`` is not a string.
         ValueError: If there is no data set of that name.
 
     Example:

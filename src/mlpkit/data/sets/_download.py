@@ -1,4 +1,4 @@
-"""One file from the first of several addresses that delivers it, whole and checked."""
+"""Downloading one file from the first of several mirrors that delivers it intact."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from typing import BinaryIO, Protocol
 from mlpkit._files import sweep_temporary, write_atomically
 from mlpkit.errors import DataError, DownloadError
 
-TIMEOUT = 30.0  # seconds without an answer, or of answering too slowly
-LOCK_TIMEOUT = 600.0  # seconds to wait for another process that fetches the same file
-_SLOWEST = 1024  # bytes in a second, on average
+TIMEOUT = 30.0  # seconds without a response, or with a response below the minimum rate
+LOCK_TIMEOUT = 600.0  # seconds to wait for another process that downloads the same file
+_MIN_RATE = 1024  # bytes per second, on average
 
 
 class _Download(Protocol):
-    """What this module needs of :class:`pooch.HTTPDownloader`, which comes without types."""
+    """The call of :class:`pooch.HTTPDownloader`, which has no type annotations."""
 
     def __call__(self, url: str, output_file: _Sink, pooch: None) -> object: ...
 
 
-class _UndeliveredError(Exception):
-    """The network, or what is at the other end of it, refused."""
+class _NetworkError(Exception):
+    """The network or the server failed; another mirror may still work."""
 
 
-class _UnwritableError(Exception):
-    """The disk, not the network, refused."""
+class _DiskError(Exception):
+    """Writing to the disk failed; another mirror would fail in the same way."""
 
 
 def fetch(
@@ -43,34 +43,35 @@ def fetch(
     timeout: float = TIMEOUT,
     lock_timeout: float = LOCK_TIMEOUT,
 ) -> None:
-    """Fetch a file that is not there yet, so that ``target`` only ever holds the whole good file.
+    """Download a missing file; ``target`` never holds an incomplete or unchecked file.
 
-    Every address is tried in turn until one delivers what passes the check, whatever goes wrong
-    with those before. Of several processes that want the same file one fetches it and the others
-    wait; should the lock fail or last too long, each fetches for itself, which is as correct.
+    The URLs are tried in order until one delivers a file that passes the check. If several
+    processes want the same file, one downloads it and the others wait. If locking fails or takes
+    too long, each process downloads the file itself, which gives the same result.
 
     Args:
-        urls: Addresses of the file.
-        target: Where it goes; the folder is made.
-        check: Called with the path of what came and a name for it; raises DataError to refuse it.
-        max_bytes: More than the file can have; what is longer is cut off and refused.
-        advice: What the user can do when every address failed.
-        timeout: Seconds to wait for an answer; also the seconds after which less than 1 KiB in a
-            second, on average, counts as no answer.
+        urls: URLs of the file.
+        target: Path of the file; its folder is created if needed.
+        check: Called with the path of the downloaded file and a name for error messages; raises
+            DataError to reject the file.
+        max_bytes: Upper bound of the size of the file; a longer response is rejected.
+        advice: Advice to the user, which ends the error message if every URL fails.
+        timeout: Seconds to wait for a response, and also the seconds after which an average rate
+            below 1 KiB per second counts as a failure.
         lock_timeout: Seconds to wait for another process.
 
     Raises:
-        DownloadError: If no address delivered the file, or the folder cannot be written to.
+        DownloadError: If no URL delivers the file, or the folder is not writable.
     """
     try:
         with folder_for_download(target.parent), locked(target, lock_timeout):
-            if target.exists():  # another process was faster
+            if target.exists():  # another process has downloaded it in the meantime
                 return
             sweep_temporary(target.parent)
             reasons = _try_each(urls, target, check, max_bytes, timeout)
-    except (OSError, _UnwritableError) as error:
+    except (OSError, _DiskError) as error:
         raise DownloadError(
-            f"{target} could not be written: {_innermost(error)}\n{advice}"
+            f"{target} could not be written: {_root_cause(error)}\n{advice}"
         ) from error
     if reasons:
         listed = "".join(f"\n  {url}: {reason}" for url, reason in reasons)
@@ -84,16 +85,16 @@ def _try_each(
     max_bytes: int,
     timeout: float,
 ) -> list[tuple[str, str]]:
-    """Return nothing if one address delivered, else what was wrong with each."""
+    """Return an empty list if a URL delivered the file, else pairs of URL and failure."""
     reasons = []
     for url in urls:
         try:
             write_atomically(
                 target,
-                partial(_deliver, url, max_bytes=max_bytes, timeout=timeout),
-                check=lambda path: check(path, "what came"),
+                partial(_download_to, url, max_bytes=max_bytes, timeout=timeout),
+                check=lambda path: check(path, "the downloaded file"),
             )
-        except _UndeliveredError as error:
+        except _NetworkError as error:
             reasons.append((url, str(error)))
         except DataError as error:
             reasons.append((url, str(getattr(error, "problem", error))))
@@ -102,80 +103,80 @@ def _try_each(
     return reasons
 
 
-def _deliver(url: str, file: BinaryIO, *, max_bytes: int, timeout: float) -> None:
-    """Download into an open file, and tell what the network did from what the disk did."""
+def _download_to(url: str, file: BinaryIO, *, max_bytes: int, timeout: float) -> None:
+    """Download into an open file, and report network failures as ``_NetworkError``."""
     try:
         _download(url, file, max_bytes, timeout)
-    except OSError as error:  # every exception of requests is one
-        raise _UndeliveredError(_innermost(error)) from error
+    except OSError as error:  # the base class of every exception of requests
+        raise _NetworkError(_root_cause(error)) from error
 
 
 def _download(url: str, file: BinaryIO, max_bytes: int, timeout: float) -> None:
-    """Stream one address into an open file by pooch, which knows proxies and certificates."""
+    """Stream a URL into an open file with pooch, which supports proxies and certificates."""
     from tqdm import tqdm
 
-    shown = sys.stderr is not None and sys.stderr.isatty()
+    on_terminal = sys.stderr is not None and sys.stderr.isatty()
     with tqdm(
         total=max_bytes,
         desc=url.rpartition("/")[2],
         unit="B",
         unit_scale=True,
         leave=False,
-        disable=not shown,
+        disable=not on_terminal,
     ) as progress:
         download: _Download = importlib.import_module("pooch").HTTPDownloader(
             progressbar=progress,
             timeout=timeout,
-            headers={"Accept-Encoding": "identity"},  # the bytes as published
+            headers={"Accept-Encoding": "identity"},  # no transfer compression: published bytes
         )
         download(url, _Sink(file, max_bytes, timeout), None)
 
 
 class _Sink:
-    """The file that a download goes to, and the judge of its length and pace."""
+    """A file-like object that enforces the maximum length and the minimum rate of a download."""
 
     def __init__(self, file: BinaryIO, max_bytes: int, timeout: float) -> None:
         self._file = file
-        self._left = max_bytes
-        self._taken = 0
+        self._max_bytes = max_bytes
+        self._received = 0
         self._timeout = timeout
         self._started = time.monotonic()
 
     def write(self, chunk: bytes) -> int:
-        self._taken += len(chunk)
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise DataError(f"more than the {self._taken + self._left} bytes that it can have")
+        self._received += len(chunk)
+        if self._received > self._max_bytes:
+            raise DataError(f"the response exceeds {self._max_bytes} bytes, the maximum size")
         seconds = time.monotonic() - self._started
-        if seconds > self._timeout and self._taken < seconds * _SLOWEST:
-            raise TimeoutError(f"only {self._taken} bytes came in {seconds:.0f} s")
+        if seconds > self._timeout and self._received < seconds * _MIN_RATE:
+            raise TimeoutError(f"only {self._received} bytes received in {seconds:.0f} s")
         try:
             return self._file.write(chunk)
         except OSError as error:
-            raise _UnwritableError from error
+            raise _DiskError from error
 
     def flush(self) -> None:
-        """Do nothing: pooch asks after every chunk, and the file is flushed at the end."""
+        """Do nothing: pooch calls this after every chunk, and the file is flushed at the end."""
 
 
 @contextlib.contextmanager
 def folder_for_download(folder: Path) -> Iterator[None]:
-    """Make a folder, and take away again what stays empty of it."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    """Create a folder with its parents; on exit, remove those that are still empty."""
+    created = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # not empty: something was downloaded, now or before
-            for path in made:
+        with contextlib.suppress(OSError):  # not empty
+            for path in created:
                 path.rmdir()
 
 
 @contextlib.contextmanager
 def locked(target: Path, timeout: float) -> Iterator[None]:
-    """Hold the lock of a file while in the context, or go on without where there is none to have.
+    """Hold the lock of a file within the context, or continue without it on failure.
 
-    It only saves work: a file system may know no locks, and a lock may be held for too long.
+    The lock only avoids duplicate downloads. The file system may not support locks, and another
+    process may hold the lock for too long.
     """
     import filelock
 
@@ -183,13 +184,14 @@ def locked(target: Path, timeout: float) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         with contextlib.suppress(filelock.Timeout, NotImplementedError, OSError):
             stack.enter_context(filelock.FileLock(path, timeout=timeout))
-            # Taken away while it is held; who waits for it then finds the file, or does the work.
+            # The lock file is removed while the lock is held. A process that waits for it then
+            # finds the downloaded file, or downloads it again.
             stack.callback(path.unlink, missing_ok=True)
         yield
 
 
-def _innermost(error: BaseException) -> str:
-    """Return the first cause, which libraries wrap into sentences that name everything else."""
+def _root_cause(error: BaseException) -> str:
+    """Return the message of the first exception of the chain, which names the actual failure."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)

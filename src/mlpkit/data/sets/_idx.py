@@ -1,4 +1,4 @@
-"""The IDX format of the MNIST family: bytes to a tensor, nothing taken on trust."""
+"""Reading of the IDX format of the MNIST family, with every field validated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mlpkit.errors import DataError
 
-# Type byte of the header -> how the numbers are stored (big-endian) and what they become.
+# Type byte of the header -> NumPy dtype of the stored numbers (big-endian), torch dtype.
 STORED: Mapping[int, tuple[str, torch.dtype]] = {
     0x08: (">u1", torch.uint8),
     0x09: (">i1", torch.int8),
@@ -30,21 +30,21 @@ STORED: Mapping[int, tuple[str, torch.dtype]] = {
     0x0D: (">f4", torch.float32),
     0x0E: (">f8", torch.float64),
 }
-MAX_AXES = 4
+MAX_NDIM = 4
 _CHUNK = 2**20
 _GZIP_MAGIC = b"\x1f\x8b"
-_MAX_RATIO = 1032  # deflate stores at best 258 bytes in 2 bits
+_MAX_RATIO = 1032  # deflate encodes at most 258 bytes in 2 bits
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO must not wait for a writer
-_BINARY: int = getattr(os, "O_BINARY", 0)
-_WAIVER = "pass verify=False only for a file of your own"
-_RENEW = "delete it, and copy or download it again"
+_BINARY: int = getattr(os, "O_BINARY", 0)  # Windows only
+_SKIP_HINT = "to read a custom file, pass verify=False"
+_REPLACE_HINT = "delete it, and copy or download it again"
 
 
 class IdxError(DataError):
-    """A file is not the IDX file that it should be.
+    """A file is not a valid IDX file, or not the expected one.
 
     Attributes:
-        problem: The message without the cure.
+        problem: The message without the advice at its end.
     """
 
     def __init__(self, name: str, rule: str, found: str, cure: str) -> None:
@@ -53,46 +53,46 @@ class IdxError(DataError):
 
 
 class DigestError(IdxError):
-    """A file is well formed, but its bytes are not the published ones.
+    """A file is a valid IDX file, but its digest is not the published one.
 
     Attributes:
-        sha256: SHA-256 of the unpacked bytes that were found, in hexadecimal.
+        sha256: SHA-256 of the decompressed bytes of the file, in hexadecimal.
     """
 
-    def __init__(self, name: str, wanted: str, found: str, sha256: str, waiver: str) -> None:
-        rule = f"the published file, whose {wanted}"
-        cure = f"a byte was changed: {_RENEW}; {waiver}"
+    def __init__(self, name: str, expected: str, found: str, sha256: str, skip_hint: str) -> None:
+        rule = f"the published file, whose {expected}"
+        cure = f"its content differs: {_REPLACE_HINT}; {skip_hint}"
         super().__init__(name, rule, found, cure)
         self.sha256 = sha256
 
 
-class ForeignError(IdxError):
-    """A file is well formed, but its bytes are known as those of another file."""
+class OtherSetError(IdxError):
+    """A file is a valid IDX file, but its digest is that of a file of another data set."""
 
     def __init__(self, name: str) -> None:
-        cure = "keep each set in a folder of its own"
-        super().__init__(name, "a file of this data set", "one of another set", cure)
+        cure = "keep each data set in a separate folder"
+        super().__init__(name, "a file of this data set", "a file of another data set", cure)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Expected:
-    """What is known of an IDX file before it is opened; None: anything will do.
+    """The expected properties of an IDX file; None accepts any value.
 
     Attributes:
-        shape: Size of each axis; None in the place of one that is free.
-        dtype: Type of the numbers.
-        sha256: Digest of the unpacked bytes.
-        archive_sha256: Digest of the file as it lies there, compressed.
-        foreign: Digests, unpacked or compressed, of files that are known to be something else.
-        waiver: How the caller can do without a digest, for the message of one that differs.
+        shape: Size of each dimension; None for a dimension of any size.
+        dtype: Data type of the numbers.
+        sha256: SHA-256 of the decompressed bytes.
+        archive_sha256: SHA-256 of the compressed file.
+        other_sets: Digests of the files of other data sets, of decompressed bytes or of archives.
+        skip_hint: How to skip the check of the digest, for the error message.
     """
 
     shape: tuple[int | None, ...] | None = None
     dtype: torch.dtype | None = None
     sha256: str | None = None
     archive_sha256: str | None = None
-    foreign: frozenset[str] = frozenset()
-    waiver: str = _WAIVER
+    other_sets: frozenset[str] = frozenset()
+    skip_hint: str = _SKIP_HINT
 
 
 class _Source(Protocol):
@@ -100,17 +100,18 @@ class _Source(Protocol):
 
 
 def decode_idx(data: bytes, *, name: str = "data") -> Tensor:
-    """Turn the bytes of an unpacked IDX file into a tensor: a pure function.
+    """Return the tensor stored in the bytes of an uncompressed IDX file.
 
     Args:
-        data: The whole file: two zero bytes, type, number of axes, sizes, numbers (big-endian).
-        name: What the bytes are called in an error message.
+        data: The complete file: two zero bytes, the type, the number of dimensions, their sizes,
+            and the numbers, all in big-endian byte order.
+        name: Name of the data in error messages.
 
     Shape:
-        As the header says, 1 to 4 axes, each of size 1 or more.
+        1 to 4 dimensions, each of size 1 or more, as given in the header.
 
     Raises:
-        DataError: If the bytes are anything else than one whole IDX file.
+        DataError: If the bytes are not exactly one valid IDX file.
 
     Example:
         >>> from mlpkit.data import decode_idx
@@ -132,24 +133,26 @@ def read_idx(
     dtype: torch.dtype | None = None,
     sha256: str | None = None,
 ) -> Tensor:
-    """Read an IDX file, plain or gzipped, whatever its name ends in.
+    """Read an IDX file, uncompressed or gzipped; the content decides, not the file name.
 
-    The header is judged before memory is allocated, what is unpacked is capped by the size that
-    the header declares, and the digest is taken of the very bytes that are returned: a file that
-    changes while it is read is refused. Memory use stays below twice the unpacked size.
+    The header is validated before memory is allocated, and decompression stops at the size that the
+    header declares. The digest covers exactly the bytes that are returned, so a file that changes
+    while it is read is rejected. Memory use stays below twice the uncompressed size.
 
     Args:
-        path: The file; anything but a regular file (a folder, a pipe, a device) is refused.
-        shape: Size that each axis must have; None in the place of one that is free. None: any.
-        dtype: Type that the numbers must have. None: any.
-        sha256: Digest that the unpacked bytes must have, in hexadecimal of either case. None: any.
+        path: Path of the file. It must be a regular file, not a folder, pipe or device.
+        shape: Expected size of each dimension; an entry of None accepts any size. None accepts any
+            shape.
+        dtype: Expected data type. None accepts any type.
+        sha256: Expected SHA-256 of the decompressed bytes, in hexadecimal, upper or lower case.
+            None skips the check.
 
     Shape:
-        As the header says, 1 to 4 axes, each of size 1 or more.
+        1 to 4 dimensions, each of size 1 or more, as given in the header.
 
     Raises:
-        DataError: If the file cannot be read, is damaged, or is not what was expected; the message
-            names the file, what was expected, what was found and what to do.
+        DataError: If the file cannot be read, is damaged, or differs from what is expected. The
+            message names the file, what was expected, what was found and what to do.
 
     Example:
         >>> import tempfile, torch
@@ -160,72 +163,76 @@ def read_idx(
         ...     read_idx(path, shape=(None,))
         tensor([5, 0, 4], dtype=torch.uint8)
     """
-    axes = None if shape is None else tuple(shape)
-    wanted = None if sha256 is None else sha256.lower()
-    waiver = "leave sha256 out only for a file of your own"
-    return read_expected(path, Expected(shape=axes, dtype=dtype, sha256=wanted, waiver=waiver))
+    expected = Expected(
+        shape=None if shape is None else tuple(shape),
+        dtype=dtype,
+        sha256=None if sha256 is None else sha256.lower(),
+        skip_hint="to read a custom file, omit sha256",
+    )
+    return read_expected(path, expected)
 
 
 def read_expected(
     path: str | os.PathLike[str], expected: Expected, *, name: str | None = None
 ) -> Tensor:
-    """Read an IDX file that must be what is expected; see :func:`read_idx`.
+    """Read an IDX file and check that it is as expected; see :func:`read_idx`.
 
     Args:
-        path: The file.
-        expected: What is known of it.
-        name: What it is called in an error message; None: by its path.
+        path: Path of the file.
+        expected: Expected properties of the file.
+        name: Name of the file in error messages; None uses its path.
     """
     name = os.fspath(path) if name is None else name
     if "\0" in os.fsdecode(path):
-        raise IdxError(repr(name), "a path without a null byte", "one", "check the path")
+        raise IdxError(repr(name), "a path without null bytes", "a null byte", "check the path")
     try:
         descriptor = os.open(path, os.O_RDONLY | _NONBLOCK | _BINARY)
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
-            raise IdxError(name, "a regular file", _kind(status.st_mode), "name the file itself")
+            raise IdxError(name, "a regular file", _file_type(status.st_mode), "check the path")
         with io.FileIO(descriptor) as file:
             return _read_open(file, status.st_size, name, expected)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         found = f"damaged gzip data ({error})"
-        raise IdxError(name, "a whole IDX file, plain or gzipped", found, _RENEW) from error
+        raise IdxError(name, "a complete IDX file", found, _REPLACE_HINT) from error
     except OSError as error:
         found = error.strerror or str(error)
         cure = "check the path and its permissions"
-        raise IdxError(name, "a file that can be read", found, cure) from error
+        raise IdxError(name, "a readable file", found, cure) from error
 
 
 def _read_open(file: io.FileIO, size: int, name: str, expected: Expected) -> Tensor:
-    """Decode an open file after a look at its first two bytes."""
-    packed = file.read(2) == _GZIP_MAGIC
+    """Decode an open file; its first two bytes tell whether it is gzipped."""
+    compressed = file.read(2) == _GZIP_MAGIC
     file.seek(0)
-    hashed = expected.archive_sha256 is not None or expected.foreign
+    hashed = expected.archive_sha256 is not None or expected.other_sets
     archive = _HashingFile(file, hashlib.sha256() if hashed else None)
-    if not packed:
+    if not compressed:
         tensor, _ = _decode(archive, size, 1, name, expected)
         if expected.archive_sha256 is not None:
-            cure = "put the published archive beside it, or pass verify=False"
-            raise IdxError(name, "gzipped, for only then its digest is known", "a plain file", cure)
+            rule = "gzipped, because only the digest of the archive is published"
+            cure = "place the published archive next to it, or pass verify=False"
+            raise IdxError(name, rule, "an uncompressed file", cure)
         return tensor
-    with gzip.GzipFile(fileobj=archive, mode="rb") as unpacked:
+    with gzip.GzipFile(fileobj=archive, mode="rb") as decompressed:
         try:
-            tensor, sha256 = _decode(unpacked, size, _MAX_RATIO, name, expected)
+            tensor, sha256 = _decode(decompressed, size, _MAX_RATIO, name, expected)
         except DigestError as error:
-            if archive.hexdigest in expected.foreign:
-                raise ForeignError(name) from error
+            if archive.hexdigest in expected.other_sets:
+                raise OtherSetError(name) from error
             raise
     found = archive.hexdigest
-    if found in expected.foreign:
-        raise ForeignError(name)
+    if found in expected.other_sets:
+        raise OtherSetError(name)
     if found is not None and expected.archive_sha256 not in (None, found):
-        wanted = f"archive has SHA-256 {expected.archive_sha256}"
-        raise DigestError(name, wanted, found, sha256, expected.waiver)
+        published = f"archive has SHA-256 {expected.archive_sha256}"
+        raise DigestError(name, published, found, sha256, expected.skip_hint)
     return tensor
 
 
 class _HashingFile:
-    """A file that hashes what is read from it, in passing."""
+    """A file that updates a digest with the bytes read by ``read``, if a digest is given."""
 
     def __init__(self, file: io.FileIO, digest: hashlib._Hash | None) -> None:
         self._file = file
@@ -241,7 +248,7 @@ class _HashingFile:
         return self._file.readinto(buffer)
 
     def seek(self, offset: int) -> int:
-        raise io.UnsupportedOperation(f"seek to {offset}: the bytes are hashed in passing")
+        raise io.UnsupportedOperation(f"seek to {offset}: the bytes are hashed as they are read")
 
     @property
     def hexdigest(self) -> str | None:
@@ -251,104 +258,118 @@ class _HashingFile:
 def _decode(
     source: _Source, size: int, ratio: int, name: str, expected: Expected
 ) -> tuple[Tensor, str]:
-    """Return the numbers and the digest of all bytes, of a file that unpacks up to ``ratio``."""
+    """Return the tensor and the SHA-256 of all decompressed bytes.
+
+    Args:
+        source: The decompressed bytes.
+        size: Size of the file in bytes, as stored.
+        ratio: Largest possible ratio of decompressed to stored size; 1 for uncompressed files.
+        name: Name of the file in error messages.
+        expected: Expected properties of the file.
+    """
     digest = hashlib.sha256()
-    head = _exactly(source, 4, name, "the 4 bytes that begin a header")
-    stored, dtype, axes = _judged_start(head, name)
-    sizes = _exactly(source, 4 * axes, name, f"a header of {4 + 4 * axes} bytes")
-    shape = tuple(int.from_bytes(sizes[at : at + 4], "big") for at in range(0, 4 * axes, 4))
-    _judge_shape(shape, dtype, name, expected)
-    declared = 4 + 4 * axes + math.prod(shape) * stored.itemsize  # Python integers: no overflow
+    magic = _read_exactly(source, 4, name, "the first 4 bytes of a header")
+    stored, dtype, ndim = _parse_magic(magic, name)
+    sizes = _read_exactly(source, 4 * ndim, name, f"a header of {4 + 4 * ndim} bytes")
+    shape = tuple(int.from_bytes(sizes[at : at + 4], "big") for at in range(0, 4 * ndim, 4))
+    _check_shape(shape, dtype, name, expected)
+    declared = 4 + 4 * ndim + math.prod(shape) * stored.itemsize  # Python integers do not overflow
     if ratio == 1 and size != declared:
-        raise IdxError(name, f"{declared} bytes long for shape {shape}", f"{size} bytes", _RENEW)
+        raise IdxError(
+            name, f"{declared} bytes long for shape {shape}", f"{size} bytes", _REPLACE_HINT
+        )
     if declared > (size + 1) * ratio:
         rule = f"at least {declared // ratio} bytes long for shape {shape}"
-        raise IdxError(name, rule, f"{size} bytes", _RENEW)
+        raise IdxError(name, rule, f"{size} bytes", _REPLACE_HINT)
     try:
         array = np.empty(shape, stored)
     except MemoryError as error:
         found = f"{declared} bytes for shape {shape}"
-        cure = "a header that claims so much is most likely damaged"
+        cure = "the header is most likely damaged"
         raise IdxError(name, "an IDX file that fits into memory", found, cure) from error
     numbers = array.reshape(-1).view(np.uint8).data
-    digest.update(head + sizes)
+    digest.update(magic + sizes)
     filled = _fill(source, numbers, digest)
-    beyond = source.readinto(memoryview(bytearray(1)))  # also makes gzip check its own checksum
-    if filled < len(numbers) or beyond:
-        found = f"only {declared - len(numbers) + filled}" if not beyond else "more"
-        raise IdxError(name, f"{declared} bytes unpacked for shape {shape}", found, _RENEW)
+    excess = source.readinto(memoryview(bytearray(1)))  # also makes gzip verify its checksum
+    if filled < len(numbers) or excess:
+        found = f"only {declared - len(numbers) + filled}" if not excess else "more"
+        rule = f"{declared} bytes long when decompressed, for shape {shape}"
+        raise IdxError(name, rule, found, _REPLACE_HINT)
     sha256 = digest.hexdigest()
-    if sha256 in expected.foreign:
-        raise ForeignError(name)
+    if sha256 in expected.other_sets:
+        raise OtherSetError(name)
     if expected.sha256 not in (None, sha256):
-        wanted = f"unpacked bytes have SHA-256 {expected.sha256}"
-        raise DigestError(name, wanted, sha256, sha256, expected.waiver)
-    return torch.from_numpy(_native(array)), sha256
+        published = f"decompressed bytes have SHA-256 {expected.sha256}"
+        raise DigestError(name, published, sha256, sha256, expected.skip_hint)
+    return torch.from_numpy(_to_native_order(array)), sha256
 
 
-def _judged_start(head: bytes, name: str) -> tuple[np.dtype[np.generic], torch.dtype, int]:
-    """Return how the numbers are stored, their type, and how many axes there are."""
-    if head[:2] != b"\0\0":
-        found = f"{head!r}"
-        if head.lstrip()[:1] == b"<":
-            found += " (a web page: a proxy or a server answered with a message)"
-        raise IdxError(name, "an IDX file, which begins with two zero bytes", found, _RENEW)
-    if head[2] not in STORED:
+def _parse_magic(magic: bytes, name: str) -> tuple[np.dtype[np.generic], torch.dtype, int]:
+    """Return the stored NumPy dtype, the torch dtype and the number of dimensions."""
+    if magic[:2] != b"\0\0":
+        found = f"{magic!r}"
+        if magic.lstrip()[:1] == b"<":
+            found += " (a web page: a proxy or a server sent a message instead of the file)"
+        raise IdxError(name, "an IDX file, which begins with two zero bytes", found, _REPLACE_HINT)
+    if magic[2] not in STORED:
         known = ", ".join(f"0x{byte:02x}" for byte in STORED)
-        found = f"0x{head[2]:02x}"
-        raise IdxError(name, f"an IDX file with one of the types {known}", found, _RENEW)
-    if not 1 <= head[3] <= MAX_AXES:
-        raise IdxError(name, f"an IDX file of 1 to {MAX_AXES} axes", f"{head[3]}", _RENEW)
-    stored, dtype = STORED[head[2]]
-    return np.dtype(stored), dtype, head[3]
+        found = f"0x{magic[2]:02x}"
+        raise IdxError(name, f"an IDX file with one of the types {known}", found, _REPLACE_HINT)
+    if not 1 <= magic[3] <= MAX_NDIM:
+        rule = f"an IDX file of 1 to {MAX_NDIM} dimensions"
+        raise IdxError(name, rule, f"{magic[3]}", _REPLACE_HINT)
+    stored, dtype = STORED[magic[2]]
+    return np.dtype(stored), dtype, magic[3]
 
 
-def _judge_shape(shape: tuple[int, ...], dtype: torch.dtype, name: str, expected: Expected) -> None:
+def _check_shape(shape: tuple[int, ...], dtype: torch.dtype, name: str, expected: Expected) -> None:
+    """Check the shape and the type of the header before memory is allocated for them."""
     if 0 in shape:
-        raise IdxError(name, "an IDX file with no empty axis", f"shape {shape}", _RENEW)
-    wanted = expected.shape
-    cure = "check that it is the file of that name, and not another of the set"
-    if wanted is not None and (
-        len(wanted) != len(shape)
-        or any(size not in (None, got) for size, got in zip(wanted, shape, strict=True))
+        rule = "an IDX file without empty dimensions"
+        raise IdxError(name, rule, f"shape {shape}", _REPLACE_HINT)
+    sizes = expected.shape
+    cure = "check that it is not another file of the data set under this name"
+    if sizes is not None and (
+        len(sizes) != len(shape)
+        or any(size not in (None, got) for size, got in zip(sizes, shape, strict=True))
     ):
-        shown = f"({', '.join('N' if size is None else str(size) for size in wanted)}"
-        rule = f"of shape {shown}{',' if len(wanted) == 1 else ''})"
+        listed = f"({', '.join('N' if size is None else str(size) for size in sizes)}"
+        rule = f"of shape {listed}{',' if len(sizes) == 1 else ''})"
         raise IdxError(name, rule, f"shape {shape}", cure)
     if expected.dtype not in (None, dtype):
         raise IdxError(name, f"of type {expected.dtype}", f"{dtype}", cure)
 
 
-def _exactly(source: _Source, length: int, name: str, rule: str) -> bytes:
-    """Return the next bytes of the header, all of them."""
+def _read_exactly(source: _Source, length: int, name: str, rule: str) -> bytes:
+    """Return the next ``length`` bytes of the header; fewer raise an error that states ``rule``."""
     buffer = bytearray(length)
     filled = _fill(source, memoryview(buffer), None)
     if filled < length:
         found = "an empty file" if not filled and length == 4 else f"only {filled} more bytes"
-        raise IdxError(name, f"an IDX file with {rule}", found, _RENEW)
+        raise IdxError(name, f"an IDX file with {rule}", found, _REPLACE_HINT)
     return bytes(buffer)
 
 
 def _fill(source: _Source, buffer: memoryview, digest: hashlib._Hash | None) -> int:
-    """Read until the buffer is full or the source ends, and return how many bytes came."""
+    """Read until the buffer is full or the source ends, and return the number of bytes read."""
     filled = 0
     while filled < len(buffer):
-        came = source.readinto(buffer[filled : filled + _CHUNK])
-        if not came:
+        count = source.readinto(buffer[filled : filled + _CHUNK])
+        if not count:
             break
         if digest is not None:
-            digest.update(buffer[filled : filled + came])
-        filled += came
+            digest.update(buffer[filled : filled + count])
+        filled += count
     return filled
 
 
-def _native(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """Return the numbers in the byte order of this machine, without a copy."""
+def _to_native_order(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """Convert big-endian numbers to the native byte order in place."""
     if sys.byteorder == "little":
         array.byteswap(inplace=True)
     return array.view(array.dtype.newbyteorder("="))
 
 
-def _kind(mode: int) -> str:
-    kinds = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
-    return next((word for is_kind, word in kinds if is_kind(mode)), "a device")
+def _file_type(mode: int) -> str:
+    types = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    return next((name for is_type, name in types if is_type(mode)), "a device")

@@ -1,4 +1,4 @@
-"""Where the files of a data set may lie: the folder given, MLPKIT_DATA, the cache."""
+"""Locations of data set files: the given folder, ``MLPKIT_DATA``, or the user's cache folder."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mlpkit.data.sets._catalog import DataFile, SetInfo
 
 ROOT_VARIABLE = "MLPKIT_DATA"
 OFFLINE_VARIABLE = "MLPKIT_OFFLINE"
-_YES = ("1", "true", "yes", "on")
-_NO = ("", "0", "false", "no", "off")
+_TRUE = ("1", "true", "yes", "on")
+_FALSE = ("", "0", "false", "no", "off")
 
 
 def data_root(root: str | os.PathLike[str] | None) -> Path:
-    """Return the folder given, or the one that MLPKIT_DATA names, or the cache of this user."""
+    """Return ``root``, else the folder named by ``MLPKIT_DATA``, else the user's cache folder."""
     if root is not None:
         return Path(root).expanduser()
     named = os.environ.get(ROOT_VARIABLE)
@@ -27,36 +27,39 @@ def data_root(root: str | os.PathLike[str] | None) -> Path:
 
 
 def is_offline() -> bool:
-    """Say whether MLPKIT_OFFLINE forbids downloads."""
+    """Return whether ``MLPKIT_OFFLINE`` forbids downloads."""
     value = os.environ.get(OFFLINE_VARIABLE, "").strip().lower()
-    if value not in _YES + _NO:
+    if value not in _TRUE + _FALSE:
         raise ValueError(error_message(OFFLINE_VARIABLE, "0 or 1", value))
-    return value in _YES
+    return value in _TRUE
 
 
-def own_folder(root: Path, info: SetInfo) -> Path:
-    """Return the set's folder in torchvision's layout, which downloads go to."""
+def raw_folder(root: Path, info: SetInfo) -> Path:
+    """Return the folder of a set in torchvision's layout, to which downloads are written."""
     return root / info.folder / "raw"
 
 
-def folders(root: Path, info: SetInfo) -> tuple[Path, ...]:
-    """Return the folders that files may lie in, the set's own first."""
-    return own_folder(root, info), root / "raw", root
+def search_folders(root: Path, info: SetInfo) -> tuple[Path, ...]:
+    """Return the folders that may hold the files of a set, in search order."""
+    return raw_folder(root, info), root / "raw", root
 
 
-def names(file: DataFile) -> tuple[str, ...]:
-    """Return the names that a file goes by, the quickest to read first.
+def file_names(file: DataFile) -> tuple[str, ...]:
+    """Return the names under which a file may be stored, in search order.
 
-    Some mirrors write ``train-images.idx3-ubyte``.
+    Uncompressed names come first, because they are faster to read, unless only the archive has a
+    published digest. Some mirrors write ``train-images.idx3-ubyte``.
     """
-    dotted = file.name.replace("-idx", ".idx")
-    plain_last = file.archive_sha256 is not None  # only the archive has a published digest
-    names = (file.name, dotted)
-    packed = tuple(f"{name}.gz" for name in names)
-    return packed + names if plain_last else names + packed
+    plain = (file.name, file.name.replace("-idx", ".idx"))
+    compressed = tuple(f"{name}.gz" for name in plain)
+    archive_first = file.archive_sha256 is not None
+    return compressed + plain if archive_first else plain + compressed
 
 
-def candidates(root: Path, info: SetInfo, file: DataFile) -> list[Path]:
-    """Return every path that exists and may be the file, in the order to try them."""
-    paths = [folder / name for folder in folders(root, info) for name in names(file)]
-    return [path for path in paths if os.path.lexists(path)]  # a broken link is there, and wrong
+def existing_files(root: Path, info: SetInfo, file: DataFile) -> list[Path]:
+    """Return all existing paths that may hold the file, in search order.
+
+    A broken link counts as existing, so that it is reported instead of being downloaded again.
+    """
+    paths = [folder / name for folder in search_folders(root, info) for name in file_names(file)]
+    return [path for path in paths if os.path.lexists(path)]

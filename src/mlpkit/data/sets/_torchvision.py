@@ -1,4 +1,4 @@
-"""Files that torchvision's data set classes fetch; they are read and checked by mlpkit itself."""
+"""Downloads by torchvision's data set classes; mlpkit reads and checks the files afterwards."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from types import MappingProxyType
 
 from mlpkit.data.sets._catalog import DatasetName, SetInfo
 from mlpkit.data.sets._download import LOCK_TIMEOUT, folder_for_download, locked
-from mlpkit.data.sets._locate import own_folder
+from mlpkit.data.sets._locate import raw_folder
 from mlpkit.errors import DownloadError, MissingDependencyError
 
-# Class in torchvision.datasets, and how it is told which files: each call fetches some of them.
+# Class in torchvision.datasets, and the arguments of each call that downloads some of the files.
 _CALLS: Mapping[DatasetName, tuple[str, tuple[Mapping[str, str | bool], ...]]] = MappingProxyType(
     {
         "kmnist": ("KMNIST", ({},)),
@@ -40,16 +40,16 @@ _FAILURES = (
 )
 
 
-def fetch_by_torchvision(info: SetInfo, root: Path, *, advice: str) -> None:
-    """Let torchvision fetch the files of a set into ``root``, in its own layout.
+def download_with_torchvision(info: SetInfo, root: Path, *, advice: str) -> None:
+    """Download the files of a set with torchvision, into torchvision's layout below ``root``.
 
     Raises:
         MissingDependencyError: If torchvision cannot be imported.
-        DownloadError: If it could not fetch them.
+        DownloadError: If the download fails; the message ends in ``advice``.
     """
     name, calls = _CALLS[info.name]
-    dataset = _class(name, info)
-    folder = own_folder(root, info)
+    dataset = _dataset_class(name, info)
+    folder = raw_folder(root, info)
     try:
         with folder_for_download(folder), locked(folder / "torchvision", LOCK_TIMEOUT):
             for arguments in calls:
@@ -62,18 +62,18 @@ def fetch_by_torchvision(info: SetInfo, root: Path, *, advice: str) -> None:
         ) from error
 
 
-def _class(name: str, info: SetInfo) -> Callable[..., object]:
-    """Return a data set class, or say why torchvision cannot be imported beside this torch."""
+def _dataset_class(name: str, info: SetInfo) -> Callable[..., object]:
+    """Return a class of torchvision.datasets; the error explains why the import failed."""
     try:
         module = importlib.import_module("torchvision.datasets")
     except (ImportError, RuntimeError, OSError) as error:
-        raise MissingDependencyError(_explanation(info, error)) from error
+        raise MissingDependencyError(_import_error_message(info, error)) from error
     found: Callable[..., object] = getattr(module, name)
     return found
 
 
-def _explanation(info: SetInfo, error: Exception) -> str:
-    """Return what is installed, what went wrong and how to mend it."""
+def _import_error_message(info: SetInfo, error: Exception) -> str:
+    """Return a message with the installed versions, the cause and the command that fixes it."""
     needed = f"{info.title} is downloaded by torchvision"
     try:
         vision = version("torchvision")
@@ -86,10 +86,10 @@ def _explanation(info: SetInfo, error: Exception) -> str:
     )
     if torch.endswith("+cpu"):
         text += (
-            " The torchvision of PyPI is a CUDA build and this torch is CPU-only: "
+            " torchvision on PyPI is a CUDA build, but this torch is CPU-only: "
             f"pip install --force-reinstall --no-deps torchvision=={vision.partition('+')[0]} "
             "--index-url https://download.pytorch.org/whl/cpu"
         )
     else:
-        text += " Install the torchvision that belongs to this torch, from the same index"
-    return f"{text}. mlpkit's digits, MNIST and Fashion-MNIST do not need torchvision."
+        text += " Install the torchvision build that matches this torch, from the same index"
+    return f"{text}. The digits, MNIST and Fashion-MNIST do not need torchvision."

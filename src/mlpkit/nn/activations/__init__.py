@@ -1,4 +1,4 @@
-"""Todo."""
+"""Activations: the modules, their names and options, and how a layer gets one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from mlpkit.nn.activations._registry import (
     Activation,
     ActivationConfig,
     ActivationName,
-    _checked_name,
     activation_config,
     build_activation,
+    check_activation,
     expansion,
     is_known,
 )
@@ -27,9 +27,9 @@ __all__ = [
     "PReLU",
     "ReGLU",
     "SwiGLU",
-    "_checked_name",
     "activation_config",
     "build_activation",
+    "check_activation",
     "contiguous_pieces",
     "expansion",
     "is_known",

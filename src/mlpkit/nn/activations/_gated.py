@@ -1,4 +1,4 @@
-"""Gated linear units: one half of the features opens or closes the other."""
+"""Gated linear units: half of the features gate the other half."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ __all__ = ["GEGLU", "GLU", "ReGLU", "SwiGLU"]
 
 
 class Gated(nn.Module):
-    """What the gated units share: the product of one half of the last axis and a gate."""
+    """Base class: the first half of the last axis times a gate computed from the second half."""
 
     expansion: ClassVar[int] = 2
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's word
-        """Return the first half times the gate made of the second half."""
+        """Return the first half times the gate of the second half."""
         if input.dim() == 0 or input.shape[-1] % 2 != 0:
             cure = "the linear layer before a gated unit has two outputs for each unit"
-            rule = "a tensor whose last axis is even"
+            rule = "a tensor whose last axis has an even size"
             raise ValueError(error_message("input", rule, tuple(input.shape), cure))
         value, gate = input.chunk(2, dim=-1)
         return value * self.gate(gate)
 
     def gate(self, gate: Tensor) -> Tensor:
-        """Return what the value is multiplied by."""
+        """Return the factor on the value, computed from the second half of the features."""
         raise NotImplementedError
 
     if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class GLU(Gated):
 
     .. math:: \mathrm{GLU}(v, g) = v \odot \sigma(g)
 
-    The first half of the last axis is the value v, the second half the gate g, the order of
+    The first half of the last axis is the value v, the second half is the gate g, as in
     :func:`torch.nn.functional.glu`.
 
     Shape:
@@ -48,7 +48,7 @@ class GLU(Gated):
         - Output: :math:`(*, m)`.
 
     Raises:
-        ValueError: In ``forward``, if the last axis is odd.
+        ValueError: In ``forward``, if the size of the last axis is odd.
 
     Example:
         >>> import torch
@@ -71,14 +71,14 @@ class ReGLU(Gated):
 
     .. math:: \mathrm{ReGLU}(v, g) = v \odot \max(0, g)
 
-    The first half of the last axis is the value v, the second half the gate g.
+    The first half of the last axis is the value v, the second half is the gate g.
 
     Shape:
         - Input: :math:`(*, 2 m)`.
         - Output: :math:`(*, m)`.
 
     Raises:
-        ValueError: In ``forward``, if the last axis is odd.
+        ValueError: In ``forward``, if the size of the last axis is odd.
 
     Example:
         >>> import torch
@@ -100,15 +100,15 @@ class GEGLU(Gated):
 
     .. math:: \mathrm{GEGLU}(v, g) = v \odot g \, \Phi(g)
 
-    The first half of the last axis is the value v, the second half the gate g;
-    :math:`\Phi` is the distribution function of the standard normal, computed exactly.
+    The first half of the last axis is the value v, the second half is the gate g;
+    :math:`\Phi` is the cumulative distribution function of the standard normal distribution.
 
     Shape:
         - Input: :math:`(*, 2 m)`.
         - Output: :math:`(*, m)`.
 
     Raises:
-        ValueError: In ``forward``, if the last axis is odd.
+        ValueError: In ``forward``, if the size of the last axis is odd.
 
     Example:
         >>> import torch
@@ -130,14 +130,14 @@ class SwiGLU(Gated):
 
     .. math:: \mathrm{SwiGLU}(v, g) = v \odot g \, \sigma(g)
 
-    The first half of the last axis is the value v, the second half the gate g.
+    The first half of the last axis is the value v, the second half is the gate g.
 
     Shape:
         - Input: :math:`(*, 2 m)`.
         - Output: :math:`(*, m)`.
 
     Raises:
-        ValueError: In ``forward``, if the last axis is odd.
+        ValueError: In ``forward``, if the size of the last axis is odd.
 
     Example:
         >>> import torch

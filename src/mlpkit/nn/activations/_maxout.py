@@ -1,4 +1,4 @@
-"""Maxout: the largest of several linear pieces for each unit."""
+"""Maxout: each unit is the maximum of several linear pieces."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ __all__ = ["Maxout", "contiguous_pieces"]
 
 
 class Maxout(nn.Module):
-    r"""Maxout: each unit is the largest of ``num_pieces`` linear pieces.
+    r"""Maxout: each unit is the maximum of ``num_pieces`` linear pieces.
 
     .. math:: h_u = \max_{0 \le j < k} z_{uk + j}
 
-    The groups are contiguous: unit u owns the features ``[u * k, (u + 1) * k)`` of the last axis,
-    so the linear layer before it has k outputs for each unit (``expansion`` says so). Where pieces
-    tie for the largest, each of them gets an equal share of the gradient.
+    The pieces of a unit are contiguous: unit u takes the features ``[u * k, (u + 1) * k)`` of the
+    last axis. The linear layer before it has k outputs per unit, so ``expansion`` is k. If several
+    pieces attain the maximum, the gradient is divided equally among them.
 
     Args:
-        num_pieces: The number k of pieces for each unit, at least 1; 1 is the identity.
+        num_pieces: Number k of pieces per unit, at least 1; 1 is the identity.
 
     Shape:
         - Input: :math:`(*, m k)`.
         - Output: :math:`(*, m)`.
 
     Raises:
-        TypeError: If ``num_pieces`` is no integer.
-        ValueError: If ``num_pieces`` is less than 1; in ``forward``, if the last axis is not a
-            multiple of it.
+        TypeError: If ``num_pieces`` is not an integer.
+        ValueError: If ``num_pieces`` is less than 1; in ``forward``, if the size of the last axis
+            is not a multiple of it.
 
     Example:
         >>> import torch
@@ -51,21 +51,21 @@ class Maxout(nn.Module):
 
     @property
     def expansion(self) -> int:
-        """Features that come in for each unit that goes out, which is ``num_pieces``."""
+        """Number of input features per output feature: ``num_pieces``."""
         return self.num_pieces
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's word
-        """Return the largest piece of every unit."""
+        """Return the maximum over the pieces of every unit."""
         if input.dim() == 0 or input.shape[-1] % self.num_pieces != 0:
-            rule = f"a tensor whose last axis is a multiple of num_pieces={self.num_pieces}"
-            cure = "the linear layer before Maxout has num_pieces outputs for each unit"
+            rule = f"a tensor whose last axis has a size divisible by num_pieces={self.num_pieces}"
+            cure = "the linear layer before Maxout has num_pieces outputs per unit"
             raise ValueError(error_message("input", rule, tuple(input.shape), cure))
-        # amax splits the gradient of a tie evenly; max(dim) would give it to one piece.
+        # amax divides the gradient equally among tied pieces; max(dim) gives it to one of them.
         units = input.shape[-1] // self.num_pieces
         return input.reshape(*input.shape[:-1], units, self.num_pieces).amax(-1)
 
     def extra_repr(self) -> str:
-        """Return what stands between the brackets of ``repr``."""
+        """Return the arguments that ``repr`` shows."""
         return f"num_pieces={self.num_pieces}"
 
     if TYPE_CHECKING:
@@ -74,22 +74,23 @@ class Maxout(nn.Module):
 
 
 def contiguous_pieces(parameter: Tensor, num_pieces: int) -> Tensor:
-    """Reorder the first axis of a weight or bias from strided pieces to those of :class:`Maxout`.
+    """Reorder a weight or bias from strided pieces to the contiguous pieces of :class:`Maxout`.
 
-    TensorFlow Addons and Lua torch give unit u the features u, u + m, u + 2 m, ...; here it owns
-    ``[u * k, (u + 1) * k)``. A network from there computes the same with its parameters reordered.
+    In TensorFlow Addons and Lua torch the pieces of unit u are the features u, u + m, u + 2 m, ...;
+    here they are ``[u * k, (u + 1) * k)``. With reordered parameters the network computes the same
+    function.
 
     Args:
         parameter: Weight or bias of the linear layer before Maxout.
-        num_pieces: The number k of pieces for each unit, at least 1.
+        num_pieces: Number k of pieces per unit, at least 1.
 
     Shape:
         - Input: :math:`(k m, *)`.
         - Output: as the input.
 
     Raises:
-        TypeError: If ``num_pieces`` is no integer.
-        ValueError: If the first axis is not a multiple of ``num_pieces``.
+        TypeError: If ``num_pieces`` is not an integer.
+        ValueError: If the size of the first axis is not a multiple of ``num_pieces``.
 
     Example:
         >>> import torch
@@ -99,7 +100,7 @@ def contiguous_pieces(parameter: Tensor, num_pieces: int) -> Tensor:
     """
     num_pieces = check_int("num_pieces", num_pieces, minimum=1)
     if parameter.dim() == 0 or parameter.shape[0] % num_pieces != 0:
-        rule = f"a tensor whose first axis is a multiple of num_pieces={num_pieces}"
+        rule = f"a tensor whose first axis has a size divisible by num_pieces={num_pieces}"
         raise ValueError(error_message("parameter", rule, tuple(parameter.shape)))
     units = parameter.shape[0] // num_pieces
     rest = parameter.shape[1:]

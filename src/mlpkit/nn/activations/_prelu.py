@@ -1,4 +1,4 @@
-"""PReLU with its slopes on the last axis, where the features of an MLP are."""
+"""PReLU with the slopes on the last axis, the feature axis of an MLP."""
 
 from __future__ import annotations
 
@@ -14,31 +14,33 @@ __all__ = ["PReLU"]
 
 
 class PReLU(nn.Module):
-    r"""Parametric ReLU: a learnt slope for negative values, on the last axis.
+    r"""Parametric ReLU: a learned slope for negative inputs, with the features on the last axis.
 
     .. math:: f(y_i) = \max(0, y_i) + a_i \min(0, y_i)
 
-    On inputs of two axes it equals :class:`torch.nn.PReLU` in value and in gradient, and the one
-    loads the other's ``state_dict``. On more axes :class:`torch.nn.PReLU` takes axis 1 for the
-    features; here they are always the last. The gradient at exactly 0 is :math:`a_i`.
+    On inputs with two axes it equals :class:`torch.nn.PReLU` in value and gradient, and either can
+    load the other's ``state_dict``. On inputs with more axes :class:`torch.nn.PReLU` expects the
+    features on axis 1; here they are always on the last axis. The gradient at 0 is :math:`a_i`.
 
-    Keep weight decay away from the slopes: it pulls PReLU towards ReLU (section 2.1 of the paper).
+    The slopes should have no weight decay, which pulls PReLU towards ReLU (section 2.1 of the
+    paper).
 
     Args:
-        num_parameters: 1 for one slope shared by all features, else the number of features.
-        init: The slope to start from; any finite number, 0 is ReLU and 1 the identity.
+        num_parameters: 1 for one slope shared by all features, or the number of features.
+        init: Initial slope, any finite number; 0 is ReLU and 1 is the identity.
         device: Device of ``weight``; None is torch's default device.
         dtype: Floating dtype of ``weight``; None is torch's default dtype.
 
     Shape:
-        - Input: :math:`(*, H)` with H equal to ``num_parameters``, or any shape if that is 1.
+        - Input: :math:`(*, H)` with H equal to ``num_parameters``, or any shape if
+          ``num_parameters`` is 1.
         - Output: as the input.
         - ``weight``: ``(num_parameters,)``.
 
     Raises:
-        TypeError: If ``num_parameters`` is no integer or ``init`` no number.
-        ValueError: If ``num_parameters`` is less than 1 or ``init`` not finite; in ``forward``,
-            if the last axis does not have ``num_parameters`` features.
+        TypeError: If ``num_parameters`` is not an integer or ``init`` is not a number.
+        ValueError: If ``num_parameters`` is less than 1 or ``init`` is not finite; in ``forward``,
+            if the size of the last axis is not ``num_parameters``.
 
     Example:
         >>> import torch
@@ -68,24 +70,24 @@ class PReLU(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Set every slope back to ``init``."""
+        """Set every slope to ``init``."""
         nn.init.constant_(self.weight, self.init)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's word
-        """Return ``input`` with its negative values scaled by the slopes."""
+        """Return ``input`` with its negative values multiplied by the slopes."""
         if self.num_parameters == 1:
             return F.prelu(input, self.weight)
         if input.dim() == 0 or input.shape[-1] != self.num_parameters:
             shape = tuple(input.shape)
-            cure = "PReLU acts on the last axis, so give it num_parameters=1 or that axis's size"
+            cure = "PReLU acts on the last axis; pass num_parameters=1 or the size of that axis"
             rule = f"a tensor of shape (*, {self.num_parameters})"
             raise ValueError(error_message("input", rule, shape, cure))
-        # F.prelu keeps the dtype under autocast, where torch.where would promote to the slope's;
-        # it takes axis 1 for the features, so all axes before the last become one.
+        # Under autocast F.prelu keeps the dtype of the input; torch.where would promote it to the
+        # dtype of the slopes. F.prelu expects the features on axis 1: (*, H) -> (N, H).
         return F.prelu(input.reshape(-1, self.num_parameters), self.weight).reshape(input.shape)
 
     def extra_repr(self) -> str:
-        """Return what stands between the brackets of ``repr``."""
+        """Return the arguments that ``repr`` shows."""
         return f"num_parameters={self.num_parameters}, init={self.init:g}"
 
     if TYPE_CHECKING:

@@ -1,9 +1,10 @@
-"""Activations: their names, their options, the width contract, a fresh module for each layer."""
+"""Activations by name or by class: their options, their widths, a new module for each layer."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import inspect
 import itertools
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
@@ -25,7 +26,9 @@ __all__ = [
     "ActivationName",
     "activation_config",
     "build_activation",
+    "check_activation",
     "expansion",
+    "is_known",
 ]
 
 ActivationName = Literal[
@@ -65,13 +68,13 @@ _Option: TypeAlias = "bool | int | float | str | None"
 
 @dataclasses.dataclass(frozen=True)
 class _Known:
-    """A module that has a name: its class, and its options with their defaults (None: required)."""
+    """The class that a name stands for, and its options with their defaults (None: required)."""
 
     module: type[nn.Module]
     options: Mapping[str, _Option] = dataclasses.field(default_factory=dict)
 
 
-# Every option is named as the constructor of the module names it, but for PReLU's per_unit.
+# Every option has the name of the constructor's parameter, except PReLU's per_unit.
 _KNOWN: dict[ActivationName, _Known] = {
     "celu": _Known(nn.CELU, {"alpha": 1.0}),
     "elu": _Known(nn.ELU, {"alpha": 1.0}),
@@ -108,7 +111,7 @@ _NAMES: tuple[ActivationName, ...] = tuple(_KNOWN)
 _NAME_OF: dict[type[nn.Module], ActivationName] = {
     known.module: name for name, known in _KNOWN.items()
 }
-# What other libraries call them, for the cure of a wrong name.
+# Names in other libraries, to suggest ours in an error message.
 _OTHER_WORDS: dict[str, ActivationName] = {
     "hard_sigmoid": "hardsigmoid",
     "hard_swish": "hardswish",
@@ -127,32 +130,31 @@ _OTHER_WORDS: dict[str, ActivationName] = {
 class ActivationConfig:
     """An activation by name, with its options.
 
-    An option left at None takes the default of that activation; one that the activation does not
-    have is refused. After construction every option that applies has its value and every other is
-    None, so two configurations are equal if and only if they mean the same.
+    An option that is None takes the default of that activation. An option that the activation does
+    not have must be None. Once constructed, every option that applies has a value and all others
+    are None, so two configurations are equal if and only if they build the same activation.
 
     Args:
         name: Name of the activation.
-        num_pieces: ``maxout``: pieces for each unit, at least 1; 2 by default.
-        negative_slope: ``leaky_relu``: slope for negative values; 0.01 by default.
-        init: ``prelu``: slope to start from; 0.25 by default.
-        per_unit: ``prelu``: whether each unit has its own slope; False by default.
+        num_pieces: ``maxout``: number of linear pieces per unit, at least 1; 2 by default.
+        negative_slope: ``leaky_relu``: slope for negative inputs; 0.01 by default.
+        init: ``prelu``: initial slope for negative inputs; 0.25 by default.
+        per_unit: ``prelu``: whether each unit has a separate slope; False by default.
         alpha: ``elu``, ``celu``: scale of the negative part, above 0; 1 by default.
         approximate: ``gelu``: ``"none"`` (exact, the default) or ``"tanh"``.
-        lower: ``rrelu``: lower end of the random slope; 1/8 by default.
-        upper: ``rrelu``: upper end of the random slope; 1/3 by default.
-        min_val: ``hardtanh``: least output; -1 by default.
+        lower: ``rrelu``: lower bound of the random slope; 1/8 by default.
+        upper: ``rrelu``: upper bound of the random slope; 1/3 by default.
+        min_val: ``hardtanh``: smallest output; -1 by default.
         max_val: ``hardtanh``: largest output; 1 by default.
-        lambd: ``hardshrink``, ``softshrink``: half-width of the dead zone; 0.5 by default.
-        beta: ``softplus``: sharpness of the bend, above 0; 1 by default.
-        threshold: ``softplus``: where ``beta * x`` counts as large; 20 by default. ``threshold``:
-            values up to it are replaced; must be given.
-        value: ``threshold``: what replaces them; must be given.
+        lambd: ``hardshrink``, ``softshrink``: inputs in [-lambd, lambd] give 0; 0.5 by default.
+        beta: ``softplus``: the parameter beta, above 0; 1 by default.
+        threshold: ``softplus``: the output is linear where ``beta * x`` exceeds it; 20 by default.
+            ``threshold``: inputs up to it are replaced by ``value``; required.
+        value: ``threshold``: the replacement; required.
 
     Raises:
-        TypeError: If an option has the wrong type.
-        ValueError: If the name is unknown, an option is out of range, does not apply, or is
-            missing.
+        TypeError: If an option has the wrong type or a required one is missing.
+        ValueError: If the name is unknown, or an option is out of range or does not apply.
 
     Example:
         >>> from mlpkit.nn import ActivationConfig
@@ -216,11 +218,15 @@ _CHECKS: dict[str, Callable[[str, object], _Option]] = {
     "value": check_float,
 }
 
-Activation: TypeAlias = ActivationName | ActivationConfig | nn.Module | Callable[[int], nn.Module]
+Activation: TypeAlias = (
+    ActivationName | ActivationConfig | nn.Module | type[nn.Module] | Callable[[int], nn.Module]
+)
+
+_RULE = "a name, an ActivationConfig, a module instance or class, or a factory of the width"
 
 
 def _checked_name(argument: str, name: object) -> ActivationName:
-    """Return ``name`` if it is one, else raise with the nearest right one."""
+    """Return ``name`` if it is known, else raise an error that suggests the nearest name."""
     if isinstance(name, str) and name.lower() in _OTHER_WORDS:
         rule = f"one of {', '.join(repr(known) for known in _NAMES)}"
         meant = _OTHER_WORDS[name.lower()]
@@ -228,16 +234,38 @@ def _checked_name(argument: str, name: object) -> ActivationName:
     return check_choice(argument, name, _NAMES)
 
 
-def expansion(module: nn.Module) -> int:
-    """Return how many features ``module`` takes for each one it gives: the width contract.
-
-    A module says it by an integer attribute ``expansion``; without one it is 1.
-
-    Args:
-        module: An activation: it maps ``(*, width * expansion)`` to ``(*, width)``.
+def check_activation(argument: str, value: object) -> Activation:
+    """Return ``value`` if it can be an activation, as far as that is known without a width.
 
     Raises:
-        TypeError: If ``module`` is not a module or its ``expansion`` no integer.
+        TypeError: If it is a function of tensors or of a type that is never an activation.
+        ValueError: If it is an unknown name.
+    """
+    if isinstance(value, str):
+        return _checked_name(argument, value)
+    if isinstance(value, ActivationConfig | nn.Module):
+        return value
+    if not callable(value) or (isinstance(value, type) and not issubclass(value, nn.Module)):
+        raise TypeError(error_message(argument, _RULE, value))
+    function = getattr(value, "__name__", "")
+    if value is getattr(torch, function, None) or value is getattr(F, function, None):
+        name = _OTHER_WORDS.get(function) or next((n for n in _NAMES if n == function), None)
+        cure = "pass a module instance" if name is None else f"pass the name {name!r}"
+        raise TypeError(error_message(argument, _RULE, value, cure))
+    return value
+
+
+def expansion(module: nn.Module) -> int:
+    """Return the number of input features of an activation per output feature.
+
+    It is the integer attribute ``expansion`` of the module, and 1 if the module has none. The
+    linear layer before the activation has ``width * expansion`` outputs.
+
+    Args:
+        module: An activation, which maps ``(*, width * expansion)`` to ``(*, width)``.
+
+    Raises:
+        TypeError: If ``module`` is not a module or its ``expansion`` not an integer.
         ValueError: If its ``expansion`` is less than 1.
 
     Example:
@@ -259,43 +287,58 @@ def build_activation(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
 ) -> nn.Module:
-    """Return a fresh activation for one layer.
+    """Return a new activation module for one layer.
 
-    A name or a configuration is built; an instance is deep-copied; a factory is called with the
-    width, and what it returns is used as it is. In what is returned nothing works in place,
-    :class:`torch.nn.PReLU` has become :class:`PReLU` and :class:`torch.nn.GLU` has become
-    :class:`GLU`, which act on the last axis.
+    - A name or an :class:`ActivationConfig` is built.
+    - A module instance is deep-copied.
+    - A module class is built with the defaults of its constructor, and with ``num_parameters``
+      equal to the width if the constructor has that parameter. So ``nn.ReLU`` builds the same
+      module as ``"relu"``, and ``nn.PReLU`` has a slope for each unit, while ``"prelu"`` has one
+      slope for the layer. A class whose constructor requires an argument, such as
+      :class:`torch.nn.Threshold` or :class:`torch.nn.MultiheadAttention`, raises a TypeError.
+    - A factory is called with the width, and the module that it returns is not copied.
+
+    In the result no module works in place. :class:`torch.nn.PReLU` and :class:`torch.nn.GLU` are
+    replaced by :class:`PReLU` and :class:`GLU`, which act on the last axis.
 
     Args:
-        activation: A name, a configuration, an instance, or a factory: a callable that takes the
-            width and returns a module.
-        width: Features that leave the activation, at least 1.
-        argument: What to call ``activation`` in a message.
-        device: Device of its parameters; None leaves them where they are.
-        dtype: Floating dtype of its parameters; None leaves it as it is.
+        activation: A name, a configuration, a module instance, a module class, or a factory: a
+            callable that takes the width and returns a module.
+        width: Number of output features, at least 1.
+        argument: Name of the argument in error messages.
+        device: Device of the parameters; None leaves them where they are.
+        dtype: Floating dtype of the parameters; None leaves it unchanged.
 
     Raises:
-        TypeError: If ``activation`` is a class, a function of tensors, or something else that is
-            no activation.
+        TypeError: If ``activation`` is a class that cannot be built without arguments, a function
+            of tensors, or anything else that is not an activation.
         ValueError: If the name is unknown, or the module does not map ``(*, width * expansion)``
             to ``(*, width)``.
 
     Example:
+        >>> from torch import nn
         >>> from mlpkit.nn import build_activation
         >>> build_activation("maxout", 240)
         Maxout(num_pieces=2)
+        >>> build_activation(nn.ELU, 240)
+        ELU(alpha=1.0)
     """
     width = check_int("width", width, minimum=1)
+    activation = check_activation(argument, activation)
     if isinstance(activation, str):
-        activation = ActivationConfig(_checked_name(argument, activation))
+        activation = ActivationConfig(activation)
     if isinstance(activation, ActivationConfig):
         module = _from_config(activation, width)
-    elif isinstance(activation, nn.Module):
-        module = _checked_module(copy.deepcopy(activation), width, argument)
     else:
-        module = _checked_module(_from_factory(activation, width, argument), width, argument)
+        if isinstance(activation, nn.Module):
+            given = copy.deepcopy(activation)
+        elif isinstance(activation, type):
+            given = _from_class(activation, width, argument)
+        else:
+            given = _from_factory(activation, width, argument)
+        module = _checked_module(given, width, argument)
     for part in module.modules():
-        # In place a ReLU corrupts what a skip connection still needs.
+        # A ReLU that works in place overwrites values that a skip connection still needs.
         if getattr(part, "inplace", False) is True:
             vars(part)["inplace"] = False
     return module.to(device=device, dtype=dtype)
@@ -309,48 +352,42 @@ def _from_config(config: ActivationConfig, width: int) -> nn.Module:
     return known.module(**options)
 
 
+def _from_class(cls: type[nn.Module], width: int, argument: str) -> nn.Module:
+    """Build a module with the defaults of its constructor, and one parameter for each unit."""
+    has_width = "num_parameters" in inspect.signature(cls).parameters
+    try:
+        return cls(num_parameters=width) if has_width else cls()
+    except Exception as error:
+        call = f"{cls.__name__}({f'num_parameters={width}' if has_width else ''})"
+        cure = f"{call} raised {type(error).__name__}: {error}; pass an instance or a factory"
+        raise TypeError(error_message(argument, _RULE, cls, cure)) from error
+
+
 def _from_factory(factory: Callable[[int], nn.Module], width: int, argument: str) -> nn.Module:
-    """Call a factory; a class, a function of tensors or a bad result gets its own sentence."""
-    rule = "a name, an ActivationConfig, a module instance or a factory of the width"
-    if isinstance(factory, type):
-        name = _NAME_OF.get(_replaced_class(factory))
-        by_name = "" if name is None else f" or the name {name!r}"
-        cure = f"pass an instance, {factory.__name__}(...){by_name}"
-        raise TypeError(error_message(argument, rule, factory, cure))
-    if not callable(factory):
-        raise TypeError(error_message(argument, rule, factory))
-    function = getattr(factory, "__name__", "")
-    name = _OTHER_WORDS.get(function) or next((n for n in _NAMES if n == function), None)
-    from_torch = getattr(torch, function, None) is factory or getattr(F, function, None) is factory
-    if from_torch:
-        cure = "pass a module instance" if name is None else f"pass the name {name!r}"
-        raise TypeError(error_message(argument, rule, factory, cure))
+    """Call a factory, and raise if it fails or does not return a module."""
     try:
         module: object = factory(width)
     except Exception as error:
         cure = f"called with the width {width} it raised {type(error).__name__}: {error}"
-        raise TypeError(error_message(argument, rule, factory, cure)) from error
+        raise TypeError(error_message(argument, _RULE, factory, cure)) from error
     if isinstance(module, nn.Module):
         return module
-    raise TypeError(
-        error_message(
-            f"{argument} called with the width {width}", "a torch.nn.Module instance", module
-        )
-    )
+    called = f"{argument} called with the width {width}"
+    raise TypeError(error_message(called, "a torch.nn.Module instance", module))
 
 
 def is_known(module: nn.Module) -> bool:
-    """Return whether there is a name for the class of ``module``, torch's own of it included."""
-    return _replaced_class(type(module)) in _NAME_OF
+    """Return whether the class of ``module``, or the class that replaces it, has a name."""
+    return _replacement(type(module)) in _NAME_OF
 
 
-def _replaced_class(cls: type) -> type:
-    """Return mlpkit's own class where torch's of the same name acts on another axis."""
+def _replacement(cls: type) -> type:
+    """Return mlpkit's class for a class of torch that does not act on the last axis."""
     return {nn.PReLU: PReLU, nn.GLU: GLU}.get(cls, cls)
 
 
 def _checked_module(module: nn.Module, width: int, argument: str) -> nn.Module:
-    """Return a module that keeps the width contract on the last axis, or say why it does not."""
+    """Return a module that maps (*, width * expansion) to (*, width), or raise."""
     if type(module) is nn.PReLU:
         module = _last_axis_prelu(module)
     elif type(module) is nn.GLU:
@@ -360,7 +397,7 @@ def _checked_module(module: nn.Module, width: int, argument: str) -> nn.Module:
         module = GLU().train(module.training)
     if isinstance(module, PReLU) and module.num_parameters not in (1, width):
         rule = f"1 or the width of its layer, {width}"
-        cure = "pass a factory, PReLU, of the width: lambda width: PReLU(width)"
+        cure = "pass the class PReLU to have one slope for each unit"
         raise ValueError(
             error_message(f"num_parameters of {argument}", rule, module.num_parameters, cure)
         )
@@ -370,7 +407,7 @@ def _checked_module(module: nn.Module, width: int, argument: str) -> nn.Module:
 
 
 def _last_axis_prelu(module: nn.PReLU) -> PReLU:
-    """Return a PReLU with the slopes, the device and the state of torch's."""
+    """Return a PReLU with the parameter and the mode of torch's."""
     weight = module.weight
     prelu = PReLU(module.num_parameters, module.init, weight.device, weight.dtype)
     prelu.weight = weight
@@ -378,22 +415,23 @@ def _last_axis_prelu(module: nn.PReLU) -> PReLU:
 
 
 def _probe(module: nn.Module, width: int, argument: str) -> None:
-    """Run a copy of an unknown module once, and raise if it breaks the width contract."""
+    """Run a copy of an unknown module once, and raise if its output has the wrong shape."""
     features = width * expansion(module)
     like = next(itertools.chain(module.parameters(), module.buffers()), torch.empty(0))
     dtype = like.dtype if like.is_floating_point() else None
     rule = f"a module that maps (*, {features}) to (*, {width})"
-    cure = "its parameters must fit the width, and its attribute expansion (1 if absent) must say "
-    cure += "how many features it takes for each one it gives"
+    cure = "its parameters must fit the width, and its attribute expansion (1 if absent) must be "
+    cure += "the number of input features per output feature"
     try:
-        with torch.no_grad():  # a copy in eval mode: no state of the module changes
+        with torch.no_grad():  # a copy in eval mode, so the state of the module does not change
             probe = torch.zeros(2, features, device=like.device, dtype=dtype)
             output: object = copy.deepcopy(module).eval()(probe)
     except Exception as error:
         reason = f"it raised {type(error).__name__}: {error}"
         raise ValueError(error_message(argument, rule, module, f"{reason}; {cure}")) from error
     if not isinstance(output, torch.Tensor):
-        raise TypeError(error_message(argument, rule, module, f"it gave a {type(output).__name__}"))
+        reason = f"it returned a {type(output).__name__}"
+        raise TypeError(error_message(argument, rule, module, reason))
     if output.shape != (2, width):
         shape = f"it maps (2, {features}) to {tuple(output.shape)}"
         raise ValueError(error_message(argument, rule, module, f"{shape}; {cure}"))
@@ -402,20 +440,20 @@ def _probe(module: nn.Module, width: int, argument: str) -> None:
 def activation_config(module: nn.Module) -> ActivationConfig:
     """Return the configuration that builds an activation like ``module``.
 
-    Trained slopes are weights, not configuration: for a PReLU it is the slope to start from.
+    Learned slopes are weights and not part of the configuration, which has the initial slope.
 
     Args:
-        module: An activation that has a name.
+        module: An activation whose class has a name.
 
     Raises:
-        ConfigError: If it is of a class of its own, for which there is no name.
+        ConfigError: If the class has no name.
 
     Example:
         >>> from mlpkit.nn import Maxout, activation_config
         >>> activation_config(Maxout(num_pieces=5)).name
         'maxout'
     """
-    name = _NAME_OF.get(_replaced_class(type(module)))
+    name = _NAME_OF.get(_replacement(type(module)))
     if name is None:
         rule = f"one of the activations that have a name ({', '.join(_NAMES)}) to be saved"
         cure = "build the MLP from code and save its state_dict"

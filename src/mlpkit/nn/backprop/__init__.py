@@ -1,7 +1,8 @@
-"""Optional fast path: forward and backward passes of an MLP without autograd's graph.
+"""Optional fast path: gradients of an MLP without autograd's graph.
 
-Importing this package registers the passes for :class:`mlpkit.nn.MLP` in
-:mod:`mlpkit._protocols`, where training finds them. Nothing in the networks depends on it.
+Importing this package registers the implementations for :class:`mlpkit.nn.MLP` in
+:mod:`mlpkit._protocols`, where :mod:`mlpkit.training` finds them. The networks do not depend on
+this package.
 """
 
 from __future__ import annotations

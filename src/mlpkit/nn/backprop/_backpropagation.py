@@ -1,4 +1,4 @@
-"""Backpropagation through an MLP, layer by layer, faster than through autograd's graph."""
+"""Backpropagation through an MLP layer by layer, without autograd's graph."""
 
 from __future__ import annotations
 
@@ -18,33 +18,34 @@ from mlpkit.nn.backprop._products import AffineProducts
 __all__ = ["Backpropagation", "global_hooks"]
 
 
-# Methods that somebody may have replaced on one object.
-_OWN: Final = frozenset({"_validate_input", "features", "forward", "preactivation"})
+# Methods whose replacement on an object changes what the network computes.
+_METHODS: Final = frozenset({"_validate_input", "features", "forward", "preactivation"})
 
 
 class Backpropagation:
-    r"""Forward and backward pass of an MLP in training, without a graph of its own.
+    r"""Forward and backward pass of an MLP in training mode, without autograd's graph.
 
-    With :math:`h_l = \phi_l(Z_l)` and :math:`Z_l = h_{l-1} W_l^\top + b_l` the gradient of the
-    loss goes down through the layers,
+    With :math:`h_l = \phi_l(Z_l)` and :math:`Z_l = h_{l-1} W_l^\top + b_l`, the gradients of the
+    loss L are computed from the last layer to the first:
 
     .. math::
         G_l = \frac{\partial L}{\partial h_l} \odot \phi_l'(Z_l), \qquad
         \frac{\partial L}{\partial W_l} = G_l^\top h_{l-1}, \quad
         \frac{\partial L}{\partial b_l} = \sum_n G_{l,n}, \quad
-        \frac{\partial L}{\partial h_{l-1}} = G_l W_l,
+        \frac{\partial L}{\partial h_{l-1}} = G_l W_l.
 
-    and the matrix products, where nearly all of the time goes, are written into memory that the
-    next step uses again. ReLU is differentiated here too; any other activation, norm and dropout
-    are differentiated by autograd, each by itself.
+    The matrix products take nearly all of the time. Their results are written into buffers that the
+    next step reuses. The derivative of ReLU is computed here as well. Norms, dropout and all other
+    activations are differentiated by autograd, each with a separate graph.
 
     Args:
         network: The network, in training mode.
-        wrappers: The modules around it, whose hooks would be missed.
-        preprocess: What is done to the inputs first; no gradient passes it.
-        bit_exact: Whether all results have the bits that autograd gives. Otherwise some sums are
-            made in another order, oneDNN's or that of a matrix-vector product: the difference is
-            rounding.
+        wrappers: The modules that contain the network and are not called either; a hook on one of
+            them makes :meth:`can_run` False.
+        preprocess: Applied to the inputs before the network; it is not differentiated.
+        bit_exact: Whether all results have the same bits as autograd's. If False, some sums are
+            computed in another order, by oneDNN or as matrix-vector products, so that results may
+            differ by rounding.
 
     Shape:
         - Input: ``(N, in_features)`` after ``preprocess`` and flattening.
@@ -90,14 +91,14 @@ class Backpropagation:
             ),
         )
         self._skipped_modules = [*wrappers, *_skipped_modules(network)]
-        self._made_of = _signature(self._skipped_modules)
-        # Dicts that torch keeps for the life of a module: all are empty while nobody hooks.
+        self._built_on = _signature(self._skipped_modules)
+        # Dicts that torch keeps for the lifetime of a module; all are empty without hooks.
         self._hooks = [hooks for each in self._skipped_modules for hooks in _hooks(each)]
         self._hooks += global_hooks()
 
     @staticmethod
     def supports(network: MLP) -> bool:
-        """Return whether the network is made of the layers that are differentiated here."""
+        """Return whether the network consists of the layers that this class differentiates."""
         linears = [layer.linear for layer in network.layers]
         linears += [] if network.head is None else [network.head]
         dropouts = [network.head_dropout, *(layer.dropout for layer in network.layers)]
@@ -108,7 +109,7 @@ class Backpropagation:
         return (
             type(network) is MLP
             and bool(linears)
-            and len(named) == len(parameters)  # of tied layers the gradients add up
+            and len(named) == len(parameters)  # gradients of tied parameters would have to be added
             and len(devices) == 1
             and devices.pop().type in ("cpu", "cuda")
             and dtypes in ({torch.float32}, {torch.float64})
@@ -118,13 +119,13 @@ class Backpropagation:
             and all(type(dropout) is nn.Dropout for dropout in dropouts)
             and not any(getattr(module, "inplace", False) for module in network.modules())
             and all(
-                module._compiled_call_impl is None and _OWN.isdisjoint(vars(module))
+                module._compiled_call_impl is None and _METHODS.isdisjoint(vars(module))
                 for module in _skipped_modules(network)
             )
         )
 
     def can_run(self, inputs: Tensor) -> bool:
-        """Return whether nothing hangs on the network that only autograd's way would see."""
+        """Return whether the network is unchanged and has nothing that requires autograd."""
         network = self._network
         is_flat = self._preprocess is not None or network.flatten or inputs.ndim == 2
         return (
@@ -134,7 +135,7 @@ class Backpropagation:
             and network.training
             and not inputs.requires_grad
             and not any(self._hooks)
-            and self._made_of == _signature(self._skipped_modules)
+            and self._built_on == _signature(self._skipped_modules)
             and not torch.is_anomaly_enabled()
             and all(
                 parameter.requires_grad
@@ -146,7 +147,7 @@ class Backpropagation:
 
     @torch.no_grad()
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the output of the network; its memory is used again by the next call."""
+        """Return the output of the network; the next call overwrites it."""
         network = self._network
         h = network._validate_input(
             inputs if self._preprocess is None else self._preprocess(inputs)
@@ -157,10 +158,9 @@ class Backpropagation:
 
     @torch.no_grad()
     def backward(self, grad_output: Tensor) -> None:
-        """Set the gradient of every parameter, given that of the latest output.
+        """Set ``.grad`` of every parameter, given the gradient of the latest output.
 
-        The parameters must have no gradient yet. The memory of ``.grad`` is used again by the
-        next call.
+        The ``.grad`` of every parameter must be None; the next call overwrites the tensors.
         """
         self._passes.backward(grad_output)
         if self._side_stream is not None:
@@ -168,7 +168,7 @@ class Backpropagation:
 
 
 def _skipped_modules(network: MLP) -> list[nn.Module]:
-    """Return the modules whose ``forward`` is not called."""
+    """Return the modules whose ``forward`` is not called by the passes."""
     modules: list[nn.Module] = [network, network.layers, network.head_dropout]
     modules += [] if network.head is None else [network.head]
     for layer in network.layers:
@@ -177,18 +177,19 @@ def _skipped_modules(network: MLP) -> list[nn.Module]:
 
 
 def _signature(modules: Sequence[nn.Module]) -> list[object]:
-    """Return what the passes were built on: the type, parts and options of each module."""
-    made_of: list[object] = []
-    for module in modules:  # asked in every step, so without a call that is not needed
-        own = module.__dict__
-        get = own.get
-        made_of += (module.__class__, get("p"), get("skip"), get("inplace"), get("forward"))
-        made_of += map(id, own["_modules"].values())
-        made_of += map(id, own["_parameters"].values())
-    return made_of
+    """Return types, submodules, parameters and options; if they change, the passes are invalid."""
+    found: list[object] = []
+    for module in modules:  # runs in every step, so __dict__ is read directly
+        attributes = module.__dict__
+        get = attributes.get
+        found += (module.__class__, get("p"), get("skip"), get("inplace"), get("forward"))
+        found += map(id, attributes["_modules"].values())
+        found += map(id, attributes["_parameters"].values())
+    return found
 
 
 def _hooks(module: nn.Module) -> list[Mapping[int, object]]:
+    """Return the dicts of the hooks of one module."""
     return [
         vars(module)[name]
         for name in (
@@ -201,7 +202,7 @@ def _hooks(module: nn.Module) -> list[Mapping[int, object]]:
 
 
 def global_hooks() -> list[Mapping[int, object]]:
-    """Return the dicts of the hooks that every module has."""
+    """Return the dicts of the hooks that apply to all modules."""
     return [
         torch_modules._global_forward_hooks,
         torch_modules._global_forward_pre_hooks,

@@ -1,4 +1,4 @@
-"""Forward and backward pass through the layers of an MLP, whatever computes their products."""
+"""Forward and backward pass through the layers of an MLP; the matrix products are pluggable."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ __all__ = ["LayerPasses", "Products", "ProductsOf"]
 
 
 class Products(Protocol):
-    """What a linear layer computes in a training step, without a graph."""
+    """Forward and backward pass of a linear layer, without autograd's graph."""
 
     def forward(self, x: Tensor, *, autocast_dtype: torch.dtype | None, fuse_relu: bool) -> Tensor:
-        """Return Z, or ReLU of it."""
+        """Return Z = x W^T + b, or ReLU of Z."""
         ...
 
     def backward(self, grad: Tensor) -> Tensor | None:
-        """Set the gradients of the parameters, and return that of the input, if one is needed."""
+        """Set the gradients of the parameters, and return that of the input or None."""
         ...
 
 
@@ -30,12 +30,12 @@ ProductsOf: TypeAlias = Callable[[nn.Linear, bool], Products]
 
 
 class LayerPasses:
-    """Both passes from what enters the first layer to what leaves the network.
+    """Forward and backward pass from the input of the first layer to the output of the network.
 
     Args:
         network: The network, in training mode.
-        products_of: Makes the products of a linear layer, given the layer and whether something
-            before it learns.
+        products_of: Returns the :class:`Products` of a linear layer, given the layer and whether
+            the gradient of its input is needed.
     """
 
     def __init__(self, network: MLP, products_of: ProductsOf) -> None:
@@ -62,21 +62,21 @@ class LayerPasses:
         return h
 
     def backward(self, grad: Tensor) -> None:
-        """Set the gradient of every parameter, given that of the latest output."""
+        """Set ``.grad`` of every parameter, given the gradient of the latest output."""
         if self._output is not None:
             grad = self._output.backward(grad)
         if self._head is not None:
-            of_features = self._head.backward(grad)
-            if of_features is None:
+            features_grad = self._head.backward(grad)
+            if features_grad is None:
                 return
-            grad = of_features
+            grad = features_grad
             if self._head_dropout is not None:
                 grad = self._head_dropout.backward(grad)
         for layer in reversed(self._layers):
-            of_input = layer.backward(grad)
-            if of_input is None:
+            input_grad = layer.backward(grad)
+            if input_grad is None:
                 return
-            grad = of_input
+            grad = input_grad
 
 
 class _Layer:
@@ -84,7 +84,7 @@ class _Layer:
 
     def __init__(self, layer: HiddenLayer, products: Products, *, is_first: bool) -> None:
         dropout = layer.dropout if layer.dropout.p > 0 else None
-        # No gradient passes the inputs of the network, so autograd need not see their dropout.
+        # The inputs of the network need no gradient, so their dropout is not differentiated.
         self._input_dropout = dropout if is_first else None
         self._dropout = None if is_first or dropout is None else _AutogradModules(dropout)
         self._products = products
@@ -95,7 +95,7 @@ class _Layer:
         self._h: Tensor | None = None
 
     def forward(self, h: Tensor, autocast_dtype: torch.dtype | None) -> Tensor:
-        """Return what leaves the layer."""
+        """Return the output of the layer."""
         x = h if self._input_dropout is None else self._input_dropout(h)
         x = x if self._dropout is None else self._dropout.forward(x)
         z = self._products.forward(x, autocast_dtype=autocast_dtype, fuse_relu=self._is_relu)
@@ -103,21 +103,21 @@ class _Layer:
         return self._h + h if self._skip else self._h
 
     def backward(self, grad: Tensor) -> Tensor | None:
-        """Return the gradient of what entered the layer; None for the inputs of the network."""
-        assert self._h is not None, "backward follows forward"
+        """Return the gradient of the layer's input; None for the first layer."""
+        assert self._h is not None, "call forward before backward"
         if self._activation is not None:
-            of_z = self._activation.backward(grad.to(self._h.dtype))
+            z_grad = self._activation.backward(grad.to(self._h.dtype))
         else:
-            of_z = torch.ops.aten.threshold_backward(grad.to(self._h.dtype), self._h, 0)
-        of_x = self._products.backward(of_z)
-        if of_x is None:
+            z_grad = torch.ops.aten.threshold_backward(grad.to(self._h.dtype), self._h, 0)
+        x_grad = self._products.backward(z_grad)
+        if x_grad is None:
             return None
-        of_input = of_x if self._dropout is None else self._dropout.backward(of_x)
-        return grad + of_input if self._skip else of_input
+        input_grad = x_grad if self._dropout is None else self._dropout.backward(x_grad)
+        return grad + input_grad if self._skip else input_grad
 
 
 class _AutogradModules:
-    """Modules that autograd differentiates, by themselves."""
+    """A sequence of modules that autograd differentiates, with a graph that covers only them."""
 
     def __init__(self, *modules: nn.Module) -> None:
         self._modules = modules
@@ -125,7 +125,7 @@ class _AutogradModules:
         self._out: Tensor | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return what leaves the modules."""
+        """Return the output of the last module, detached."""
         self._leaf = x.detach().requires_grad_()
         with torch.enable_grad():
             out = self._leaf
@@ -135,12 +135,12 @@ class _AutogradModules:
         return out.detach()
 
     def backward(self, grad: Tensor) -> Tensor:
-        """Return the gradient of what entered, and add that of the modules' parameters."""
+        """Return the gradient of the input, and accumulate those of the parameters."""
         leaf, out = self._leaf, self._out
-        assert leaf is not None, "backward follows forward"
-        assert out is not None, "backward follows forward"
+        assert leaf is not None, "call forward before backward"
+        assert out is not None, "call forward before backward"
         self._leaf = self._out = None
         if out.requires_grad:
             torch.autograd.backward(out, grad.to(out.dtype))
-        # A step function, for one, passes no gradient on.
+        # A step function, for example, gives no gradient.
         return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad

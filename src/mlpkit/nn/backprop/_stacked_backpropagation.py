@@ -1,4 +1,4 @@
-"""Backpropagation through many MLPs of one structure at once."""
+"""Backpropagation through several MLPs of the same architecture at once."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ __all__ = ["StackedBackpropagation"]
 
 
 class StackedBackpropagation:
-    r"""Forward and backward pass of K MLPs in training, on the CPU, without a graph of their own.
+    r"""Forward and backward pass of K MLPs in training mode on the CPU, without autograd's graph.
 
-    What :class:`Backpropagation` does for one network, with the weights of layer l of all of them
-    in one stack :math:`W^{(l)} \in \mathbb{R}^{K \times H \times D}`.
+    It computes what :class:`Backpropagation` computes for each network. The weights of layer l of
+    all networks are one stack :math:`W^{(l)} \in \mathbb{R}^{K \times H \times D}`.
 
     Args:
-        network: One of the networks, in training mode; the others differ in the values of their
-            parameters alone.
-        stacks: The stack of each of its parameters.
-        shared: Whether all networks have one input.
-        preprocess: What is done to the inputs first, for all networks alike; no gradient passes it.
+        network: One of the networks, in training mode; the others differ only in the values of
+            their parameters.
+        stacks: For each parameter of ``network``, the stack of that parameter of all networks.
+        shared: Whether all networks have the same input.
+        preprocess: Applied to the inputs of every network; it is not differentiated.
 
     Shape:
-        - Input: ``(K, N, in_features)`` after ``preprocess`` and flattening, ``(N, in_features)``
-          where it is shared.
+        - Input: ``(K, N, in_features)`` after ``preprocess`` and flattening; ``(N, in_features)``
+          if it is shared.
         - Output, and its gradient: ``(K, N, out_features)``.
 
     Raises:
@@ -66,7 +66,7 @@ class StackedBackpropagation:
         self._network = network
         self._preprocess = preprocess
         self._shared = shared
-        self._inputs = torch.empty(0)  # prepared, of each network; memory that is used again
+        self._inputs = torch.empty(0)  # preprocessed, (K, N, D); a reused buffer
         self._passes = LayerPasses(network, self._products_of(stacks))
 
     def _products_of(self, stacks: Mapping[nn.Parameter, nn.Parameter]) -> ProductsOf:
@@ -79,9 +79,9 @@ class StackedBackpropagation:
 
     @staticmethod
     def supports(network: MLP, stacks: Mapping[nn.Parameter, nn.Parameter]) -> bool:
-        """Return whether networks like this one are made of what is differentiated here.
+        """Return whether networks like this one consist of what this class differentiates.
 
-        Norms and dropout are not: the parameters and the random numbers of each are its own.
+        Norms, dropout and activations with parameters are not supported: they differ per network.
         """
         dropouts = [network.head_dropout, *(layer.dropout for layer in network.layers)]
         activations = [activation for _, activation in network.named_activations()]
@@ -95,10 +95,9 @@ class StackedBackpropagation:
         )
 
     def can_run(self, inputs: Tensor) -> bool:
-        """Return whether the passes compute what calling the networks on ``inputs`` would.
+        """Return whether the passes compute the same as calling the networks on ``inputs``.
 
-        That nobody hooks into a network, freezes a part or changes one since is for the caller to
-        know.
+        The caller must know that no network has a hook, a frozen parameter or a replaced module.
         """
         network = self._network
         axes = inputs.ndim - (not self._shared)
@@ -116,33 +115,33 @@ class StackedBackpropagation:
 
     @torch.no_grad()
     def forward(self, inputs: Tensor) -> Tensor:
-        """Return the outputs of the networks; their memory is used again by the next call."""
+        """Return the outputs of the networks; the next call overwrites them."""
         if self._shared:
             return self._passes.forward(self._rows(inputs), None)
-        # One network after the other: what is prepared stays in the cache, and needs no new memory.
-        for number, own in enumerate(inputs.unbind()):
-            rows = self._rows(own)
+        # One network at a time: the preprocessed rows stay in the cache, and memory is reused.
+        for number, each in enumerate(inputs.unbind()):
+            rows = self._rows(each)
             if number == 0 and self._inputs.shape[1:] != rows.shape:
                 self._inputs = rows.new_empty(len(inputs), *rows.shape)
             self._inputs[number] = rows
         return self._passes.forward(self._inputs, None)
 
     def _rows(self, inputs: Tensor) -> Tensor:
-        """Return one row of features for each example."""
-        prepared = inputs if self._preprocess is None else self._preprocess(inputs)
-        return self._network._validate_input(prepared)
+        """Return the preprocessed and checked inputs, ``(N, in_features)``."""
+        preprocessed = inputs if self._preprocess is None else self._preprocess(inputs)
+        return self._network._validate_input(preprocessed)
 
     @torch.no_grad()
     def backward(self, grad_output: Tensor) -> None:
-        """Set the gradient of every stack, given that of the latest outputs.
+        """Set ``.grad`` of every stack, given the gradient of the latest outputs.
 
-        The memory of ``.grad`` is used again by the next call.
+        The next call overwrites the tensors.
         """
         self._passes.backward(grad_output)
 
 
 def _is_stackable(activation: nn.Module) -> bool:
-    """Return whether an activation does to ``(K, N, H)`` what it does to each ``(N, H)``."""
-    # The axis of the one need not be the last, and the random numbers of the other are its own.
-    is_other = type(activation) in (nn.GLU, nn.RReLU)
-    return is_known(activation) and not is_other and not list(activation.parameters())
+    """Return whether an activation maps ``(K, N, H)`` as it maps each ``(N, H)``."""
+    # nn.GLU may act on another axis, and RReLU draws other random numbers for each network.
+    is_excluded = type(activation) in (nn.GLU, nn.RReLU)
+    return is_known(activation) and not is_excluded and not list(activation.parameters())

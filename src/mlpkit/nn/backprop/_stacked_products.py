@@ -1,4 +1,4 @@
-"""The matrix products of one linear layer of many networks in training, without a graph."""
+"""The matrix products of one linear layer of several networks in training."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["StackedProducts"]
 
 
 class StackedProducts:
-    r"""What the linear layers of K networks compute in a training step.
+    r"""Forward and backward pass of one linear layer of K networks, without autograd's graph.
 
     .. math::
         Z_k = X_k W_k^\top + b_k, \qquad
@@ -21,19 +21,19 @@ class StackedProducts:
         \frac{\partial L}{\partial b_k} = \sum_n G_{kn}, \quad
         \frac{\partial L}{\partial X_k} = G_k W_k
 
-    Whatever has the features of one network lies in memory as ``(K, features, N)``: in that order
-    the products of few outputs are fast, and where all networks have one input, the layers of all
-    are one product with the weights below one another.
+    The memory layout of Z and of its gradient is ``(K, features, N)``. With this layout, products
+    with few outputs are fast, and if all networks have the same input, one product with the weights
+    ``(K * O, I)`` computes the layer of all networks.
 
     Args:
-        weight: The weights of all networks; read anew in each step.
-        bias: The biases; None without.
-        shared: Whether all networks have one input.
-        has_input_gradient: Whether something before the layer learns.
+        weight: The weights of all networks; they are read in each step.
+        bias: The biases of all networks; None for none.
+        shared: Whether all networks have the same input.
+        has_input_gradient: Whether :meth:`backward` returns the gradient of X.
 
     Shape:
         - weight: ``(K, O, I)``; bias: ``(K, O)``.
-        - X: ``(K, N, I)``, or ``(N, I)`` where it is shared; Z and G: ``(K, N, O)``.
+        - X: ``(K, N, I)``, or ``(N, I)`` if it is shared; Z and G: ``(K, N, O)``.
     """
 
     def __init__(
@@ -59,14 +59,14 @@ class StackedProducts:
         self._buffers: dict[str, Tensor] = {}
 
     def forward(self, x: Tensor, *, autocast_dtype: torch.dtype | None, fuse_relu: bool) -> Tensor:
-        """Return Z, or ReLU of it.
+        """Return Z, or ReLU of Z.
 
         Args:
-            x: The input; kept for :meth:`backward`.
-            autocast_dtype: None: no product of a stack is of low precision.
-            fuse_relu: Whether ReLU follows.
+            x: The input; it is kept for :meth:`backward`.
+            autocast_dtype: Must be None; stacked products do not support autocast.
+            fuse_relu: Whether to apply ReLU, in place.
         """
-        assert autocast_dtype is None, "autocast is left to autograd"
+        assert autocast_dtype is None, "stacked products do not support autocast"
         self._input = x
         weight = self._weight
         if self._onednn is not None:
@@ -84,27 +84,27 @@ class StackedProducts:
         return (z.relu_() if fuse_relu else z).mT
 
     def backward(self, grad: Tensor) -> Tensor | None:
-        """Set the gradients of the stacks, and return that of the input, where one is needed."""
+        """Set the gradients of the stacks, and return the gradient of the input if needed."""
         x = self._input
-        assert x is not None, "backward follows forward"
-        of_z = grad.mT.contiguous()  # (K, O, N)
-        weight, of_weight = self._weight, self._weight_gradient
+        assert x is not None, "call forward before backward"
+        z_grad = grad.mT.contiguous()  # (K, O, N)
+        weight, weight_grad = self._weight, self._weight_gradient
         if self._shared:
-            torch.mm(of_z.flatten(0, 1), x, out=of_weight.view(-1, weight.shape[2]))
+            torch.mm(z_grad.flatten(0, 1), x, out=weight_grad.view(-1, weight.shape[2]))
         else:
-            torch.bmm(of_z, x, out=of_weight)
-        weight.grad = of_weight
+            torch.bmm(z_grad, x, out=weight_grad)
+        weight.grad = weight_grad
         if self._bias is not None:
-            self._bias.grad = torch.sum(of_z, 2, out=self._bias_gradient)
+            self._bias.grad = torch.sum(z_grad, 2, out=self._bias_gradient)
         if not self._has_input_gradient:
             return None
-        of_x = self._buffer("backward", len(weight), weight.shape[2], of_z.shape[2])
-        return torch.bmm(weight.mT, of_z, out=of_x).mT
+        x_grad = self._buffer("backward", len(weight), weight.shape[2], z_grad.shape[2])
+        return torch.bmm(weight.mT, z_grad, out=x_grad).mT
 
     def _buffer(self, use: str, *shape: int) -> Tensor:
-        """Return memory for one result; the same in each step, a part of it for a short batch."""
+        """Return the buffer for one result; a short batch gets the first elements of the buffer."""
         size = math.prod(shape)
-        known = self._buffers.get(use)
-        if known is None or len(known) < size:
-            known = self._buffers[use] = torch.empty(size, dtype=self._weight.dtype)
-        return known[:size].view(shape)
+        buffer = self._buffers.get(use)
+        if buffer is None or len(buffer) < size:
+            buffer = self._buffers[use] = torch.empty(size, dtype=self._weight.dtype)
+        return buffer[:size].view(shape)

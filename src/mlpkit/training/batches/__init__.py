@@ -1,4 +1,4 @@
-"""What training reads: protocols of batches and sources, and the DataLoader adapter."""
+"""Training data: protocols of batches and their sources, and the DataLoader adapter."""
 
 from __future__ import annotations
 

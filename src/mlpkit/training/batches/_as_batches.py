@@ -1,4 +1,4 @@
-"""Whatever a user trains or evaluates on, as a source of batches."""
+"""Conversion of training and evaluation data to a source of batches."""
 
 from __future__ import annotations
 
@@ -19,11 +19,18 @@ TrainingData: TypeAlias = Examples | BatchSource | DataLoader[tuple[Tensor, ...]
 def as_batches(
     argument: str, data: object, *, batch_size: int, shuffle: bool, seed: int
 ) -> BatchSource:
-    """Return ``data`` as batches: a source as it is, examples and loaders wrapped.
+    """Return ``data`` as a source of batches.
+
+    Args:
+        argument: Name of the argument, for error messages.
+        data: A source, which is returned unchanged, or examples or a ``DataLoader``.
+        batch_size: Number of examples per batch; used for examples only.
+        shuffle: Whether examples are shuffled in each epoch.
+        seed: Seed of the order.
 
     Raises:
         TypeError: If ``data`` is none of the three.
-        ValueError: If there is no batch in it.
+        ValueError: If ``data`` has no batch.
     """
     source: BatchSource
     if isinstance(data, DataLoader):
@@ -38,9 +45,9 @@ def as_batches(
                 argument,
                 "LabeledTensors, Batches or a DataLoader",
                 type(data).__name__,
-                "wrap tensors as LabeledTensors(inputs, targets)",
+                "wrap tensors in LabeledTensors(inputs, targets)",
             )
         )
     if len(source) == 0:
-        raise ValueError(error_message(argument, "at least one batch", 0, "give it examples"))
+        raise ValueError(error_message(argument, "at least one batch", 0, "add examples"))
     return source

@@ -1,4 +1,4 @@
-"""A torch DataLoader as a source of batches."""
+"""Adapter from a torch DataLoader to a source of batches."""
 
 from __future__ import annotations
 
@@ -17,14 +17,23 @@ __all__ = ["LoaderBatches"]
 
 
 class LoaderBatches:
-    """A torch ``DataLoader`` of ``(inputs, targets)`` or ``(inputs, targets, weights)`` as batches.
+    """The batches of a torch ``DataLoader``.
 
-    The order of epoch ``e`` is made a pure function of ``(seed, e)``: torch's global generator is
-    seeded from the two while the loader draws its permutation and the seeds of its workers, and
-    put back afterwards. A resume in mid-epoch reads the skipped batches again. It is exact as long
-    as the data set draws its random numbers from torch alone and the loader has no ``generator``
-    of its own; such a loader goes on with whatever its generator holds.
-    ``indices`` are positions in the order of this epoch, since a loader does not tell others.
+    The order of epoch ``e`` is a pure function of ``(seed, e)``: torch's global generator is seeded
+    from both while the loader draws its permutation and the seeds of its workers, and restored
+    afterwards. A run that is resumed within an epoch reads the skipped batches again. The resume is
+    exact if the data set draws its random numbers from torch's global generator only and the loader
+    has no ``generator``; a loader with one draws from the state that its generator has.
+
+    The ``indices`` of a batch are positions in the order of the epoch, since a loader does not
+    provide positions in the data set.
+
+    Args:
+        loader: Yields ``(inputs, targets)`` or ``(inputs, targets, weights)``.
+        seed: Seed of the order, at least 0.
+
+    Raises:
+        ValueError: If the data set has no length, or the loader has no batch size.
     """
 
     def __init__(self, loader: DataLoader[tuple[Tensor, ...]], *, seed: int = 0) -> None:
@@ -35,13 +44,13 @@ class LoaderBatches:
             raise ValueError(
                 error_message(
                     "a DataLoader",
-                    "one over a data set with a length, with a batch_size",
+                    "a loader with a batch_size, over a data set with a length",
                     loader,
-                    "wrap the data set so that it has __len__, or write a BatchSource",
+                    "give the data set a __len__, or implement a BatchSource",
                 )
             )
         self.num_examples: int = (
-            len(loader) * loader.batch_size if loader.drop_last else len(loader.sampler)  # type: ignore[arg-type]  # torch types a sampler without its length
+            len(loader) * loader.batch_size if loader.drop_last else len(loader.sampler)  # type: ignore[arg-type]  # torch's type of a sampler has no length
         )
 
     def __len__(self) -> int:
@@ -50,7 +59,7 @@ class LoaderBatches:
 
     @property
     def fingerprint(self) -> str:
-        """What can be told of the data, its sizes, classes, and a ``TensorDataset``'s tensors."""
+        """Digest of types, sizes and seed, and for a ``TensorDataset`` of its tensors."""
         loader = self._loader
         dataset: object = loader.dataset
         parts = [type(dataset).__qualname__, type(loader.sampler).__qualname__]
@@ -60,18 +69,18 @@ class LoaderBatches:
         return hashlib.sha256("\0".join([*parts, str(self._seed)]).encode()).hexdigest()
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
-        """Give the batches of one epoch, from batch number ``start`` on."""
+        """Yield the batches of one epoch, from batch number ``start`` on."""
         generator = torch.default_generator
-        outside = generator.get_state()
+        caller_state = generator.get_state()
         try:
             digest = hashlib.sha256(f"mlpkit.loader {self._seed} {epoch}".encode()).digest()
             generator.manual_seed(int.from_bytes(digest[:7]))
             batches = iter(self._loader)
-            # The permutation is drawn with the first batch; what is skipped is drawn here too,
-            # so that the trainer's stream stays where the checkpoint put it.
+            # The permutation is drawn with the first batch. Skipped batches are drawn here too, so
+            # that they do not advance the random stream that the checkpoint restored.
             first = list(itertools.islice(batches, start, start + 1))
         finally:
-            generator.set_state(outside)
+            generator.set_state(caller_state)
         position = start * (self._loader.batch_size or 1)
         for batch in itertools.chain(first, batches):
             inputs, targets, *weights = _checked(batch)
@@ -97,13 +106,13 @@ def _checked(batch: object) -> tuple[Tensor, ...] | list[Tensor]:
             "a batch of a DataLoader",
             "(inputs, targets) or (inputs, targets, weights), all tensors",
             shown,
-            "give the DataLoader a collate_fn that returns these",
+            "give the DataLoader a collate_fn that returns one of these",
         )
     )
 
 
 def _digest(tensor: Tensor) -> str:
-    """Return a digest of at most 1,024 evenly spaced rows, with shape and dtype."""
+    """Return shape, dtype and the digest of about 1,024 evenly spaced rows of a tensor."""
     rows = tensor[:: max(1, len(tensor) // 1024)].detach().cpu().contiguous()
     content = hashlib.sha256(rows.view(torch.uint8).numpy().tobytes()).hexdigest()
     return f"{tuple(tensor.shape)} {tensor.dtype} {content}"

@@ -19,7 +19,7 @@ class LazyBatch:
     Args:
         source: Gathers the batch.
         indices: Positions of its examples, int64, ``(N,)``.
-        epoch: The epoch that it belongs to.
+        epoch: Number of its epoch.
     """
 
     def __init__(self, source: IndexedSource, indices: Tensor, epoch: int) -> None:

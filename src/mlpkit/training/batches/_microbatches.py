@@ -15,8 +15,8 @@ __all__ = ["microbatches", "on_device"]
 
 
 def on_device(batch: BatchLike, device: torch.device) -> BatchLike:
-    """Return the batch on ``device``: itself if it is there already."""
-    if isinstance(batch, LazyBatch):  # it is gathered where the model is
+    """Return the batch on ``device``; the batch itself if it is already there."""
+    if isinstance(batch, LazyBatch):  # gathered on the device of the model
         return batch
     if batch.inputs.device == device and batch.targets.device == device:
         return batch
@@ -32,6 +32,6 @@ def on_device(batch: BatchLike, device: torch.device) -> BatchLike:
 def microbatches(
     batches: Iterator[BatchLike], size: int, device: torch.device
 ) -> Iterator[list[BatchLike]]:
-    """Yield ``size`` batches at a time, on ``device``; the last time perhaps fewer."""
-    while window := [on_device(batch, device) for batch in itertools.islice(batches, size)]:
-        yield window
+    """Yield ``size`` batches at a time, on ``device``; the last list may be shorter."""
+    while step := [on_device(batch, device) for batch in itertools.islice(batches, size)]:
+        yield step

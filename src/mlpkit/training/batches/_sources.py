@@ -1,4 +1,4 @@
-"""Protocols of what training reads: batches, sources of batches, and examples."""
+"""Protocols of the training data: batches, sources of batches, and examples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class BatchLike(Protocol):
         inputs: Inputs of the model, ``(N, ...)``.
         targets: Class indices (int64, ``(N,)``), target distributions (floating-point, ``(N, C)``)
             or regression targets (floating-point, ``(N, ...)``).
-        weights: Weight of each example, ``(N,)``; None if all weigh the same.
+        weights: Weight of each example, ``(N,)``; None means equal weights.
         indices: Position of each example in its data set, int64, ``(N,)``.
     """
 
@@ -40,11 +40,11 @@ class BatchLike(Protocol):
 class BatchSource(Protocol):
     """Batches in an order that is a pure function of the epoch.
 
-    That purity is what makes a resume exact: batch ``b`` of epoch ``e`` needs no other state.
+    Batch ``b`` of epoch ``e`` must not depend on any other state; this makes a resume exact.
 
     Attributes:
-        num_examples: Examples in one epoch.
-        fingerprint: A digest of the data and of everything that decides its order.
+        num_examples: Number of examples in one epoch.
+        fingerprint: Digest of the data and of everything that determines its order.
     """
 
     @property
@@ -58,19 +58,19 @@ class BatchSource(Protocol):
         ...
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[BatchLike]:
-        """Give the batches of one epoch, from batch number ``start`` on."""
+        """Yield the batches of one epoch, from batch number ``start`` on."""
         ...
 
 
 @runtime_checkable
 class IndexedSource(BatchSource, Protocol):
-    """Batches that say which examples they take before they take them.
+    """A source that separates the indices of a batch from gathering its examples.
 
-    ``epoch(e)`` must be ``gather`` of each of ``positions(e)``.
+    ``epoch(e)`` must yield ``gather(indices, epoch=e)`` for each item of ``batch_indices(e)``.
 
     Attributes:
-        device: Where the examples are.
-        is_augmented: Whether what is gathered depends on the epoch, or on the seed of the order.
+        device: Device of the examples.
+        is_augmented: Whether the gathered examples depend on the epoch or on the seed.
     """
 
     @property
@@ -80,17 +80,17 @@ class IndexedSource(BatchSource, Protocol):
     def is_augmented(self) -> bool: ...
 
     def batch_indices(self, epoch: int, *, start: int = 0) -> Iterator[Tensor]:
-        """Give the positions of the examples of each batch of one epoch, from ``start`` on."""
+        """Yield the positions of the examples of each batch of an epoch, from batch ``start`` on."""
         ...
 
     def gather(self, indices: Tensor, *, epoch: int) -> BatchLike:
-        """Return the examples at these positions as a batch of an epoch."""
+        """Return the examples at ``indices`` as a batch of an epoch."""
         ...
 
 
 @runtime_checkable
 class Examples(Protocol):
-    """Examples with targets that can put themselves into batches."""
+    """Labeled examples that can be divided into batches."""
 
     def __len__(self) -> int:
         """Return the number of examples."""
@@ -99,5 +99,5 @@ class Examples(Protocol):
     def batches(
         self, batch_size: int, *, shuffle: bool = True, seed: int = 0, drop_last: bool = False
     ) -> BatchSource:
-        """Return batches of ``batch_size`` examples, the last one shorter unless dropped."""
+        """Return batches of ``batch_size`` examples; the last one may be shorter or dropped."""
         ...

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, and how a run is saved and restored."""
+"""Content of a checkpoint; saving and restoring of a run."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ class Checkpointer:
                 "torch": str(torch.__version__),
                 "python": platform.python_version(),
             },
-            # without the folder, so that a file that is passed on says nothing of the machine
+            # without the folder, so that a shared file contains no path of the machine
             "config": dataclasses.replace(self._config, checkpoints=None).to_dict(),
             "model_config": _model_config(stepper.model),
             "fingerprint": self._fingerprint,
@@ -154,8 +154,10 @@ class Checkpointer:
     ) -> None:
         """Raise if data, model, settings, callbacks or the schedule so far differ."""
         saved = cast("dict[str, str]", content["fingerprint"])
-        config = _serialization.from_dict(  # a setting that is newer than the file has its default
-            TrainerConfig, cast("dict[str, JSONValue]", content["config"]), source=str(path)
+        config = (
+            _serialization.from_dict(  # settings that are missing in the file get their default
+                TrainerConfig, cast("dict[str, JSONValue]", content["config"]), source=str(path)
+            )
         )
         written_with = cast("dict[str, str]", content["versions"])["torch"]
         has_same_torch = written_with == str(torch.__version__)
@@ -201,7 +203,7 @@ def _by_name(callbacks: Sequence[CallbackLike]) -> dict[str, CallbackLike]:
 
 
 def _model_config(model: nn.Module) -> dict[str, JSONValue] | None:
-    """Return the configuration of a model that has one, so that it can be built again."""
+    """Return the configuration of a model, from which it can be rebuilt; None if it has none."""
     config: object = getattr(model, "config", None)
     if dataclasses.is_dataclass(config) and not isinstance(config, type):
         return _serialization.to_dict(config)

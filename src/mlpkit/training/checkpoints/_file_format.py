@@ -1,11 +1,11 @@
-"""One checkpoint file: written whole, checked to the last byte, loaded without running code.
+"""Checkpoint files: written atomically, verified by a digest, loaded without running code.
 
-Layout of format 1: what ``torch.save`` writes, then a trailer of 52 bytes::
+Layout of format 1: the output of ``torch.save``, followed by a trailer of 52 bytes::
 
     payload | magic b"mlpkitcp" | version uint32 | payload length uint64 | SHA-256
 
-with little-endian numbers, the digest taken over everything before it. A trailer, not a header,
-so that ``torch.load(path, weights_only=True)`` reads the same file without mlpkit.
+Numbers are little-endian; the digest covers all bytes before it. The format has a trailer and not a
+header, so that ``torch.load(path, weights_only=True)`` reads the file without mlpkit.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ __all__ = [
 FORMAT = "mlpkit.trainer"
 VERSION = 1
 
-#: What a checkpoint is made of: tensors and Python's own plain values, nothing with code.
+#: Content of a checkpoint: tensors and plain Python values, which load without running code.
 Saved: TypeAlias = (
     "Tensor | bool | int | float | str | list[Saved] | tuple[Saved, ...] | "
     "Mapping[str, Saved] | Mapping[int, Saved] | None"
@@ -58,13 +58,13 @@ _TRAILER_BYTES = _NUMBERS.size + _DIGEST_BYTES
 
 
 def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Saved]) -> Path:
-    """Write ``content`` as a checkpoint, so that ``path`` holds an old or a new one, whole.
+    """Write ``content`` as a checkpoint; ``path`` always holds a complete old or new one.
 
     Raises:
-        CheckpointWriteError: If the file cannot be written; an older one stays as it was.
+        CheckpointWriteError: If the file cannot be written; an existing file is unchanged.
     """
     buffer = io.BytesIO()
-    # Into memory first: torch reports a failing file as a RuntimeError without the reason.
+    # Saved to memory first: for a file that fails, torch raises a RuntimeError without the reason.
     torch.save({"format": FORMAT, "version": VERSION, **content}, buffer)
     buffer.write(_NUMBERS.pack(_MAGIC, VERSION, buffer.tell()))
     buffer.write(hashlib.sha256(buffer.getbuffer()).digest())
@@ -72,18 +72,18 @@ def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Saved])
         return write_atomically(path, lambda file: file.write(buffer.getbuffer()))
     except OSError as error:
         raise CheckpointWriteError(
-            f"{path} could not be written: {error}; an older checkpoint there is untouched"
+            f"{path} could not be written: {error}; an existing checkpoint there is unchanged"
         ) from error
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Saved]:
-    """Return the content of a checkpoint, on the CPU, after every byte was checked.
+    """Verify a checkpoint, and return its content on the CPU.
 
     Raises:
-        CheckpointCorruptError: If the file is truncated, altered, no checkpoint, or holds
+        CheckpointCorruptError: If the file is truncated, altered, not a checkpoint, or contains
             something other than tensors and plain values.
-        CheckpointVersionError: If the format is newer than this mlpkit knows.
-        CheckpointError: If the file cannot be read at all.
+        CheckpointVersionError: If the version of the format is not supported.
+        CheckpointError: If the file cannot be read.
     """
     try:
         data = Path(path).read_bytes()
@@ -93,7 +93,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Saved]:
     if version != VERSION:
         raise CheckpointVersionError(
             f"{path} must be a checkpoint of format {VERSION}, got format {version}; "
-            "read it with the mlpkit that wrote it"
+            "read it with the version of mlpkit that wrote it"
         )
     try:
         content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
@@ -102,16 +102,18 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Saved]:
             f"{path} must hold tensors and plain values only, got: {error}"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise CheckpointCorruptError(f"{path} must be a checkpoint of {FORMAT}, got another file")
+        raise CheckpointCorruptError(
+            f"{path} must be a checkpoint of format {FORMAT}, got another file"
+        )
     return content
 
 
 def _checked(path: str | os.PathLike[str], data: bytes) -> tuple[int, memoryview]:
-    """Return the version and the payload, if every byte is what was written."""
+    """Return version and payload, after comparing the digest of the file with the stored one."""
     view = memoryview(data)
     if len(data) < _TRAILER_BYTES:
         raise CheckpointCorruptError(
-            f"{path} must be a whole checkpoint, got {len(data)} bytes; it is truncated"
+            f"{path} must be a complete checkpoint, got {len(data)} bytes; it is truncated"
         )
     magic, version, length = _NUMBERS.unpack(view[-_TRAILER_BYTES:-_DIGEST_BYTES])
     if magic != _MAGIC or length != len(data) - _TRAILER_BYTES:
@@ -121,17 +123,17 @@ def _checked(path: str | os.PathLike[str], data: bytes) -> tuple[int, memoryview
         )
     if hashlib.sha256(view[:-_DIGEST_BYTES]).digest() != view[-_DIGEST_BYTES:]:
         raise CheckpointCorruptError(
-            f"{path} must have the SHA-256 that it was written with, got another; it is altered"
+            f"{path} must have the SHA-256 in its trailer, got another one; it was altered"
         )
     return version, view[:-_TRAILER_BYTES]
 
 
 def first_nonfinite(content: object, name: str = "") -> str | None:
-    """Return the dotted name of the first number in ``content`` that is NaN or infinite.
+    """Return the dotted name of the first value in ``content`` that is NaN or infinite.
 
     Raises:
-        TypeError: If something in it is neither a tensor nor a plain value: it could be written,
-            but not be read again without running code.
+        TypeError: If a value is neither a tensor nor a plain value. It could be written, but not
+            be loaded without running code.
     """
     for key, tensor in _numbers(content, name):
         if not bool(torch.isfinite(tensor).all()):
@@ -152,29 +154,30 @@ def _numbers(content: object, name: str) -> Iterator[tuple[str, Tensor]]:
         for index, value in enumerate(content):
             yield from _numbers(value, f"{name}.{index}")
     elif content is not None and not isinstance(content, bool | int | str):
-        rule = "a tensor or a plain value to be saved"
+        rule = "a tensor or a plain value in a checkpoint"
         raise TypeError(
-            error_message(name, rule, content, "give it out as numbers, strings or tensors")
+            error_message(name, rule, content, "save it as numbers, strings or tensors")
         )
 
 
 def prepare_folder(config: CheckpointConfig, *, resuming: bool) -> None:
-    """Make the folder, sweep what killed writers left, and keep a former run safe.
+    """Create the folder, and remove temporary files and, for a new run, old checkpoints.
 
     Raises:
-        CheckpointWriteError: If the folder cannot be made or cleared.
-        ValueError: If it holds the checkpoints of a former run that shall not be replaced.
+        CheckpointWriteError: If the folder cannot be created or cleared.
+        ValueError: If a new run would replace the checkpoints of an earlier one without
+            ``overwrite``.
     """
-    former = [path for path in (config.last, config.best) if path.exists()]
-    if former and not resuming and not config.overwrite:
-        rule = "a folder without checkpoints of a former training"
-        cure = 'go on with resume="auto", take another folder, or say overwrite=True'
-        raise ValueError(error_message("checkpoints.folder", rule, str(former[0]), cure))
+    existing = [path for path in (config.last, config.best) if path.exists()]
+    if existing and not resuming and not config.overwrite:
+        rule = "a folder without checkpoints of an earlier run"
+        cure = 'resume with resume="auto", choose another folder, or set overwrite=True'
+        raise ValueError(error_message("checkpoints.folder", rule, str(existing[0]), cure))
     try:
         config.folder.mkdir(parents=True, exist_ok=True)
         sweep_temporary(config.folder)
         if not resuming:
-            for path in former:
+            for path in existing:
                 path.unlink()
     except OSError as error:
-        raise CheckpointWriteError(f"{config.folder} cannot hold checkpoints: {error}") from error
+        raise CheckpointWriteError(f"{config.folder} could not be prepared: {error}") from error

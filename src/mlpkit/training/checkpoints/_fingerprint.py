@@ -1,4 +1,4 @@
-"""Whether a checkpoint belongs to the training that wants to go on with it."""
+"""Fingerprint of a run, which decides whether a checkpoint can be resumed."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mlpkit.training.objectives import Objective
 
 __all__ = ["check_same", "normalize_reprs", "run_fingerprint", "settings"]
 
-#: Settings that may change on resume: they decide when a training ends and what is told of it,
-#: not what a step does. The number of epochs counts through the schedule alone.
+#: Settings that may change on resume: they affect when a run ends and what it reports, but not the
+#: steps. The number of epochs affects the steps through the schedule only, which is checked.
 FREE = frozenset(
     {
         *("epochs", "batch_size", "eval_batch_size", "device", "deterministic", "validate_every"),
@@ -37,7 +37,7 @@ def run_fingerprint(
     train: BatchSource,
     val: BatchSource | None,
 ) -> dict[str, str]:
-    """Return what makes this training this one, by field, readable."""
+    """Return what a resumed run must have in common with this one, as text by field."""
     fields = {
         "data.train": train.fingerprint,
         "data.train.num_examples": str(train.num_examples),
@@ -56,7 +56,7 @@ def run_fingerprint(
 
 
 def settings(config: TrainerConfig) -> dict[str, str]:
-    """Return the settings that a resume must keep, by field, readable."""
+    """Return the settings that must not change on resume, as text by field."""
     fields: dict[str, str] = {}
     for key, plain in config.to_dict().items():
         if key not in FREE:
@@ -67,19 +67,19 @@ def settings(config: TrainerConfig) -> dict[str, str]:
 def normalize_reprs(
     saved: Mapping[str, str], now: Mapping[str, str], model: nn.Module
 ) -> dict[str, str]:
-    """Return saved fields, those of torch's own modules as this torch words them.
+    """Return the saved fields, with the reprs of torch's modules as the present version writes them.
 
-    A release of torch may show an option that another leaves out: ``BatchNorm1d(4)`` becomes
-    ``BatchNorm1d(4, bias=True)``. Where every option that both show is the same, so is the module.
+    A version of torch may show an option that another omits: ``BatchNorm1d(4)`` becomes
+    ``BatchNorm1d(4, bias=True)``. Modules count as equal if all options that both show are equal.
     """
-    reworded = dict(saved)
+    normalized = dict(saved)
     for name, module in model.named_modules():
         field = f"model.{name}" if name else "model"
         if type(module).__module__.startswith("torch.") and field in saved and field in now:
-            was, now_is = _options(saved[field]), _options(now[field])
-            if all(was[key] == now_is[key] for key in was.keys() & now_is.keys()):
-                reworded[field] = now[field]
-    return reworded
+            old, new = _options(saved[field]), _options(now[field])
+            if all(old[key] == new[key] for key in old.keys() & new.keys()):
+                normalized[field] = now[field]
+    return normalized
 
 
 def _options(described: str) -> dict[str, str]:
@@ -92,10 +92,10 @@ def _options(described: str) -> dict[str, str]:
 
 
 def check_same(path: Path, saved: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Refuse a checkpoint that differs in any field, listing each.
+    """Raise if a checkpoint differs in any field; the error lists all differences.
 
     Raises:
-        ResumeMismatchError: If a field differs, or is on one side only.
+        ResumeMismatchError: If a field differs or exists on one side only.
     """
     differences = {
         field: (saved.get(field, _ABSENT), now.get(field, _ABSENT))

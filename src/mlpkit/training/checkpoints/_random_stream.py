@@ -1,4 +1,4 @@
-"""The training's own stream of random numbers, lent to torch's global generators."""
+"""Private random stream of a run, installed in torch's global generators."""
 
 from __future__ import annotations
 
@@ -13,73 +13,74 @@ __all__ = ["RandomStream"]
 
 
 class RandomStream:
-    """Random state for dropout and the like, which draw from torch's global generators.
+    """Random state for code that draws from torch's global generators, such as dropout.
 
-    While :meth:`active` runs, the global generators of the CPU and of the model's device hold
-    this stream; before and after, and inside :meth:`paused`, they hold what the caller had.
-    So a training neither depends on what was drawn elsewhere nor disturbs it.
+    Within :meth:`active` the global generators of the CPU and of the device have the state of this
+    stream; outside of it, and within :meth:`paused`, they have the state of the caller. A run
+    therefore does not depend on numbers drawn elsewhere, and does not affect them.
 
     Args:
-        seed: Where the stream starts. It is hashed, so that a model that was initialized with the
-            same seed does not get dropout masks made of the same numbers as its weights.
-        device: The model's device.
+        seed: Seed of the stream. It is hashed, so that dropout masks do not consist of the same
+            numbers as the weights of a model that was initialized with the same seed.
+        device: Device of the model.
     """
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self._device = device
-        self._running = False
-        self._outside = self._read()
+        self._is_active = False
+        self._caller_state = self._get_state()
         digest = hashlib.sha256(f"mlpkit.stream {seed}".encode()).digest()
-        with self._kept():
+        with self._restored():
             torch.manual_seed(int.from_bytes(digest[:7]))
-            self._state = self._read()
+            self._state = self._get_state()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return the state of the stream, as it is now, by kind of device."""
-        return self._read() if self._running else dict(self._state)
+        """Return the current state of the stream, by type of device."""
+        return self._get_state() if self._is_active else dict(self._state)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on where the stream was when :meth:`state_dict` was called."""
+        """Restore what :meth:`state_dict` returned."""
         self._state = dict(state)
-        if self._running:
-            self._write(self._state)
+        if self._is_active:
+            self._set_state(self._state)
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
-        """Put the stream into the global generators, and the caller's state back afterwards."""
-        with self._kept():
-            self._write(self._state)
-            self._running = True
+        """Install the stream in the global generators; restore the caller's state on exit."""
+        with self._restored():
+            self._set_state(self._state)
+            self._is_active = True
             try:
                 yield
             finally:
-                self._running = False
-                self._state = self._read()
+                self._is_active = False
+                self._state = self._get_state()
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Give the caller's generators back for a while, for instance to a callback."""
-        if not self._running:
+        """Restore the caller's state within a ``with`` block, for instance for a callback."""
+        if not self._is_active:
             yield
             return
-        self._state, self._running = self._read(), False
-        self._write(self._outside)
+        self._state, self._is_active = self._get_state(), False
+        self._set_state(self._caller_state)
         try:
             yield
         finally:
-            self._outside = self._read()
-            self._write(self._state)
-            self._running = True
+            self._caller_state = self._get_state()
+            self._set_state(self._state)
+            self._is_active = True
 
     @contextlib.contextmanager
-    def _kept(self) -> Iterator[None]:
-        self._outside = self._read()
+    def _restored(self) -> Iterator[None]:
+        """Restore the generators on exit."""
+        self._caller_state = self._get_state()
         try:
             yield
         finally:
-            self._write(self._outside)
+            self._set_state(self._caller_state)
 
-    def _read(self) -> dict[str, Tensor]:
+    def _get_state(self) -> dict[str, Tensor]:
         state = {"cpu": torch.get_rng_state()}
         if self._device.type != "cpu":
             state[self._device.type] = torch.get_device_module(self._device).get_rng_state(
@@ -87,7 +88,7 @@ class RandomStream:
             )
         return state
 
-    def _write(self, state: Mapping[str, Tensor]) -> None:
+    def _set_state(self, state: Mapping[str, Tensor]) -> None:
         torch.set_rng_state(state["cpu"])
         if self._device.type != "cpu" and self._device.type in state:
             torch.get_device_module(self._device).set_rng_state(

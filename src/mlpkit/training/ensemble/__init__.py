@@ -1,4 +1,4 @@
-"""Several networks of one structure trained in one program."""
+"""Simultaneous training of several networks with the same architecture."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from mlpkit.training.fast import StackedGradients
 __all__ = ["EnsembleStepper", "NonFiniteNetworkStep"]
 
 
-class NonFiniteNetworkStep(Exception):  # noqa: N818 - becomes a NonFiniteError
+class NonFiniteNetworkStep(Exception):  # noqa: N818 - converted to a NonFiniteError
     """A step of one network whose loss or gradient is not finite."""
 
     def __init__(self, network: int, step: NonFiniteStep) -> None:
@@ -38,9 +38,9 @@ class EnsembleStepper:
         stack: The networks.
         configs: The settings of each network.
         total_steps: Number of steps of the run.
-        device: Where the networks are.
-        shared: Whether all networks have one batch.
-        gradients: Hand-written gradients of the networks; None leaves them to autograd.
+        device: Device of the networks.
+        shared: Whether all networks have the same batches.
+        gradients: Hand-written gradients of the networks; None uses autograd.
     """
 
     def __init__(
@@ -75,24 +75,24 @@ class EnsembleStepper:
         ]
 
     def lr(self, network: int, step: int) -> float:
-        """Return the learning rate of a step of one network."""
+        """Return the learning rate of a network at a step."""
         return self._update.lr(network, step)
 
     def step(self, step: int, microbatches: Sequence[JoinedBatch]) -> list[StepResult]:
         """Make step number ``step`` of every network.
 
         Raises:
-            NonFiniteNetworkStep: If loss or gradient of a network is not finite, before any
-                parameter of any network changed.
+            NonFiniteNetworkStep: If the loss or the gradient of a network is not finite; no
+                parameter of any network has changed then.
         """
         self._update.set_rates(step)
         count = len(self._stack.models)
         weights = [self._weights(joined) for joined in microbatches]
-        totals = total_weight([joined.own[0] for joined in microbatches], weights)
+        totals = total_weight([joined.per_network[0] for joined in microbatches], weights)
         losses: Tensor | None = None
         gradients: list[Tensor | None] = [None] * len(self._stack.parameters)
         for joined, weight in zip(microbatches, weights, strict=True):
-            loss, parts = self._loss_and_gradients(joined.whole, weight, totals)
+            loss, parts = self._loss_and_gradients(joined.combined, weight, totals)
             gradients = [_sum(old, new) for old, new in zip(gradients, parts, strict=True)]
             losses = loss if losses is None else losses + loss
         assert losses is not None
@@ -107,24 +107,24 @@ class EnsembleStepper:
         return list(map(StepResult, losses.unbind(), each_total, norms.unbind()))
 
     def _weights(self, joined: JoinedBatch) -> Tensor | None:
-        """Return the weight of each example in the loss of each network, ``(K, N)``; None is 1."""
-        whole = joined.whole
+        """Return the weight of each example of each network, ``(K, N)``; None means 1."""
+        weights = joined.combined.weights
         if all(one is None for one in self._class_weights):
-            return None if whole.weights is None else whole.weights.expand(len(joined.own), -1)
+            return None if weights is None else weights.expand(len(joined.per_network), -1)
         factors = torch.stack(
             [
                 torch.ones(len(batch.targets), device=self._device)
                 if one is None
                 else class_factors(batch.targets, one)
-                for batch, one in zip(joined.own, self._class_weights, strict=True)
+                for batch, one in zip(joined.per_network, self._class_weights, strict=True)
             ]
         )
-        return factors if whole.weights is None else factors * whole.weights
+        return factors if weights is None else factors * weights
 
     def _loss_and_gradients(
         self, batch: BatchLike, weight: Tensor | None, totals: float | Tensor
     ) -> tuple[Tensor, Sequence[Tensor | None]]:
-        """Return the share of a microbatch in the losses, ``(K,)``, and in the gradients."""
+        """Return the contribution of a microbatch to the losses, ``(K,)``, and to the gradients."""
         if self._gradients is not None:
             each, parts = self._gradients.losses_and_gradients(batch, weight, totals)
             return _mean(each, weight, totals), parts
@@ -143,7 +143,7 @@ class EnsembleStepper:
 
 
 def _generator(seed: int) -> torch.Generator:
-    """Return a generator that draws what the random stream of a run with this seed draws."""
+    """Return a generator with the state of the random stream of a run with this seed."""
     cpu = torch.device("cpu")
     generator = torch.Generator()
     generator.set_state(RandomStream(seed, cpu).state_dict()["cpu"])
@@ -151,9 +151,9 @@ def _generator(seed: int) -> torch.Generator:
 
 
 def _sum(old: Tensor | None, new: Tensor | None) -> Tensor | None:
-    """Return the sum of two gradients, in the memory order of the parameters.
+    """Return the sum of two gradients, contiguous like the parameters.
 
-    The fused optimizers require that order; what torch accumulates by itself has it.
+    The fused optimizers require the memory order of the parameters.
     """
     if old is None or new is None:
         found = new if old is None else old
@@ -167,7 +167,7 @@ def _mean(each: Tensor, weight: Tensor | None, totals: float | Tensor) -> Tensor
 
 
 def _norms(gradients: Sequence[Tensor | None]) -> Tensor:
-    """Return the gradient norm of each network, ``(K,)``; NaN in one does not reach another."""
+    """Return the gradient norm of each network, ``(K,)``; NaN does not affect other networks."""
     each = [torch.linalg.vector_norm(one.flatten(1), dim=1) for one in gradients if one is not None]
     norms: Tensor = torch.linalg.vector_norm(torch.stack(each), dim=0)  # (P, K) -> (K,)
     return norms

@@ -1,4 +1,4 @@
-"""Several networks of one structure trained at once, as if each had a training of its own."""
+"""Simultaneous training of several networks with the same architecture."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from mlpkit.training.optim import WeightSwapper
 
 __all__ = ["fit_many"]
 
-# What all networks must have in common: it decides the steps and the epochs.
+# Settings that must be equal for all networks, since they determine the steps and the epochs.
 _COMMON = (
     *("epochs", "batch_size", "eval_batch_size", "gradient_accumulation_steps", "label_smoothing"),
     *("device", "deterministic", "gradients", "validate_every"),
 )
-# What has no meaning, or another one, for several networks at once: name, and the value it keeps.
-_REFUSED: Mapping[str, object] = {
+# Settings that are not supported for several networks, with the value that each must have.
+_UNSUPPORTED: Mapping[str, object] = {
     "precision": "fp32",
     "cuda_graph": False,
     "mixup": None,
@@ -55,54 +55,58 @@ def fit_many(
     config: TrainerConfig | Sequence[TrainerConfig],
     objective: Objective | None = None,
 ) -> list[FitResult]:
-    r"""Train K networks of one structure in one program, each as a ``Trainer`` would alone.
+    r"""Train K networks with the same architecture simultaneously, each as by a ``Trainer``.
 
-    The networks are a committee, a sweep over learning rates, or the same training from several
+    The networks can be an ensemble, a sweep over learning rates, or repetitions with several
     seeds. With the weights of layer l stacked to :math:`W^{(l)} \in \mathbb{R}^{K \times H \times
-    D}`, one product serves all of them,
+    D}`, one batched product computes the layer of all networks,
 
     .. math::
         z^{(l)}_{k} = W^{(l)}_{k} h^{(l-1)}_{k} + b^{(l)}_{k}, \qquad
         L = \sum_{k=1}^{K} L_k, \qquad \nabla_{W_k} L = \nabla_{W_k} L_k,
 
-    so K small networks cost little more than the products themselves. It pays where a network is
-    small; one whose products fill the processor alone gains nothing.
+    so the overhead of a step does not grow with K. This saves time if the networks are small; it
+    does not if the products of one network already occupy the processor.
 
-    Weights, history and validation figures are those of ``Trainer(models[k], configs[k],
+    Weights, history and validation metrics equal those of ``Trainer(models[k], configs[k],
     objective=objective).fit(train, val)`` up to the rounding of float32: each network has the order
-    of the examples and the dropout of its own ``seed``, its own learning rate, schedule, weight
-    decay, clipping, averaging and class weights. The tests hold weights to 1e-5 and figures to 1e-5
-    of their value over a dozen steps; over a long training the difference grows as any rounding
-    does, fastest with AdamW where a gradient is little but rounding, and with Muon, which
-    orthogonalizes in bfloat16. The seconds in the history are those of the whole program.
+    of the examples, the dropout masks, the learning rate, schedule, weight decay, clipping,
+    averaging and class weights of its configuration. The tests require weights and metrics to agree
+    within 1e-5 over a dozen steps. The difference grows with the number of steps; it grows fastest
+    with AdamW, if a gradient consists of rounding errors, and with Muon, which orthogonalizes in
+    bfloat16. The durations in the history are those of all networks together.
 
-    The models are trained in place, and are in evaluation mode afterwards, however it ends.
-    Networks with one ``seed`` share the batches, which is faster than an order for each.
+    The models are trained in place. They are in evaluation mode afterwards, also after an
+    exception. Networks with the same ``seed`` share the batches, which is faster than one order per
+    network.
 
     Args:
-        models: Modules of the same structure, whose parameters and buffers differ in value alone.
-            Each is moved to the device of the configuration.
-        train: What to train on: ``LabeledTensors``, or ``Batches``, whose order all share.
-        val: What to validate on; None validates nothing.
-        config: The settings, one for all or one for each. They may differ in
+        models: Modules with the same architecture, whose parameters and buffers differ only in
+            their values. They are moved to the device of the configuration.
+        train: Examples to train on: ``LabeledTensors``, or ``Batches``, whose order is the same for
+            all networks.
+        val: Examples to validate on; None validates nothing.
+        config: The settings, one for all networks or one per network. They may differ in
             ``averaging``, ``class_weights``, ``clip_grad_norm``, ``momentum_schedule``,
             ``monitor``, ``optimizer``, ``schedule`` and ``seed``. ``checkpoints``,
-            ``early_stopping``, ``max_seconds``, ``mixup`` and reduced precision are refused.
-        objective: Loss of each example; None is cross-entropy with ``config.label_smoothing``. One
-            of your own must be made of what :func:`torch.vmap` knows, without random numbers.
+            ``early_stopping``, ``max_seconds``, ``mixup`` and reduced precision are not supported.
+        objective: Loss of each example; None means cross-entropy with ``config.label_smoothing``. A
+            custom objective must use only functions that :func:`torch.vmap` supports, and draw no
+            random numbers.
 
     Returns:
-        How each training ended, in the order of ``models``.
+        The result of each run, in the order of ``models``.
 
     Raises:
-        NonFiniteError: If a loss or a gradient of a network became NaN or infinite; ``network``
-            says which. No network has made that step.
-        TrainingInterrupted: If SIGTERM or Ctrl-C came; the models hold the last whole step.
-        TypeError: If an argument is not what it should be.
-        ValueError: If the networks cannot be trained together, with the reason.
+        NonFiniteError: If a loss or a gradient of a network became NaN or infinite; ``network`` is
+            its number. No network has made that step.
+        TrainingInterrupted: If SIGTERM or Ctrl-C arrived; the models have the weights of the last
+            complete step.
+        TypeError: If an argument has the wrong type.
+        ValueError: If the networks cannot be trained together; the message states the reason.
 
     Example:
-        The probabilities of a committee are the mean of its members':
+        The probabilities of an ensemble are the mean over its members:
 
         >>> import torch
         >>> from mlpkit import SoftmaxClassifier
@@ -121,8 +125,8 @@ def fit_many(
         >>> [len(result.history) for result in results]
         [5, 5, 5, 5]
         >>> members = torch.stack([model.predict_proba(test.inputs) for model in models])
-        >>> committee = members.mean(dim=0)
-        >>> bool((committee.argmax(dim=1) == test.targets).float().mean() > 0.9)
+        >>> ensemble = members.mean(dim=0)
+        >>> bool((ensemble.argmax(dim=1) == test.targets).float().mean() > 0.9)
         True
 
     References:
@@ -135,27 +139,27 @@ def fit_many(
     if objective is None:
         objective = CrossEntropy(label_smoothing=first.label_smoothing)
     elif first.label_smoothing:
-        cure = "give your objective its label_smoothing itself"
-        rule = "0.0 with an objective of your own"
+        cure = "set label_smoothing in the objective"
+        rule = "0.0 with a custom objective"
         raise ValueError(error_message("label_smoothing", rule, first.label_smoothing, cure))
-    orders = JoinedBatches(train, configs, device)
-    held_out = None
+    batches = JoinedBatches(train, configs, device)
+    val_batches = None
     if val is not None:
         size = first.eval_batch_size
-        held_out = as_batches("val", val, batch_size=size, shuffle=False, seed=first.seed)
+        val_batches = as_batches("val", val, batch_size=size, shuffle=False, seed=first.seed)
     for model in networks:
         reset_calibration(model)
         model.to(device).train()
     try:
-        batch = next(orders.epoch(0))[0]
+        batch = next(batches.epoch(0))[0]
         stack = NetworkStack(networks, objective)
-        _check_batch(networks[0], objective, batch.own[0])
-        stack.probe(batch.whole, shared=orders.shared)
-        # Hand-written gradients cannot be added to those of another microbatch.
+        _check_batch(networks[0], objective, batch.per_network[0])
+        stack.probe(batch.combined, shared=batches.shared)
+        # Hand-written gradients cannot be accumulated over microbatches.
         is_fast = first.gradients == "auto" and first.gradient_accumulation_steps == 1
         gradients = None
         if is_fast:
-            gradients = stack.hand_written_gradients(batch.whole, shared=orders.shared)
+            gradients = stack.hand_written_gradients(batch.combined, shared=batches.shared)
         with (
             StopSignals() as signals,
             deterministic_algorithms(device, active=first.deterministic),
@@ -164,18 +168,18 @@ def fit_many(
             stepper = EnsembleStepper(
                 stack,
                 configs,
-                total_steps=orders.num_steps * first.epochs,
+                total_steps=batches.num_steps * first.epochs,
                 device=device,
-                shared=orders.shared,
+                shared=batches.shared,
                 gradients=gradients,
             )
             runs = [
                 _network_run(number, model, one, objective, source, device)
                 for number, (model, one, source) in enumerate(
-                    zip(networks, configs, orders.sources, strict=True)
+                    zip(networks, configs, batches.sources, strict=True)
                 )
             ]
-            _train(stepper, runs, orders, held_out, signals)
+            _train(stepper, runs, batches, val_batches, signals)
             for run in runs:
                 run.weights.load_averaged_weights()
     finally:
@@ -205,19 +209,19 @@ def _modules(models: object) -> list[nn.Module]:
 
 
 def _configs(config: object, count: int) -> list[TrainerConfig]:
-    """Return the settings of each network, after a look at what they have in common."""
+    """Return the settings of each network, after checking that they can be trained together."""
     configs = list(config) if isinstance(config, Sequence) else [config] * count
     if len(configs) != count:
-        rule = f"one for all, or one for each of the {count} models"
-        raise ValueError(error_message("config", rule, f"{len(configs)} of them"))
+        rule = f"one configuration, or one for each of the {count} models"
+        raise ValueError(error_message("config", rule, f"{len(configs)} configurations"))
     checked = []
     for number, one in enumerate(configs):
         if not isinstance(one, TrainerConfig):
             raise TypeError(error_message("config", "a TrainerConfig, or one for each model", one))
-        for name, kept in _REFUSED.items():
+        for name, kept in _UNSUPPORTED.items():
             if getattr(one, name) != kept:
-                cure = "train the networks one after the other with Trainer"
-                rule = f"{kept!r} for several networks at once"
+                cure = "train the networks one after another with Trainer"
+                rule = f"{kept!r} for several networks"
                 raise ValueError(error_message(name, rule, getattr(one, name), cure))
         for name in _COMMON:
             wanted = getattr(configs[0], name)
@@ -232,12 +236,12 @@ def _configs(config: object, count: int) -> list[TrainerConfig]:
 
 @torch.no_grad()
 def _check_batch(model: nn.Module, objective: Objective, batch: BatchLike) -> None:
-    """Let what is wrong with the data raise as it would in a training of its own."""
+    """Raise the errors that :class:`Trainer` would raise for this batch."""
     with evaluation_mode(model):
         losses = objective(model, batch)
     if losses.shape != (len(batch.targets),):
         rule = f"a function that returns one loss for each example, ({len(batch.targets)},)"
-        cure = 'leave the mean to the training, for instance with reduction="none"'
+        cure = 'do not reduce over the examples, for instance with reduction="none"'
         raise ValueError(error_message("objective", rule, tuple(losses.shape), cure))
 
 
@@ -275,34 +279,36 @@ def _network_run(
 def _train(
     stepper: EnsembleStepper,
     runs: Sequence[_NetworkRun],
-    orders: JoinedBatches,
+    batches: JoinedBatches,
     val: BatchSource | None,
     signals: StopSignals,
 ) -> None:
-    """Run the loop over epochs and steps, each step one of every network."""
+    """Run the loop over epochs and steps; a step updates every network."""
     config, state = runs[0].config, runs[0].tracker.state
-    total_steps = orders.num_steps * config.epochs
+    total_steps = batches.num_steps * config.epochs
     with ProgressBar(total_steps, shown=config.progress) as bar:
         for epoch in range(config.epochs):
             for run in runs:
                 run.model.train()
-            for microbatches in orders.epoch(epoch):
+            for microbatches in batches.epoch(epoch):
                 try:
                     results = stepper.step(state.step, microbatches)
                 except NonFiniteNetworkStep as found:
                     run = runs[found.network]
                     raise _error(stepper, run, found.step, total_steps) from None
                 for run, result in zip(runs, results, strict=True):
-                    run.tracker.update([joined.own[run.number] for joined in microbatches], result)
+                    run.tracker.update(
+                        [joined.per_network[run.number] for joined in microbatches], result
+                    )
                     run.weights.update(run.tracker.state.step - 1)
-                bar.move_to(state.step)
+                bar.update(state.step)
                 if signals.signum is not None:
                     raise TrainingInterrupted(signals.signum, None)
             _finish_epoch(stepper, runs, val, total_steps)
             if bar.is_shown:
                 losses = [run.tracker.history[-1].train_loss for run in runs]
                 mean = math.fsum(losses) / len(losses)
-                bar.say(f"epoch {state.epoch}, mean loss {mean:.4f} of {len(losses)} networks")
+                bar.set_text(f"epoch {state.epoch}, mean loss {mean:.4f} of {len(losses)} networks")
         bar.close(state.step)
 
 
@@ -330,7 +336,7 @@ def _finish_epoch(
 
 
 def _validate(run: _NetworkRun, val: BatchSource) -> Evaluation:
-    """Evaluate one network with its averaged weights; one batch fills the processor by itself."""
+    """Evaluate one network with its averaged weights."""
     with run.weights.averaged():
         return evaluate(
             run.model,

@@ -1,4 +1,4 @@
-"""The batches of many networks, each in an order of its own, joined to one batch for all."""
+"""The batches of all networks, combined into one batch with an axis for the networks."""
 
 from __future__ import annotations
 
@@ -27,29 +27,38 @@ _T = TypeVar("_T")
 
 
 class JoinedBatch(NamedTuple):
-    """A batch of all networks.
+    """The batches of all networks at one microbatch.
 
     Attributes:
-        own: The batch of each network; one object for all where they share it.
-        whole: All of them in one, with an axis for the networks unless they share it.
+        per_network: The batch of each network; the same object for all if they share it.
+        combined: All batches in one, ``(K, N, ...)``, or the shared batch, ``(N, ...)``.
     """
 
-    own: tuple[BatchLike, ...]
-    whole: BatchLike
+    per_network: tuple[BatchLike, ...]
+    combined: BatchLike
 
 
 class JoinedBatches:
-    """The batches of all networks, each in the order of its seed."""
+    """The batches of all networks, each in the order of its seed.
+
+    Args:
+        train: Examples to train on.
+        configs: The settings of each network.
+        device: Device of the networks.
+
+    Attributes:
+        shared: Whether all networks have the same batches.
+    """
 
     def __init__(
         self, train: TrainingData, configs: Sequence[TrainerConfig], device: torch.device
     ) -> None:
         if isinstance(train, DataLoader):
-            rule = "LabeledTensors or Batches for several networks at once"
-            cure = "wrap tensors as LabeledTensors(inputs, targets)"
+            rule = "LabeledTensors or Batches for several networks"
+            cure = "wrap tensors in LabeledTensors(inputs, targets)"
             raise TypeError(error_message("train", rule, type(train).__name__, cure))
         seeds = [config.seed for config in configs]
-        if isinstance(train, BatchSource):  # it has an order of its own
+        if isinstance(train, BatchSource):  # its order does not depend on the seeds
             seeds = seeds[:1] * len(seeds)
         size = configs[0].batch_size
         self._by_seed = {
@@ -57,7 +66,7 @@ class JoinedBatches:
             for seed in dict.fromkeys(seeds)
         }
         self._seeds = seeds
-        self._accumulate = configs[0].gradient_accumulation_steps
+        self._accumulation_steps = configs[0].gradient_accumulation_steps
         self._device = device
         self.shared = len(self._by_seed) == 1
 
@@ -69,46 +78,46 @@ class JoinedBatches:
     @property
     def num_steps(self) -> int:
         """Number of steps of an epoch."""
-        return -(-len(self.sources[0]) // self._accumulate)
+        return -(-len(self.sources[0]) // self._accumulation_steps)
 
     def epoch(self, epoch: int) -> Iterator[list[JoinedBatch]]:
-        """Give what makes one step, for all networks, over one epoch."""
-        gathering = [one for one in self._by_seed.values() if isinstance(one, IndexedSource)]
-        at_once = len(gathering) == len(self._by_seed) > 1
-        if at_once and not any(one.is_augmented for one in gathering):
-            joined = self._gathered(gathering, epoch)
+        """Yield the microbatches of each step of an epoch."""
+        indexed = [one for one in self._by_seed.values() if isinstance(one, IndexedSource)]
+        all_indexed = len(indexed) == len(self._by_seed) > 1
+        if all_indexed and not any(one.is_augmented for one in indexed):
+            joined = self._gathered(indexed, epoch)
         else:
             joined = self._loaded(epoch)
-        while window := list(itertools.islice(joined, self._accumulate)):
-            yield window
+        while step := list(itertools.islice(joined, self._accumulation_steps)):
+            yield step
 
     def _gathered(self, sources: Sequence[IndexedSource], epoch: int) -> Iterator[JoinedBatch]:
-        """Give batches of examples that are taken from the data for all networks at once."""
+        """Yield batches whose examples are gathered for all networks in one call."""
         for positions in zip(*(one.batch_indices(epoch) for one in sources), strict=True):
             indices = torch.stack(self._for_each(positions))  # (K, N)
-            found = on_device(sources[0].gather(indices.flatten(), epoch=epoch), self._device)
-            inputs, targets, weights = found.inputs, found.targets, found.weights
-            whole = Batch(
+            batch = on_device(sources[0].gather(indices.flatten(), epoch=epoch), self._device)
+            inputs, targets, weights = batch.inputs, batch.targets, batch.weights
+            combined = Batch(
                 inputs.reshape(*indices.shape, *inputs.shape[1:]),
                 targets.reshape(*indices.shape, *targets.shape[1:]),
                 None if weights is None else weights.reshape(indices.shape),
-                found.indices.view(indices.shape),
+                batch.indices.view(indices.shape),
             )
-            yield JoinedBatch(_parts(whole), whole)
+            yield JoinedBatch(_split(combined), combined)
 
     def _loaded(self, epoch: int) -> Iterator[JoinedBatch]:
-        """Give batches as the sources make them."""
+        """Yield the batches of the sources."""
         for step in zip(*(one.epoch(epoch) for one in self._by_seed.values()), strict=True):
-            own = tuple(self._for_each([on_device(batch, self._device) for batch in step]))
-            yield JoinedBatch(own, own[0] if self.shared else _whole(own))
+            batches = tuple(self._for_each([on_device(batch, self._device) for batch in step]))
+            yield JoinedBatch(batches, batches[0] if self.shared else _combine(batches))
 
     def _for_each(self, by_seed: Sequence[_T]) -> list[_T]:
-        """Return what each network has, given what each seed has."""
-        found = dict(zip(self._by_seed, by_seed, strict=True))
-        return [found[seed] for seed in self._seeds]
+        """Return the item of each network, given the item of each seed."""
+        items = dict(zip(self._by_seed, by_seed, strict=True))
+        return [items[seed] for seed in self._seeds]
 
 
-def _whole(batches: Sequence[BatchLike]) -> BatchLike:
+def _combine(batches: Sequence[BatchLike]) -> BatchLike:
     """Return all batches in one, with an axis for the networks."""
     weights = [batch.weights for batch in batches if batch.weights is not None]
     return Batch(
@@ -119,8 +128,8 @@ def _whole(batches: Sequence[BatchLike]) -> BatchLike:
     )
 
 
-def _parts(whole: Batch) -> tuple[BatchLike, ...]:
+def _split(combined: Batch) -> tuple[BatchLike, ...]:
     """Return the batch of each network."""
-    weights = [None] * len(whole.inputs) if whole.weights is None else whole.weights
-    each = zip(whole.inputs, whole.targets, weights, whole.indices, strict=True)
-    return tuple(Batch(*parts) for parts in each)
+    inputs, targets, weights, indices = combined
+    rows = zip(inputs, targets, [None] * len(inputs) if weights is None else weights, indices)
+    return tuple(Batch(*row) for row in rows)

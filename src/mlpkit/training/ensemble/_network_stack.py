@@ -1,4 +1,4 @@
-"""Networks of one structure whose parameters lie in one stack and which are run as one."""
+"""Networks with the same architecture and stacked parameters, computed in one call."""
 
 from __future__ import annotations
 
@@ -15,121 +15,129 @@ from mlpkit._checks import error_message
 from mlpkit._protocols import Batch, find_stacked_backpropagation
 from mlpkit.training._named_tensors import named_tensors
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.ensemble._vmap_rules import DropoutSite, VmapRules
+from mlpkit.training.ensemble._vmap_rules import DropoutCall, VmapRules
 from mlpkit.training.fast import StackedGradients
 from mlpkit.training.objectives import CrossEntropy, MeanSquaredError, Objective
 
 __all__ = ["NetworkStack"]
 
-# Their loss of an example depends on its output alone, so that rows of all networks are one batch.
+# The loss of an example depends on its output only, so the rows of all networks form one batch.
 _ROW_WISE = (CrossEntropy, MeanSquaredError)
 
-_CURE = "train them one after the other with Trainer"
+_CURE = "train them one after another with Trainer"
 
 
 class NetworkStack:
-    """K networks of one structure, run as one by passes of their own or by ``torch.vmap``.
+    """K networks with the same architecture, computed in one call.
 
-    Within a ``with`` block the parameters of each network, and the buffers that training writes
-    to, are views of the stacks, ``(K, ...)``: whatever happens to the one happens to the other.
-    Afterwards every network has memory of its own again, with the same values. The parameters
-    and buffers stay the objects that they are.
+    They are computed by ``torch.vmap``, or by hand-written gradients where these are supported.
+    Within a ``with`` block the parameters of each network, and the buffers that training updates,
+    are views of the stacks, ``(K, ...)``, so an update of a stack updates the networks. On exit
+    every network gets separate memory again, with the same values. The identity of the parameters
+    and buffers does not change.
 
     Args:
         models: The networks, on one device, in training mode.
         objective: Loss of each example.
 
+    Attributes:
+        models: The networks.
+        parameters: The stacked trainable parameters by name, ``(K, ...)``.
+
     Raises:
-        ValueError: If the networks differ in more than their values, or cannot be run as one.
+        ValueError: If the networks differ in more than their values, or are not supported.
     """
 
     def __init__(self, models: Sequence[nn.Module], objective: Objective) -> None:
         for number, model in enumerate(models):
-            _check_plain(number, model)
+            _check_supported(number, model)
             _check_alike(number, model, models[0])
         _check_separate(models)
         self.models = tuple(models)
         self._objective = objective
-        self._template = _Called(models[0], objective)
-        self._each = [named_tensors(model) for model in models]
-        self._calls = VmapRules()
-        self._sites: dict[torch.Size, list[DropoutSite]] = {}
-        names = self._each[0]
+        self._template = _ModelWithObjective(models[0], objective)
+        self._tensors = [named_tensors(model) for model in models]
+        self._rules = VmapRules()
+        self._dropout_calls: dict[torch.Size, list[DropoutCall]] = {}
+        names = self._tensors[0]
         self.parameters = {
             name: nn.Parameter(self._stack(name))
             for name, tensor in names.items()
             if isinstance(tensor, nn.Parameter) and tensor.requires_grad
         }
-        self._others = {name: self._stack(name) for name in names if name not in self.parameters}
+        self._untrained = {name: self._stack(name) for name in names if name not in self.parameters}
         self._written: set[str] = set()
         self._shared: dict[str, Tensor] = {}
 
     def _stack(self, name: str) -> Tensor:
-        return torch.stack([tensors[name].detach() for tensors in self._each])
+        return torch.stack([tensors[name].detach() for tensors in self._tensors])
 
     def probe(self, batch: BatchLike, *, shared: bool) -> None:
-        """Find out, without leaving a trace, whether and how the networks can be run as one.
+        """Run a forward pass to find the buffers that it updates and the calls of dropout.
+
+        The pass does not change any parameter, buffer or random state.
 
         Args:
-            batch: The first batch, of shape ``(N, ...)`` for all or ``(K, N, ...)``.
-            shared: Whether it is the same for all.
+            batch: The first batch, ``(N, ...)`` if it is shared, else ``(K, N, ...)``.
+            shared: Whether all networks have the same batch.
 
         Raises:
-            ValueError: If the networks cannot be run as one.
+            ValueError: If the networks are not supported.
         """
-        kept = {name: stack.clone() for name, stack in self._others.items()}
-        self._sites_of(batch, shared=shared)
+        before = {name: stack.clone() for name, stack in self._untrained.items()}
+        self._find_dropout_calls(batch, shared=shared)
         for number, model in enumerate(self.models[1:], start=1):
-            _check_alike(number, model, self.models[0])  # the first has been run, the others not
-        for name, stack in self._others.items():
-            if not torch.equal(stack, kept[name]):  # batch norm leaves its mark on no version
-                stack.copy_(kept[name])
+            _check_alike(number, model, self.models[0])  # vmap runs the first network only
+        for name, stack in self._untrained.items():
+            # Values are compared: batch norm does not increase the version counter of its buffers.
+            if not torch.equal(stack, before[name]):
+                stack.copy_(before[name])
                 self._written.add(name)
             elif all(torch.equal(row, stack[0]) for row in stack[1:]):
                 self._shared[name] = stack[0].clone()
         for name in self._shared:
-            del self._others[name]
+            del self._untrained[name]
 
     def hand_written_gradients(self, batch: BatchLike, *, shared: bool) -> StackedGradients | None:
-        """Return hand-written gradients for batches like this one; None leaves them to autograd.
+        """Return hand-written gradients for batches of this kind; None if autograd is required.
 
-        Ask after :meth:`probe`, which finds out what is one for all networks: they read everything
-        but the parameters from the first network.
+        It must be called after :meth:`probe`, which finds the buffers that are equal in all
+        networks: hand-written gradients read buffers from the first network only.
         """
         model, objective = self.models[0], self._objective
         if not isinstance(objective, _ROW_WISE):
             return None
-        if self._others or not self._template.is_row_wise:
+        if self._untrained or not self._template.is_row_wise:
             return None
-        first, stacks = self._each[0], self.parameters
-        of_first = {cast("nn.Parameter", first[name]): stack for name, stack in stacks.items()}
-        passes = find_stacked_backpropagation(model, of_first, shared=shared)
-        if passes is None or not passes.can_run(batch.inputs):
+        first = self._tensors[0]
+        stacks = {cast("nn.Parameter", first[name]): one for name, one in self.parameters.items()}
+        backpropagation = find_stacked_backpropagation(model, stacks, shared=shared)
+        if backpropagation is None or not backpropagation.can_run(batch.inputs):
             return None
-        return StackedGradients(passes, objective, list(stacks.values()), shared=shared)
+        return StackedGradients(backpropagation, objective, list(stacks.values()), shared=shared)
 
-    def _sites_of(self, batch: BatchLike, *, shared: bool) -> list[DropoutSite]:
-        """Return the calls of dropout for batches of this shape, found by one pass."""
+    def _find_dropout_calls(self, batch: BatchLike, *, shared: bool) -> list[DropoutCall]:
+        """Return the calls of dropout for batches of this shape, found by a forward pass."""
         shape = batch.inputs.shape
-        if shape not in self._sites:
-            kept = {name: stack.clone() for name, stack in self._others.items()}
+        if shape not in self._dropout_calls:
+            before = {name: stack.clone() for name, stack in self._untrained.items()}
             try:
-                with torch.no_grad(), self._calls.recording() as sites:
+                with torch.no_grad(), self._rules.tracing_dropout() as calls:
                     self._run(batch, (), shared=shared)
             except RuntimeError as error:
-                rule = "networks that torch.vmap can run as one"
+                rule = "networks that torch.vmap supports"
                 reason = f"{str(error).splitlines()[0]}; {_CURE}"
                 raise ValueError(
                     error_message("models", rule, _name(self.models[0]), reason)
                 ) from error
             finally:
                 for name in self._written:
-                    self._others[name].copy_(kept[name])
-            if sites and batch.inputs.device.type != "cpu":
+                    self._untrained[name].copy_(before[name])
+            if calls and batch.inputs.device.type != "cpu":
                 rule = '"cpu" for networks with dropout'
                 raise ValueError(error_message("device", rule, str(batch.inputs.device), _CURE))
-            self._sites[shape] = sites
-        return self._sites[shape]
+            self._dropout_calls[shape] = calls
+        return self._dropout_calls[shape]
 
     def losses(
         self, batch: BatchLike, generators: Sequence[torch.Generator], *, shared: bool
@@ -137,15 +145,15 @@ class NetworkStack:
         """Return the loss of each example of each network, ``(K, N)``.
 
         Args:
-            batch: One batch for all networks, ``(N, ...)``, or one for each, ``(K, N, ...)``.
-            generators: What each network draws its dropout from.
-            shared: Whether it is one for all.
+            batch: One batch for all networks, ``(N, ...)``, or one per network, ``(K, N, ...)``.
+            generators: The generator of each network, from which its dropout masks are drawn.
+            shared: Whether all networks have the same batch.
         """
-        sites = self._sites_of(batch, shared=shared)
-        return self._run(batch, [site.draw(generators) for site in sites], shared=shared)
+        calls = self._find_dropout_calls(batch, shared=shared)
+        return self._run(batch, [call.draw(generators) for call in calls], shared=shared)
 
     def _run(self, batch: BatchLike, masks: Sequence[Tensor], *, shared: bool) -> Tensor:
-        stacked: dict[str, Tensor] = {**self.parameters, **self._others}
+        stacked: dict[str, Tensor] = {**self.parameters, **self._untrained}
         dims = {**dict.fromkeys(stacked, 0), **dict.fromkeys(self._shared)}
         axis = None if shared else 0
         parts = (batch.inputs, batch.targets, batch.weights, batch.indices)
@@ -168,30 +176,31 @@ class NetworkStack:
         parts: tuple[Tensor, Tensor, Tensor | None, Tensor],
         masks: tuple[Tensor, ...],
     ) -> Tensor:
-        """Return the losses of one network, or its outputs where their rows are independent."""
-        self._calls.use(masks)
-        held = {f"model.{name}": tensor for name, tensor in tensors.items()}
-        with self._calls:
-            found: Tensor = functional_call(self._template, held, (Batch(*parts),))
+        """Return the losses of one network, or its outputs for a row-wise objective."""
+        self._rules.set_masks(masks)
+        state = {f"model.{name}": tensor for name, tensor in tensors.items()}
+        with self._rules:
+            found: Tensor = functional_call(self._template, state, (Batch(*parts),))
         for name, tensor in tensors.items():
-            if held[f"model.{name}"] is not tensor:
-                rule = "networks that change their buffers in place or not at all"
-                raise ValueError(error_message("models", rule, f"another tensor as {name}", _CURE))
+            if state[f"model.{name}"] is not tensor:
+                rule = "networks that update their buffers in place"
+                raise ValueError(error_message("models", rule, f"a new tensor as {name}", _CURE))
         return found
 
     def views(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """Give the tensor of this name of each network with its place in the stack."""
+        """Yield, for each network, the tensor with this name and its row of the stack."""
         stack = self.parameters.get(name)
-        rows = self._others[name] if stack is None else stack.detach()
-        for tensors, row in zip(self._each, rows.unbind(), strict=True):
+        rows = self._untrained[name] if stack is None else stack.detach()
+        for tensors, row in zip(self._tensors, rows.unbind(), strict=True):
             yield tensors[name], row
 
     @property
-    def _moved(self) -> list[str]:
-        return [*self.parameters, *(name for name in self._others if name in self._written)]
+    def _viewed(self) -> list[str]:
+        """Names of the tensors that are views of the stacks within the ``with`` block."""
+        return [*self.parameters, *(name for name in self._untrained if name in self._written)]
 
     def __enter__(self) -> Self:
-        for name in self._moved:
+        for name in self._viewed:
             for tensor, row in self.views(name):
                 tensor.data = row
         return self
@@ -202,13 +211,13 @@ class NetworkStack:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        for name in self._moved:
+        for name in self._viewed:
             for tensor, row in self.views(name):
                 tensor.data = row.clone()
 
 
-class _Called(nn.Module):
-    """A network with its objective, as one module: a batch in, losses or outputs out."""
+class _ModelWithObjective(nn.Module):
+    """A module that returns the losses of a batch, or the outputs for a row-wise objective."""
 
     def __init__(self, model: nn.Module, objective: Objective) -> None:
         super().__init__()
@@ -232,8 +241,8 @@ def _name(model: nn.Module) -> str:
     return type(model).__name__
 
 
-def _check_plain(number: int, model: nn.Module) -> None:
-    """Refuse what one run for all would do once instead of K times."""
+def _check_supported(number: int, model: nn.Module) -> None:
+    """Raise for hooks, which would run once instead of K times, and cumulative batch norm."""
     for name, module in model.named_modules():
         where = f"models[{number}]" + (f".{name}" if name else "")
         for attribute, value in vars(module).items():
@@ -246,27 +255,27 @@ def _check_plain(number: int, model: nn.Module) -> None:
 
 
 def _check_separate(models: Sequence[nn.Module]) -> None:
-    """Refuse networks that share a parameter or a buffer."""
+    """Raise if two networks share a parameter or a buffer."""
     owners: dict[int, int] = {}
     for number, model in enumerate(models):
         for name, tensor in named_tensors(model).items():
             owner = owners.setdefault(id(tensor), number)
             if owner != number:
-                rule = f"a network of its own, with no tensor of models[{owner}]"
+                rule = f"a network that shares no tensor with models[{owner}]"
                 cure = "copy it with copy.deepcopy"
                 raise ValueError(error_message(f"models[{number}]", rule, f"its {name}", cure))
 
 
 def _check_alike(number: int, model: nn.Module, first: nn.Module) -> None:
-    """Refuse a network that differs from the first in more than the values of its tensors."""
+    """Raise if a network differs from the first in more than the values of its tensors."""
     difference = _difference(model, first)
     if difference is not None:
-        rule = "of the same structure as models[0]"
+        rule = "of the same architecture as models[0]"
         raise ValueError(error_message(f"models[{number}]", rule, difference, _CURE))
 
 
-class _Described(str):
-    """Text that an error shows as it is."""
+class _Unquoted(str):
+    """A string that error messages show without quotes."""
 
     __slots__ = ()
 
@@ -274,47 +283,47 @@ class _Described(str):
         return str(self)
 
 
-def _difference(model: nn.Module, first: nn.Module) -> _Described | None:
-    """Return the first difference in structure in words, or None."""
+def _difference(model: nn.Module, first: nn.Module) -> _Unquoted | None:
+    """Return a description of the first difference in architecture; None if there is none."""
     modules, others = dict(model.named_modules()), dict(first.named_modules())
     for name in [*others, *modules]:
-        own, other = modules.get(name), others.get(name)
+        module, other = modules.get(name), others.get(name)
         label = name or "the module itself"
-        if own is None or other is None:
-            return _Described(f"{label} in one of them only")
-        if type(own) is not type(other):
-            return _Described(f"{_name(own)} instead of {_name(other)} as {label}")
+        if module is None or other is None:
+            return _Unquoted(f"{label} in one of them only")
+        if type(module) is not type(other):
+            return _Unquoted(f"{_name(module)} instead of {_name(other)} as {label}")
     tensors, expected = named_tensors(model), named_tensors(first)
     for name in [*expected, *tensors]:
         if name not in tensors or name not in expected:
-            return _Described(f"{name} in one of them only")
-        described, wanted = _form(tensors[name]), _form(expected[name])
+            return _Unquoted(f"{name} in one of them only")
+        described, wanted = _description(tensors[name]), _description(expected[name])
         if described != wanted:
-            return _Described(f"{described} instead of {wanted} as {name}")
+            return _Unquoted(f"{described} instead of {wanted} as {name}")
     for name, module in modules.items():
-        own_state, other_state = _state(module), _state(others[name])
-        for attribute in [*other_state, *own_state]:
-            pair = own_state.get(attribute), other_state.get(attribute)
+        attributes, other_attributes = _attributes(module), _attributes(others[name])
+        for attribute in [*other_attributes, *attributes]:
+            pair = attributes.get(attribute), other_attributes.get(attribute)
             if not _equal(*pair):
                 where = f"{name}.{attribute}" if name else attribute
-                return _Described(f"{pair[0]!r} instead of {pair[1]!r} as {where}")
+                return _Unquoted(f"{pair[0]!r} instead of {pair[1]!r} as {where}")
     return None
 
 
-def _form(tensor: Tensor) -> str:
+def _description(tensor: Tensor) -> str:
     kind = str(tensor.dtype).removeprefix("torch.")
     fixed = isinstance(tensor, nn.Parameter) and not tensor.requires_grad
     return f"{kind} {[*tensor.shape]}" + (" that is not trained" if fixed else "")
 
 
-def _state(module: nn.Module) -> dict[str, object]:
-    """Return the attributes of a module besides its tensors and its parts."""
+def _attributes(module: nn.Module) -> dict[str, object]:
+    """Return the attributes of a module except parameters, buffers and submodules."""
     parts = ("_parameters", "_buffers", "_modules")
     return {name: value for name, value in vars(module).items() if name not in parts}
 
 
 def _equal(one: object, other: object) -> bool:
-    """Return whether two attributes are equal; what cannot be told is not."""
+    """Return whether two attributes are equal; False if they cannot be compared."""
     if one is other:
         return True
     if type(one) is not type(other):

@@ -1,4 +1,4 @@
-"""AdamW of many networks, each with rates of its own, without an optimizer's step for each."""
+"""AdamW for several networks with different options, one kernel call per network."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from mlpkit.training.optim import (
     AdamWOptions,
     AdamWTensors,
     EagerAdamW,
+    can_fuse,
     fused_adamw_,
-    is_plain,
 )
 
 __all__ = ["PerModelAdamW"]
 
 
 class PerModelAdamW:
-    """Makes the steps of the AdamW of every network, by one call of the fused kernel for each.
+    """Makes the AdamW steps of all networks, with one call of the fused kernel per network.
 
     Args:
-        optimizers: One for each network, each with a step behind, which made its state; the rates
-            are read off them.
-        members: The parameters of each stack, in the order of the optimizers.
+        optimizers: The optimizer of each network, after its first step, which initialized its
+            state. Its options are read at every step.
+        members: For each stack, the parameter of each network.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class PerModelAdamW:
         stack_of = {id(one): number for number, stack in enumerate(members) for one in stack}
         self._parts: list[_Part] = []
         for network, optimizer in enumerate(optimizers):
-            alike: dict[tuple[float, AdamWOptions], _Part] = {}
+            by_options: dict[tuple[float, AdamWOptions], _Part] = {}
             for group in optimizer.param_groups:
                 part = _Part(network, group, [], AdamWTensors([], [], [], [], []))
-                part = alike.setdefault((group["initial_lr"], AdamWOptions.of(group)), part)
+                part = by_options.setdefault((group["initial_lr"], AdamWOptions.of(group)), part)
                 for parameter in group["params"]:
                     state = optimizer.state[parameter]
                     part.stacks.append(stack_of[id(parameter)])
@@ -46,15 +46,15 @@ class PerModelAdamW:
                     part.tensors.exp_avgs.append(state["exp_avg"])
                     part.tensors.exp_avg_sqs.append(state["exp_avg_sq"])
                     part.tensors.steps.append(state["step"])
-            self._parts += alike.values()
+            self._parts += by_options.values()
         self._steps = [step for part in self._parts for step in part.tensors.steps]
 
     @staticmethod
     def supports(optimizers: Sequence[Optimizer]) -> bool:
-        """Return whether all are plain AdamW with a step behind."""
+        """Return whether all are AdamW with the fused kernel and have made a step."""
         return all(
             type(optimizer) is EagerAdamW
-            and is_plain(optimizer)
+            and can_fuse(optimizer)
             and getattr(optimizer, "found_inf", None) is None
             and all(
                 optimizer.state[parameter]
@@ -74,9 +74,10 @@ class PerModelAdamW:
 
 
 class _Part(NamedTuple):
-    """Parameters of one network with the same options, now and in every step to come.
+    """Parameters of one network that have the same options at every step.
 
-    Schedules move the options of all groups by one factor.
+    Groups with equal options and base rates keep equal options, since a schedule multiplies the
+    rates of all groups by one factor.
     """
 
     network: int

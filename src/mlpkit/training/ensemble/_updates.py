@@ -1,4 +1,4 @@
-"""The optimizers of many networks: one for each, or one for all where that is the same."""
+"""Optimizer steps of several networks: one optimizer per network, or one for all stacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["PerModelUpdate", "StackUpdate", "Update", "build_update"]
 
 
 class PerModelUpdate:
-    """One optimizer for each network, the very one that it would have alone."""
+    """One optimizer per network, the same that :class:`Trainer` would build."""
 
     def __init__(
         self, stack: NetworkStack, configs: Sequence[TrainerConfig], *, total_steps: int
@@ -32,22 +32,22 @@ class PerModelUpdate:
             for optimizer, config in zip(self._optimizers, configs, strict=True)
         ]
         self._members = [[tensor for tensor, _ in stack.views(name)] for name in stack.parameters]
-        self._at_once: PerModelAdamW | None = None  # after a step, which makes the state
+        self._fast: PerModelAdamW | None = None  # after the first step, which initializes the state
 
     def set_rates(self, step: int) -> None:
-        """Give every optimizer the rates of a step."""
+        """Set learning rate and momentum of every optimizer at a step."""
         for rates in self._rates:
             rates.set(step)
 
     def lr(self, network: int, step: int) -> float:
-        """Return the learning rate of a step of one network."""
+        """Return the learning rate of a network at a step."""
         return self._rates[network].lr(step)
 
     def step(self, gradients: Sequence[Tensor | None]) -> None:
         """Update all networks."""
-        known = [gradient for gradient in gradients if gradient is not None]
-        if self._at_once is not None and len(known) == len(self._members):
-            self._at_once.step(known)
+        existing = [gradient for gradient in gradients if gradient is not None]
+        if self._fast is not None and len(existing) == len(self._members):
+            self._fast.step(existing)
             return
         for members, gradient in zip(self._members, gradients, strict=True):
             if gradient is not None:
@@ -59,25 +59,25 @@ class PerModelUpdate:
             for parameter in members:
                 parameter.grad = None
         if PerModelAdamW.supports(self._optimizers):
-            self._at_once = PerModelAdamW(self._optimizers, self._members)
+            self._fast = PerModelAdamW(self._optimizers, self._members)
 
 
 class StackUpdate:
-    """One optimizer for the stacks, where all networks have the same settings."""
+    """One optimizer for the stacks, if all networks have the same settings."""
 
     def __init__(
         self, stack: NetworkStack, configs: Sequence[TrainerConfig], *, total_steps: int
     ) -> None:
         self._parameters = list(stack.parameters.values())
-        self._optimizer = build_optimizer(_Stacks(stack), configs[0].optimizer)
+        self._optimizer = build_optimizer(_StackedModel(stack), configs[0].optimizer)
         self._rates = _rates(self._optimizer, configs[0], total_steps)
 
     def set_rates(self, step: int) -> None:
-        """Give the optimizer the rates of a step."""
+        """Set learning rate and momentum at a step."""
         self._rates.set(step)
 
     def lr(self, network: int, step: int) -> float:  # noqa: ARG002 - one rate for all
-        """Return the learning rate of a step, which is the same for each network."""
+        """Return the learning rate at a step, which is the same for all networks."""
         return self._rates.lr(step)
 
     def step(self, gradients: Sequence[Tensor | None]) -> None:
@@ -89,18 +89,18 @@ class StackUpdate:
             parameter.grad = None
 
 
-class _Stacks(nn.Module):
-    """The stacks as one model, with the groups of parameters that each network would have."""
+class _StackedModel(nn.Module):
+    """A model whose parameters are the stacks, in the groups of the first network."""
 
     def __init__(self, stack: NetworkStack) -> None:
         super().__init__()
         self._stacks = nn.ParameterList(stack.parameters.values())
-        self._model = [stack.models[0]]  # in a list: its own parameters do not belong to this model
+        self._model = [stack.models[0]]  # in a list, so that it is not registered as a submodule
         members = {name: next(stack.views(name))[0] for name in stack.parameters}
         self._stack_of = {id(members[name]): one for name, one in stack.parameters.items()}
 
     def param_groups(self, weight_decay: float) -> Sequence[Mapping[str, object]]:
-        """Return the stacks in the groups of the first network's parameters."""
+        """Return the stacks in the groups that the first network defines."""
         (model,) = self._model
         if not isinstance(model, HasParamGroups):
             return [{"params": list(self._stacks), "weight_decay": weight_decay}]
@@ -119,14 +119,14 @@ Update: TypeAlias = PerModelUpdate | StackUpdate
 def build_update(
     stack: NetworkStack, configs: Sequence[TrainerConfig], *, total_steps: int
 ) -> Update:
-    """Return one optimizer for all where that is the same thing, else one for each."""
+    """Return one optimizer for the stacks if it is equivalent, else one per network."""
     settings: list[Callable[[TrainerConfig], object]] = [
         lambda one: one.optimizer,
         lambda one: one.schedule,
         lambda one: one.momentum_schedule,
     ]
     alike = all(get(one) == get(configs[0]) for one in configs for get in settings)
-    # Muon knows matrices alone, not stacks of them.
+    # Muon does not support stacks of matrices.
     if alike and configs[0].optimizer.name != "muon":
         return StackUpdate(stack, configs, total_steps=total_steps)
     return PerModelUpdate(stack, configs, total_steps=total_steps)

@@ -1,4 +1,4 @@
-"""What some layers do when ``torch.vmap`` runs many networks as one."""
+"""Rules of ``torch.vmap`` for linear layers, dropout and batch norm of several networks."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["DropoutSite", "VmapRules"]
+__all__ = ["DropoutCall", "VmapRules"]
 
 
-class DropoutSite(NamedTuple):
-    """One call of dropout within a forward pass of one network.
+class DropoutCall(NamedTuple):
+    """One call of dropout in the forward pass of a network.
 
     Attributes:
         shape: Shape of its input.
@@ -29,7 +29,7 @@ class DropoutSite(NamedTuple):
     p: float
 
     def draw(self, generators: Sequence[torch.Generator]) -> Tensor:
-        """Return a mask for each network, ``(K, *shape)``, with the bits that torch would draw."""
+        """Return the scaled mask of each network, ``(K, *shape)``, equal to that of torch's dropout."""
         masks = torch.empty(len(generators), *self.shape, dtype=self.dtype)
         for mask, generator in zip(masks.unbind(), generators, strict=True):
             mask.bernoulli_(1.0 - self.p, generator=generator)
@@ -37,32 +37,31 @@ class DropoutSite(NamedTuple):
 
 
 class VmapRules(TorchFunctionMode):
-    """Within it, under ``torch.vmap``, a linear layer is one product and dropout takes masks.
+    """A mode in which functions of ``torch.nn.functional`` have other rules under ``torch.vmap``.
 
-    Batch norm is one call with the channels of all networks side by side, which moves the running
-    statistics of each; torch's own rule for it moves none.
-
-    ``torch.vmap`` may not draw random numbers from a generator for each network, so the masks are
-    drawn before and multiplied here. Which masks are needed is noted by a pass within
-    :meth:`recording`.
+    A linear layer is one product for all networks. Batch norm is one call with the channels of all
+    networks side by side, which updates the running statistics of each network; torch's rule does
+    not update them. Dropout multiplies with given masks, since a function under ``torch.vmap``
+    cannot draw from one generator per network. A forward pass within :meth:`tracing_dropout` finds
+    the masks that are needed.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._masks: Iterator[Tensor] = iter(())
-        self._sites: list[DropoutSite] | None = None
+        self._dropout_calls: list[DropoutCall] | None = None
 
     @contextlib.contextmanager
-    def recording(self) -> Iterator[list[DropoutSite]]:
-        """Note each call of dropout that would draw, and let its input pass."""
-        self._sites = []
+    def tracing_dropout(self) -> Iterator[list[DropoutCall]]:
+        """Collect the calls of dropout that draw a mask; dropout then returns its input."""
+        self._dropout_calls = []
         try:
-            yield self._sites
+            yield self._dropout_calls
         finally:
-            self._sites = None
+            self._dropout_calls = None
 
-    def use(self, masks: Sequence[Tensor]) -> None:
-        """Take these masks, one for each call of dropout that is to come."""
+    def set_masks(self, masks: Sequence[Tensor]) -> None:
+        """Set the masks of the next calls of dropout, in their order."""
         self._masks = iter(masks)
 
     def __torch_function__(
@@ -72,10 +71,10 @@ class VmapRules(TorchFunctionMode):
         args: tuple[object, ...] = (),
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
-        """Run a function of torch."""
+        """Call a function of torch, or its replacement."""
         kwargs = {} if kwargs is None else kwargs
         if func is F.linear:
-            return _linear(*args, **kwargs)  # type: ignore[arg-type]  # what the caller gave F.linear
+            return _linear(*args, **kwargs)  # type: ignore[arg-type]  # the caller's arguments
         if func is F.dropout:
             return self._dropout(*args, **kwargs)  # type: ignore[arg-type]  # likewise
         if func is F.batch_norm:
@@ -84,15 +83,15 @@ class VmapRules(TorchFunctionMode):
 
     def _dropout(
         self,
-        input: Tensor,  # noqa: A002 - torch's word
+        input: Tensor,  # noqa: A002 - torch's name
         p: float = 0.5,
         training: bool = True,  # noqa: FBT001, FBT002 - torch's signature
         inplace: bool = False,  # noqa: FBT001, FBT002 - torch's signature
     ) -> Tensor:
-        if not training or not 0.0 < p < 1.0:  # nothing is drawn
+        if not training or not 0.0 < p < 1.0:  # draws nothing
             return F.dropout(input, p, training, inplace)
-        if self._sites is not None:
-            self._sites.append(DropoutSite(input.shape, input.dtype, p))
+        if self._dropout_calls is not None:
+            self._dropout_calls.append(DropoutCall(input.shape, input.dtype, p))
             return input
         mask = next(self._masks)
         return input.mul_(mask) if inplace else input * mask
@@ -104,7 +103,7 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 
 class _Context(Protocol):
-    """What an autograd function keeps between its two halves."""
+    """The attributes of the context of an autograd function that are used here."""
 
     saved_tensors: tuple[Tensor, ...]
     needs_input_grad: tuple[bool, ...]
@@ -117,20 +116,20 @@ class _Info(Protocol):
 
 
 class _Linear(torch.autograd.Function):
-    """:func:`torch.nn.functional.linear`; all that is special about it is its rule for vmap.
+    """:func:`torch.nn.functional.linear` with another rule for vmap.
 
-    torch's own rule repeats a shared input for each network; one product with all weights below
-    one another is faster, and leaves the gradient in the order in which the optimizer reads it.
+    torch's rule repeats a shared input for each network. One product with the concatenated weights
+    of all networks is faster, and its gradient has the memory order of the parameters.
     """
 
     @staticmethod
     def forward(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:  # noqa: A002
-        """Return the product of one network: only where vmap has nothing to do."""
+        """Compute the layer of one network; called if no argument is batched."""
         return F.linear(input, weight, bias)
 
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: tuple[object, ...], output: object) -> None:
-        """Keep nothing: a product of which no part is stacked has no gradient."""
+        """Save nothing: without a batched argument there is no gradient."""
 
     @staticmethod
     def vmap(
@@ -140,7 +139,7 @@ class _Linear(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
     ) -> tuple[Tensor, int]:
-        """Return the products of all networks, and which axis counts them."""
+        """Compute the layer of all networks; return the output and the position of its K axis."""
         count = info.batch_size
         x = input if in_dims[0] is None else input.movedim(in_dims[0], 0)
         if in_dims[1] is None and in_dims[2] is None:
@@ -149,10 +148,10 @@ class _Linear(torch.autograd.Function):
         b = None if bias is None else _stacked(bias, in_dims[2], count)  # (K, O)
         if in_dims[0] is None:
             rows = x.reshape(-1, x.shape[-1])  # (*, I) -> (N, I)
-            y: Tensor = _OneInput.apply(rows, w, b)
+            y: Tensor = _SharedInputLinear.apply(rows, w, b)
             return y.reshape(count, *x.shape[:-1], y.shape[-1]), 0
         rows = x.reshape(count, -1, x.shape[-1])  # (K, *, I) -> (K, N, I)
-        y = _OwnInputs.apply(rows, w, b)
+        y = _StackedInputLinear.apply(rows, w, b)
         return y.reshape(*x.shape[:-1], y.shape[-1]), 0
 
 
@@ -162,10 +161,10 @@ def _stacked(tensor: Tensor, dim: int | None, count: int) -> Tensor:
     return tensor.movedim(dim, 0)
 
 
-class _OneInput(torch.autograd.Function):
-    """The same input through the linear layers of all networks: ``(N, I)`` to ``(K, N, O)``.
+class _SharedInputLinear(torch.autograd.Function):
+    """The linear layers of all networks for the same input: ``(N, I)`` to ``(K, N, O)``.
 
-    The output lies in memory as ``(K, O, N)``, so that what belongs to one network is together.
+    The memory order of the output is ``(K, O, N)``, so the values of a network are contiguous.
     """
 
     @staticmethod
@@ -175,7 +174,7 @@ class _OneInput(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
     ) -> Tensor:
-        """Return one product with the weights of all networks."""
+        """Compute one product with the concatenated weights of all networks."""
         ctx.save_for_backward(input, weight)
         wide = weight.reshape(-1, weight.shape[-1])  # (K, O, I) -> (K O, I)
         x = input.t()
@@ -186,7 +185,7 @@ class _OneInput(torch.autograd.Function):
     def backward(
         ctx: _Context, gradient: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Return the gradients, that of the weights in their own order."""
+        """Return the gradients; that of the weights is contiguous."""
         input, weight = ctx.saved_tensors  # noqa: A001
         rows = gradient.mT.reshape(-1, len(input))  # (K O, N)
         needs = ctx.needs_input_grad
@@ -198,14 +197,14 @@ class _OneInput(torch.autograd.Function):
 
 
 def _product(left: Tensor, right: Tensor, *, like: Tensor) -> Tensor:
-    """Return the batched product, in the memory order of ``like``: it meets it in what follows."""
+    """Return the batched product in the memory order of ``like``."""
     if like.stride(-1) == 1:
         return torch.bmm(left, right)
     return torch.bmm(right.mT, left.mT).mT
 
 
-class _OwnInputs(torch.autograd.Function):
-    """Another input for the linear layer of each network: ``(K, N, I)`` to ``(K, N, O)``."""
+class _StackedInputLinear(torch.autograd.Function):
+    """The linear layers of all networks, each with its input: ``(K, N, I)`` to ``(K, N, O)``."""
 
     @staticmethod
     def forward(
@@ -214,9 +213,9 @@ class _OwnInputs(torch.autograd.Function):
         weight: Tensor,
         bias: Tensor | None,
     ) -> Tensor:
-        """Return one batched product, in memory as ``(K, O, N)``.
+        """Compute one batched product; the memory order of the output is ``(K, O, N)``.
 
-        With few outputs the other order takes ten times as long (MKL 2024.2, torch 2.15).
+        For few outputs the order ``(K, N, O)`` takes ten times as long (MKL 2024.2, torch 2.15).
         """
         ctx.save_for_backward(input, weight)
         if bias is None:
@@ -227,7 +226,7 @@ class _OwnInputs(torch.autograd.Function):
     def backward(
         ctx: _Context, gradient: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        """Return the gradients, that of the weights in their own order."""
+        """Return the gradients; that of the weights is contiguous."""
         input, weight = ctx.saved_tensors  # noqa: A001
         needs = ctx.needs_input_grad
         return (
@@ -254,7 +253,7 @@ def _batch_norm(
 
 
 class _BatchNorm(torch.autograd.Function):
-    """:func:`torch.nn.functional.batch_norm` with a rule for vmap that keeps the statistics."""
+    """:func:`torch.nn.functional.batch_norm` with a rule for vmap that updates the statistics."""
 
     @staticmethod
     def forward(
@@ -267,12 +266,12 @@ class _BatchNorm(torch.autograd.Function):
         momentum: float,
         eps: float,
     ) -> Tensor:
-        """Normalize for one network: only where vmap has nothing to do."""
+        """Normalize for one network; called if no argument is batched."""
         return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: tuple[object, ...], output: object) -> None:
-        """Keep nothing: where no part is stacked there is no gradient."""
+        """Save nothing: without a batched argument there is no gradient."""
 
     @staticmethod
     def vmap(
@@ -287,7 +286,7 @@ class _BatchNorm(torch.autograd.Function):
         momentum: float,
         eps: float,
     ) -> tuple[Tensor, int]:
-        """Normalize for all networks, and return which axis counts them."""
+        """Normalize for all networks; return the output and the position of its K axis."""
         count = info.batch_size
         x = _stacked(input, in_dims[0], count).movedim(0, 1)  # (N, K, C, *)
         mean, var, scale, shift = (

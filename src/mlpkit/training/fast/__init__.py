@@ -1,4 +1,4 @@
-"""Optional fast paths: gradients without autograd's graph, and steps as one CUDA graph."""
+"""Optional fast paths: hand-written gradients, and CUDA graphs of whole steps."""
 
 from __future__ import annotations
 

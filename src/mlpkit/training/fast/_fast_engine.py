@@ -1,4 +1,4 @@
-"""Engine steps whose gradients come from a model's hand-written passes."""
+"""An engine with hand-written gradients."""
 
 from __future__ import annotations
 
@@ -24,27 +24,27 @@ __all__ = ["FastEngine"]
 
 
 class FastEngine(Engine):
-    """An :class:`Engine` that takes gradients without autograd's graph where the model has passes.
+    """An :class:`Engine` that uses the hand-written gradients of a model that has them.
 
-    It replaces one method of the plain engine. The gradients are autograd's up to the rounding of
-    the products; see :func:`mlpkit._protocols.find_backpropagation` for who offers passes. Steps
-    that the passes cannot make (several microbatches, fp16, another objective, a model with hooks)
-    are left to the plain engine.
+    It replaces one method of :class:`Engine`. The gradients equal those of autograd up to the
+    rounding of the products. :func:`mlpkit._protocols.find_backpropagation` finds the hand-written
+    gradients of a model. Steps that they do not support (several microbatches, fp16, a custom
+    objective, a model with hooks) use autograd.
     """
 
-    _passes: Backpropagation | None = None
+    _backpropagation: Backpropagation | None = None
 
     def begin_epoch(self) -> None:
-        """Drop old gradients, and ask for the passes of the model as it is now."""
+        """Discard existing gradients, and find the hand-written gradients of the model."""
         super().begin_epoch()
         self._factors: dict[tuple[int, torch.dtype], Tensor] = {}
         can_replace = self.scaler is None and _is_loss_of_outputs(self._objective)
-        self._passes = find_backpropagation(self._model) if can_replace else None
+        self._backpropagation = find_backpropagation(self._model) if can_replace else None
 
     def end(self) -> None:
-        """Leave the optimizer as it was before the run, and free the memory of the passes."""
+        """Free the memory of the hand-written gradients too."""
         super().end()
-        self._passes = None
+        self._backpropagation = None
         self._factors = {}
 
     def _backward(
@@ -54,35 +54,35 @@ class FastEngine(Engine):
         total: float | Tensor,
     ) -> Tensor:
         """Set the gradients of the mean loss, and return the loss."""
-        passes = self._passes
-        # The passes set gradients, and cannot add to those of another microbatch.
-        if passes is None or len(microbatches) > 1 or not passes.can_run(microbatches[0].inputs):
+        fast = self._backpropagation
+        # Hand-written gradients cannot be accumulated over microbatches.
+        if fast is None or len(microbatches) > 1 or not fast.can_run(microbatches[0].inputs):
             return super()._backward(microbatches, weights, total)
         (batch,), (weight,) = microbatches, weights
-        assert _is_loss_of_outputs(self._objective), "else there are no passes"
+        assert _is_loss_of_outputs(self._objective), "checked in begin_epoch"
         with torch.no_grad(), autocast(self._precision, self._device):
-            outputs = passes.forward(batch.inputs)
+            outputs = fast.forward(batch.inputs)
             wide = torch.promote_types(outputs.dtype, torch.float32)
             if weight is None:
                 factors = self._equal_factors(len(batch.targets), wide)
             else:
                 factors = (weight * (torch.ones_like(weight[:1]) / total)).to(wide)
             losses, gradient = loss_and_gradient(self._objective, outputs, batch.targets, factors)
-            passes.backward(gradient)
+            fast.backward(gradient)
             return self._weighted_sum(losses, batch, weight) / total
 
     def _equal_factors(self, size: int, dtype: torch.dtype) -> Tensor:
-        """Return 1 / N for each of N examples; the same tensor in each step."""
-        known = self._factors.get((size, dtype))
-        if known is None:
+        """Return 1 / N for each of N examples; the tensor is reused by later steps."""
+        factors = self._factors.get((size, dtype))
+        if factors is None:
             one = torch.ones((), dtype=dtype, device=self._device)
-            known = (one / float(size)).expand(size)
-            # Within a capture it is computed at each replay only, in memory of the graph.
+            factors = (one / float(size)).expand(size)
+            # A tensor created in a capture has a value only after a replay, in memory of the graph.
             if one.device.type != "cuda" or not torch.cuda.is_current_stream_capturing():
-                self._factors[size, dtype] = known
-        return known
+                self._factors[size, dtype] = factors
+        return factors
 
 
 def _is_loss_of_outputs(objective: Objective) -> TypeGuard[OutputObjective]:
-    """Return whether an objective calls the model once, on the batch, and reads nothing else."""
+    """Return whether the loss is a function of the outputs of one forward pass and the targets."""
     return type(objective) in (CrossEntropy, MeanSquaredError)

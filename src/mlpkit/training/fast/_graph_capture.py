@@ -36,7 +36,7 @@ class GraphCapture(Protocol):
     """Turns work on fixed tensors into a function that repeats it."""
 
     def warmup(self, work: Callable[[], _Result]) -> _Result:
-        """Do the work as it will be captured, so that everything is initialized."""
+        """Do the work under the conditions of the capture, so that everything is initialized."""
         ...
 
     def capture(self, work: Callable[[], _Result]) -> tuple[_Result, Callable[[], None]]:
@@ -51,11 +51,11 @@ class CUDAGraphCapture:
     """Captures CUDA graphs: a step is one launch, however many kernels it has."""
 
     def __init__(self, device: torch.device) -> None:
-        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch types it so
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not annotate it
         self._pool = torch.cuda.graph_pool_handle()
 
     def warmup(self, work: Callable[[], _Result]) -> _Result:
-        """Do the work on the stream of the capture, where autograd then keeps its nodes."""
+        """Do the work on the stream of the capture, so that autograd uses this stream."""
         self._stream.wait_stream(torch.cuda.current_stream(self._stream.device))
         with torch.cuda.stream(self._stream):
             result = work()
@@ -69,9 +69,9 @@ class CUDAGraphCapture:
             with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 result = work()
         except RuntimeError as error:
-            rule = "False where a step does what a CUDA graph cannot hold"
+            rule = "False for a step that cannot be captured"
             reason = (
-                f"{str(error).splitlines()[0]}; set it, or find what synchronizes with the device"
+                f"{str(error).splitlines()[0]}; set cuda_graph=False, or remove the synchronization"
             )
             raise RuntimeError(error_message("cuda_graph", rule, True, reason)) from error  # noqa: FBT003 - the value
         return result, graph.replay
@@ -99,23 +99,23 @@ class _Graph(NamedTuple):
 
 
 class CapturedStep:
-    """Makes optimizer steps, each by replaying the graph of one.
+    """Makes optimizer steps by replaying captured ones.
 
     The graph reads the batch and the learning rate from tensors that are filled before each replay.
     A :class:`~mlpkit.training.batches.LazyBatch` is gathered and augmented within the graph; if the
-    augmentation draws new random numbers in each epoch, each epoch is captured again, and so is a
-    batch of another shape or dtype. One graph serves the largest batches and another one shorter
-    batches of one size, the last of each epoch; the first steps of a size, and any other size, are
-    computed eagerly.
+    augmentation depends on the epoch, the step is captured again in each epoch. It is also captured
+    again for a batch of another shape or dtype. There is one graph for the largest batches, and one
+    for shorter batches of a single size, such as the last batch of each epoch. The first steps of a
+    size, and batches of any other size, are computed eagerly.
 
-    What the host decides is fixed at the time of the capture.
+    Decisions of the host are fixed at the time of the capture.
 
     Args:
         make_step: Computes a step without synchronizing with the device. The learning rates of its
             optimizer are tensors; see :func:`keep_lr_on_device`.
         capture: Captures the graphs.
-        begin: Drops memory that steps reuse. It is called within the capture before the step, so
-            that what the step uses belongs to the graph and lives as long, and after it.
+        begin: Discards memory that steps reuse. It is called in the capture before the step, so
+            that the memory that the step reuses belongs to the graph, and again after the capture.
     """
 
     def __init__(
@@ -215,7 +215,9 @@ class CapturedEngine:
         """Make one optimizer step on the only microbatch."""
         (batch,) = microbatches
         lr_tensors: list[Tensor] = [group["lr"] for group in self._optimizer.param_groups]
-        if list(map(id, lr_tensors)) != list(map(id, self._lr_tensors)):  # graphs read others
+        if list(map(id, lr_tensors)) != list(
+            map(id, self._lr_tensors)
+        ):  # graphs read the old tensors
             self._captured.forget()
             self._lr_tensors = lr_tensors
         return self._captured.step(step, batch)

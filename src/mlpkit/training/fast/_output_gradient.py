@@ -21,30 +21,31 @@ _NO_REDUCTION = 0  # at::Reduction::None
 def loss_and_gradient(
     objective: OutputObjective, outputs: Tensor, targets: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
-    r"""Return the weighted loss of a batch and its gradient with respect to the outputs.
+    r"""Return the losses of a batch, and the gradient of their weighted sum by the outputs.
 
     .. math::
         L = \sum_i w_i\, l_i, \qquad \frac{\partial L}{\partial z_{ic}}
         = w_i \left(\operatorname{softmax}(z_i)_c - q_{ic}\right)
         \quad\text{for the cross-entropy of a class, smoothed or not}
 
-    with the targets :math:`q` of :class:`~mlpkit.training.CrossEntropy`. That gradient takes the
-    kernels that autograd would call, so the bits are the same; any other is autograd's.
+    with the targets :math:`q` of :class:`~mlpkit.training.CrossEntropy`. This gradient is computed
+    by the kernels that autograd calls, so it is equal bit for bit. For other objectives and targets
+    autograd computes the gradient.
 
     Args:
-        objective: Gives the loss of each example.
-        outputs: What the model returned, without a graph.
-        targets: As the objective takes them.
-        weights: The factor on the loss of each example.
+        objective: Loss of each example.
+        outputs: Outputs of the model, without an autograd graph.
+        targets: Targets of the objective.
+        weights: Factor on the loss of each example.
 
     Shape:
         - outputs: ``(N, ...)``; weights: ``(N,)``.
-        - losses, the first result: ``(N,)``, not weighted.
-        - gradient, the second: as ``outputs``.
+        - losses (first result): ``(N,)``, without weights.
+        - gradient (second result): like ``outputs``.
     """
     if type(objective) is CrossEntropy and not targets.is_floating_point():
         check_class_targets(outputs, targets)
-        return _of_a_class(objective, outputs, targets, weights)
+        return _class_loss_and_gradient(objective, outputs, targets, weights)
     with torch.enable_grad():
         leaf = outputs.detach().requires_grad_()
         losses = objective.loss(leaf, targets)
@@ -55,28 +56,29 @@ def loss_and_gradient(
 def stacked_loss_and_gradient(
     objective: OutputObjective, outputs: Tensor, targets: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return what :func:`loss_and_gradient` does, for the examples of many networks.
+    """Return the result of :func:`loss_and_gradient` for the outputs of several networks.
 
     Shape:
-        - outputs: ``(K, N, ...)``; of logits it is fastest where the examples lie last in memory.
+        - outputs: ``(K, N, ...)``; for logits the fastest memory order is ``(K, C, N)``.
         - targets: ``(K, N, ...)``; weights: ``(K, N)``.
-        - losses: ``(K, N)``; gradient: as ``outputs``.
+        - losses: ``(K, N)``; gradient: like ``outputs``.
     """
     if type(objective) is CrossEntropy and not targets.is_floating_point():
         check_class_targets(outputs[0], targets[0])
-        losses, gradient = _of_a_class(
+        losses, gradient = _class_loss_and_gradient(
             objective, outputs.mT.unsqueeze(3), targets.unsqueeze(2), weights.unsqueeze(2)
         )
         return losses.squeeze(2), gradient.squeeze(3).mT
-    rows, their_targets = outputs.flatten(0, 1), targets.flatten(0, 1)
-    losses, gradient = loss_and_gradient(objective, rows, their_targets, weights.flatten())
+    losses, gradient = loss_and_gradient(
+        objective, outputs.flatten(0, 1), targets.flatten(0, 1), weights.flatten()
+    )
     return losses.view(weights.shape), gradient.view(outputs.shape)
 
 
-def _of_a_class(
+def _class_loss_and_gradient(
     objective: CrossEntropy, outputs: Tensor, targets: Tensor, weights: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """Return cross-entropy and gradient where every target is a class.
+    """Return cross-entropy and gradient for targets that are class indices.
 
     Shape:
         - outputs: ``(N, C)`` or ``(K, C, N, 1)``; targets and weights: the same without C.
@@ -91,17 +93,17 @@ def _of_a_class(
     try:
         losses, total = nll_loss(scores, targets, None, _NO_REDUCTION, NEVER_IGNORED)
     except IndexError:
-        objective.loss(outputs.movedim(1, -1).flatten(0, -2), targets.flatten())  # says which it is
+        objective.loss(outputs.movedim(1, -1).flatten(0, -2), targets.flatten())  # raises the error
         raise
-    # As torch has it: (1 - e) of the loss of the class, and e / C of that of every class.
+    # As in torch: (1 - e) times the loss of the target class plus e / C times that of every class.
     smoothing = objective.label_smoothing
     of_class = weights if smoothing == 0.0 else weights * (1.0 - smoothing)
     gradient = nll_loss_backward(
         of_class, scores, targets, None, _NO_REDUCTION, NEVER_IGNORED, total
     )
     if smoothing > 0.0:
-        each = smoothing / logits.shape[1]
-        losses = losses * (1.0 - smoothing) - scores.sum(1) * each
-        gradient -= (weights * each).unsqueeze(1)
+        per_class = smoothing / logits.shape[1]
+        losses = losses * (1.0 - smoothing) - scores.sum(1) * per_class
+        gradient -= (weights * per_class).unsqueeze(1)
     gradient = aten._log_softmax_backward_data(gradient, scores, 1, logits.dtype)
     return losses, gradient.to(outputs.dtype)

@@ -1,4 +1,4 @@
-"""Losses and gradients of many networks by passes of their own instead of autograd's graph."""
+"""Hand-written gradients of several networks with stacked parameters."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ __all__ = ["StackedGradients"]
 
 
 class StackedGradients:
-    """Makes the losses and gradients of a step of many networks without a graph.
+    """Computes losses and gradients of several networks without autograd.
 
     Args:
-        passes: Go through the networks.
+        backpropagation: Hand-written forward and backward pass of the networks.
         objective: Loss of each example.
-        stacks: The parameters of all networks.
-        shared: Whether all networks have one batch.
+        stacks: The stacked parameters, ``(K, ...)``.
+        shared: Whether all networks have the same batches.
     """
 
     def __init__(
         self,
-        passes: Backpropagation,
+        backpropagation: Backpropagation,
         objective: OutputObjective,
         stacks: Sequence[nn.Parameter],
         *,
         shared: bool,
     ) -> None:
-        self._passes = passes
+        self._backpropagation = backpropagation
         self._objective = objective
         self._stacks = stacks
         self._shared = shared
@@ -44,21 +44,21 @@ class StackedGradients:
     ) -> tuple[Tensor, list[Tensor | None]]:
         """Return the loss of each example, ``(K, N)``, and the gradient of each stack.
 
-        The gradients are those of the sum of all networks' mean losses. Their memory is used again
-        by the next call.
+        The gradients are those of the sum of the mean losses of all networks. The next call reuses
+        their memory.
 
         Args:
-            batch: One batch for all networks, ``(N, ...)``, or one for each, ``(K, N, ...)``.
-            weights: The weight of each example, ``(K, N)`` or ``(N,)``; None is 1.
-            totals: Their sum; for each network where they differ, ``(K,)``.
+            batch: One batch for all networks, ``(N, ...)``, or one per network, ``(K, N, ...)``.
+            weights: Weight of each example, ``(K, N)`` or ``(N,)``; None means 1.
+            totals: Sum of the weights, or one sum per network, ``(K,)``.
         """
-        outputs = self._passes.forward(batch.inputs)
+        outputs = self._backpropagation.forward(batch.inputs)
         targets = batch.targets
         if self._shared:
             targets = targets.expand(len(outputs), *targets.shape)
         factors = _factors(outputs, weights, totals)
         losses, gradient = stacked_loss_and_gradient(self._objective, outputs, targets, factors)
-        self._passes.backward(gradient)
+        self._backpropagation.backward(gradient)
         return losses, [stack.grad for stack in self._stacks]
 
 

@@ -1,17 +1,12 @@
-"""Metrics of a model, their history over the epochs, and evaluation."""
+"""Evaluation of a model, its metrics, and their history over the epochs."""
 
 from __future__ import annotations
 
+from mlpkit.training.metrics._accumulators import ClassificationAccumulator, RegressionAccumulator
 from mlpkit.training.metrics._evaluation import evaluate, forward
 from mlpkit.training.metrics._history import EpochRow, History
 from mlpkit.training.metrics._meter import EpochMeter
-from mlpkit.training.metrics._metrics import (
-    ClassificationAccumulator,
-    ClassificationMetrics,
-    ClassMetrics,
-    Evaluation,
-    RegressionAccumulator,
-)
+from mlpkit.training.metrics._results import ClassificationMetrics, ClassMetrics, Evaluation
 
 __all__ = [
     "ClassMetrics",

@@ -1,4 +1,4 @@
-"""Evaluation of a model on a data set, without a trace in model and random generators."""
+"""Evaluation of a model on a data set."""
 
 from __future__ import annotations
 
@@ -11,11 +11,8 @@ from torch import Tensor, nn
 from mlpkit._checks import error_message
 from mlpkit._devices import Precision, autocast, evaluation_mode
 from mlpkit.training.batches import BatchLike, BatchSource, on_device
-from mlpkit.training.metrics._metrics import (
-    ClassificationAccumulator,
-    Evaluation,
-    RegressionAccumulator,
-)
+from mlpkit.training.metrics._accumulators import ClassificationAccumulator, RegressionAccumulator
+from mlpkit.training.metrics._results import Evaluation
 from mlpkit.training.objectives import (
     CrossEntropy,
     Objective,
@@ -43,17 +40,17 @@ def evaluate(
 
     Args:
         model: The network, on ``device``.
-        batches: The batches of epoch 0 are evaluated.
-        objective: Loss of a regression. A classifier is judged by its cross-entropy; the mean of
-            another objective is reported beside it.
+        batches: The batches; those of epoch 0 are evaluated.
+        objective: Loss of a regression. The loss of a classifier is always its cross-entropy; the
+            mean of another objective is reported as ``objective_loss``.
         precision: Precision of the forward pass.
-        device: Where the model is.
-        classes: Names of the classes, or None.
-        temperature: Divides the logits of a classifier; None is 1.
+        device: Device of the model.
+        classes: Names of the classes; None means their indices.
+        temperature: Divisor of the logits of a classifier; None means 1.
         poll: Called before each batch; an exception that it raises ends the evaluation.
     """
     metrics: ClassificationAccumulator | RegressionAccumulator | None = None
-    beside: RegressionAccumulator | None = None  # mean of the objective of a classifier
+    objective_mean: RegressionAccumulator | None = None  # of a classifier
     with evaluation_mode(model):
         for batch in batches.epoch(0):
             if poll is not None:
@@ -63,23 +60,28 @@ def evaluate(
             with autocast(precision, device):
                 losses = None if is_classifier else _losses(model, batch, objective)
                 outputs = model(batch.inputs) if losses is None else losses
-                own = _objective_losses(model, batch, objective, outputs) if is_classifier else None
+                objective_losses = (
+                    _objective_losses(model, batch, objective, outputs) if is_classifier else None
+                )
             if metrics is None:
                 metrics = (
                     ClassificationAccumulator(classes) if is_classifier else RegressionAccumulator()
                 )
-            if own is not None:
-                beside = RegressionAccumulator() if beside is None else beside
-                beside.update(outputs, batch.targets, batch.weights, losses=own)
+            if objective_losses is not None:
+                if objective_mean is None:
+                    objective_mean = RegressionAccumulator()
+                objective_mean.update(
+                    outputs, batch.targets, batch.weights, losses=objective_losses
+                )
             if is_classifier and temperature is not None:
                 outputs = widened(outputs) / temperature
             metrics.update(outputs, batch.targets, batch.weights, losses=losses)
     if metrics is None:
-        raise ValueError(error_message("data", "at least one batch", 0, "give it examples"))
+        raise ValueError(error_message("data", "at least one batch", 0, "add examples"))
     evaluation = metrics.compute()
-    if beside is None:
+    if objective_mean is None:
         return evaluation
-    return dataclasses.replace(evaluation, objective_loss=beside.compute().loss)
+    return dataclasses.replace(evaluation, objective_loss=objective_mean.compute().loss)
 
 
 def _losses(model: nn.Module, batch: BatchLike, objective: Objective) -> Tensor:
@@ -91,10 +93,10 @@ def _losses(model: nn.Module, batch: BatchLike, objective: Objective) -> Tensor:
 def _objective_losses(
     model: nn.Module, batch: BatchLike, objective: Objective, outputs: Tensor
 ) -> Tensor | None:
-    """Return the objective of each example of a classifier, if it is a loss besides cross-entropy.
+    """Return the objective of each example of a classifier; None if it is the cross-entropy.
 
-    An objective that changes the inputs or needs gradients declares its ``task`` and has no method
-    ``loss``; it is not computed in evaluation.
+    It is also None for an objective that declares its ``task`` but has no method ``loss``. Such an
+    objective changes the inputs or needs gradients, and cannot be computed in evaluation.
     """
     if isinstance(objective, OutputObjective):
         is_reported = objective != CrossEntropy()
@@ -103,7 +105,7 @@ def _objective_losses(
 
 
 def forward(model: nn.Module, inputs: Tensor, batch_size: int, device: torch.device) -> Tensor:
-    """Return the outputs of the model, one batch at a time if there are more inputs than that."""
+    """Return the outputs of the model, computed in batches of at most ``batch_size``."""
     if inputs.ndim < 2 or len(inputs) <= batch_size:
-        return model(inputs.to(device))  # type: ignore[no-any-return]  # torch leaves a call untyped
+        return model(inputs.to(device))  # type: ignore[no-any-return]  # torch does not annotate nn.Module.__call__
     return torch.cat([model(part.to(device)) for part in torch.split(inputs, batch_size)])

@@ -1,4 +1,4 @@
-"""What happened in each epoch of a training, as typed rows."""
+"""History of a run: one row per epoch."""
 
 from __future__ import annotations
 
@@ -31,22 +31,23 @@ Number: TypeAlias = "int | float | None"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRow:
-    """One epoch of a training; no number is ever infinite or NaN.
+    """Metrics of one epoch of a run; all numbers are finite.
 
     Attributes:
         epoch: Number of the epoch, from 0.
-        step: Number of optimizer steps made by the end of the epoch.
+        step: Number of optimizer steps completed at the end of the epoch.
         lr: Learning rate of the last step of the epoch.
-        train_loss: Mean training loss over the epoch, weighted like the training itself.
-        val_loss: Mean validation loss; None where the epoch was not validated.
-        val_accuracy: Validation accuracy as a fraction; None likewise or for a regression.
+        train_loss: Mean training loss over the epoch, with example and class weights.
+        seconds: Duration of the epoch without validation, in seconds.
+        examples_per_second: Training examples per second of that duration.
+        val_loss: Mean validation loss; None if the epoch was not validated.
+        val_accuracy: Validation accuracy as a fraction; None without validation or for a
+            regression.
         val_error: Validation error as a fraction; None likewise.
         val_objective_loss: Mean of the objective on the validation data, for a classifier that is
             trained on another loss than ``val_loss``; None otherwise.
-        seconds: Duration of the epoch without validation, in seconds.
-        examples_per_second: Training examples per second of that duration.
         grad_norm: Euclidean norm of the gradient before clipping, mean over the steps of the
-            epoch; None where it is not computed.
+            epoch; None if no step has a finite norm.
     """
 
     epoch: int
@@ -78,13 +79,13 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRow))
 
 
 class History(Sequence[EpochRow]):
-    """The epochs of a training, oldest first: a sequence of :class:`EpochRow`.
+    """The epochs of a run, oldest first: a sequence of :class:`EpochRow`.
 
-    Two histories are equal if their rows are. Files are replaced whole, so a reader never sees
-    half of one, and hold every number to the last bit.
+    Two histories are equal if their rows are equal. Files are replaced atomically, so a reader never
+    sees a partial file, and numbers are written without loss of precision.
 
     Args:
-        rows: The rows to begin with.
+        rows: The initial rows.
 
     Example:
         >>> from mlpkit.training import EpochRow, History
@@ -107,7 +108,7 @@ class History(Sequence[EpochRow]):
         """Add the row of the next epoch.
 
         Raises:
-            ValueError: If the epoch does not come after the last one.
+            ValueError: If the epoch is not after the last one.
         """
         if self._rows and row.epoch <= self._rows[-1].epoch:
             rule = f"greater than the last one ({self._rows[-1].epoch})"
@@ -136,12 +137,12 @@ class History(Sequence[EpochRow]):
         return f"History({self._rows!r})"
 
     def to_dict(self) -> list[dict[str, Number]]:
-        """Return one dict for each epoch, ready for JSON or a checkpoint."""
+        """Return one dict per epoch, in plain values."""
         return [row.to_dict() for row in self._rows]
 
     @classmethod
     def from_dict(cls, rows: Sequence[Mapping[str, object]]) -> History:
-        """Build a history from what :meth:`to_dict` gives.
+        """Build a history from what :meth:`to_dict` returned.
 
         Raises:
             ConfigError: If a column is unknown or missing.
@@ -152,7 +153,7 @@ class History(Sequence[EpochRow]):
         """Write the history as JSON and return the path.
 
         Raises:
-            OSError: If the file cannot be written; an older one is untouched.
+            OSError: If the file cannot be written; an existing file is unchanged.
         """
         content = {"format": _FORMAT, "version": _VERSION, "rows": self.to_dict()}
         text = json.dumps(content, indent=2, allow_nan=False) + "\n"
@@ -160,10 +161,10 @@ class History(Sequence[EpochRow]):
 
     @classmethod
     def from_json(cls, path: str | os.PathLike[str]) -> History:
-        """Read what :meth:`to_json` wrote: the same history, bit for bit.
+        """Read a file that :meth:`to_json` wrote; the history is equal to the one written.
 
         Raises:
-            ConfigError: If the file is not a history of a version that is known here.
+            ConfigError: If the file is not a history of the supported version.
             OSError: If the file cannot be read.
         """
         try:
@@ -174,7 +175,7 @@ class History(Sequence[EpochRow]):
             raise ConfigError(error_message(str(path), "a history written by to_json", content))
         if content.get("version") != _VERSION:
             rule = f"a history of version {_VERSION}"
-            cure = "read it with the mlpkit that wrote it"
+            cure = "read it with the version of mlpkit that wrote it"
             raise ConfigError(error_message(str(path), rule, content.get("version"), cure))
         rows = content.get("rows")
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
@@ -182,12 +183,12 @@ class History(Sequence[EpochRow]):
         return cls.from_dict(rows)
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
-        """Write one line for each epoch under a line of column names, and return the path.
+        """Write a header and one line per epoch as CSV, and return the path.
 
-        Numbers are written so that they read back to the last bit; None is an empty field.
+        Numbers are written without loss of precision; None is an empty field.
 
         Raises:
-            OSError: If the file cannot be written; an older one is untouched.
+            OSError: If the file cannot be written; an existing file is unchanged.
         """
         text = io.StringIO()
         writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
@@ -197,7 +198,7 @@ class History(Sequence[EpochRow]):
         return write_atomically(path, lambda file: file.write(content))
 
     def to_pandas(self) -> DataFrame:
-        """Return a data frame with one row for each epoch and the columns of :class:`EpochRow`.
+        """Return a data frame with one row per epoch and the columns of :class:`EpochRow`.
 
         Raises:
             MissingDependencyError: If pandas is not installed.

@@ -1,20 +1,16 @@
-"""Losses of each example: cross-entropy, squared error, and objectives built on them."""
+"""Objectives, which return the loss of each example of a batch."""
 
 from __future__ import annotations
 
-from mlpkit.training.objectives._distillation import Distillation
-from mlpkit.training.objectives._mixup import Mixed, Mixup
-from mlpkit.training.objectives._objectives import (
+from mlpkit.training.objectives._cross_entropy import (
     NEVER_IGNORED,
     CrossEntropy,
-    MeanSquaredError,
-    Objective,
-    OutputObjective,
-    Task,
     check_class_targets,
-    task_of,
-    widened,
 )
+from mlpkit.training.objectives._distillation import Distillation
+from mlpkit.training.objectives._mean_squared_error import MeanSquaredError
+from mlpkit.training.objectives._mixup import Mixed, Mixup
+from mlpkit.training.objectives._objective import Objective, OutputObjective, Task, task_of, widened
 from mlpkit.training.objectives._virtual_adversarial import VirtualAdversarial
 
 __all__ = [

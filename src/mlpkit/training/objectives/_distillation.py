@@ -1,4 +1,4 @@
-"""Learning from the outputs of another network."""
+"""Knowledge distillation: training on the outputs of another network."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_float, error_message
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._objectives import CrossEntropy, Task, widened
+from mlpkit.training.objectives._cross_entropy import CrossEntropy
+from mlpkit.training.objectives._objective import Task, widened
 
 __all__ = ["Distillation"]
 
 
 class Distillation:
-    r"""Cross-entropy mixed with the divergence from a teacher's softened probabilities, in nats.
+    r"""Weighted mean of cross-entropy and divergence from a teacher's probabilities, in nats.
 
     .. math::
         \ell_i = \alpha\, T^2\, \mathrm{KL}\!\left(
@@ -25,21 +26,22 @@ class Distillation:
         \right) + (1 - \alpha)\, \mathrm{CE}(z_i, y_i)
 
     with student logits :math:`z`, teacher logits :math:`t` and targets :math:`y`. The factor
-    :math:`T^2` keeps the gradients of the soft targets of the same size whatever the temperature.
-    The divergence has the gradient of the paper's cross-entropy and is 0 where the student equals
-    the teacher.
+    :math:`T^2` makes the magnitude of the gradients of the soft targets independent of the
+    temperature. The divergence has the same gradient as the paper's cross-entropy, and is 0 if the
+    student equals the teacher.
 
-    A teacher that is a module is copied: the copy is in evaluation mode, never trained, gets no
-    gradient and moves to the device of the data; the module itself is left alone. It sees the
-    same inputs as the student, augmentation included. Stored logits are looked up by the position
-    of each example in its data set, so they are those of the plain inputs and cost no forward pass.
+    A teacher module is copied. The copy stays in evaluation mode, is not trained, and is moved to
+    the device of the data; the module itself is not changed. The teacher receives the same inputs
+    as the student, including augmentation. Stored logits are looked up by the position of each
+    example in its data set: they need no forward pass, and belong to the inputs without
+    augmentation.
 
     Args:
-        teacher: A module that gives logits, or its logits for the whole data set, ``(M, C)``,
-            floating-point. For stored probabilities ``p`` give ``p.log()``.
-        temperature: :math:`T`, above 0; the higher, the softer.
-        alpha: Share of the teacher, in [0, 1]; at 1 the targets are not used.
-        label_smoothing: Share of every target that is spread over the classes, in [0, 1].
+        teacher: A module that returns logits, or its logits for the whole data set, ``(M, C)``,
+            floating-point. For stored probabilities ``p`` pass ``p.log()``.
+        temperature: :math:`T`, above 0; a higher temperature makes the probabilities more uniform.
+        alpha: Weight of the divergence, in [0, 1]; at 1 the targets are not used.
+        label_smoothing: Fraction of every target that is spread over the classes, in [0, 1].
 
     Shape:
         - student logits: ``(N, C)``; teacher logits the same.
@@ -47,7 +49,7 @@ class Distillation:
 
     Raises:
         TypeError: If the teacher is neither a module nor a floating-point tensor.
-        ValueError: If a number is out of range, or the teacher's logits do not fit the student's.
+        ValueError: If a number is out of range, or the shapes of the logits differ.
 
     Example:
         >>> import torch
@@ -115,7 +117,7 @@ class Distillation:
         logits = widened(model(batch.inputs))
         teacher_logits = self._teach(batch).to(logits.dtype)
         if teacher_logits.shape != logits.shape:
-            rule = f"of the shape of the student's, {tuple(logits.shape)}"
+            rule = f"of the same shape as the student's, {tuple(logits.shape)}"
             raise ValueError(
                 error_message("the teacher's logits", rule, tuple(teacher_logits.shape))
             )
@@ -139,11 +141,13 @@ class Distillation:
             logits: Tensor = self._network(batch.inputs)
             return logits
         if self._logits is None:
-            raise RuntimeError("a teacher is a network or logits")
+            raise RuntimeError(
+                "the teacher has neither a network nor logits; this is a bug in mlpkit"
+            )
         if self._logits.device != device:
             self._logits = self._logits.to(device)
         try:
             return self._logits[batch.indices]
-        except IndexError as error:  # raised on the CPU only, where looking costs nothing
+        except IndexError as error:  # raised on the CPU only, where reading a value is cheap
             rule = f"logits for every example of the data set ({int(batch.indices.max()) + 1} seen)"
             raise ValueError(error_message("teacher", rule, len(self._logits))) from error

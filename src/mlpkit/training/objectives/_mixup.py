@@ -1,4 +1,4 @@
-"""Mixup: training on straight lines between examples."""
+"""Mixup: training on convex combinations of examples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from mlpkit._checks import check_float, error_message
 from mlpkit._devices import accumulator_dtype
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._objectives import CrossEntropy, OutputObjective, Task
+from mlpkit.training.objectives._cross_entropy import CrossEntropy
+from mlpkit.training.objectives._objective import OutputObjective, Task
 
 __all__ = ["Mixed", "Mixup"]
 
@@ -20,12 +21,12 @@ class Mixed(NamedTuple):
 
     Attributes:
         inputs: The mixed inputs, ``(N, ...)``.
-        share: The share of each example's own part, in [0, 1], of shape ``()``.
-        partners: The position of each example's partner in the batch, ``(N,)``.
+        lam: Weight of the first example of each pair, in [0, 1], of shape ``()``.
+        partners: Position in the batch of the second example of each pair, ``(N,)``.
     """
 
     inputs: Tensor
-    share: Tensor
+    lam: Tensor
     partners: Tensor
 
 
@@ -40,17 +41,18 @@ class Mixup:
         \ell_i = \lambda\, \ell(f(\tilde{x}_i), y_i)
             + (1 - \lambda)\, \ell(f(\tilde{x}_i), y_{\pi(i)})
 
-    For cross-entropy, which is linear in the target, that is the loss against the mixed target.
-    The example weights of the trainer stay with :math:`i`. Evaluation does not mix.
+    For cross-entropy, which is linear in the target, this equals the loss against the mixed target.
+    The loss of pair :math:`i` has the weight of example :math:`i`. Evaluation does not mix.
 
     First :math:`\lambda` and then :math:`\pi` are drawn from torch's global generator of the
-    inputs' device, which the trainer checkpoints, so a resumed run mixes the same. Integer inputs
-    are mixed in float32; a :class:`mlpkit.SoftmaxClassifier` takes raw values of either type.
+    device of the inputs. The trainer saves its state in checkpoints, so a resumed run draws the
+    same values. Integer inputs are mixed in float32; a :class:`mlpkit.SoftmaxClassifier` accepts
+    raw values of both types.
 
     Args:
-        alpha: Both parameters of the Beta distribution, above 0; near 0 hardly anything mixes,
-            1 is uniform. The paper uses 0.1 to 0.4.
-        objective: The loss of outputs and targets; None means cross-entropy.
+        alpha: Both parameters of the Beta distribution, above 0. Values near 0 hardly mix the
+            examples; 1 draws :math:`\lambda` uniformly. The paper uses 0.1 to 0.4.
+        objective: Loss of outputs and targets; None means cross-entropy.
 
     Raises:
         TypeError: If ``objective`` has no method ``loss``.
@@ -76,7 +78,7 @@ class Mixup:
 
     @property
     def task(self) -> Task | None:
-        """What the mixed objective is for."""
+        """Task of the mixed objective; None if it declares none."""
         return getattr(self.objective, "task", None)
 
     def __repr__(self) -> str:
@@ -86,32 +88,32 @@ class Mixup:
         """Return the mixed loss of each example."""
         mixed = self.mix(batch.inputs)
         outputs = model(mixed.inputs)
-        own = self.loss(outputs, batch.targets)
-        other = self.loss(outputs, batch.targets[mixed.partners])
-        return torch.lerp(other, own, mixed.share.to(own.dtype))
+        first = self.loss(outputs, batch.targets)
+        second = self.loss(outputs, batch.targets[mixed.partners])
+        return torch.lerp(second, first, mixed.lam.to(first.dtype))
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of each example without mixing, as evaluation wants it."""
+        """Return the loss of each example without mixing; used in evaluation."""
         return self.objective.loss(outputs, targets)
 
     def mix(self, inputs: Tensor) -> Mixed:
-        """Draw the share and the partners, and return the mixed inputs with both."""
+        """Draw the weight and the partners, and return them with the mixed inputs."""
         if not inputs.is_floating_point():
-            inputs = inputs.float()  # exact for the integers that pixels are
-        share = _beta(self.alpha, inputs.device)
+            inputs = inputs.float()  # exact for integer pixels
+        lam = _beta(self.alpha, inputs.device)
         partners = torch.randperm(len(inputs), device=inputs.device)
-        mixed = torch.lerp(inputs[partners], inputs, share.to(inputs.dtype))
-        return Mixed(mixed, share, partners)
+        mixed = torch.lerp(inputs[partners], inputs, lam.to(inputs.dtype))
+        return Mixed(mixed, lam, partners)
 
 
 def _beta(alpha: float, device: torch.device) -> Tensor:
-    """Draw from Beta(alpha, alpha) on the device, without waiting for it.
+    """Draw from Beta(alpha, alpha) on the device, without synchronizing with it.
 
-    A Gamma(a) variate is a Gamma(a + 1) variate times u^(1/a). In logarithms nothing underflows;
-    torch's own Beta gives 0.5, the one value that is next to impossible, in a quarter of the
-    draws at alpha 0.001.
+    A Gamma(a) variate is a Gamma(a + 1) variate times u^(1/a). Logarithms prevent underflow:
+    ``torch.distributions.Beta`` underflows, and at alpha 0.001 returns 0.5, a value of almost no
+    probability, in a quarter of the draws.
     """
-    # filled on the device: a tensor made from a number would be copied there
+    # torch.full fills the tensor on the device; torch.tensor would copy a number to it
     shape = torch.full((2,), alpha + 1.0, dtype=accumulator_dtype(device), device=device)
     gamma = torch.distributions.Gamma(shape, torch.ones_like(shape), validate_args=False).sample()
     uniform = 1.0 - torch.rand_like(shape)  # in (0, 1]

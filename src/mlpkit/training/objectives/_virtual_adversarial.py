@@ -1,4 +1,4 @@
-"""Virtual adversarial training: smooth predictions around every example."""
+"""Virtual adversarial training: predictions that are smooth around every example."""
 
 from __future__ import annotations
 
@@ -13,45 +13,47 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mlpkit._checks import check_float, check_int, error_message
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._objectives import CrossEntropy, Task, widened
+from mlpkit.training.objectives._cross_entropy import CrossEntropy
+from mlpkit.training.objectives._objective import Task, widened
 
 __all__ = ["VirtualAdversarial"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VirtualAdversarial:
-    r"""Cross-entropy plus the local distributional smoothness around each example, in nats.
+    r"""Cross-entropy plus the local distributional smoothness at each example, in nats.
 
     .. math::
         \ell_i = \mathrm{CE}(f(x_i), y_i) + \alpha\,
             \mathrm{KL}\!\left( p(x_i) \,\middle\|\, p(x_i + \epsilon\, u_i) \right)
 
-    where :math:`p` is the softmax of the logits and :math:`u_i` the unit vector (Euclidean, over
-    the whole example) in which the divergence grows fastest. It is found by power iteration from
-    a random direction :math:`d_0`:
+    where :math:`p` is the softmax of the logits, and :math:`u_i` is the unit vector (in the
+    Euclidean norm over the whole example) along which the divergence grows fastest. It is
+    approximated by power iteration from a random direction :math:`d_0`:
 
     .. math::
         d_{k+1} = g / \lVert g \rVert_2, \qquad
         g = \nabla_d\, \mathrm{KL}\!\left( p(x_i) \,\middle\|\, p(x_i + \xi d) \right)
             \Big|_{d = d_k}, \qquad u_i = d_K
 
-    The first :math:`p(x_i)` and the direction are constants: gradients flow through the second.
-    The extra passes do not touch batch norm's running statistics, and they use the very dropout
-    masks of the first one, else the divergence would measure the masks. The random directions
-    come from torch's global generator of the inputs' device, which the trainer checkpoints.
+    The distribution :math:`p(x_i)` and the direction are treated as constants: the gradient flows
+    through :math:`p(x_i + \epsilon\, u_i)` only. The additional forward passes do not change the
+    running statistics of batch norm. They use the dropout masks of the first pass, since otherwise
+    the divergence would measure the difference of the masks. The random directions are drawn from
+    torch's global generator of the device of the inputs, whose state the trainer saves.
 
     One step costs ``power_iterations + 2`` forward and backward passes.
 
     Args:
-        epsilon: Length of the perturbation, above 0, in the units of the inputs: whoever rescales
-            the inputs must rescale it.
-        alpha: Factor on the smoothness, at least 0.
-        xi: Length of the step of the finite difference, above 0, in the units of the inputs. The
-            authors' 1e-6 is lost in the rounding of float32: in a fresh 784-1200-600-10 ReLU
-            network the cosine to the true direction was 0.02 with 1e-6, 0.95 with 1e-4 and
-            0.9995 with 1e-3 (median of 100 examples).
-        power_iterations: Number of iterations, at least 1.
-        label_smoothing: Share of every target that is spread over the classes, in [0, 1].
+        epsilon: Length of the perturbation, above 0, in the units of the inputs; scale it together
+            with the inputs.
+        alpha: Weight of the smoothness term, at least 0.
+        xi: Step size of the finite difference, above 0, in the units of the inputs. The authors'
+            1e-6 is below the resolution of float32: in an untrained 784-1200-600-10 ReLU network
+            the cosine to the exact direction was 0.02 with 1e-6, 0.95 with 1e-4 and 0.9995 with
+            1e-3 (median of 100 examples).
+        power_iterations: Number of power iterations, at least 1.
+        label_smoothing: Fraction of every target that is spread over the classes, in [0, 1].
 
     Shape:
         - inputs: ``(N, ...)``, floating-point.
@@ -93,7 +95,7 @@ class VirtualAdversarial:
         """Return the loss of each example."""
         inputs = batch.inputs
         if not inputs.is_floating_point():
-            cure = "scale integers to floating-point before training"
+            cure = "convert integers to floating-point before training"
             raise TypeError(error_message("inputs", "floating-point", inputs.dtype, cure))
         direction = _unit(torch.randn_like(inputs))
         random_state = _random_state(inputs.device)
@@ -119,9 +121,9 @@ def _divergence(target: Tensor, logits: Tensor) -> Tensor:
 
 
 def _unit(direction: Tensor) -> Tensor:
-    """Return each example scaled to Euclidean length 1; a zero vector stays zero."""
+    """Return each example scaled to Euclidean norm 1; a zero vector stays zero."""
     rows = direction.detach().flatten(1)
-    # gradients are as small as xi: divide by the largest entry, so that no square underflows
+    # Gradients are as small as xi; dividing by the largest entry keeps squares from underflowing.
     tiny = torch.finfo(rows.dtype).tiny
     rows = rows / rows.abs().amax(dim=1, keepdim=True).clamp_min(tiny)
     return F.normalize(rows, dim=1, eps=tiny).view(direction.shape)
@@ -144,7 +146,7 @@ def _set_random_state(device: torch.device, state: Tensor) -> None:
 
 @contextmanager
 def _frozen_batch_norm(model: nn.Module) -> Iterator[None]:
-    """Let batch norm use the batch as before, and leave its running statistics alone."""
+    """Let batch norm use the statistics of the batch without updating its running statistics."""
     layers = [
         module
         for module in model.modules()

@@ -1,4 +1,4 @@
-"""Optimizers by name, schedules, weight averages and batch-norm re-estimation."""
+"""Optimizers by name, schedules, weight averaging and batch-norm re-estimation."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from mlpkit.training.optim._eager_optimizers import (
     AdamWOptions,
     AdamWTensors,
     EagerAdamW,
+    can_fuse,
     fused_adamw_,
-    is_plain,
 )
 from mlpkit.training.optim._optimizers import (
     OptimizerConfig,
@@ -46,8 +46,8 @@ __all__ = [
     "WeightSwapper",
     "blocks",
     "build_optimizer",
+    "can_fuse",
     "fused_adamw_",
-    "is_plain",
     "reestimate_batch_norm",
     "set_initial_lr",
 ]

@@ -1,4 +1,4 @@
-"""Averages of the weights over the steps of a training."""
+"""Averages of the weights over the steps of a run."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ __all__ = ["AverageState", "AveragingConfig", "WeightAverage"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AveragingConfig:
-    r"""Which average of the weights is kept beside the training.
+    r"""Settings of an average of the weights over the optimizer steps.
 
     After :math:`n` averaged steps with weights :math:`\theta_1, \dots, \theta_n` the average is
 
     .. math::
         \bar\theta_n = \frac{\sum_{i=1}^{n} d^{\,n-i}\, \theta_i}{\sum_{i=1}^{n} d^{\,n-i}},
 
-    with ``decay`` :math:`d`. There is no trace of the initial weights in it: the first averaged
-    step is taken whole (a bias-corrected exponential average, as Adam's moments are). Without a
-    decay every step counts the same, :math:`d = 1`.
+    with ``decay`` :math:`d`. The average does not contain the initial weights: it is a
+    bias-corrected exponential average, like the moments of Adam. Without a decay all averaged steps
+    have the same weight, :math:`d = 1`.
 
     Args:
         decay: Factor on the older weights at each averaged step, in [0, 1); None for the uniform
-            average. It remembers about ``1 / (1 - decay)`` averaged steps.
-        start_step: The first optimizer step that is averaged, counted from 0.
-        every: Number of optimizer steps from one that is averaged to the next.
+            average. The average covers about the latest ``1 / (1 - decay)`` averaged steps.
+        start_step: Number of the first optimizer step that is averaged, from 0.
+        every: Number of optimizer steps between two averaged steps.
 
     Raises:
         ValueError: If a value is out of range.
@@ -56,7 +56,7 @@ class AveragingConfig:
         check_int("every", self.every, minimum=1)
 
     def share(self, num_averaged: int) -> float:
-        r"""Return the share of the newest of ``num_averaged`` weights in the average.
+        r"""Return the coefficient of the newest weights in an average of ``num_averaged`` steps.
 
         .. math::
             \bar\theta_n = \bar\theta_{n-1} + s_n (\theta_n - \bar\theta_{n-1}), \qquad
@@ -70,24 +70,25 @@ class AveragingConfig:
 
 
 class AverageState(TypedDict):
-    """What a checkpoint keeps of an average: numbers and tensors only."""
+    """State of a :class:`WeightAverage` in plain values and tensors."""
 
     num_averaged: int
     tensors: dict[str, Tensor]
 
 
 class WeightAverage:
-    """An average of the weights of a model, kept beside it and never used by the training.
+    """An average of the weights of a model over the optimizer steps; it does not affect training.
 
-    Floating-point buffers, batch norm's running statistics for instance, are averaged like the
-    parameters; that is a good approximation where the average is short. For a long one measure
-    them anew with :func:`mlpkit.training.reestimate_batch_norm`. Other buffers are the newest.
+    Floating-point buffers, such as the running statistics of batch norm, are averaged like the
+    parameters, which is a good approximation for an average over few steps. For an average over
+    many steps recompute them with :func:`mlpkit.training.reestimate_batch_norm`. Other buffers have
+    their newest value.
 
-    The average of a parameter has its type, or float32 where that is of half precision.
+    The average of a tensor has the dtype of the tensor, or float32 for a tensor in half precision.
 
     Args:
         model: The model, on the device where it is trained.
-        config: Which average.
+        config: Settings of the average.
 
     Example:
         >>> import torch
@@ -109,7 +110,7 @@ class WeightAverage:
         self._config = config
         self._num_averaged = 0
         self._averages = {
-            name: tensor.to(_wide(tensor.dtype), copy=True)
+            name: tensor.to(_average_dtype(tensor.dtype), copy=True)
             for name, tensor in _detached(model).items()
         }
 
@@ -119,11 +120,11 @@ class WeightAverage:
         return self._num_averaged
 
     def update(self, model: nn.Module, step: int) -> None:
-        """Take the weights after an optimizer step into the average, if it is their turn.
+        """Add the weights after an optimizer step to the average, if the step is averaged.
 
         Args:
-            model: The model that the average was made for.
-            step: Number of the step just made, counted from 0.
+            model: The model that the average was created for.
+            step: Number of the latest step, from 0.
         """
         config = self._config
         since = step - config.start_step
@@ -147,12 +148,12 @@ class WeightAverage:
         tensors = _detached(model)
         if tensors.keys() != self._averages.keys():
             differing = sorted(tensors.keys() ^ self._averages.keys())
-            rule = "the model that the average was made for"
+            rule = "the model that the average was created for"
             raise ValueError(error_message("model", rule, f"other names: {', '.join(differing)}"))
         return [(tensors[name], average) for name, average in self._averages.items()]
 
     def copy_to(self, model: nn.Module) -> None:
-        """Give the model the averaged weights, for good; nothing happens before the first."""
+        """Copy the average to the model; without an averaged step the model is not changed."""
         if self._num_averaged:
             for tensor, average in self._pairs(model):
                 tensor.copy_(average)
@@ -161,32 +162,34 @@ class WeightAverage:
     def applied(self, model: nn.Module) -> Iterator[None]:
         """Give the model the averaged weights within a ``with`` block.
 
-        Afterwards every parameter and buffer is what it was, bit for bit, whatever the block did
-        to it. Before the first averaged step the model keeps its own weights.
+        On exit every parameter and buffer is restored bit for bit, also if the block changed it.
+        Without an averaged step the model keeps its weights.
         """
-        kept = [(tensor, tensor.clone()) for tensor in _detached(model).values()]
+        saved = [(tensor, tensor.clone()) for tensor in _detached(model).values()]
         try:
             self.copy_to(model)
             yield
         finally:
-            for tensor, value in kept:
+            for tensor, value in saved:
                 tensor.copy_(value)
 
     def state_dict(self) -> AverageState:
-        """Return the state; its tensors are the live ones, so copy them to keep them."""
+        """Return the state; its tensors share memory with the average."""
         return AverageState(num_averaged=self._num_averaged, tensors=dict(self._averages))
 
     def load_state_dict(self, state: AverageState) -> None:
-        """Take back what :meth:`state_dict` gave.
+        """Restore what :meth:`state_dict` returned.
 
         Raises:
-            ValueError: If a tensor is missing, superfluous, or has another shape.
+            ValueError: If a tensor is missing, unexpected, or has another shape.
         """
         shapes = {name: tuple(tensor.shape) for name, tensor in state["tensors"].items()}
-        own = {name: tuple(average.shape) for name, average in self._averages.items()}
-        if shapes != own:
+        expected = {name: tuple(average.shape) for name, average in self._averages.items()}
+        if shapes != expected:
             differing = sorted(
-                name for name in shapes.keys() | own.keys() if shapes.get(name) != own.get(name)
+                name
+                for name in shapes.keys() | expected.keys()
+                if shapes.get(name) != expected.get(name)
             )
             rule = "the average of a model with the same parameters"
             raise ValueError(error_message("state", rule, f"differences in {', '.join(differing)}"))
@@ -196,9 +199,9 @@ class WeightAverage:
 
 
 def _detached(model: nn.Module) -> dict[str, Tensor]:
-    """Return every parameter and buffer by name, without its gradient history."""
+    """Return every parameter and buffer by name, detached."""
     return {name: tensor.detach() for name, tensor in named_tensors(model).items()}
 
 
-def _wide(dtype: torch.dtype) -> torch.dtype:
+def _average_dtype(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype in (torch.float16, torch.bfloat16) else dtype

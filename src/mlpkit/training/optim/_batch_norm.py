@@ -1,4 +1,4 @@
-"""Batch norm statistics measured anew, for weights that no training step has seen."""
+"""Re-estimation of batch norm statistics, for weights that were not trained with them."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ __all__ = ["reestimate_batch_norm"]
 
 @torch.no_grad()
 def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
-    r"""Measure the running statistics of every batch norm layer anew, in one pass over the data.
+    r"""Recompute the running statistics of every batch norm layer, in one pass over the data.
 
-    Within the pass batch norm normalizes by its batch, as in training, and everything else is in
-    evaluation mode: no dropout. Each layer's mean and variance become those of all its inputs in
-    the pass, exactly, however the examples are cut into batches: with :math:`n_b` rows, mean
-    :math:`m_b` and sum of squared deviations :math:`S_b` of each batch,
+    During the pass batch norm layers normalize with the statistics of the batch, as in training,
+    and all other modules are in evaluation mode, so there is no dropout. The mean and the variance
+    of each layer become the exact values over all its inputs in the pass, however the examples are
+    divided into batches: with :math:`n_b` rows, mean :math:`m_b` and sum of squared deviations
+    :math:`S_b` of each batch,
 
     .. math::
         m = \frac{1}{n} \sum_b n_b m_b, \qquad
         v = \frac{1}{n - 1} \sum_b \left( S_b + n_b (m_b - m)^2 \right)
 
-    The weights, the momentum, the batch counter and the mode of every module stay as they were,
-    and if a batch fails, the statistics too.
-    A model without batch norm is left alone, and no batch is read.
+    The weights, the momentum, the batch counter and the mode of every module do not change. If the
+    pass fails, the statistics do not change either. For a model without batch norm nothing is done,
+    and no batch is read.
 
     Args:
         model: The model, for instance with averaged weights.
         batches: Inputs of the model, each batch with at least two rows.
 
     Raises:
-        ValueError: If there is no batch.
+        ValueError: If ``batches`` is empty.
 
     Example:
         >>> import torch
@@ -59,32 +60,34 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
     ]
     if not layers:
         return
-    pools = {layer: _Pool(layer) for layer in layers}
-    hooks = [layer.register_forward_hook(pool.take) for layer, pool in pools.items()]
+    moments = [_RunningMoments(layer) for layer in layers]
+    hooks = [
+        layer.register_forward_hook(one.update) for layer, one in zip(layers, moments, strict=True)
+    ]
     modes = {module: module.training for module in model.modules()}
     num_batches = 0
     try:
         model.eval()
-        for pool in pools.values():
-            pool.start()
+        for one in moments:
+            one.start()
         for inputs in batches:
             model(inputs)
             num_batches += 1
         if num_batches == 0:
             raise ValueError(error_message("batches", "at least one batch", 0))
-        for pool in pools.values():
-            pool.finish()
+        for one in moments:
+            one.finish()
     finally:
         for hook in hooks:
             hook.remove()
         for module, mode in modes.items():
             module.training = mode
-        for pool in pools.values():
-            pool.restore()
+        for one in moments:
+            one.restore()
 
 
-class _Pool:
-    """Count, mean and squared deviations of everything that entered one batch norm layer."""
+class _RunningMoments:
+    """Count, mean and squared deviations of all inputs of one batch norm layer."""
 
     def __init__(self, layer: _BatchNorm) -> None:
         self._layer = layer
@@ -95,13 +98,13 @@ class _Pool:
         self._deviations = torch.zeros(())
 
     def start(self) -> None:
-        """Make the layer leave the statistics of each batch in its running ones."""
+        """Make the layer store the statistics of each batch as its running statistics."""
         self._layer.training = True
         self._layer.momentum = 1.0
         self._layer.reset_running_stats()
 
-    def take(self, _layer: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
-        """Merge the statistics of the batch that has just passed through the layer."""
+    def update(self, _layer: nn.Module, inputs: tuple[Tensor, ...], _output: Tensor) -> None:
+        """Merge the statistics of the latest batch of the layer; a forward hook."""
         running_mean, running_var = self._running()
         rows = inputs[0].numel() // self._layer.num_features
         wide = accumulator_dtype(running_mean.device)
@@ -119,17 +122,17 @@ class _Pool:
     def _running(self) -> tuple[Tensor, Tensor]:
         mean, var = self._layer.running_mean, self._layer.running_var
         if mean is None or var is None:
-            raise RuntimeError("a batch norm layer that tracks statistics has none")
+            raise RuntimeError("a batch norm layer that tracks running statistics has none")
         return mean, var
 
     def finish(self) -> None:
-        """Let what was measured be what :meth:`restore` leaves; unused layers keep theirs."""
+        """Make :meth:`restore` write the new statistics; a layer without input keeps its own."""
         if self._count:
             self._buffers["running_mean"].copy_(self._mean)
             self._buffers["running_var"].copy_(self._deviations / (self._count - 1))
 
     def restore(self) -> None:
-        """Put back momentum, counter, and the statistics: the measured ones once finished."""
+        """Restore momentum and counter, and the old statistics, or the new ones once finished."""
         self._layer.momentum = self._momentum
         for name, buffer in self._layer.named_buffers():
             buffer.copy_(self._buffers[name])

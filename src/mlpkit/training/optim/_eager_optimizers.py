@@ -1,9 +1,9 @@
-"""torch's optimizers without their wrapping for the compiler.
+"""torch's optimizers without the wrappers that exclude them from compilation.
 
-Every torch optimizer imports ``torch._dynamo`` when it is constructed, which takes longer than
-``import torch`` itself, only to tell the compiler to keep out. Here the same methods run without
-that wrapping: the same arithmetic, the same hooks, the same state dict. To compile an optimizer
-step, use torch's own class.
+Every torch optimizer imports ``torch._dynamo`` when it is constructed, to exclude its methods from
+compilation. That import takes longer than ``import torch``. The classes here call the same methods
+without the wrappers: the arithmetic, the hooks and the state dict are the same. To compile an
+optimizer step, use torch's class.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
 from mlpkit._devices import SideStream
-from mlpkit.training.optim._blocks import OF_A_LAUNCH, blocks
+from mlpkit.training.optim._blocks import TENSORS_PER_LAUNCH, blocks
 
 __all__ = [
     "AdamWOptions",
@@ -27,15 +27,15 @@ __all__ = [
     "EagerMuon",
     "EagerOptimizer",
     "EagerSGD",
+    "can_fuse",
     "fused_adamw_",
-    "is_plain",
 ]
 
 _Closure: TypeAlias = Callable[[], float]
 _Step: TypeAlias = Callable[[Optimizer, _Closure | None], float | None]
 
-# functools.wraps keeps the function that it wraps, so unwrap finds the bare method; one that a
-# coming torch leaves unwrapped is found as it is
+# functools.wraps keeps a reference to the wrapped function, which inspect.unwrap returns; it
+# returns a method that is not wrapped unchanged.
 _ADD_PARAM_GROUP: Final[Callable[..., None]] = inspect.unwrap(Optimizer.add_param_group)
 _LOAD_STATE_DICT: Final[Callable[..., None]] = inspect.unwrap(Optimizer.load_state_dict)
 _STATE_DICT: Final[Callable[..., dict[str, object]]] = inspect.unwrap(Optimizer.state_dict)
@@ -43,12 +43,12 @@ _ZERO_GRAD: Final[Callable[..., None]] = inspect.unwrap(Optimizer.zero_grad)
 
 
 class EagerOptimizer(Optimizer):
-    """The part of an optimizer that torch wraps for the compiler, unwrapped."""
+    """Base class with the unwrapped versions of the methods that torch wraps."""
 
-    _bare_step: ClassVar[_Step]
+    _unwrapped_step: ClassVar[_Step]
 
     def add_param_group(self, param_group: dict[str, object]) -> None:
-        """Add a group of parameters with options of its own."""
+        """Add a group of parameters with its options."""
         _ADD_PARAM_GROUP(self, param_group)
 
     def state_dict(self) -> dict[str, object]:
@@ -56,11 +56,11 @@ class EagerOptimizer(Optimizer):
         return _STATE_DICT(self)
 
     def load_state_dict(self, state_dict: dict[str, object]) -> None:
-        """Take back what :meth:`state_dict` gave."""
+        """Restore what :meth:`state_dict` returned."""
         _LOAD_STATE_DICT(self, state_dict)
 
-    def zero_grad(self, set_to_none: bool = True) -> None:  # noqa: FBT001, FBT002 - torch's own
-        """Forget the gradients."""
+    def zero_grad(self, set_to_none: bool = True) -> None:  # noqa: FBT001, FBT002 - torch's signature
+        """Reset the gradients."""
         _ZERO_GRAD(self, set_to_none)
 
     @overload
@@ -72,24 +72,24 @@ class EagerOptimizer(Optimizer):
     def step(self, closure: _Closure | None = None) -> float | None:
         """Update the parameters."""
         with torch.no_grad():
-            return type(self)._bare_step(self, closure)
+            return type(self)._unwrapped_step(self, closure)
 
 
 _ADAMW_STEP: Final[_Step] = inspect.unwrap(AdamW.step)
 
 
 def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
-    """Update the parameters by one call of the fused kernel for all groups with equal options.
+    """Update the parameters with one call of the fused kernel for all groups with equal options.
 
-    torch makes a call for each group, and looks for what is not the case here. Anything but the
-    plain case, and the first step, which makes the state, is left to torch.
+    torch makes one call for each group, and checks for cases that cannot occur here. The first
+    step, which initializes the state, and other cases than :func:`can_fuse` are left to torch.
     """
-    if closure is not None or not is_plain(optimizer):
+    if closure is not None or not can_fuse(optimizer):
         return _ADAMW_STEP(optimizer, closure)
     found_inf: Tensor | None = getattr(optimizer, "found_inf", None)
-    alike: dict[AdamWOptions, AdamWTensors] = {}
+    by_options: dict[AdamWOptions, AdamWTensors] = {}
     for group in optimizer.param_groups:
-        tensors = alike.setdefault(AdamWOptions.of(group), AdamWTensors([], [], [], [], []))
+        tensors = by_options.setdefault(AdamWOptions.of(group), AdamWTensors([], [], [], [], []))
         for parameter in group["params"]:
             if parameter.grad is None:
                 continue
@@ -101,25 +101,25 @@ def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
             tensors.exp_avgs.append(state["exp_avg"])
             tensors.exp_avg_sqs.append(state["exp_avg_sq"])
             tensors.steps.append(state["step"])
-    for options, tensors in alike.items():
+    for options, tensors in by_options.items():
         if not tensors.parameters:
             continue
         torch._foreach_add_(tensors.steps, 1.0)
         first, *others = _launches(tensors)
-        beside = SideStream(tensors.parameters[0].device)
+        side_stream = SideStream(tensors.parameters[0].device)
         for other in others:
-            beside.do(functools.partial(fused_adamw_, options, other, found_inf))
+            side_stream.do(functools.partial(fused_adamw_, options, other, found_inf))
         fused_adamw_(options, first, found_inf)
-        beside.join()
+        side_stream.join()
         if found_inf is not None:
             torch._foreach_sub_(tensors.steps, [found_inf] * len(tensors.steps))
     return None
 
 
 class AdamWOptions(NamedTuple):
-    """The options of a group that the fused kernel takes."""
+    """Options of a parameter group that are arguments of the fused kernel."""
 
-    lr: float | Tensor  # tensors are told apart by identity, as they are hashed
+    lr: float | Tensor  # a tensor is hashed and compared by identity
     beta1: float
     beta2: float
     eps: float
@@ -127,7 +127,7 @@ class AdamWOptions(NamedTuple):
 
     @classmethod
     def of(cls, group: Mapping[str, object]) -> Self:
-        """Return the present options of a group."""
+        """Return the current options of a group."""
         beta1, beta2 = cast("tuple[float, float]", group["betas"])
         names = ("lr", "eps", "weight_decay")
         lr, eps, weight_decay = (cast("float", group[name]) for name in names)
@@ -135,7 +135,7 @@ class AdamWOptions(NamedTuple):
 
 
 class AdamWTensors(NamedTuple):
-    """What the fused kernel takes, in lists of equal length."""
+    """Tensor arguments of the fused kernel, in lists of equal length."""
 
     parameters: list[Tensor]
     grads: list[Tensor]
@@ -147,7 +147,7 @@ class AdamWTensors(NamedTuple):
 def fused_adamw_(
     options: AdamWOptions, tensors: AdamWTensors, found_inf: Tensor | None = None
 ) -> None:
-    """Update the parameters, unless something was found; their steps are those with this one."""
+    """Update the parameters unless ``found_inf`` is 1; ``tensors.steps`` include this step."""
     torch._fused_adamw_(
         tensors.parameters,
         tensors.grads,
@@ -167,9 +167,10 @@ def fused_adamw_(
 
 
 def _launches(tensors: AdamWTensors) -> list[AdamWTensors]:
-    """Return the same in blocks, each with the step of its parameter, as many as one launch takes.
+    """Return the tensors in :func:`blocks`, in groups that fit into one launch.
 
-    Outside the record of a CUDA graph they are one.
+    Each block has the step tensor of its parameter. Outside of a capture there is one group, with
+    the tensors themselves.
     """
     parameters = blocks(tensors.parameters)
     if len(parameters) == len(tensors.parameters):
@@ -179,7 +180,7 @@ def _launches(tensors: AdamWTensors) -> list[AdamWTensors]:
     for parameter in parameters:
         number = starts.get(parameter.data_ptr(), number)
         steps.append(tensors.steps[number])
-    whole = AdamWTensors(
+    in_blocks = AdamWTensors(
         parameters,
         blocks(tensors.grads),
         blocks(tensors.exp_avgs),
@@ -187,20 +188,20 @@ def _launches(tensors: AdamWTensors) -> list[AdamWTensors]:
         steps,
     )
     return [
-        AdamWTensors(*(each[start : start + OF_A_LAUNCH] for each in whole))
-        for start in range(0, len(parameters), OF_A_LAUNCH)
+        AdamWTensors(*(part[start : start + TENSORS_PER_LAUNCH] for part in in_blocks))
+        for start in range(0, len(parameters), TENSORS_PER_LAUNCH)
     ]
 
 
-def is_plain(optimizer: Optimizer) -> bool:
-    """Return whether all groups ask for the fused kernel, on one device, with known options."""
+def can_fuse(optimizer: Optimizer) -> bool:
+    """Return whether :func:`fused_adamw_` supports the device and the options of all groups."""
     devices = {
         parameter.device for group in optimizer.param_groups for parameter in group["params"]
     }
     return (
         getattr(optimizer, "grad_scale", None) is None
         and len(devices) == 1
-        and _is_known(devices.pop(), optimizer)
+        and _has_kernel(devices.pop(), optimizer)
         and all(
             group["fused"]
             and not (group["amsgrad"] or group["maximize"] or group["differentiable"])
@@ -210,8 +211,8 @@ def is_plain(optimizer: Optimizer) -> bool:
     )
 
 
-def _is_known(device: torch.device, optimizer: Optimizer) -> bool:
-    """Return whether the kernel is known on the device, and torch would not refuse to record it."""
+def _has_kernel(device: torch.device, optimizer: Optimizer) -> bool:
+    """Return whether the device has the kernel and, in a capture, all groups are capturable."""
     if device.type != "cuda":
         return device.type == "cpu"
     return not torch.cuda.is_current_stream_capturing() or all(
@@ -220,18 +221,18 @@ def _is_known(device: torch.device, optimizer: Optimizer) -> bool:
 
 
 class EagerAdamW(EagerOptimizer, AdamW):
-    """:class:`torch.optim.AdamW`, unwrapped, in one call of its kernel for all equal options."""
+    """:class:`torch.optim.AdamW` without wrappers; groups with equal options share one call."""
 
-    _bare_step: ClassVar[_Step] = _adamw_step
+    _unwrapped_step: ClassVar[_Step] = _adamw_step
 
 
 class EagerSGD(EagerOptimizer, SGD):
-    """:class:`torch.optim.SGD`, unwrapped."""
+    """:class:`torch.optim.SGD` without wrappers."""
 
-    _bare_step = inspect.unwrap(SGD.step)
+    _unwrapped_step = inspect.unwrap(SGD.step)
 
 
 class EagerMuon(EagerOptimizer, Muon):
-    """:class:`torch.optim.Muon`, unwrapped."""
+    """:class:`torch.optim.Muon` without wrappers."""
 
-    _bare_step = inspect.unwrap(Muon.step)
+    _unwrapped_step = inspect.unwrap(Muon.step)

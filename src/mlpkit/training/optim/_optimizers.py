@@ -1,10 +1,10 @@
-"""Optimizers by name, each one object with one state dict, driven by a schedule."""
+"""Optimizers by name, and the functions that set their learning rate and momentum."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, overload
+from typing import Final, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -12,16 +12,11 @@ from torch.optim import Optimizer
 
 from mlpkit._checks import check_bool, check_choice, check_float, check_int, error_message
 from mlpkit._protocols import HasParamGroups, ParamGroup
-from mlpkit.training.optim._eager_optimizers import (
-    EagerAdamW,
-    EagerMuon,
-    EagerOptimizer,
-    EagerSGD,
-)
+from mlpkit.training.optim._eager_optimizers import EagerAdamW, EagerMuon, EagerSGD
+from mlpkit.training.optim._muon_with_adamw import MuonWithAdamW
 from mlpkit.training.optim._options import Default, fill_defaults, required
 
 __all__ = [
-    "MuonWithAdamW",
     "OptimizerConfig",
     "OptimizerName",
     "build_optimizer",
@@ -37,33 +32,33 @@ OptimizerName: TypeAlias = Literal["adamw", "muon", "sgd"]
 class OptimizerConfig:
     r"""An optimizer by name, with its settings.
 
-    ``adamw`` and ``sgd`` are torch's. ``muon`` orthogonalizes the update of every weight matrix
-    but the last (that of the output layer), and leaves the last and all vectors to AdamW:
+    ``adamw`` and ``sgd`` are torch's optimizers. ``muon`` orthogonalizes the update of every weight
+    matrix except that of the output layer; the output layer and all vectors use AdamW:
 
     .. math::
         W \leftarrow W - \eta \lambda W - 0.2\, \eta \sqrt{\max(m, n)}\, \operatorname{NS}(M)
 
-    where the factor lets one learning rate serve both halves.
+    The factor makes one learning rate suitable for both optimizers.
 
     Args:
         name: The algorithm.
         lr: Base learning rate, at least 0; the schedule multiplies it.
-        weight_decay: Decay of the parameters that decay, at least 0. For adamw and muon it is
-            decoupled from the gradient; for sgd it is added to the gradient (L2). Which parameters
-            decay the model says, if it has a method ``param_groups(weight_decay)``, as
-            :class:`mlpkit.nn.MLP` has; else all do, as in torch.
-        momentum: For sgd in [0, 1), for muon in [0, 1); None means 0.9 for sgd, 0.95 for muon.
-        nesterov: For sgd and muon; None means False for sgd or a momentum of 0, True for muon.
-        betas: For adamw and muon's AdamW half, each in [0, 1); None means (0.9, 0.999).
-        eps: For adamw and muon's AdamW half, at least 0; None means 1e-8.
+        weight_decay: Weight decay, at least 0. For adamw and muon it is decoupled from the
+            gradient; for sgd it is added to the gradient (L2). A model with a method
+            ``param_groups(weight_decay)``, such as :class:`mlpkit.nn.MLP`, determines the
+            parameters to which it applies; for other models it applies to all, as in torch.
+        momentum: For sgd and muon, in [0, 1); None means 0.9 for sgd, 0.95 for muon.
+        nesterov: For sgd and muon; None means False for sgd, True for muon.
+        betas: For adamw and the AdamW part of muon, each in [0, 1); None means (0.9, 0.999).
+        eps: For adamw and the AdamW part of muon, at least 0; None means 1e-8.
         ns_steps: For muon, the number of Newton-Schulz iterations, 1 to 99; None means 5.
-        adamw_lr: For muon, the base learning rate of the AdamW half; None means ``lr``.
-        fused: Use torch's fused kernels for adamw and sgd. They differ from the plain ones in the
-            last bits, so the choice is a setting, never a guess: a resumed run makes the same
-            one. Set it to False on a device without them.
+        adamw_lr: For muon, the base learning rate of the AdamW part; None means ``lr``.
+        fused: Use torch's fused kernels for adamw and sgd. They differ from the other kernels in
+            the last bits, so they are a setting and not chosen automatically: a resumed run uses
+            the same kernels. Set it to False on a device without fused kernels.
 
     Raises:
-        ValueError: If a value is out of range, or a setting is given that ``name`` has no use for.
+        ValueError: If a value is out of range, or ``name`` does not have a setting that is given.
 
     Example:
         >>> from mlpkit.training import OptimizerConfig
@@ -115,18 +110,19 @@ class OptimizerConfig:
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
-    """Build the optimizer that a configuration names, for the parameters of a model.
+    """Build the optimizer of a configuration for the parameters of a model.
 
-    Parameters that do not require a gradient are left out. Every group remembers its base
-    learning rate as ``initial_lr``, which :func:`set_lr` reads.
+    Parameters that do not require a gradient are omitted. Every group has its base learning rate
+    as ``initial_lr``, like the optimizers of torch's learning rate schedulers.
 
     Args:
         model: The model, on the device where it will be trained.
         config: The settings.
 
     Raises:
-        ValueError: If nothing can be trained, the model's ``param_groups`` does not give every
-            parameter exactly once, muon has no hidden matrix, or the device has no fused kernels.
+        ValueError: If no parameter requires a gradient, ``model.param_groups`` does not return
+            every parameter exactly once, the model has no hidden weight matrix for muon, or the
+            device has no fused kernels.
 
     Example:
         >>> from torch import nn
@@ -141,9 +137,9 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
 
 
 def set_initial_lr(optimizer: Optimizer) -> None:
-    """Keep the present learning rate of every group as its base rate, unless it has one.
+    """Store the current learning rate of every group as ``initial_lr``, unless it has one.
 
-    ``initial_lr`` is torch's own word for it, and part of the state dict.
+    torch's learning rate schedulers use the same key; it is part of the state dict.
     """
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", float(group["lr"]))
@@ -152,11 +148,11 @@ def set_initial_lr(optimizer: Optimizer) -> None:
 def set_lr(optimizer: Optimizer, ratio: float) -> None:
     """Set the learning rate of every group to its base rate times ``ratio``.
 
-    A rate that is a tensor, as a captured CUDA graph needs it, is filled in place. Groups may share
-    one tensor; if their base rates differ by now, one of them gets a new tensor.
+    A rate that is a tensor, as in a captured CUDA graph, is filled in place. Groups may share one
+    tensor; if their base rates differ, a group gets a new tensor.
 
     Raises:
-        KeyError: If a group has no ``initial_lr``; :func:`set_initial_lr` gives it one.
+        KeyError: If a group has no ``initial_lr``; :func:`set_initial_lr` sets it.
     """
     filled: dict[Tensor, float] = {}
     for group in optimizer.param_groups:
@@ -170,7 +166,7 @@ def set_lr(optimizer: Optimizer, ratio: float) -> None:
 
 
 def set_momentum(optimizer: Optimizer, momentum: float) -> None:
-    """Set the momentum of every group: ``momentum`` where it has one, else the first beta.
+    """Set the momentum of every group, or its first beta if it has no momentum.
 
     Raises:
         ValueError: If a group has neither.
@@ -181,7 +177,7 @@ def set_momentum(optimizer: Optimizer, momentum: float) -> None:
         elif "betas" in group:
             group["betas"] = (momentum, *group["betas"][1:])
         else:
-            rule = "one with momentum or betas for a momentum schedule"
+            rule = "an optimizer with momentum or betas for a momentum schedule"
             raise ValueError(error_message("optimizer", rule, type(optimizer).__name__))
 
 
@@ -206,19 +202,19 @@ def _groups(model: nn.Module, weight_decay: float) -> list[ParamGroup]:
         if kept:
             groups.append(ParamGroup(kept, weight_decay=decay, lr_factor=factor))
     if len(seen) != len(wanted) or set(seen) != set(wanted):
-        rule = f"a method that gives each of the {len(wanted)} trainable parameters once"
+        rule = f"a method that returns each of the {len(wanted)} trainable parameters once"
         raise ValueError(error_message("model.param_groups", rule, len(seen)))
     return groups
 
 
 def _check_fused(groups: Sequence[ParamGroup]) -> None:
-    """Refuse fused kernels where torch has none, before torch does it in other words."""
+    """Raise if torch has no fused kernel for a parameter."""
     for group in groups:
         for parameter in group.params:
-            known = parameter.device.type in _FUSED_DEVICES and parameter.is_floating_point()
-            if not known:
+            has_kernel = parameter.device.type in _FUSED_DEVICES and parameter.is_floating_point()
+            if not has_kernel:
                 got = f"a {parameter.dtype} parameter on {parameter.device}"
-                rule = "False where torch has no fused kernels"
+                rule = "False for a parameter without fused kernels"
                 raise ValueError(error_message("fused", rule, got, "set fused=False"))
 
 
@@ -226,10 +222,10 @@ _FUSED_DEVICES: Final = ("cpu", "cuda", "hpu", "mps", "mtia", "xpu")
 
 
 def _adamw(groups: list[ParamGroup], config: OptimizerConfig, _model: nn.Module) -> Optimizer:
-    return _plain_adamw(groups, config, config.lr)
+    return _build_adamw(groups, config, config.lr)
 
 
-def _plain_adamw(groups: list[ParamGroup], config: OptimizerConfig, lr: float) -> EagerAdamW:
+def _build_adamw(groups: list[ParamGroup], config: OptimizerConfig, lr: float) -> EagerAdamW:
     if config.fused:
         _check_fused(groups)
     return EagerAdamW(
@@ -255,56 +251,6 @@ def _sgd(groups: list[ParamGroup], config: OptimizerConfig, _model: nn.Module) -
     )
 
 
-class MuonWithAdamW(EagerOptimizer):
-    """Muon for some groups and AdamW for the others, as one optimizer.
-
-    Both share this object's groups and state, so that a schedule, a gradient scaler and
-    ``state_dict`` see one optimizer.
-
-    Args:
-        muon: Drives the first groups.
-        adamw: Drives the groups after them.
-
-    References:
-        Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks".
-    """
-
-    def __init__(self, muon: Optimizer, adamw: Optimizer) -> None:
-        self._muon = muon
-        self._adamw = adamw
-        self._num_muon_groups = len(muon.param_groups)
-        super().__init__([*muon.param_groups, *adamw.param_groups], {})
-        self._share()
-
-    def _share(self) -> None:
-        """Let both halves work on this object's own groups and state."""
-        self._muon.param_groups = self.param_groups[: self._num_muon_groups]
-        self._adamw.param_groups = self.param_groups[self._num_muon_groups :]
-        self._muon.state = self.state
-        self._adamw.state = self.state
-
-    def load_state_dict(self, state_dict: dict[str, object]) -> None:
-        """Load a state dict of the same groups."""
-        super().load_state_dict(state_dict)
-        self._share()
-
-    @overload
-    def step(self, closure: None = None) -> None: ...
-
-    @overload
-    def step(self, closure: Callable[[], float]) -> float: ...
-
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Make one step with both halves."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        self._muon.step()
-        self._adamw.step()
-        return loss
-
-
 def _muon(groups: list[ParamGroup], config: OptimizerConfig, model: nn.Module) -> Optimizer:
     matrices = [p for p in model.parameters() if p.ndim == 2 and p.requires_grad]
     hidden = {id(matrix) for matrix in matrices[:-1]}
@@ -321,10 +267,11 @@ def _muon(groups: list[ParamGroup], config: OptimizerConfig, model: nn.Module) -
         adjust_lr_fn="match_rms_adamw",
     )
     lr = config.lr if config.adamw_lr is None else config.adamw_lr
-    return MuonWithAdamW(muon, _plain_adamw(_only(groups, hidden, inside=False), config, lr))
+    return MuonWithAdamW(muon, _build_adamw(_only(groups, hidden, inside=False), config, lr))
 
 
 def _only(groups: list[ParamGroup], wanted: set[int], *, inside: bool) -> list[ParamGroup]:
+    """Return the groups with only the parameters whose ids are in ``wanted``, or are not."""
     kept = (
         ParamGroup(
             [p for p in group.params if (id(p) in wanted) is inside],
@@ -337,7 +284,7 @@ def _only(groups: list[ParamGroup], wanted: set[int], *, inside: bool) -> list[P
 
 
 def _torch_groups(groups: list[ParamGroup], lr: float) -> list[dict[str, object]]:
-    """Return the groups as torch's optimizers take them, each with its own learning rate."""
+    """Return the groups in the form that torch's optimizers accept, each with its learning rate."""
     return [
         {
             "params": group.params,

@@ -1,4 +1,4 @@
-"""Options of a configuration that belong to one kind only: filled in there, refused elsewhere."""
+"""Options that only some kinds of a configuration have: defaults and checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 
 class Required:
-    """Marks an option that has no default for its kind."""
+    """Marks an option without a default, which must be given."""
 
 
 REQUIRED: Final = Required()
@@ -24,9 +24,15 @@ Default: TypeAlias = "bool | int | float | str | tuple[float, float] | Required 
 
 
 def fill_defaults(config: DataclassInstance, kind: str, defaults: Mapping[str, Default]) -> None:
-    """Fill in the options of this kind that were left out, and refuse those of other kinds.
+    """Set the options of a kind that are None to their defaults.
 
-    An option is any field that may be None; ``defaults`` holds those that the kind has.
+    Args:
+        config: A frozen dataclass; every field whose default is None is an option.
+        kind: The kind, for error messages.
+        defaults: The options of the kind with their defaults.
+
+    Raises:
+        ValueError: If a required option is None, or an option of another kind is not None.
     """
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -37,12 +43,12 @@ def fill_defaults(config: DataclassInstance, kind: str, defaults: Mapping[str, D
             if value is None:
                 object.__setattr__(config, field.name, default)
         elif field.default is None and value is not None:
-            cure = "leave it out, or choose a kind that has it"
+            cure = "omit it, or choose a kind that has this option"
             raise ValueError(error_message(field.name, f"None for {kind!r}", value, cure))
 
 
 def required(value: _T | None) -> _T:
-    """Return an option that :func:`fill_defaults` has filled in."""
+    """Return the value of an option for which :func:`fill_defaults` has set a default."""
     if value is None:
-        raise RuntimeError("an option of another kind was read; this is a defect of mlpkit")
+        raise RuntimeError("an option of another kind was read; this is a bug in mlpkit")
     return value

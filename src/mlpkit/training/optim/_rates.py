@@ -11,12 +11,12 @@ __all__ = ["Rates"]
 
 
 class Rates:
-    """Sets the learning rate and the momentum of an optimizer as schedules say.
+    """Sets the learning rate and the momentum of an optimizer according to schedules.
 
     Args:
-        optimizer: Every group has its base learning rate as ``initial_lr``.
+        optimizer: An optimizer whose groups have their base learning rate as ``initial_lr``.
         schedule: Factor on the base learning rates over the steps.
-        momentum_schedule: Momentum over the steps; None leaves the optimizer's.
+        momentum_schedule: Momentum over the steps; None keeps the momentum of the optimizer.
         total_steps: Number of steps of the run.
     """
 
@@ -34,14 +34,14 @@ class Rates:
         self._momentum_schedule = momentum_schedule
 
     def set(self, step: int) -> None:
-        """Give the optimizer the rates of a step."""
+        """Set the learning rate and the momentum of a step."""
         set_lr(self._optimizer, self._schedule.ratio(step, self.total_steps))
         if self._momentum_schedule is not None:
             momentum = self._momentum_schedule.momentum(step, self.total_steps)
             set_momentum(self._optimizer, momentum)
 
     def lr(self, step: int) -> float:
-        """Return the learning rate of a step, of the first group."""
+        """Return the learning rate of the first group at a step."""
         base = float(self._optimizer.param_groups[0]["initial_lr"])
         return base * self._schedule.ratio(step, self.total_steps)
 

@@ -27,10 +27,10 @@ AnnealStrategy: TypeAlias = Literal["cos", "linear"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    r"""The factor on the base learning rate, as a pure function of the optimizer step.
+    r"""Factor on the base learning rate, as a pure function of the optimizer step.
 
-    The first ``warmup_steps`` steps rise linearly and never start at zero, the next ``hold_steps``
-    keep the base rate, and then the curve of ``kind`` begins, with :math:`s` counted from 0 there:
+    The factor increases linearly in the first ``warmup_steps`` steps, starting above zero, is 1 in
+    the next ``hold_steps`` steps, and then follows the curve of ``kind``:
 
     .. math::
         r(t) = \begin{cases}
@@ -39,7 +39,7 @@ class Schedule:
             c(t - w - h,\; T - w - h) & \text{else}
         \end{cases}
 
-    with :math:`T` steps of training, :math:`w` of warm-up and :math:`h` of holding, where
+    with :math:`T` steps in total, :math:`w` warmup steps and :math:`h` hold steps, where
     :math:`c(s, S)` is
 
     ============  ==================================================================================
@@ -52,33 +52,35 @@ class Schedule:
                   at :math:`s = S - 1`, by half cosines or straight lines
     ============  ==================================================================================
 
-    :math:`D` is ``decay_steps``, or :math:`S` where that is None, :math:`f` is ``final_ratio`` and
-    :math:`p` is ``pct_start``. Cosine and linear reach ``final_ratio`` at :math:`s = D`, which is
-    *one past* the last step of training: no step is wasted on a rate of zero. One-cycle makes its
-    last step with ``final_ratio``, as torch does. After its end every curve keeps its last value.
-    All values are those of ``CosineAnnealingLR``, ``LinearLR``, ``ExponentialLR``, ``StepLR`` and
+    :math:`D` is ``decay_steps``, or :math:`S` if that is None, :math:`f` is ``final_ratio`` and
+    :math:`p` is ``pct_start``. Cosine and linear reach ``final_ratio`` at :math:`s = D`, by default
+    one step *after* the last step of the run, so no step has a rate of zero. One-cycle reaches
+    ``final_ratio`` at its last step, as in torch. After its end every curve keeps its last value.
+    All values equal those of ``CosineAnnealingLR``, ``LinearLR``, ``ExponentialLR``, ``StepLR`` and
     ``OneCycleLR`` in :mod:`torch.optim.lr_scheduler`.
 
-    There is no state: the factor of step 1,000 needs nothing but the number 1,000.
+    A schedule has no state: the factor of a step depends on the number of the step only.
 
     Args:
-        kind: The curve after warm-up and holding.
-        warmup_steps: Number of steps of linear warm-up; must be less than the steps of training.
-        hold_steps: Number of steps at the base rate between warm-up and curve.
+        kind: The curve after the warmup and hold steps.
+        warmup_steps: Number of steps of linear warmup; must be less than the steps of the run.
+        hold_steps: Number of steps at the base rate between the warmup and the curve.
         decay_steps: For cosine and linear, the number of steps until ``final_ratio`` is reached;
-            None means the rest of the training.
+            None means the rest of the run.
         final_ratio: For cosine, linear and one-cycle, the last value, at least 0; None means 0,
             for one-cycle 4e-6 (torch's ``1 / (div_factor * final_div_factor)``).
         initial_ratio: For one-cycle, the first value, at least 0; None means 0.04 (torch's
             ``1 / div_factor``).
-        pct_start: For one-cycle, the fraction of the steps that rises, in [0, 1]; None means 0.3.
-        anneal_strategy: For one-cycle, half cosines or straight lines; None means ``"cos"``.
+        pct_start: For one-cycle, the fraction of the steps in which the rate increases, in [0, 1];
+            None means 0.3.
+        anneal_strategy: For one-cycle, half cosines (``"cos"``) or straight lines (``"linear"``);
+            None means ``"cos"``.
         step_size: For step, the number of steps at each value; must be given.
         gamma: For step and exponential, the factor of each decay, in (0, 1]; None means 0.1 for
             step and must be given for exponential, where it applies to every step.
 
     Raises:
-        ValueError: If a value is out of range, or an option is given that ``kind`` has no use for.
+        ValueError: If a value is out of range, or ``kind`` does not have an option that is given.
 
     Example:
         >>> from mlpkit.training import Schedule
@@ -124,19 +126,19 @@ class Schedule:
         """Return the factor on the base learning rate.
 
         Args:
-            step: Number of optimizer steps made before this one, at least 0; a step beyond the
-                last gives the last value.
-            total_steps: Number of optimizer steps of the whole training, at least 1.
+            step: Number of the optimizer step, from 0; after the last step the factor keeps its
+                last value.
+            total_steps: Number of optimizer steps of the whole run, at least 1.
 
         Raises:
-            ValueError: If warm-up and holding leave no step to the curve.
+            ValueError: If the warmup and hold steps leave no step for the curve.
         """
         check_int("step", step, minimum=0)
         check_int("total_steps", total_steps, minimum=1)
         before = self.warmup_steps + self.hold_steps
         if before and before >= total_steps:
-            rule = f"less than total_steps together ({total_steps})"
-            cure = "train longer or shorten the warm-up"
+            rule = f"less than total_steps in total ({total_steps})"
+            cure = "train for more epochs or reduce the warmup"
             raise ValueError(error_message("warmup_steps and hold_steps", rule, before, cure))
         if step < self.warmup_steps:
             return (step + 1) / (self.warmup_steps + 1)
@@ -147,30 +149,32 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MomentumSchedule:
-    r"""The momentum as a pure function of the optimizer step.
+    r"""Momentum as a pure function of the optimizer step.
 
-    ``linear`` goes from ``initial`` to ``final`` in ``ramp_steps`` steps and stays there, as the
-    recipes of 2012 to 2013 want it; ``one_cycle`` mirrors the one-cycle learning rate: from
-    ``max_momentum`` down to ``base_momentum`` where the rate has its peak, and back.
+    ``linear`` increases from ``initial`` to ``final`` in ``ramp_steps`` steps and then stays
+    constant. ``one_cycle`` is the counterpart of the one-cycle learning rate: it decreases from
+    ``max_momentum`` to ``base_momentum``, which it reaches at the peak of the rate, and increases
+    again.
 
     .. math::
         m(t) = m_0 + (m_1 - m_0) \min(t / R, 1) \qquad \text{(linear)}
 
-    For SGD and Muon the value is the momentum, for AdamW it is the first beta.
+    For SGD and Muon the value is the momentum, for AdamW the first beta.
 
     Args:
         kind: The curve.
-        initial: For linear, the value of the first step, in [0, 1); None means 0.5.
+        initial: For linear, the value at the first step, in [0, 1); None means 0.5.
         final: For linear, the value from step ``ramp_steps`` on, in [0, 1); None means 0.9.
-        ramp_steps: For linear, the number of steps of the ramp; None means the whole training.
+        ramp_steps: For linear, the number of steps of the ramp; None means the whole run.
         base_momentum: For one-cycle, the lowest value, in [0, 1); None means 0.85.
         max_momentum: For one-cycle, the highest value, in [0, 1); None means 0.95.
-        pct_start: For one-cycle, the fraction of the steps that falls, in [0, 1], best the one of
-            the learning rate; None means 0.3.
-        anneal_strategy: For one-cycle, half cosines or straight lines; None means ``"cos"``.
+        pct_start: For one-cycle, the fraction of the steps in which the momentum decreases, in
+            [0, 1], usually that of the learning rate; None means 0.3.
+        anneal_strategy: For one-cycle, half cosines (``"cos"``) or straight lines (``"linear"``);
+            None means ``"cos"``.
 
     Raises:
-        ValueError: If a value is out of range, or an option is given that ``kind`` has no use for.
+        ValueError: If a value is out of range, or ``kind`` does not have an option that is given.
 
     Example:
         >>> from mlpkit.training import MomentumSchedule
@@ -211,8 +215,8 @@ class MomentumSchedule:
         """Return the momentum of a step.
 
         Args:
-            step: Number of optimizer steps made before this one, at least 0.
-            total_steps: Number of optimizer steps of the whole training, at least 1.
+            step: Number of the optimizer step, from 0.
+            total_steps: Number of optimizer steps of the whole run, at least 1.
         """
         check_int("step", step, minimum=0)
         check_int("total_steps", total_steps, minimum=1)
@@ -239,7 +243,7 @@ def _check_cycle(pct_start: float | None, anneal_strategy: AnnealStrategy | None
 
 
 def _cos(start: float, end: float, fraction: float) -> float:
-    if fraction in (0.0, 1.0):  # exact at both ends, whatever they are
+    if fraction in (0.0, 1.0):  # the ends are exact
         return end if fraction else start
     return end + (start - end) / 2.0 * (math.cos(math.pi * fraction) + 1.0)
 
@@ -264,13 +268,13 @@ def _cycle(
     pct_start: float | None,
     strategy: AnnealStrategy | None,
 ) -> float:
-    """Return the value between start, peak and end; torch's OneCycleLR with two phases."""
+    """Return the value of torch's OneCycleLR with two phases; values are start, peak and end."""
     start, peak, end = values
     anneal = _ANNEAL[required(strategy)]
     at_peak = required(pct_start) * steps - 1.0
     step = min(step, steps - 1)
     if step <= at_peak:
-        # A peak at step 0 has no way up; torch divides by zero there.
+        # With the peak at step 0 there is no first phase; torch divides by zero.
         return anneal(start, peak, step / at_peak) if at_peak > 0.0 else peak
     return anneal(peak, end, (step - at_peak) / (steps - 1 - at_peak))
 
@@ -287,7 +291,7 @@ def _cosine(schedule: Schedule, step: int, steps: int) -> float:
 def _linear(schedule: Schedule, step: int, steps: int) -> float:
     decay_steps = steps if schedule.decay_steps is None else schedule.decay_steps
     final = required(schedule.final_ratio)
-    # one division: exactly 1 at the first step and multiples of 1 / decay_steps on the way to 0
+    # A single division gives exactly 1 at the first step and exact multiples of 1 / decay_steps.
     return final if step >= decay_steps else (final * step + (decay_steps - step)) / decay_steps
 
 

@@ -1,4 +1,4 @@
-"""Which weights a model holds: the trained ones, their average or those of the best epoch."""
+"""Exchange of the trained weights of a model for averaged or best weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class WeightSwapper:
 
     Args:
         model: The model, on the device where it is trained.
-        averaging: The average to keep; None keeps none.
+        averaging: Settings of the average; None keeps no average.
         reestimate: Recomputes batch-norm statistics for the weights that the model holds.
     """
 
@@ -41,7 +41,7 @@ class WeightSwapper:
 
     @property
     def needs_swap(self) -> bool:
-        """Whether there is an average that the model does not hold."""
+        """Whether there is an average and the model holds the trained weights."""
         average = self._average
         return average is not None and average.num_averaged > 0 and self._stash is None
 

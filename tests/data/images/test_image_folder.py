@@ -1,4 +1,4 @@
-"""A folder of pictures by class: order, hidden files, sizes, and files that are no pictures."""
+"""Image folders: order, hidden files, sizes, and files that are not images."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from mlpkit.data import LabeledTensors
 from mlpkit.errors import DataError
 
 
-def picture(path: Path, value: int, size: tuple[int, int] = (4, 3), mode: str = "L") -> None:
-    """Write a picture of one gray; the size is (width, height)."""
+def write_image(path: Path, value: int, size: tuple[int, int] = (4, 3), mode: str = "L") -> None:
+    """Write an image of one gray value; the size is (width, height)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new(mode, size, cast("Any", value if mode == "L" else (value,) * len(mode))).save(path)
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two classes of two pictures, written in no particular order."""
-    picture(tmp_path / "two" / "b.png", 40)
-    picture(tmp_path / "one" / "deeper" / "z.bmp", 20)
-    picture(tmp_path / "two" / "a.tif", 30)
-    picture(tmp_path / "one" / "c.png", 10, mode="RGB")
+    """A folder with two classes of two images each, written in arbitrary order."""
+    write_image(tmp_path / "two" / "b.png", 40)
+    write_image(tmp_path / "one" / "deeper" / "z.bmp", 20)
+    write_image(tmp_path / "two" / "a.tif", 30)
+    write_image(tmp_path / "one" / "c.png", 10, mode="RGB")
     return tmp_path
 
 
-def test_classes_and_files_come_sorted(root: Path) -> None:
+def test_classes_and_files_are_sorted(root: Path) -> None:
     data = LabeledTensors.from_folder(root)
     assert data.classes == ("one", "two")
     assert data.targets.tolist() == [0, 0, 1, 1]
@@ -49,16 +49,18 @@ def test_color_gives_three_channels(root: Path) -> None:
 
 def test_hidden_files_and_folders_are_left_out(root: Path) -> None:
     before = LabeledTensors.from_folder(root).fingerprint
-    (root / "one" / ".DS_Store").write_bytes(b"no picture")
+    (root / "one" / ".DS_Store").write_bytes(b"not an image")
     (root / ".cache" / "x").mkdir(parents=True)
-    picture(root / "two" / ".thumbnails" / "a.png", 99)
-    (root / "README.txt").write_text("beside the classes, not in one")
+    write_image(root / "two" / ".thumbnails" / "a.png", 99)
+    (root / "README.txt").write_text("outside the class folders")
     assert LabeledTensors.from_folder(root).fingerprint == before
 
 
 def test_sizes_must_agree_unless_one_is_given(root: Path) -> None:
-    picture(root / "two" / "c.png", 50, size=(8, 6))
-    with pytest.raises(DataError, match=r"c.png must be of the size of .*c.png, 3 x 4 pixels, got"):
+    write_image(root / "two" / "c.png", 50, size=(8, 6))
+    with pytest.raises(
+        DataError, match=r"c.png must be of the same size as .*c.png, 3 x 4 pixels, got"
+    ):
         LabeledTensors.from_folder(root)
     for size, expected in ((6, (6, 6)), ((2, 5), (2, 5))):
         data = LabeledTensors.from_folder(root, size=size)
@@ -66,8 +68,8 @@ def test_sizes_must_agree_unless_one_is_given(root: Path) -> None:
         assert data.inputs.flatten(1).float().mean(dim=1).tolist() == [10, 20, 30, 40, 50]
 
 
-def test_the_camera_says_which_way_is_up(tmp_path: Path) -> None:
-    """A picture with EXIF orientation 6 is turned a quarter clockwise."""
+def test_the_exif_orientation_is_applied(tmp_path: Path) -> None:
+    """An image with EXIF orientation 6 is rotated clockwise by 90 degrees."""
     (tmp_path / "one").mkdir()
     array = np.zeros((2, 3), dtype=np.uint8)
     array[1, 0] = 200
@@ -79,39 +81,37 @@ def test_the_camera_says_which_way_is_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"<html></html>", b"\x89PNG\r\n\x1a\n"])
-def test_a_file_that_is_no_picture_is_named(root: Path, content: bytes) -> None:
+def test_a_file_that_is_not_an_image_is_named(root: Path, content: bytes) -> None:
     (root / "two" / "x.png").write_bytes(content)
-    with pytest.raises(DataError, match=r"the picture .*x.png must be a picture, got 'some other"):
+    with pytest.raises(DataError, match=r"the image .*x.png must be an image file, got 'an unkno"):
         LabeledTensors.from_folder(root)
 
 
 @pytest.mark.parametrize("length", [60, 200, 500])
-def test_half_a_picture_is_named(root: Path, length: int) -> None:
+def test_a_truncated_image_is_named(root: Path, length: int) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (30, 30), dtype=np.uint8)
     Image.fromarray(noise).save(root / "two" / "x.png")
     whole = (root / "two" / "x.png").read_bytes()
     (root / "two" / "x.png").write_bytes(whole[:length])
-    with pytest.raises(DataError, match=r"the picture .*x.png must be readable, got"):
+    with pytest.raises(DataError, match=r"the image .*x.png must be readable, got"):
         LabeledTensors.from_folder(root)
 
 
-def test_a_picture_that_would_fill_the_memory_is_named(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Pillow's limit, lowered: a warning above it, an error above twice of it."""
+def test_an_image_of_too_many_pixels_is_named(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow warns above its limit, which is lowered here, and raises above twice the limit."""
     for limit in (10, 1):
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
-        with pytest.raises(DataError, match=r"c.png must be of a sane size, got 'Image size"):
+        with pytest.raises(DataError, match=r"c.png must be within Pillow's limit .*'Image size"):
             LabeledTensors.from_folder(root)
 
 
-def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
+def test_invalid_folders_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"root must be a folder of class folders, got .*nowhere"):
         LabeledTensors.from_folder(tmp_path / "nowhere")
-    with pytest.raises(DataError, match="must be laid out by class, got 'no folder'; lay the pic"):
+    with pytest.raises(DataError, match="must be a folder of class folders, got 'no subfolder'; a"):
         LabeledTensors.from_folder(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="empty must be filled with pictures, got 'none'"):
+    with pytest.raises(DataError, match="empty must be a folder with images, got 'an empty fo"):
         LabeledTensors.from_folder(tmp_path)
     with pytest.raises(ValueError, match="size must be a positive integer, got 0"):
         LabeledTensors.from_folder(tmp_path, size=0)
@@ -120,30 +120,30 @@ def test_folders_that_cannot_be_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "found"),
     [
-        (np.full((3, 4), 40_000, np.uint16), "of 8 bits a channel, got 'mode I;16'"),
-        (np.full((3, 4), 0.5, np.float32), "of 8 bits a channel, got 'mode F'"),
+        (np.full((3, 4), 40_000, np.uint16), "of 8 bits per channel, got 'mode I;16'"),
+        (np.full((3, 4), 0.5, np.float32), "of 8 bits per channel, got 'mode F'"),
         (np.full((3, 4, 4), 127, np.uint8), "opaque, got 'transparent pixels'"),
         (np.full((3, 4, 2), 0, np.uint8), "opaque, got 'transparent pixels'"),
     ],
 )
-def test_pictures_that_a_conversion_would_falsify(
+def test_images_that_a_conversion_would_distort_are_refused(
     array: npt.NDArray[np.generic], found: str, root: Path
 ) -> None:
-    """Pillow would cut the one off at 255 and lay bare what the other hides."""
+    """Pillow would clip large values to 255, and dropping alpha would reveal hidden pixels."""
     path = root / "two" / "a.tif"
     Image.fromarray(array).save(path)
-    with pytest.raises(DataError, match=f"the picture {re.escape(str(path))} must be {found}"):
+    with pytest.raises(DataError, match=f"the image {re.escape(str(path))} must be {found}"):
         LabeledTensors.from_folder(root)
 
 
-def test_an_alpha_channel_that_hides_nothing_is_left_out(root: Path) -> None:
+def test_an_opaque_alpha_channel_is_dropped(root: Path) -> None:
     expected = LabeledTensors.from_folder(root)
     Image.open(root / "two" / "b.png").convert("RGBA").save(root / "two" / "b.png")
     assert torch.equal(LabeledTensors.from_folder(root).inputs, expected.inputs)
 
 
 def test_a_size_is_one_number_or_two(root: Path) -> None:
-    """A pair may be a list; three numbers are named."""
+    """A pair may be a list; three numbers are refused."""
     assert LabeledTensors.from_folder(root, size=cast("Any", [5, 6])).inputs.shape[1:] == (5, 6)
     with pytest.raises(ValueError, match=r"^size must be one number, .* got \(1, 2, 3\)$"):
         LabeledTensors.from_folder(root, size=cast("Any", (1, 2, 3)))

@@ -1,168 +1,41 @@
-"""How good a model is on a data set, counted on the device without waiting for it."""
+"""Accumulation of metrics over batches, on the device."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mlpkit._checks import check_int, error_message
 from mlpkit._devices import accumulator_dtype
-from mlpkit._serialization import JSONValue, to_dict
+from mlpkit.training.metrics._results import ClassificationMetrics, ClassMetrics, Evaluation
 from mlpkit.training.objectives import CrossEntropy, MeanSquaredError, check_class_targets
 
-__all__ = [
-    "ClassMetrics",
-    "ClassificationAccumulator",
-    "ClassificationMetrics",
-    "Evaluation",
-    "RegressionAccumulator",
-]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassMetrics:
-    """What a classifier does with one class; a ratio without examples is 0.
-
-    Attributes:
-        name: Name of the class, or its index as a string.
-        precision: Fraction of the examples put into the class that belong there.
-        recall: Fraction of the examples of the class that were put there.
-        f1: Harmonic mean of precision and recall.
-        support: Number of examples of the class.
-    """
-
-    name: str
-    precision: float
-    recall: float
-    f1: float
-    support: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClassificationMetrics:
-    """What a classifier does with a data set.
-
-    Attributes:
-        accuracy: Weighted fraction of the examples that are classified correctly.
-        calibration_error: Expected calibration error, in [0, 1].
-        counts: For each true class, the number of examples put into each class.
-        per_class: The figures of each class.
-    """
-
-    accuracy: float
-    calibration_error: float
-    counts: tuple[tuple[int, ...], ...]
-    per_class: tuple[ClassMetrics, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Evaluation:
-    """The result of evaluating a model on a data set; ``print`` shows it with all classes.
-
-    The loss, the accuracy and the error are means over the example weights, where there are any;
-    the confusion matrix, the figures of each class and the calibration error count every example
-    once.
-
-    Attributes:
-        loss: Mean loss over the examples, in nats for a classifier.
-        num_examples: Number of examples.
-        classification: Metrics of a classifier; None for a regression.
-        objective_loss: Mean of the objective that a classifier was trained on, where that is not
-            ``loss``; None otherwise.
-    """
-
-    loss: float
-    num_examples: int
-    classification: ClassificationMetrics | None = None
-    objective_loss: float | None = None
-
-    def _classification(self, name: str) -> ClassificationMetrics:
-        if self.classification is None:
-            rule = "asked of a classification"
-            raise AttributeError(error_message(name, rule, "a regression", "use loss"))
-        return self.classification
-
-    @property
-    def accuracy(self) -> float:
-        """Fraction of the examples that are classified correctly; for soft targets, like argmax."""
-        return self._classification("accuracy").accuracy
-
-    @property
-    def error(self) -> float:
-        """One minus the accuracy."""
-        return 1.0 - self._classification("error").accuracy
-
-    @property
-    def confusion(self) -> Tensor:
-        """Number of examples by true class (row) and predicted class (column), int64."""
-        return torch.tensor(self._classification("confusion").counts, dtype=torch.int64)
-
-    @property
-    def per_class(self) -> tuple[ClassMetrics, ...]:
-        """Precision, recall, F1 and support of each class."""
-        return self._classification("per_class").per_class
-
-    @property
-    def calibration_error(self) -> float:
-        """Expected calibration error, how far confidence is from accuracy, in [0, 1]."""
-        return self._classification("calibration_error").calibration_error
-
-    def to_dict(self) -> dict[str, JSONValue]:
-        """Return numbers, strings, lists and dicts only, ready for JSON."""
-        return to_dict(self)
-
-    def __repr__(self) -> str:
-        parts = [f"loss={self.loss:.4f}", f"num_examples={self.num_examples}"]
-        if self.objective_loss is not None:
-            parts.append(f"objective_loss={self.objective_loss:.4f}")
-        if self.classification is not None:
-            parts += [
-                f"accuracy={self.accuracy:.4f}",
-                f"calibration_error={self.calibration_error:.4f}",
-                f"num_classes={len(self.per_class)}",
-            ]
-        return f"Evaluation({', '.join(parts)})"
-
-    def __str__(self) -> str:
-        lines = [f"loss {self.loss:.4f} on {self.num_examples:,} examples"]
-        if self.objective_loss is not None:
-            lines[0] += f", objective {self.objective_loss:.4f}"
-        if self.classification is None:
-            return lines[0]
-        lines[0] += f", accuracy {self.accuracy:.2%}, error {self.error:.2%}"
-        lines[0] += f", calibration error {self.calibration_error:.2%}"
-        width = max(len("class"), *(len(figures.name) for figures in self.per_class))
-        lines.append(f"{'class':>{width}}  precision  recall      f1  support")
-        lines.extend(
-            f"{figures.name:>{width}}  {figures.precision:9.4f}  {figures.recall:6.4f}"
-            f"  {figures.f1:6.4f}  {figures.support:7d}"
-            for figures in self.per_class
-        )
-        return "\n".join(lines)
+__all__ = ["ClassificationAccumulator", "RegressionAccumulator"]
 
 
 class ClassificationAccumulator:
-    r"""Loss, accuracy, confusion matrix and calibration of a classifier, batch by batch.
+    r"""Accumulates loss, accuracy, confusion matrix and calibration of a classifier.
 
-    Everything is summed on the device of the logits, in float64 and int64; nothing waits for
-    the device before :meth:`compute`. The last batch may be shorter: sums, not means, are kept.
+    All values are summed on the device of the logits, in float64 (float32 on MPS) and int64.
+    :meth:`update` does not synchronize with the device. The result does not depend on how the
+    examples are divided into batches.
 
-    The expected calibration error bins the examples by the probability of the predicted class
-    into ``num_bins`` bins of equal width, open on the left, and compares in each:
+    The expected calibration error assigns the examples to ``num_bins`` bins of equal width, open on
+    the left, by the probability of the predicted class, and compares accuracy and mean probability
+    in each bin:
 
     .. math::
         \mathrm{ECE} = \sum_{b} \frac{n_b}{N}\, |\mathrm{acc}_b - \mathrm{conf}_b|
 
     Args:
-        classes: Names of the classes, for the figures of each; None means their indices.
+        classes: Names of the classes; None means their indices.
         num_bins: Number of bins of the calibration error, at least 1.
 
     Example:
         >>> import torch
-        >>> from mlpkit.training import ClassificationAccumulator
+        >>> from mlpkit.training.metrics import ClassificationAccumulator
         >>> metrics = ClassificationAccumulator()
         >>> metrics.update(torch.tensor([[2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0]))
         >>> metrics.compute().accuracy
@@ -176,7 +49,7 @@ class ClassificationAccumulator:
         self._classes = None if classes is None else tuple(classes)
         self._num_bins = check_int("num_bins", num_bins, minimum=1)
         self._cross_entropy = CrossEntropy()
-        self._sums: _Sums | None = None
+        self._sums: _ClassificationSums | None = None
 
     def update(
         self,
@@ -186,18 +59,18 @@ class ClassificationAccumulator:
         *,
         losses: Tensor | None = None,
     ) -> None:
-        """Count one batch.
+        """Add one batch.
 
         Args:
-            logits: Output of the model, ``(N, C)``.
-            targets: Class indices ``(N,)`` or distributions ``(N, C)``, whose largest entry is
-                the true class then.
+            logits: Outputs of the model, ``(N, C)``.
+            targets: Class indices, ``(N,)``, or distributions, ``(N, C)``, whose largest entry is
+                the true class.
             weights: Weight of each example in loss and accuracy, ``(N,)``; None means 1.
-            losses: Loss of each example, ``(N,)``, where it is not the plain cross-entropy.
+            losses: Loss of each example, ``(N,)``; None means the cross-entropy.
 
         Raises:
             TypeError: If the targets are neither int64 nor floating-point.
-            ValueError: If a shape does not fit.
+            ValueError: If a shape does not match.
         """
         check_class_targets(logits, targets)
         _check_rows("weights", weights, len(logits))
@@ -208,7 +81,8 @@ class ClassificationAccumulator:
             sums = self._sums
             if sums is None:
                 self._check_classes(logits.shape[1])
-                sums = self._sums = _Sums(logits.shape[1], self._num_bins, logits.device)
+                sums = _ClassificationSums(logits.shape[1], self._num_bins, logits.device)
+                self._sums = sums
             true = targets.argmax(dim=1) if targets.is_floating_point() else targets
             sums.add(logits, true, losses, weights)
 
@@ -218,17 +92,17 @@ class ClassificationAccumulator:
             raise ValueError(error_message("classes", rule, self._classes))
 
     def compute(self) -> Evaluation:
-        """Return the figures over everything counted so far; here the device is waited for.
+        """Return the metrics of all batches so far; synchronizes with the device.
 
         Raises:
-            ValueError: If nothing was counted, or all weights are zero.
+            ValueError: If there was no example, or all weights are zero.
         """
         if self._sums is None:
             raise ValueError(error_message("data", "at least one example", 0))
         loss, accuracy, bins, confusion = self._sums.fetch()
         num_examples = int(confusion.sum())
         bin_count, bin_correct, bin_confidence = bins
-        gap = (bin_correct - bin_confidence).abs().sum()  # n_b |acc_b - conf_b|, summed
+        gap = (bin_correct - bin_confidence).abs().sum()  # sum of n_b |acc_b - conf_b|
         return Evaluation(
             loss=loss,
             num_examples=num_examples,
@@ -242,11 +116,11 @@ class ClassificationAccumulator:
 
 
 class RegressionAccumulator:
-    """The mean loss of a regression, batch by batch, summed in float64 on the device.
+    """Accumulates the mean loss of a regression, in float64 (float32 on MPS) on the device.
 
     Example:
         >>> import torch
-        >>> from mlpkit.training import RegressionAccumulator
+        >>> from mlpkit.training.metrics import RegressionAccumulator
         >>> metrics = RegressionAccumulator()
         >>> metrics.update(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [4.0]]))
         >>> metrics.compute().loss
@@ -266,13 +140,13 @@ class RegressionAccumulator:
         *,
         losses: Tensor | None = None,
     ) -> None:
-        """Count one batch.
+        """Add one batch.
 
         Args:
-            outputs: Output of the model, ``(N, ...)``.
-            targets: What it should have been, of the same shape.
+            outputs: Outputs of the model, ``(N, ...)``.
+            targets: Targets, of the same shape.
             weights: Weight of each example, ``(N,)``; None means 1.
-            losses: Loss of each example, ``(N,)``, where it is not the squared error.
+            losses: Loss of each example, ``(N,)``; None means the mean squared error.
         """
         _check_rows("weights", weights, len(outputs))
         _check_rows("losses", losses, len(outputs))
@@ -285,10 +159,10 @@ class RegressionAccumulator:
             self._num_examples += len(losses)
 
     def compute(self) -> Evaluation:
-        """Return the mean loss over everything counted so far.
+        """Return the mean loss of all batches so far; synchronizes with the device.
 
         Raises:
-            ValueError: If nothing was counted, or all weights are zero.
+            ValueError: If there was no example, or all weights are zero.
         """
         if self._sums is None:
             raise ValueError(error_message("data", "at least one example", 0))
@@ -301,13 +175,14 @@ def _check_rows(name: str, values: Tensor | None, num_rows: int) -> None:
 
 
 class _LossSums:
-    """The sum of the weighted losses and of the weights."""
+    """Sum of the weighted losses and sum of the weights."""
 
     def __init__(self, device: torch.device) -> None:
         self.loss = torch.zeros((), dtype=accumulator_dtype(device), device=device)
         self.weight = torch.zeros_like(self.loss)
 
     def add(self, losses: Tensor, weights: Tensor | None) -> Tensor | None:
+        """Add a batch, and return its weights in the dtype of the sums."""
         losses = losses.to(self.loss.dtype)
         if weights is None:
             self.loss += losses.sum()
@@ -319,6 +194,7 @@ class _LossSums:
         return weights
 
     def fetch(self) -> float:
+        """Return the mean loss."""
         weight = float(self.weight)
         _check_weight(weight)
         return float(self.loss) / weight
@@ -326,11 +202,13 @@ class _LossSums:
 
 def _check_weight(weight: float) -> None:
     if weight <= 0.0:
-        raise ValueError(error_message("weights", "greater than 0 for some example", weight))
+        raise ValueError(
+            error_message("weights", "greater than 0 for at least one example", weight)
+        )
 
 
-class _Sums:
-    """Everything that a classifier is judged by, as sums on the device."""
+class _ClassificationSums:
+    """Sums on the device from which all metrics of a classifier follow."""
 
     def __init__(self, num_classes: int, num_bins: int, device: torch.device) -> None:
         self._losses = _LossSums(device)
@@ -350,7 +228,7 @@ class _Sums:
         weights = self._losses.add(losses, weights)
         self._correct += correct.sum() if weights is None else (correct * weights).sum()
         ones = torch.ones_like(true)
-        # index_add_ of integers is exact in any order, so it is deterministic everywhere
+        # index_add_ of integers is exact in any order, hence deterministic on every device
         self._confusion.index_add_(0, true * self._num_classes + predicted, ones)
         in_bin = torch.bucketize(confidence, self._edges)[:, None] == self._bin_ids  # (N, bins)
         rows = torch.stack([torch.ones_like(confidence), correct, confidence])  # (3, N)
@@ -366,10 +244,10 @@ class _Sums:
 
 def _per_class(confusion: Tensor, classes: tuple[str, ...] | None) -> tuple[ClassMetrics, ...]:
     predicted, support = confusion.sum(dim=0).tolist(), confusion.sum(dim=1).tolist()
-    figures = []
+    per_class = []
     for index, hits in enumerate(confusion.diagonal().tolist()):
         either = predicted[index] + support[index]
-        figures.append(
+        per_class.append(
             ClassMetrics(
                 name=str(index) if classes is None else classes[index],
                 precision=hits / predicted[index] if predicted[index] else 0.0,
@@ -378,4 +256,4 @@ def _per_class(confusion: Tensor, classes: tuple[str, ...] | None) -> tuple[Clas
                 support=support[index],
             )
         )
-    return tuple(figures)
+    return tuple(per_class)

@@ -1,4 +1,4 @@
-"""Losses for each example against torch, NumPy and the definition."""
+"""The cross-entropy of each example against torch and the definition."""
 
 from __future__ import annotations
 
@@ -11,17 +11,7 @@ from torch import Tensor, nn
 
 from mlpkit import _serialization
 from mlpkit.data import Batch
-from mlpkit.training.objectives._objectives import (
-    CrossEntropy,
-    MeanSquaredError,
-    Objective,
-    OutputObjective,
-    task_of,
-)
-
-
-def batch(inputs: Tensor, targets: Tensor) -> Batch:
-    return Batch(inputs, targets, None, torch.arange(len(inputs)))
+from mlpkit.training import CrossEntropy, Objective, OutputObjective
 
 
 def make_targets(kind: str, num_classes: int = 4, rows: int = 6) -> Tensor:
@@ -72,7 +62,9 @@ class TestCrossEntropy:
 def test_calls_the_model_once_with_the_inputs() -> None:
     model, inputs, targets = nn.Linear(3, 4), torch.randn(5, 3), torch.randint(0, 4, (5,))
     expected = F.cross_entropy(model(inputs), targets, reduction="none")
-    torch.testing.assert_close(CrossEntropy()(model, batch(inputs, targets)), expected)
+    torch.testing.assert_close(
+        CrossEntropy()(model, Batch(inputs, targets, None, torch.arange(5))), expected
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
@@ -80,9 +72,6 @@ def test_half_precision_logits_are_widened_first(dtype: torch.dtype) -> None:
     logits, targets = torch.randn(5, 3).to(dtype), torch.randint(0, 3, (5,))
     expected = F.cross_entropy(logits.float(), targets, reduction="none")
     torch.testing.assert_close(CrossEntropy().loss(logits, targets), expected, rtol=0, atol=0)
-    outputs, values = torch.randn(5, 2).to(dtype), torch.randn(5, 2)
-    squares = (outputs.float() - values).square().mean(dim=1)
-    torch.testing.assert_close(MeanSquaredError().loss(outputs, values), squares, rtol=0, atol=0)
 
 
 def test_softmax_of_the_lecture() -> None:
@@ -129,55 +118,8 @@ class TestRefusedTargets:
             CrossEntropy(label_smoothing=1.5)
 
 
-class TestMeanSquaredError:
-    @pytest.mark.parametrize("shape", [(4,), (4, 1), (4, 3), (4, 2, 3)])
-    def test_equals_torch_for_each_example(self, shape: tuple[int, ...]) -> None:
-        outputs = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-        targets = torch.randn(shape, dtype=torch.float64)
-        actual = MeanSquaredError().loss(outputs, targets)
-        expected = torch.stack([F.mse_loss(outputs[row], targets[row]) for row in range(4)])
-        torch.testing.assert_close(actual, expected)
-        (got,) = torch.autograd.grad(actual.sum(), outputs)
-        (wanted,) = torch.autograd.grad(expected.sum(), outputs)
-        torch.testing.assert_close(got, wanted)
-
-    def test_nothing_is_broadcast(self) -> None:
-        """(N, 1) against (N,) would be an (N, N) table of wrong differences."""
-        expected = r"targets must be of the shape of the model's output, \(4, 1\), got \(4,\)"
-        with pytest.raises(ValueError, match=expected):
-            MeanSquaredError()(nn.Linear(2, 1), batch(torch.zeros(4, 2), torch.zeros(4)))
-
-    def test_integer_targets_are_refused(self) -> None:
-        with pytest.raises(TypeError, match=r"targets must be floating-point, got torch\.int64"):
-            MeanSquaredError().loss(torch.zeros(3), torch.zeros(3, dtype=torch.int64))
-
-
-def test_both_are_objectives_of_outputs_and_plain_configurations() -> None:
-    for objective in (CrossEntropy(label_smoothing=0.1), MeanSquaredError()):
-        assert isinstance(objective, Objective)
-        assert isinstance(objective, OutputObjective)
+def test_it_is_an_objective_of_outputs_and_a_plain_configuration() -> None:
     smoothed = CrossEntropy(label_smoothing=0.1)
+    assert isinstance(smoothed, Objective)
+    assert isinstance(smoothed, OutputObjective)
     assert _serialization.from_json(CrossEntropy, _serialization.to_json(smoothed)) == smoothed
-
-
-class TestTask:
-    def test_the_objective_says_it(self) -> None:
-        assert task_of(CrossEntropy(), torch.zeros(2, 3)) == "classification"
-        assert task_of(MeanSquaredError(), torch.zeros(2, 3)) == "regression"
-
-    def test_else_the_targets_say_it(self) -> None:
-        def own(model: nn.Module, batch: object) -> Tensor:
-            raise NotImplementedError
-
-        assert task_of(own, torch.zeros(2)) == "regression"
-        assert task_of(own, torch.zeros(2, dtype=torch.int64)) == "classification"
-
-    def test_another_task_is_refused(self) -> None:
-        class Ranking:
-            task = "ranking"
-
-            def __call__(self, model: nn.Module, batch: object) -> Tensor:
-                raise NotImplementedError
-
-        with pytest.raises(ValueError, match=r"objective\.task must be .*, got 'ranking'"):
-            task_of(Ranking(), torch.zeros(2))

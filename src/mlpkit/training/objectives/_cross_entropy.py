@@ -1,0 +1,113 @@
+"""Cross-entropy loss of a softmax classifier."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlpkit._checks import check_float, error_message
+from mlpkit.training.batches import BatchLike
+from mlpkit.training.objectives._objective import Task, widened
+
+__all__ = ["NEVER_IGNORED", "CrossEntropy", "check_class_targets"]
+
+# By default torch silently ignores targets of -100; no target has this value.
+NEVER_IGNORED = torch.iinfo(torch.int64).min
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossEntropy:
+    r"""Cross-entropy between the softmax of the logits and the targets, in nats.
+
+    .. math::
+        \ell_i = -\sum_{c=1}^{C} q_{ic} \log \operatorname{softmax}(z_i)_c, \qquad
+        q_{ic} = (1 - \epsilon)\, y_{ic} + \epsilon / C
+
+    where :math:`y_i` is the one-hot vector of the target class, or the target distribution, and
+    :math:`\epsilon` is ``label_smoothing``. The value and the gradient are those of
+    :func:`torch.nn.functional.cross_entropy` without reduction. Logits in half precision are
+    converted to float32 first.
+
+    Args:
+        label_smoothing: Fraction of every target that is spread evenly over the classes, in [0, 1].
+
+    Shape:
+        - logits: ``(N, C)``; other shapes raise an error.
+        - targets: ``(N,)`` int64 class indices in ``[0, C)``, or ``(N, C)`` floating-point
+          distributions (one-hot or soft).
+        - output: ``(N,)``.
+
+    Raises:
+        TypeError: If the targets are neither int64 nor floating-point.
+        ValueError: If a shape does not match, or, on the CPU, a class index is out of range. On an
+            accelerator a device-side assertion of torch reports the index, since a check here would
+            synchronize with the device.
+
+    Example:
+        >>> import torch
+        >>> from mlpkit.training import CrossEntropy
+        >>> logits = torch.tensor([[1.2, 5.1, 2.7]])
+        >>> loss = CrossEntropy().loss(logits, torch.tensor([1]))
+        >>> round(loss.item(), 4)
+        0.1052
+
+    References:
+        Szegedy et al. 2016, "Rethinking the Inception Architecture", section 7 (label smoothing).
+    """
+
+    label_smoothing: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_float("label_smoothing", self.label_smoothing, minimum=0.0, maximum=1.0)
+
+    @property
+    def task(self) -> Task:
+        """``"classification"``."""
+        return "classification"
+
+    def __call__(self, model: nn.Module, batch: BatchLike) -> Tensor:
+        """Return the loss of each example."""
+        return self.loss(model(batch.inputs), batch.targets)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the cross-entropy of each example, given the logits."""
+        check_class_targets(outputs, targets)
+        logits = widened(outputs)
+        if targets.is_floating_point():
+            targets = targets.to(logits.dtype)
+        try:
+            return F.cross_entropy(
+                logits,
+                targets,
+                ignore_index=NEVER_IGNORED,
+                label_smoothing=self.label_smoothing,
+                reduction="none",
+            )
+        except IndexError as error:  # raised on the CPU only, where reading a value is cheap
+            rule = f"class indices in [0, {outputs.shape[1]})"
+            span = [int(targets.min()), int(targets.max())]
+            cure = "give the model one output per class"
+            raise ValueError(error_message("targets", rule, span, cure)) from error
+
+
+def check_class_targets(logits: Tensor, targets: Tensor) -> None:
+    """Raise if logits or targets have a wrong shape or dtype; reads no value."""
+    if logits.ndim != 2 or logits.shape[1] == 0:
+        cure = "reshape them to one row per example"
+        raise ValueError(error_message("logits", "of shape (N, C)", tuple(logits.shape), cure))
+    if targets.is_floating_point():
+        if targets.shape != logits.shape:
+            rule = f"distributions of the shape of the logits, {tuple(logits.shape)}"
+            cure = "for class indices use an int64 tensor of shape (N,)"
+            raise ValueError(error_message("targets", rule, tuple(targets.shape), cure))
+        return
+    if targets.dtype != torch.int64:
+        rule = "int64 class indices or floating-point distributions"
+        raise TypeError(error_message("targets", rule, targets.dtype, "convert with .long()"))
+    if targets.shape != logits.shape[:1]:
+        rule = f"class indices of shape ({logits.shape[0]},)"
+        cure = "for one-hot targets use a floating-point tensor of shape (N, C)"
+        raise ValueError(error_message("targets", rule, tuple(targets.shape), cure))

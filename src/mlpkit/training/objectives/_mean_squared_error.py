@@ -1,0 +1,59 @@
+"""Mean squared error of a regression."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from mlpkit._checks import error_message
+from mlpkit.training.batches import BatchLike
+from mlpkit.training.objectives._objective import Task, widened
+
+__all__ = ["MeanSquaredError"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanSquaredError:
+    r"""The squared error of each example, averaged over its outputs.
+
+    .. math::
+        \ell_i = \frac{1}{D} \sum_{d=1}^{D} (f(x_i)_d - y_{id})^2
+
+    Shape:
+        - outputs and targets: ``(N, ...)``, the same shape; they are not broadcast.
+        - output: ``(N,)``.
+
+    Raises:
+        TypeError: If the targets are not floating-point.
+        ValueError: If the shapes of outputs and targets differ.
+
+    Example:
+        >>> import torch
+        >>> from mlpkit.training import MeanSquaredError
+        >>> MeanSquaredError().loss(torch.tensor([[1.0, 3.0]]), torch.tensor([[1.0, 1.0]]))
+        tensor([2.])
+    """
+
+    @property
+    def task(self) -> Task:
+        """``"regression"``."""
+        return "regression"
+
+    def __call__(self, model: nn.Module, batch: BatchLike) -> Tensor:
+        """Return the loss of each example."""
+        return self.loss(model(batch.inputs), batch.targets)
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the squared error of each example, averaged over its outputs."""
+        if not targets.is_floating_point():
+            raise TypeError(
+                error_message("targets", "floating-point", targets.dtype, "convert with .float()")
+            )
+        if outputs.shape != targets.shape or outputs.ndim == 0:
+            rule = f"of the same shape as the output of the model, {tuple(outputs.shape)}"
+            cure = "reshape them, for instance with targets[:, None]; they are not broadcast"
+            raise ValueError(error_message("targets", rule, tuple(targets.shape), cure))
+        predictions = widened(outputs)
+        squares = (predictions - targets.to(predictions.dtype)).square()
+        return squares if squares.ndim == 1 else squares.flatten(1).mean(dim=1)

@@ -1,0 +1,70 @@
+"""Protocols of objectives, and the task of an objective."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from mlpkit._checks import error_message
+from mlpkit.training.batches import BatchLike
+
+__all__ = ["Objective", "OutputObjective", "Task", "task_of", "widened"]
+
+Task: TypeAlias = Literal["classification", "regression"]
+
+
+@runtime_checkable
+class Objective(Protocol):
+    """A callable that returns one loss for each example of a batch.
+
+    The trainer multiplies the losses by the example and class weights and computes the mean, so an
+    objective must not reduce them. An objective calls the model itself: it may call it several
+    times, on other inputs, or read something besides the output. It must draw random numbers from
+    torch's global generator, whose state the trainer saves in every checkpoint, so that a resumed
+    run draws the same numbers.
+
+    Example:
+        A custom objective is a function of the model and the batch:
+
+        >>> import torch
+        >>> from torch import Tensor, nn
+        >>> from mlpkit.training import BatchLike, Objective
+        >>> def absolute_error(model: nn.Module, batch: BatchLike) -> Tensor:
+        ...     return (model(batch.inputs) - batch.targets).abs().mean(dim=1)
+        >>> isinstance(absolute_error, Objective)
+        True
+    """
+
+    def __call__(self, model: nn.Module, batch: BatchLike) -> Tensor:
+        """Return the loss of each example, ``(N,)``, without weights."""
+        ...
+
+
+@runtime_checkable
+class OutputObjective(Objective, Protocol):
+    """An objective that depends on the model through its outputs only."""
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of each example, ``(N,)``."""
+        ...
+
+
+def task_of(objective: Objective, targets: Tensor) -> Task:
+    """Return the ``task`` of an objective, or the task that the targets imply.
+
+    For an objective without the attribute ``task`` the task is classification if the targets are
+    class indices, and regression if they are floating-point.
+    """
+    task: object = getattr(objective, "task", None)
+    if task == "classification" or task == "regression":
+        return task
+    if task is not None:
+        raise ValueError(error_message("objective.task", "'classification' or 'regression'", task))
+    return "regression" if targets.is_floating_point() else "classification"
+
+
+def widened(outputs: Tensor) -> Tensor:
+    """Return outputs in half precision as float32, and other outputs unchanged."""
+    return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs

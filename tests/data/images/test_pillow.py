@@ -1,0 +1,51 @@
+"""Conversion between Pillow images and tensors, and the late import of Pillow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mlpkit.data.images._pillow import is_pil_image, pil_to_tensor, to_pil_image
+from mlpkit.errors import DataError
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_round_trip_preserves_a_tensor(channels: int) -> None:
+    planes = torch.randint(0, 256, (channels, 5, 7), dtype=torch.uint8)
+    image = to_pil_image(planes)
+    assert image.size == (7, 5)
+    assert torch.equal(pil_to_tensor(image).view(channels, 5, 7), planes)
+
+
+def test_rgba_keeps_four_channels() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 4, 4), dtype=np.uint8)
+    assert np.array_equal(pil_to_tensor(Image.fromarray(pixels)).permute(1, 2, 0), pixels)
+
+
+def test_black_and_white_becomes_gray() -> None:
+    image = Image.fromarray(np.eye(3, dtype=bool))
+    assert image.mode == "1"
+    assert pil_to_tensor(image).tolist() == (255 * np.eye(3, dtype=int)).tolist()
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "I;16"])
+def test_more_than_8_bits_per_channel_are_refused(mode: str) -> None:
+    with pytest.raises(DataError, match=r"an image must be gray, RGB or RGBA with 8 bits"):
+        pil_to_tensor(Image.new(mode, (2, 2)))
+
+
+def test_is_pil_image() -> None:
+    assert is_pil_image(Image.new("L", (1, 1)))
+    assert not is_pil_image(cast("object", np.zeros((2, 2))))
+
+
+def test_importing_data_does_not_import_pillow() -> None:
+    code = "import sys, mlpkit.data; print({'PIL', 'torchvision', 'scipy'} & set(sys.modules))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "set()"

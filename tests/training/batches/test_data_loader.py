@@ -1,0 +1,93 @@
+"""A DataLoader as a source of batches: its order is a function of seed and epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from tests.training.scenario import differences
+from torch import Tensor
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+
+from mlpkit.training import BatchSource
+from mlpkit.training.batches import LoaderBatches
+
+
+def loader(**options: object) -> DataLoader[tuple[Tensor, ...]]:
+    """Return a loader over 21 examples, each its own number."""
+    dataset = TensorDataset(torch.arange(21.0)[:, None], torch.arange(21))
+    return DataLoader(dataset, 4, **options)  # type: ignore[arg-type]
+
+
+def order(source: BatchSource, epoch: int, start: int = 0) -> list[list[int]]:
+    """Return the targets of each batch."""
+    return [batch.targets.tolist() for batch in source.epoch(epoch, start=start)]
+
+
+def test_it_is_a_source_of_batches() -> None:
+    assert isinstance(LoaderBatches(loader()), BatchSource)
+
+
+def test_the_order_is_a_function_of_seed_and_epoch() -> None:
+    source = LoaderBatches(loader(shuffle=True), seed=3)
+    first = order(source, 1)
+    torch.rand(5)
+    assert order(source, 1) == first
+    assert order(source, 2) != first
+    assert order(LoaderBatches(loader(shuffle=True), seed=4), 1) != first
+    assert sorted(target for batch in first for target in batch) == list(range(21))
+
+
+def test_any_start_gives_the_rest() -> None:
+    source = LoaderBatches(loader(shuffle=True))
+    whole = order(source, 0)
+    for start in range(len(source) + 1):
+        assert order(source, 0, start) == whole[start:]
+
+
+def test_the_global_generator_stays_where_it_is() -> None:
+    state = torch.get_rng_state()
+    order(LoaderBatches(loader(shuffle=True)), 0)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_it_counts_as_torch_does(*, drop_last: bool) -> None:
+    source = LoaderBatches(loader(drop_last=drop_last))
+    batches = order(source, 0)
+    assert len(source) == len(batches)
+    assert source.num_examples == sum(map(len, batches))
+
+
+def test_weights_come_third_and_positions_count() -> None:
+    dataset = TensorDataset(torch.zeros(5, 1), torch.zeros(5), torch.arange(5.0))
+    batches = list(LoaderBatches(DataLoader(dataset, 2)).epoch(0, start=1))
+    weights = [batch.weights for batch in batches]
+    assert all(weight is not None for weight in weights)
+    assert [batch.indices.tolist() for batch in batches] == [[2, 3], [4]]
+    assert differences(weights, [torch.tensor([2.0, 3.0]), torch.tensor([4.0])]) == []
+
+
+def test_the_fingerprint_knows_content_and_order() -> None:
+    one = LoaderBatches(loader()).fingerprint
+    assert LoaderBatches(loader()).fingerprint == one
+    assert LoaderBatches(loader(shuffle=True)).fingerprint != one
+    assert LoaderBatches(loader(), seed=1).fingerprint != one
+    changed = TensorDataset(torch.arange(21.0)[:, None] + 1e-6, torch.arange(21))
+    assert LoaderBatches(DataLoader(changed, 4)).fingerprint != one
+
+
+def test_other_batches_are_refused() -> None:
+    dataset = TensorDataset(torch.zeros(5, 1))
+    with pytest.raises(TypeError, match=r"a batch of a DataLoader must be \(inputs, targets\)"):
+        order(LoaderBatches(DataLoader(dataset, 2)), 0)
+
+
+def test_a_stream_without_an_end_is_refused() -> None:
+    class Stream(IterableDataset[Tensor]):
+        def __iter__(self) -> Iterator[Tensor]:
+            yield torch.zeros(1)
+
+    with pytest.raises(ValueError, match="a DataLoader must be one over a data set with a l"):
+        LoaderBatches(DataLoader(Stream(), 2))  # type: ignore[arg-type]
