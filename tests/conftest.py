@@ -18,6 +18,14 @@ def _seed() -> Iterator[None]:
     assert torch.get_default_dtype() is torch.float32, "a test left another default dtype behind"
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _fast_bf16() -> Iterator[None]:
+    """Make a run in bf16 independent of the speed of the processor: it does not warn."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mlpkit.training._trainer.has_fast_bf16", lambda _device: True)
+        yield
+
+
 @pytest.fixture(scope="session")
 def mnist_root() -> Path:
     """The folder of the four real MNIST files, named by MLPKIT_DATA."""

@@ -17,7 +17,9 @@ from mlpkit._devices import (
     evaluation_mode,
     find_device,
     has_autocast,
+    has_fast_bf16,
     is_training,
+    matmul_speed,
 )
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -114,3 +116,54 @@ def test_precision_is_the_dtype_of_autocast() -> None:
 def test_sums_are_in_float64_except_on_mps() -> None:
     assert accumulator_dtype(torch.device("cpu")) == torch.float64
     assert accumulator_dtype(torch.device("mps")) == torch.float32
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_speed_of_a_product_is_that_of_its_fastest_repetition(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    """With a clock that a product advances by 5 s (warmup), 3 s, 2 s and 4 s."""
+    times = iter([0.0, 0.0, 5.0, 5.0, 5.0, 5.0, 8.0, 8.0, 8.0, 10.0, 10.0, 10.0, 14.0, 14.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    speed = matmul_speed(torch.device("cpu"), dtype, size=8, time_limit=9.0)
+    assert speed == 2 * 8**3 / 2.0
+
+
+def test_a_product_slower_than_the_limit_is_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The warmup product takes 5 s, the second one 6 s, and then the limit of 1 s has passed."""
+    times = iter([0.0, 0.0, 5.0, 5.0, 5.0, 5.0, 11.0, 11.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    assert matmul_speed(torch.device("cpu"), torch.float32, size=8, time_limit=1.0) == 1024 / 5.0
+
+
+@pytest.mark.parametrize(("bf16", "is_fast"), [(2.0, True), (1.0, True), (0.9, False)])
+def test_bf16_is_fast_if_its_products_are_measured_so(
+    monkeypatch: pytest.MonkeyPatch, bf16: float, *, is_fast: bool
+) -> None:
+    """They are measured once for each device."""
+    speeds = {torch.float32: 1.0, torch.bfloat16: bf16}
+    measured: list[torch.dtype] = []
+
+    def speed(_device: torch.device, dtype: torch.dtype, **_options: float) -> float:
+        measured.append(dtype)
+        return speeds[dtype]
+
+    monkeypatch.setattr("mlpkit._devices.matmul_speed", speed)
+    has_fast_bf16.cache_clear()
+    try:
+        assert [has_fast_bf16(torch.device("cpu")) for _ in range(2)] == [is_fast, is_fast]
+    finally:
+        has_fast_bf16.cache_clear()
+    assert sorted(measured, key=str) == [torch.bfloat16, torch.float32]
+
+
+def test_without_bf16_products_bf16_is_not_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_arguments: object, **_options: object) -> float:
+        raise RuntimeError("not implemented for 'BFloat16'")
+
+    monkeypatch.setattr("mlpkit._devices.matmul_speed", refuse)
+    has_fast_bf16.cache_clear()
+    try:
+        assert not has_fast_bf16(torch.device("cpu"))
+    finally:
+        has_fast_bf16.cache_clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Literal, TypeAlias
@@ -22,7 +23,9 @@ __all__ = [
     "evaluation_mode",
     "find_device",
     "has_autocast",
+    "has_fast_bf16",
     "is_training",
+    "matmul_speed",
 ]
 
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
@@ -76,6 +79,48 @@ def available_device(name: str) -> torch.device:
         rule = 'a device that this machine has, such as "cpu"'
         raise ValueError(error_message("device", rule, name, str(error).splitlines()[0])) from error
     return device
+
+
+def matmul_speed(
+    device: torch.device, dtype: torch.dtype, *, size: int, time_limit: float
+) -> float:
+    """Return the best measured speed of a product of square matrices, in flop/s.
+
+    Args:
+        device: Device of the product.
+        dtype: Data type of the matrices.
+        size: Number of rows and columns.
+        time_limit: Duration of the measurement after a warmup product, in seconds.
+
+    Raises:
+        RuntimeError: If torch has no such product on the device.
+    """
+    matrix = torch.ones(size, size, device=device, dtype=dtype)
+    best = float("inf")
+    deadline = float("inf")
+    while time.perf_counter() < deadline:
+        start = time.perf_counter()
+        float((matrix @ matrix)[0, 0])  # reading an element synchronizes with the device
+        seconds = time.perf_counter() - start
+        if deadline == float("inf"):  # warmup: the first product initializes the kernels
+            deadline = time.perf_counter() + time_limit
+            best = seconds if seconds > time_limit else best
+        else:
+            best = min(best, seconds)
+    return 2.0 * size**3 / best
+
+
+@functools.cache
+def has_fast_bf16(device: torch.device) -> bool:
+    """Return whether bf16 matrix products are at least as fast as fp32 products on a device.
+
+    It is measured at the first call for a device, which takes less than a second.
+    """
+    try:
+        bf16 = matmul_speed(device, torch.bfloat16, size=512, time_limit=0.03)
+    except RuntimeError:
+        return False
+    return bf16 >= matmul_speed(device, torch.float32, size=512, time_limit=0.03)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from mlpkit.cli._evaluate import evaluate
 from mlpkit.data import digits
 from mlpkit.models import SoftmaxClassifier
 from mlpkit.nn import MLP
@@ -43,7 +42,7 @@ def test_the_temperature_is_included(digits_run: Path) -> None:
     model, test = SoftmaxClassifier.load(digits_run / "model"), digits().test
     model.temperature.fill_(3.0)
     chosen = model.predict_proba(test.inputs)[torch.arange(len(test)), test.targets]
-    assert evaluate(model, test).loss == pytest.approx(float(-chosen.log().mean()), rel=1e-5)
+    assert model.evaluate(test).loss == pytest.approx(float(-chosen.log().mean()), rel=1e-5)
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ def test_a_run_resumes_after_the_disk_was_full(
         two = SoftmaxClassifier.load(folder / "model").state_dict()
         assert all(torch.equal(one[name], two[name]) for name in one)
         losses = [
-            [row.train_loss for row in History.from_json(path / "history.json")]
+            [row.train_loss for row in History.load_json(path / "history.json")]
             for path in (whole, folder)
         ]
         assert losses[0] == losses[1]

@@ -8,8 +8,6 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from mlpkit.cli._info import measured_speed
-
 
 def test_versions_and_devices(
     run_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
@@ -26,10 +24,3 @@ def test_versions_and_devices(
         times = re.findall(r"([\d.]+) times fp32", rows[f"{precision} products"])
         is_faster = bool(times) and float(times[0]) > 1.2
         assert (f"try --precision {precision}" in rows[f"{precision} products"]) == is_faster
-
-
-def test_the_speed_is_that_of_a_product() -> None:
-    """The speed is positive and finite; a dtype without products raises."""
-    assert 0 < measured_speed(torch.device("cpu"), torch.float32) < float("inf")
-    with pytest.raises(RuntimeError):
-        measured_speed(torch.device("cpu"), torch.bool)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from tests.cli.process import command
 
+from mlpkit import SoftmaxClassifier
+
 COMMANDS = {
     "train": ("train", "--epochs", "2", "--hidden-features", "16"),
     "evaluate": ("evaluate", "{run}", "digits"),
@@ -90,13 +92,12 @@ def test_a_run_resumes_after_an_interrupt_at_its_end(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Interrupted between the last epoch and the model, a run prints the command to resume it."""
-    from mlpkit.cli import _train
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(_train, "evaluate", interrupt)
+        patched.setattr(SoftmaxClassifier, "evaluate", interrupt)
         assert run_here(*COMMANDS["train"]) == 130
     (folder,) = (tmp_path / "runs").iterdir()
     words = f"mlpkit train --resume {folder.relative_to(tmp_path)}"

@@ -37,7 +37,7 @@ def test_train_learns_the_digits(tmp_path: Path) -> None:
         "checkpoints", "config.toml", "history.csv", "history.json", "layer_health.json",
         "model", "test.json",
     ]  # fmt: skip
-    history = History.from_json(folder / "history.json")
+    history = History.load_json(folder / "history.json")
     assert [line for line in lines if line.startswith("epoch ")][-1].endswith(
         f"val accuracy {history[-1].val_accuracy:.2%}  {history[-1].seconds:.1f} s"
     )

@@ -55,7 +55,7 @@ def test_a_damaged_model_in_a_run(
     run = tmp_path / "run"
     shutil.copytree(digits_run / "model", run / "model")
     (run / "config.toml").write_text('dataset = "digits"\n')
-    History([]).to_json(run / "history.json")
+    History([]).save_json(run / "history.json")
     weights = run / "model" / "model.safetensors"
     content = weights.read_bytes()
     config = run / "model" / "config.json"

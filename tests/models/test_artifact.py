@@ -158,7 +158,7 @@ def rewrite(path: Path, change: dict[str, object], drop: str | None = None) -> N
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"version": 2}, r"must have format version 1, got 2; load it with the mlpkit that wrote"),
+        ({"version": 2}, r"must have format version 1, got 2; load it with the version of mlpkit"),
         ({"format": "other"}, r"got another safetensors file"),
         ({"classes": ["a"]}, r"describes a model that cannot be built: classes must be as many"),
         ({"network": {"in_features": 12}}, r"cannot be built: MLPConfig\.hidden_features must be"),

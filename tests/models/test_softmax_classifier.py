@@ -2,61 +2,40 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from mlpkit import SoftmaxClassifier
-from mlpkit.data import LabeledTensors
+from mlpkit.data import Batches, LabeledTensors
 from mlpkit.nn import MLP, ActivationName, MLPOptions
+
+sklearn_metrics = importlib.import_module("sklearn.metrics")  # it has no types
 
 
 def make_model(
     activation: ActivationName = "relu", *, mean: float | Tensor = 33.0, std: float | Tensor = 78.0
 ) -> SoftmaxClassifier:
-    """Return a small classifier of 4 x 3 pictures, with random weights."""
+    """Return a small classifier of 4 x 3 images, with random weights."""
     network = MLP(12, (8, 6), 3, activation=activation, generator=torch.Generator().manual_seed(1))
     return SoftmaxClassifier(
         network, classes=("a", "b", "c"), mean=mean, std=std, input_shape=(4, 3)
     ).eval()
 
 
-def pictures(n: int) -> Tensor:
-    """Return random uint8 pictures."""
+def images(n: int) -> Tensor:
+    """Return random uint8 images."""
     return torch.randint(0, 256, (n, 4, 3), dtype=torch.uint8)
 
 
 @pytest.fixture
 def x() -> Tensor:
-    """Some pictures."""
-    return pictures(5)
-
-
-def test_logits_are_those_of_the_network_on_standardized_inputs(x: Tensor) -> None:
-    """Oracle: the formula of the docstring in NumPy, then the bare network."""
-    model = make_model()
-    standardized = (x.numpy().reshape(5, 12).astype(np.float32) - 33.0) / 78.0
-    expected = model.network(torch.from_numpy(standardized.astype(np.float32)))
-    torch.testing.assert_close(model(x), expected)
-
-
-def test_each_feature_can_have_its_own_mean_and_std(x: Tensor) -> None:
-    """A vector of means acts on its own feature, given flat or in the shape of an example."""
-    mean, std = torch.rand(12) * 100, torch.rand(12) * 50 + 1
-    expected = (x.flatten(1).float() - mean) / std
-    for shape in ((12,), (4, 3)):
-        model = make_model(mean=mean.reshape(shape), std=std.reshape(shape))
-        torch.testing.assert_close(model.standardize(x), expected)
-
-
-def test_every_accepted_shape_gives_the_same_logits(x: Tensor) -> None:
-    """Pictures, pictures with a channel axis, flat vectors, and one example."""
-    model = make_model()
-    expected = model(x)
-    for other in (x[:, None], x.flatten(1), x.float()):
-        torch.testing.assert_close(model(other), expected)
-    torch.testing.assert_close(model(x[2]), expected[2])
+    """Some images."""
+    return images(5)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
@@ -89,16 +68,10 @@ def test_statistics_that_are_no_buffers_are_used(x: Tensor) -> None:
     assert gradient != 0.0
 
 
-def test_a_wrong_shape_is_named(x: Tensor) -> None:
-    """The message has the shape wanted and the shape given."""
-    with pytest.raises(ValueError, match=r"^x must be of shape \(N, 4, 3\) .*, got \(5, 3, 4\)$"):
-        make_model()(x.transpose(1, 2))
-
-
 def test_probabilities_are_the_softmax_and_sum_to_one() -> None:
     """Oracle: NumPy in float64; the sums in float32 differ from one by at most 1e-6."""
     model = make_model()
-    inputs = pictures(1000)
+    inputs = images(1000)
     probabilities = model.predict_proba(inputs, batch_size=64)
     logits = model(inputs).detach().double().numpy()
     powers = np.exp(logits - logits.max(1, keepdims=True))
@@ -110,7 +83,7 @@ def test_probabilities_are_the_softmax_and_sum_to_one() -> None:
 
 
 def test_predicting_leaves_the_mode_alone_and_uses_no_dropout(x: Tensor) -> None:
-    """Dropout is off while predicting, and the model trains on afterwards."""
+    """Dropout is off while predicting, and the model is in training mode afterwards."""
     network = MLP(12, (64,), 3, dropout=0.5)
     model = SoftmaxClassifier(network, classes=("a", "b", "c"), std=255.0).train()
     first = model.predict_proba(x.flatten(1))
@@ -119,18 +92,96 @@ def test_predicting_leaves_the_mode_alone_and_uses_no_dropout(x: Tensor) -> None
     assert model.network.training
 
 
+def test_a_frozen_module_keeps_its_mode(x: Tensor) -> None:
+    """A norm in evaluation mode within a model in training mode stays in evaluation mode."""
+    network = MLP(12, (8,), 3, norm="batch", dropout=0.5)
+    model = SoftmaxClassifier(network, classes=("a", "b", "c"), std=255.0).train()
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+    assert norms
+    for norm in norms:
+        norm.eval()
+    before = {module: module.training for module in model.modules()}
+    statistics = {name: value.clone() for name, value in model.named_buffers()}
+    flat = x.flatten(1)
+    data = LabeledTensors(flat, torch.arange(5) % 3, ("a", "b", "c"))
+    model.predict(flat)
+    model.predict_proba(flat, batch_size=2)
+    model.evaluate(data)
+    model.calibrate(data)
+    assert {module: module.training for module in model.modules()} == before
+    assert True in before.values()
+    assert False in before.values()
+    for name, value in model.named_buffers():
+        assert name == "temperature" or torch.equal(value, statistics[name]), name
+
+
 def test_one_example_and_none() -> None:
     """One example gives one vector; no examples give no rows."""
     model = make_model()
-    one = pictures(1)[0]
+    one = images(1)[0]
     torch.testing.assert_close(model.predict_proba(one), model.predict_proba(one[None])[0])
     assert model.predict(one).shape == ()
-    assert model.predict_proba(pictures(0)).shape == (0, 3)
+    assert model.predict_proba(images(0)).shape == (0, 3)
+
+
+def in_float64(probabilities: Tensor) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """Return probabilities that sum to 1 in float64, which scikit-learn asks for."""
+    wide = probabilities.double()
+    return np.asarray(wide / wide.sum(1, keepdim=True))
+
+
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+@pytest.mark.parametrize("batch_size", [7, 4096])
+def test_the_evaluation_is_that_of_scikit_learn(temperature: float, batch_size: int) -> None:
+    """Loss and metrics of predict_proba, at the fitted temperature; all batches count alike."""
+    model = make_model()
+    model.temperature.fill_(temperature)
+    inputs, targets = images(50), torch.randint(0, 3, (50,))
+    found = model.evaluate(LabeledTensors(inputs, targets), batch_size=batch_size)
+    probabilities = in_float64(model.predict_proba(inputs))
+    true, predicted, labels = targets.numpy(), probabilities.argmax(1), [0, 1, 2]
+    loss = sklearn_metrics.log_loss(true, probabilities, labels=labels)
+    assert found.loss == pytest.approx(loss, rel=1e-6)
+    assert found.accuracy == pytest.approx(sklearn_metrics.accuracy_score(true, predicted))
+    expected = sklearn_metrics.confusion_matrix(true, predicted, labels=labels)
+    assert found.confusion.tolist() == expected.tolist()
+    recalls = sklearn_metrics.recall_score(true, predicted, labels=labels, average=None)
+    assert [one.recall for one in found.per_class] == pytest.approx(list(recalls))
+    assert [one.name for one in found.per_class] == ["a", "b", "c"]
+    assert (found.num_examples, found.objective_loss) == (50, None)
+
+
+def test_the_evaluation_takes_weights_and_batches() -> None:
+    """Weights count in loss and accuracy; batches keep their size and order."""
+    model = make_model()
+    inputs, targets, weights = images(50), torch.randint(0, 3, (50,)), torch.rand(50)
+    data = LabeledTensors(inputs, targets, weights=weights)
+    found = model.evaluate(data)
+    probabilities = in_float64(model.predict_proba(inputs))
+    loss = sklearn_metrics.log_loss(
+        targets.numpy(), probabilities, labels=[0, 1, 2], sample_weight=weights.double().numpy()
+    )
+    assert found.loss == pytest.approx(loss, rel=1e-6)
+    assert model.evaluate(Batches(data, 7)).loss == pytest.approx(loss, rel=1e-6)
+    loader = DataLoader(TensorDataset(inputs, targets, weights), 9)
+    assert model.evaluate(loader).loss == pytest.approx(loss, rel=1e-6)
+    low = model.evaluate(data, precision="bf16")
+    assert low.loss == pytest.approx(loss, rel=0.02)
+    assert low.loss != found.loss
+    assert next(model.parameters()).dtype == torch.float32
+
+
+def test_what_cannot_be_evaluated_is_named() -> None:
+    model = make_model()
+    with pytest.raises(TypeError, match="data must be LabeledTensors, Batches or a DataLoader"):
+        model.evaluate(images(5))  # type: ignore[arg-type]  # bad on purpose
+    with pytest.raises(ValueError, match=r"targets must be class indices in \[0, 3\)"):
+        model.evaluate(LabeledTensors(images(5), torch.arange(5)))
 
 
 def test_for_data_measures_the_training_inputs() -> None:
     """Mean and std are those of all values, as NumPy computes them in float64."""
-    inputs = pictures(20_000)
+    inputs = images(20_000)
     data = LabeledTensors(inputs, torch.arange(20_000) % 3, ("a", "b", "c"))
     model = SoftmaxClassifier.for_data(data, (7,), MLPOptions(activation="tanh"))
     assert float(model.mean) == pytest.approx(inputs.numpy().astype(np.float64).mean(), rel=1e-6)
@@ -152,7 +203,7 @@ def test_for_data_survives_constant_inputs() -> None:
 def test_calibration_finds_the_temperature_that_made_the_labels() -> None:
     """Labels drawn from softmax(logits / 2.5) give back 2.5, and a slow search agrees."""
     model = make_model()
-    inputs = pictures(20_000)
+    inputs = images(20_000)
     logits = model(inputs).detach().double() * 8
     head = model.network.head
     assert head is not None
@@ -174,7 +225,7 @@ def test_calibration_finds_the_temperature_that_made_the_labels() -> None:
 def test_calibration_stays_sober_where_every_prediction_is_right() -> None:
     """Oracle: the cross-entropy with 1/(n+1) spread over the classes, searched on a grid."""
     model = make_model()
-    inputs = pictures(150)
+    inputs = images(150)
     targets = model.predict(inputs)
     found = model.calibrate(LabeledTensors(inputs, targets, ("a", "b", "c")))
     logits = model(inputs).detach().double()

@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
     model = SoftmaxClassifier.for_data(digits().train, (8,))
     model.save(tmp_path / "model")
     row = EpochRow(epoch=0, step=9, lr=0.1, train_loss=1.5, seconds=2.0, examples_per_second=7.0)
-    History([row]).to_json(tmp_path / "history.json")
+    History([row]).save_json(tmp_path / "history.json")
     (tmp_path / "config.toml").write_text('dataset = "digits"\n')
     return tmp_path
 
@@ -32,7 +32,7 @@ def test_all_files_are_read(folder: Path) -> None:
     saved = SoftmaxClassifier.load(folder / "model").state_dict()
     found = run.model.state_dict()
     assert all(torch.equal(found[name], value) for name, value in saved.items())
-    assert run.history == History.from_json(folder / "history.json")
+    assert run.history == History.load_json(folder / "history.json")
     assert run.config == 'dataset = "digits"\n'
     assert run.layer_health == {}
     assert run.title == folder.name

@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import copy
-import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from tests.training.scenario import examples
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch import nn
 
-from mlpkit._protocols import find_backpropagation
 from mlpkit.data import LabeledTensors
-from mlpkit.errors import NonFiniteError
 from mlpkit.nn import MLP
-from mlpkit.nn.backprop import Backpropagation
 from mlpkit.training import (
-    Callback,
     OptimizerConfig,
-    Precision,
-    StepInfo,
     Trainer,
     TrainerConfig,
 )
@@ -70,54 +61,6 @@ def test_the_loss_is_the_weighted_mean() -> None:
     assert result.history[0].train_loss == pytest.approx((w * losses).sum() / w.sum(), rel=1e-6)
 
 
-class _CountingMLP(MLP):
-    """An MLP whose own passes may be taken away."""
-
-    has_passes = True
-    calls = 0
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.calls += 1
-        return super().forward(x)
-
-
-@find_backpropagation.register
-def _(model: _CountingMLP) -> Backpropagation | None:
-    return Backpropagation(model, bit_exact=True) if model.has_passes else None
-
-
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {},
-        {"label_smoothing": 0.1, "clip_grad_norm": 0.5},
-        {"class_weights": (0.5, 1.0, 3.0)},
-        {"optimizer": OptimizerConfig(name="sgd", lr=0.1)},
-        {"optimizer": OptimizerConfig(name="muon", lr=0.01, weight_decay=0.1)},
-    ],
-    ids=str,
-)
-def test_passes_of_the_models_own_train_to_the_same_bits(
-    precision: Precision, settings: dict[str, Any]
-) -> None:
-    data = examples()
-    config = replace(CONFIG, precision=precision, **settings)
-    trained = []
-    for has_passes in (True, False):
-        generator = torch.Generator().manual_seed(0)
-        model = _CountingMLP(6, (9, 8), 3, activation="prelu", dropout=0.2, generator=generator)
-        model.has_passes = has_passes
-        result = Trainer(model, config).fit(data)
-        assert model.calls == (0 if has_passes else result.state.step)
-        trained.append((model, result.history))
-    (one, own), (other, graph) = trained
-    for name, tensor in one.state_dict().items():
-        assert torch.equal(tensor, other.state_dict()[name]), name
-    assert [row.train_loss for row in own] == [row.train_loss for row in graph]
-    assert [row.grad_norm for row in own] == [row.grad_norm for row in graph]
-
-
 def test_the_gradient_norm_is_that_of_float64() -> None:
     """Of 800,800 numbers, by NumPy; sums of as many squares in float32 are off by some 1e-5."""
     torch.manual_seed(0)
@@ -131,43 +74,6 @@ def test_the_gradient_norm_is_that_of_float64() -> None:
         np.square(p.grad.double().numpy()).sum() for p in other.parameters() if p.grad is not None
     ]
     assert result.history[0].grad_norm == pytest.approx(np.sqrt(np.sum(squares)), rel=2e-4)
-
-
-class _Poison(Callback):
-    """Makes a bias NaN in the middle of a training, where ReLU could hide it."""
-
-    def on_step_end(self, trainer: Trainer, info: StepInfo) -> None:
-        if info.step == 2:
-            bias = trainer.model.get_parameter("layers.1.linear.bias")
-            bias.data[3] = torch.nan
-
-
-def test_relu_hides_no_nan() -> None:
-    """A ReLU that makes 0 of NaN would let the training go on around a dead unit."""
-    torch.manual_seed(0)
-    data = LabeledTensors(torch.randn(64, 70), torch.randint(0, 5, (64,)))
-    model = MLP(70, (72, 72, 72), 5, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(NonFiniteError) as caught:
-        Trainer(model, CONFIG, callbacks=[_Poison()]).fit(data)
-    assert caught.value.step == 3
-    assert math.isnan(caught.value.loss)
-
-
-def test_float64_and_weights_of_another_type() -> None:
-    torch.manual_seed(0)
-    inputs, targets = torch.randn(50, 6), torch.randint(0, 3, (50,))
-    weights = torch.rand(50).double()
-    loader = DataLoader(TensorDataset(inputs.double(), targets, weights), 10)
-    trained = []
-    for has_passes in (True, False):
-        model = _CountingMLP(6, (9,), 3, generator=torch.Generator().manual_seed(0)).double()
-        model.has_passes = has_passes
-        Trainer(model, CONFIG).fit(loader)
-        trained.append(model.state_dict())
-    for name, tensor in trained[0].items():
-        assert torch.equal(tensor, trained[1][name]), name
-    single = DataLoader(TensorDataset(inputs, targets, weights), 10)
-    Trainer(MLP(6, (9,), 3), CONFIG).fit(single)
 
 
 def test_a_trainer_can_be_copied_and_old_gradients_do_no_harm() -> None:

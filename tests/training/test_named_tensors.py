@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from tests.training.scenario import network
 from torch import nn
 
@@ -21,5 +22,5 @@ def test_buffers_outside_the_state_dict_and_shared_parameters() -> None:
     """A buffer that is not saved is there too; a shared parameter has its first name."""
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
     model[1].weight = model[0].weight
-    model.register_buffer("scale", model[0].bias.detach(), persistent=False)
+    nn.Module.register_buffer(model, "scale", torch.ones(2), persistent=False)
     assert named_tensors(model).keys() == {"0.weight", "0.bias", "1.bias", "scale"}

@@ -250,7 +250,7 @@ class TestDeferred:
         good = torch.tensor(1.5)
         for step in range(2500):
             guard.record(step, good, good)
-        assert len(guard._noted) == 500
+        assert len(guard._recorded) == 500
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
     @pytest.mark.parametrize("good", [0.0, -1.0, 3e38, 1e-45])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,11 +28,15 @@ from mlpkit.training import (
     OptimizerConfig,
     Trainer,
     TrainerConfig,
+    VirtualAdversarial,
     fit_many,
 )
 from mlpkit.training._predictor import find_predictor, reset_calibration
 
-TRAIN, VAL, TEST = digits()
+SPLITS = digits()
+TRAIN, TEST = SPLITS.train, SPLITS.test
+assert SPLITS.val is not None
+VAL = SPLITS.val
 CONFIG = TrainerConfig(
     epochs=3,
     batch_size=64,
@@ -170,7 +176,7 @@ class Wrapper(nn.Module):
         logits: Tensor = self.inner(x)
         return logits.flip(1)
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -303,21 +309,24 @@ def focal(model: nn.Module, batch: BatchLike) -> Tensor:
     return losses
 
 
+def plain_module() -> nn.Module:
+    """Return a module that leaves prediction and evaluation to the trainer."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
 class TestObjectiveLoss:
-    @pytest.mark.parametrize("build", [classifier, nn.Flatten], ids=["predictor", "module"])
+    @pytest.mark.parametrize("build", [classifier, plain_module], ids=["predictor", "module"])
     @pytest.mark.parametrize(
         "objective", [focal, CrossEntropy(label_smoothing=0.2)], ids=["focal", "smoothed"]
     )
     def test_it_is_reported_beside_the_cross_entropy(
-        self, build: type[nn.Module], objective: Objective
+        self, build: Callable[[], nn.Module], objective: Objective
     ) -> None:
         """In the evaluation and in every row: oracle, the mean of the objective by hand."""
-        model: nn.Module = build()
-        if isinstance(model, nn.Flatten):
-            model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-        data = (
-            (TRAIN, VAL) if isinstance(model, SoftmaxClassifier) else (_floats(TRAIN), _floats(VAL))
-        )
+        model = build()
+        data = TRAIN, VAL
+        if not isinstance(model, SoftmaxClassifier):
+            data = _floats(TRAIN), _floats(VAL)
         trainer = Trainer(model, CONFIG, objective=objective)
         result = trainer.fit(*data)
         found = trainer.evaluate(data[1])
@@ -352,15 +361,31 @@ class TestObjectiveLoss:
         expected = float((losses * weights.double()).sum() / weights.double().sum())
         assert found.objective_loss == pytest.approx(expected, rel=1e-6)
 
-    @pytest.mark.parametrize("objective", [None, CrossEntropy(), Mixup(0.2)], ids=str)
+    @pytest.mark.parametrize("objective", [None, CrossEntropy()], ids=str)
     def test_it_is_none_for_plain_cross_entropy(self, objective: Objective | None) -> None:
-        """And for an objective that changes its inputs, which has no meaning in evaluation."""
         model = classifier()
         trainer = Trainer(model, replace(CONFIG, epochs=1), objective=objective)
         result = trainer.fit(TRAIN, VAL)
         assert trainer.evaluate(VAL).objective_loss is None
         assert result.history[0].val_objective_loss is None
         assert trainer.evaluate(VAL) == model.evaluate(VAL)
+
+    def test_it_is_none_where_the_objective_needs_gradients(self) -> None:
+        """Virtual adversarial training has no meaning in evaluation."""
+        model = classifier()
+        trainer = Trainer(model, replace(CONFIG, epochs=1), objective=VirtualAdversarial())
+        result = trainer.fit(_floats(TRAIN), _floats(VAL))
+        assert trainer.evaluate(_floats(VAL)).objective_loss is None
+        assert result.history[0].val_objective_loss is None
+
+    def test_mixup_is_evaluated_without_mixing(self) -> None:
+        model = classifier()
+        objective = Mixup(0.2, objective=CrossEntropy(label_smoothing=0.2))
+        trainer = Trainer(model, replace(CONFIG, epochs=1), objective=objective)
+        trainer.fit(TRAIN)
+        logits = model(VAL.inputs).detach()
+        expected = F.cross_entropy(logits, VAL.targets, label_smoothing=0.2).item()
+        assert trainer.evaluate(VAL).objective_loss == pytest.approx(expected, rel=1e-5)
 
     def test_label_smoothing_of_the_configuration_is_such_an_objective(self) -> None:
         model = classifier()

@@ -34,8 +34,8 @@ def test_off_a_terminal_nothing_is_written() -> None:
     with ProgressBar(10, file=file) as bar:
         assert not bar.is_shown
         for step in range(10):
-            bar.move_to(step)
-            bar.say("error 2 %")
+            bar.update(step)
+            bar.set_text("error 2 %")
     assert file.getvalue() == ""
 
 
@@ -43,10 +43,10 @@ def test_off_a_terminal_nothing_is_written() -> None:
 def test_it_can_be_asked_for_and_refused() -> None:
     shown, hidden = io.StringIO(), Terminal()
     with ProgressBar(10, shown=True, file=shown) as bar:
-        bar.move_to(5)
+        bar.update(5)
     assert "5/10" in shown.getvalue()
     with ProgressBar(10, shown=False, file=hidden) as bar:
-        bar.move_to(5)
+        bar.update(5)
     assert hidden.getvalue() == ""
 
 
@@ -56,7 +56,7 @@ def test_it_is_drawn_at_most_four_times_a_second(clock: list[float]) -> None:
     bar = ProgressBar(2000, file=file)
     before = len(file.drawings())
     for step in range(2000):
-        bar.move_to(step)
+        bar.update(step)
         clock[0] += 0.001
     assert len(file.drawings()) - before <= 9
     bar.close(2000)
@@ -67,7 +67,7 @@ def test_a_resumed_training_starts_where_it_was(clock: list[float]) -> None:
     file = Terminal()
     with ProgressBar(100, initial=40, file=file) as bar:
         clock[0] += 1.0
-        bar.move_to(41)
+        bar.update(41)
     assert "41/100" in file.drawings()[-1]
     assert "40/100" in file.drawings()[0]
 
@@ -75,9 +75,9 @@ def test_a_resumed_training_starts_where_it_was(clock: list[float]) -> None:
 def test_the_text_is_drawn_with_the_next_step(clock: list[float]) -> None:
     file = Terminal()
     with ProgressBar(100, file=file) as bar:
-        bar.say("error 1.8 %")
+        bar.set_text("error 1.8 %")
         clock[0] += 1.0
-        bar.move_to(2)
+        bar.update(2)
         assert "error 1.8 %" in file.drawings()[-1]
 
 
@@ -85,7 +85,7 @@ def test_no_thread_watches_it() -> None:
     """A bar of tqdm itself starts one."""
     before = threading.active_count()
     with ProgressBar(10, file=Terminal()) as bar:
-        bar.move_to(1)
+        bar.update(1)
         assert threading.active_count() == before
 
 
@@ -95,7 +95,7 @@ def test_closing_twice_is_harmless() -> None:
     bar.close(10)
     bar.close()
     written = file.getvalue()
-    bar.move_to(3)
+    bar.update(3)
     assert file.getvalue() == written
 
 

@@ -285,8 +285,8 @@ def test_the_task_is_that_of_the_first_batch() -> None:
     def own(model: nn.Module, batch: BatchLike) -> Tensor:
         raise NotImplementedError
 
+    assert tracker(objective=own).task is None
     tracked = tracker(objective=own)
-    assert tracked.task is None
     tracked.update(next_batches(1), result(1.0, 8.0))
     assert tracked.task == "classification"
     declared = tracker(objective=MeanSquaredError())
@@ -313,6 +313,6 @@ def test_the_trainer_shows_the_counters_of_its_tracker() -> None:
     assert (run.state.epoch, run.state.batch, run.state.step, run.state.examples) == (2, 0, 6, 122)
 
 
-def next_batches(number: int) -> list[BatchLike]:
+def next_batches(number: int) -> Sequence[BatchLike]:
     """Return the first batches of an epoch."""
     return list(Batches(examples(), 8).epoch(0))[:number]

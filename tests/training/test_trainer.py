@@ -360,3 +360,23 @@ def test_memory_is_flat(steps: int) -> None:
     assert result.state.step == steps
     assert resident[-1] - resident[2] < 4 * 2**20
     assert blocks[-1] - blocks[2] < 1_000, "Python objects left behind, less than one a step"
+
+
+class TestSlowBF16:
+    @pytest.fixture(autouse=True)
+    def _slow_bf16(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("mlpkit.training._trainer.has_fast_bf16", lambda _device: False)
+
+    def test_a_run_warns_once_in_one_line(self) -> None:
+        trainer = Trainer(network(), replace(CONFIG, precision="bf16", device="cpu"))
+        with pytest.warns(UserWarning, match="'bf16' is slower than 'fp32' on this CPU") as caught:
+            trainer.fit(examples())
+        (warning,) = caught
+        assert warning.filename == __file__
+        assert "\n" not in str(warning.message)
+
+    def test_other_runs_do_not_warn(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Warnings are errors in the tests."""
+        Trainer(network(), replace(CONFIG, device="cpu")).fit(examples())
+        monkeypatch.setattr("mlpkit.training._trainer.has_fast_bf16", lambda _device: True)
+        Trainer(network(), replace(CONFIG, precision="bf16", device="cpu")).fit(examples())

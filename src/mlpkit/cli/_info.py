@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import platform
-import time
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
+
+from mlpkit._devices import matmul_speed
 
 __all__ = ["Info"]
 
@@ -76,7 +77,8 @@ def _speeds(device: torch.device) -> list[tuple[str, str]]:
     fp32 = 0.0
     for name, dtype in _DTYPES.items():
         try:
-            speed = measured_speed(device, dtype)
+            size = _SIZE["cpu" if device.type == "cpu" else "other"]
+            speed = matmul_speed(device, dtype, size=size, time_limit=_TIME_LIMIT)
         except RuntimeError:  # this build of torch has no such product on the device
             rows.append((f"  {name} products", "not supported"))
             continue
@@ -92,25 +94,3 @@ def _speeds(device: torch.device) -> list[tuple[str, str]]:
             )
         )
     return rows
-
-
-def measured_speed(device: torch.device, dtype: torch.dtype) -> float:
-    """Return the best measured speed of a product of square matrices, in flop/s.
-
-    Raises:
-        RuntimeError: If torch has no such product on the device.
-    """
-    size = _SIZE["cpu" if device.type == "cpu" else "other"]
-    matrix = torch.ones(size, size, device=device, dtype=dtype)
-    best = float("inf")
-    deadline = float("inf")
-    while time.perf_counter() < deadline:
-        start = time.perf_counter()
-        float((matrix @ matrix)[0, 0])  # reading an element synchronizes with the device
-        seconds = time.perf_counter() - start
-        if deadline == float("inf"):  # warmup: the first product initializes the kernels
-            deadline = time.perf_counter() + _TIME_LIMIT
-            best = seconds if seconds > _TIME_LIMIT else best
-        else:
-            best = min(best, seconds)
-    return 2.0 * size**3 / best

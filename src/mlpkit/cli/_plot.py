@@ -97,4 +97,4 @@ def _read_history(folder: Path) -> History:
     if not path.exists():
         rule = "the folder of a run that mlpkit train has finished"
         raise ConfigError(error_message("RUN", rule, str(folder), f"there is no {path.name} in it"))
-    return History.from_json(path)
+    return History.load_json(path)

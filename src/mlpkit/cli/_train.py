@@ -87,7 +87,7 @@ class Train:
         trainer = Trainer(model, self._trainer_config(folder), callbacks=callbacks)
         # "auto": a run that was killed before its first checkpoint starts from the beginning
         resume = None if self.resume is None else "auto"
-        trainer.fit(splits.train, splits.val, resume=resume).history.to_json(folder.history_json)
+        trainer.fit(splits.train, splits.val, resume=resume).history.save_json(folder.history_json)
 
     def _calibrate(self, model: SoftmaxClassifier, splits: Splits) -> None:
         """Fit the temperature to the validation set."""

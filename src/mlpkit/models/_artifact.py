@@ -230,6 +230,6 @@ def _parsed(config: str, path: Path) -> Mapping[str, object]:
     if version != FORMAT_VERSION:
         raise ArtifactError(
             f"{path} must have format version {FORMAT_VERSION}, got {version!r}; "
-            "load it with the mlpkit that wrote it"
+            "load it with the version of mlpkit that wrote it"
         )
     return description

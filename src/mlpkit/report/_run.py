@@ -74,7 +74,7 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
         title=path.resolve().name,
         model=SoftmaxClassifier.load(path / "model"),
         test=load(dataset, root=None if root is None else Path(root)).test,
-        history=History.from_json(path / "history.json"),
+        history=History.load_json(path / "history.json"),
         config=text,
         layer_health=read_layer_health(layer_health) if layer_health.exists() else {},
     )

@@ -19,9 +19,9 @@ class Callback:
 
     A hook may read every attribute of the trainer, such as ``trainer.optimizer``, ``trainer.lr``
     and ``trainer.history``, and may call its methods ``stop``, ``save``, ``evaluate`` and
-    ``predict``. Random numbers that it draws come from the caller's generator, not from the random
-    stream of the run: with or without callbacks the weights are the same bits. A hook that is not
-    overridden costs nothing.
+    ``predict``. Random numbers that a hook draws come from the caller's generator, not from the
+    random stream of the run, so drawing them does not change the weights. A hook that is not
+    overridden is not called.
 
     A callback with state returns it from :meth:`state_dict`. It is saved in every checkpoint and
     restored on resume.

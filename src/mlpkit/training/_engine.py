@@ -85,7 +85,7 @@ class Engine:
         class_weights: Factor on the weight of each example by its class, ``(C,)``; None means 1.
         clip_grad_norm: Maximum gradient norm; a larger gradient is scaled down. None never clips.
         precision: Precision of the forward pass; fp16 scales the loss.
-        device: Where the model is.
+        device: Device of the model.
     """
 
     def __init__(

@@ -39,7 +39,12 @@ class FitResult:
             f"FitResult(stop_reason={self.stop_reason!r}, epochs={state.epoch}, "
             f"steps={state.step}, seconds={state.seconds:.1f})"
         ]
-        lines += [f"  last epoch: {self.history[-1]}"] if len(self.history) else []
+        if len(self.history):
+            numbers = self.history[-1].to_dict()
+            shown = ("train_loss", "val_loss", "val_accuracy")
+            known = [(name, numbers[name]) for name in shown if numbers[name] is not None]
+            metrics = ", ".join(f"{name} {value:.4f}" for name, value in known)
+            lines.append(f"  epoch {self.history[-1].epoch}: {metrics}")
         if state.best_epoch is not None and state.best_value is not None:
             lines.append(f"  best epoch: {state.best_epoch}, monitored {state.best_value:.4g}")
         lines += [] if self.last is None else [f"  checkpoint: {self.last}"]

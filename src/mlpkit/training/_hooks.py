@@ -1,4 +1,4 @@
-"""What the trainer asks of a callback, and which hooks a callback implements."""
+"""Protocol of callbacks, and the hooks that a callback implements."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _Hook = TypeVar("_Hook", bound=Callable[..., None])
 
 @dataclass(frozen=True, slots=True)
 class StepInfo:
-    """One optimizer step that has just been made.
+    """A completed optimizer step.
 
     Attributes:
         epoch: Number of the epoch, from 0.
         step: Number of the step in the whole run, from 0.
-        loss: Mean loss of the step, in the unit of the objective; a tensor of one element on the
-            device of the model. Reading it synchronizes with the device.
-        lr: The learning rate of the step.
+        loss: Mean loss of the step, in the unit of the objective: a scalar tensor on the device of
+            the model. Reading it synchronizes with the device.
+        lr: Learning rate of the step.
     """
 
     epoch: int
@@ -38,10 +38,10 @@ class StepInfo:
 
 @runtime_checkable
 class CallbackLike(Protocol):
-    """What :class:`Trainer` calls; :class:`Callback` implements it, with hooks that do nothing.
+    """Protocol of the callbacks of :class:`Trainer`; :class:`Callback` implements it.
 
-    The first argument of a hook is the trainer that calls it. ``Never`` is the type that every
-    annotation accepts, so a hook may name the class of trainer that it expects.
+    The first argument of a hook is the trainer that calls it. Its type is ``Never``, so a hook may
+    annotate it with the class of trainer that it expects.
     """
 
     def on_fit_start(self, trainer: Never) -> None:
@@ -78,12 +78,12 @@ class CallbackLike(Protocol):
 
 
 def default_hook(method: _Hook) -> _Hook:
-    """Mark a hook that does nothing, so that it is not called."""
+    """Mark a hook as the default, which does nothing and is not called."""
     method.__dict__["is_default"] = True
     return method
 
 
 def hooks(callbacks: Sequence[CallbackLike], name: str) -> list[Callable[..., None]]:
-    """Return the bound hooks of this name of the callbacks that implement it."""
+    """Return the bound hooks with this name of all callbacks that override it."""
     bound = [getattr(callback, name) for callback in callbacks]
     return [method for method in bound if not getattr(method, "is_default", False)]

@@ -1,4 +1,4 @@
-"""Models that predict and evaluate themselves, with their preprocessing and temperature."""
+"""Models with methods for prediction and evaluation, to which the trainer delegates."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Predictor(Protocol):
         ...
 
     def reset_calibration(self) -> None:
-        """Undo a calibration, which holds for the weights that it was fitted to."""
+        """Undo a calibration, which is valid only for the weights that it was fitted to."""
         ...
 
 
@@ -48,8 +48,8 @@ _METHODS = ("predict", "predict_proba", "evaluate", "reset_calibration")
 def find_predictor(model: nn.Module) -> Predictor | None:
     """Return the model itself if its class has the methods of :class:`Predictor`, else None.
 
-    The methods are looked up on the class: a wrapper that forwards attributes to the module within
-    is not asked for them, since they would not call the wrapper's ``forward``.
+    The methods are looked up on the class. A wrapper that forwards attributes to an inner module
+    does not count, since the methods of that module do not call ``forward`` of the wrapper.
     """
     has_methods = all(callable(getattr(type(model), name, None)) for name in _METHODS)
     return model if has_methods and isinstance(model, Predictor) else None

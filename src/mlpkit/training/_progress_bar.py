@@ -68,7 +68,7 @@ class ProgressBar:
             self._bar.set_postfix_str(text, refresh=False)
 
     def close(self, step: int | None = None) -> None:
-        """Redraw at ``step`` completed steps, if given, and close the bar; the line stays visible."""
+        """Redraw at ``step`` completed steps, if given, and close the bar; the line remains."""
         if self._bar is not None:
             if step is not None:
                 self._redraw(step)

@@ -36,7 +36,7 @@ class Stepper:
         objective: Loss of each example.
         optimizer: Updates the parameters; every group has its base rate as ``initial_lr``.
         train: Batches to train on.
-        device: Where the model is.
+        device: Device of the model.
 
     Attributes:
         total_steps: Number of steps of the whole run.
@@ -93,7 +93,7 @@ class Stepper:
         """Make step number ``step`` of the run.
 
         Raises:
-            NonFiniteStep: If loss or gradient is not finite, before any parameter changed.
+            NonFiniteStep: If the loss or the gradient is not finite; no parameter has changed then.
         """
         self.rates.set(step)
         result = self.engine.step(step, batches)
@@ -107,7 +107,7 @@ class Stepper:
         )
 
     def nonfinite_error(self, found: NonFiniteStep, checkpoint: Path | None) -> NonFiniteError:
-        """Return the error that users see, with epoch and learning rate of the step."""
+        """Return the error that users see, with the epoch and the learning rate of the step."""
         return nonfinite_error(
             found,
             epoch=found.step * self.config.epochs // self.total_steps,
@@ -138,7 +138,7 @@ def reestimate_on(
 def _obeys_found_inf(
     optimizer: torch.optim.Optimizer, device: torch.device, config: TrainerConfig
 ) -> bool:
-    """Return whether the optimizer skips an update on the device if it is told to."""
+    """Return whether the optimizer skips an update if ``found_inf`` is set on the device."""
     return (
         device.type == "cuda"
         and config.precision != "fp16"  # GradScaler uses the same flag for its own purpose

@@ -1,4 +1,4 @@
-"""Counters, running means, history and patience of one training run."""
+"""Counters, running means, history and early stopping of a training run."""
 
 from __future__ import annotations
 
@@ -30,11 +30,13 @@ class TrainState:
         batch: Number of completed batches of the current epoch.
         step: Number of completed optimizer steps.
         examples: Number of examples seen; an example counts each time it is seen.
-        seconds: Duration of the run so far, over all its parts, with validation and saving.
-        epoch_seconds: Duration of the current epoch so far, without validation.
-        best_epoch: Number of the best epoch by the monitored metric, from 0; None before one.
-        best_value: Monitored metric of that epoch.
-        num_bad_epochs: Number of validations since then.
+        seconds: Duration of the run so far, in seconds, with validation and saving; a resumed run
+            continues the count.
+        epoch_seconds: Duration of the current epoch so far, in seconds, without validation.
+        best_epoch: Number of the best epoch by the monitored metric, from 0; None before the first
+            validation.
+        best_value: Monitored metric of the best epoch.
+        num_bad_epochs: Number of validations without an improvement since the best epoch.
     """
 
     epoch: int = 0
@@ -57,7 +59,7 @@ class TrackerState(TypedDict):
 
 
 class Tracker:
-    """Follows a training run: what was done, how well, and whether it still improves.
+    """Keeps the counters, running means and history of a run, and decides about early stopping.
 
     Args:
         config: The settings.
@@ -68,7 +70,7 @@ class Tracker:
     Attributes:
         state: Counters of the run.
         history: One row for each epoch.
-        task: Kind of the task; None before the first step.
+        task: Task of the run; None before the first step.
     """
 
     def __init__(
@@ -100,7 +102,7 @@ class Tracker:
             self.task = task_of(self._objective, microbatches[0].targets)
 
     def tick(self, *, is_training: bool = True) -> float:
-        """Add the time since the last call to the clocks, and return the duration of the run.
+        """Add the time since the last call to the durations, and return that of the run.
 
         Args:
             is_training: Whether that time counts as part of the epoch; validation does not.
@@ -179,11 +181,11 @@ class Tracker:
         return stopping is not None and self.state.num_bad_epochs >= stopping.patience
 
     def nonfinite_step(self, what: str, loss: float | None = None) -> NonFiniteStep:
-        """Return the exception for something that is not finite after the latest step.
+        """Return the exception for a value that is not finite after the latest step.
 
         Args:
-            what: What is NaN or infinite; a note of the exception.
-            loss: The loss to report; None takes that of the latest step.
+            what: Description of the value, for a note of the exception.
+            loss: The loss to report; None means the loss of the latest step.
         """
         latest = self._latest
         if loss is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mlpkit._checks import error_message
-from mlpkit._devices import autocast, available_device, evaluation_mode
+from mlpkit._devices import autocast, available_device, evaluation_mode, has_fast_bf16
 from mlpkit.errors import CheckpointError, CheckpointWriteError, TrainingInterrupted
 from mlpkit.training._config import TrainerConfig
 from mlpkit.training._determinism import deterministic_algorithms
@@ -50,6 +51,11 @@ __all__ = ["OptimizerFactory", "Trainer"]
 
 OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
 
+_SLOW_BF16 = (
+    "precision 'bf16' is slower than 'fp32' on this CPU, as measured by a matrix product; "
+    "`mlpkit info` shows the speed of each precision"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Run:
@@ -72,21 +78,22 @@ class Trainer:
     with the same versions.
 
     NaN or infinity in the loss or the gradient ends the run before the optimizer uses it. SIGTERM
-    and Ctrl-C end it after the current step, with a checkpoint; a second signal ends it at once.
+    and Ctrl-C end it after the current step, with a checkpoint; a second one ends it immediately.
 
     Args:
         model: Any module. It is moved to the device of the configuration.
         config: The settings; None uses the defaults.
-        objective: Loss of each example; None is cross-entropy with ``config.label_smoothing``.
-        optimizer: Builds the optimizer from the parameters, for one that ``config.optimizer``
-            cannot name; the schedule multiplies its learning rate.
+        objective: Loss of each example; None means cross-entropy with ``config.label_smoothing``
+            and ``config.mixup``.
+        optimizer: Function that builds the optimizer from the parameters, for an optimizer that
+            ``config.optimizer`` does not support. The schedule multiplies its learning rate.
         callbacks: Instances of :class:`Callback`; their hooks are called in this order.
 
     Attributes:
         model: The model.
         config: The settings.
         objective: The loss of each example.
-        device: Where the model is.
+        device: Device of the model.
         state: Counters of the run, also after an exception.
         history: One row for each epoch, also after an exception.
 
@@ -153,20 +160,24 @@ class Trainer:
 
         Each call starts a new run from the current weights of the model, unless it resumes one. A
         fitted temperature of the model is reset to 1. The model is in evaluation mode afterwards,
-        also after an exception.
+        also after an exception. A run in bf16 on a CPU where bf16 products are slower than fp32
+        products warns.
 
         Args:
             train: Examples to train on: ``LabeledTensors``, ``Batches`` or a ``DataLoader``.
             val: Examples to validate on; None validates nothing.
-            resume: The checkpoint to resume from; ``"auto"`` is the newest one of
-                ``config.checkpoints``, and starts a new run if there is none yet.
+            resume: Path of the checkpoint to resume from. ``"auto"`` resumes from the newest one of
+                ``config.checkpoints``, or starts a new run if there is none yet.
 
         Raises:
-            NonFiniteError: If a loss, gradient or parameter became NaN or infinite.
-            TrainingInterrupted: If SIGTERM or Ctrl-C arrived; the checkpoint is written by then.
+            NonFiniteError: If a loss, a gradient or a parameter became NaN or infinite.
+            TrainingInterrupted: If SIGTERM or Ctrl-C arrived; the checkpoint has been written then.
             CheckpointError: If a checkpoint cannot be written or read.
             ResumeMismatchError: If ``resume`` belongs to another run.
         """
+        is_bf16_on_cpu = self.config.precision == "bf16" and self.device.type == "cpu"
+        if is_bf16_on_cpu and not has_fast_bf16(self.device):
+            warnings.warn(_SLOW_BF16, UserWarning, stacklevel=2)
         run = self._begin(train, val, self._resume_path(resume))
         with (
             StopSignals() as self._signals,
@@ -208,7 +219,7 @@ class Trainer:
                 tracker.update(microbatches, result)
                 run.weights.update(state.step - 1)
 
-                bar.move_to(state.step)
+                bar.update(state.step)
                 if on_step_end:
                     info = StepInfo(state.epoch, state.step - 1, result.loss, self.lr)
                     self._call(run, "on_step_end", info)
@@ -238,7 +249,7 @@ class Trainer:
         row = tracker.row(self._validate(run) if is_due else None, lr=self.lr)
         is_best = tracker.close_epoch(row)
         tracker.tick(is_training=False)
-        bar.say(_summary(row))
+        bar.set_text(_summary(row))
         self._call(run, "on_epoch_end", row)
         if config.checkpoints is not None:
             if is_best and config.checkpoints.keep_best:
@@ -301,7 +312,7 @@ class Trainer:
 
     @property
     def lr(self) -> float:
-        """The learning rate of the latest step, of the first parameter group.
+        """The learning rate of the first parameter group at the latest step.
 
         Raises:
             RuntimeError: If ``fit`` has not been called.
@@ -327,9 +338,9 @@ class Trainer:
     def evaluate(self, data: TrainingData) -> Evaluation:
         """Return the loss and, for a classifier, accuracy, confusion matrix and calibration.
 
-        A model that evaluates itself, such as :class:`mlpkit.SoftmaxClassifier`, does so, with its
-        fitted temperature. The model is in evaluation mode, and every module is put back into its
-        own mode. If an average of the weights is kept, the average is evaluated.
+        A model with a method ``evaluate``, such as :class:`mlpkit.SoftmaxClassifier`, evaluates
+        itself, with its fitted temperature. The model is evaluated in evaluation mode; afterwards
+        the mode of every module is restored. If an average of the weights is kept, it is evaluated.
 
         Args:
             data: Examples to evaluate: ``LabeledTensors``, ``Batches`` or a ``DataLoader``.
@@ -345,19 +356,19 @@ class Trainer:
             if predictor is None:
                 return self._evaluate(batches, classes=classes)
             config = self.config
-            own = predictor.evaluate(
+            evaluation = predictor.evaluate(
                 data,
                 batch_size=config.eval_batch_size,
                 device=self.device,
                 precision=config.precision,
             )
             if self.objective == CrossEntropy():
-                return own
-            beside = self._evaluate(batches, classes=classes)
-            return dataclasses.replace(own, objective_loss=beside.objective_loss)
+                return evaluation
+            loss = self._evaluate(batches, classes=classes).objective_loss
+            return dataclasses.replace(evaluation, objective_loss=loss)
 
     def predict(self, x: Tensor) -> Tensor:
-        """Return the class of each example, int64, or the output itself for a regression.
+        """Return the predicted class of each example, int64, or the outputs for a regression.
 
         Args:
             x: Inputs of the model, ``(N, ...)``, on any device; computed in batches of
@@ -373,8 +384,9 @@ class Trainer:
     def predict_proba(self, x: Tensor) -> Tensor:
         """Return the probability of each class.
 
-        It is the softmax of the logits, or what ``model.predict_proba`` returns for a model that
-        has that method, such as :class:`mlpkit.SoftmaxClassifier` with its fitted temperature.
+        The probabilities are the softmax of the logits. A model with a method ``predict_proba``,
+        such as :class:`mlpkit.SoftmaxClassifier`, computes them itself, with its fitted
+        temperature.
 
         Args:
             x: Inputs of the model, ``(N, ...)``, on any device; computed in batches of
@@ -394,7 +406,7 @@ class Trainer:
 
     @property
     def _task(self) -> Task:
-        """The task that the first batch showed, or that the objective declares."""
+        """The task of the latest run, or the one that the objective declares."""
         known = None if self._run is None else self._run.tracker.task
         return known or getattr(self.objective, "task", None) or "classification"
 
@@ -440,7 +452,7 @@ class Trainer:
     ) -> LRCurve:
         """Train a copy of the model with growing learning rates, and suggest one to start with.
 
-        The model, the random generators and an earlier run stay as they are.
+        The model, the random generators and an earlier run are not changed.
 
         Args:
             train: Examples to train on.
@@ -449,7 +461,7 @@ class Trainer:
             steps: Number of optimizer steps, at least 10.
 
         Raises:
-            ValueError: If the loss falls at no rate of the range.
+            ValueError: If the loss does not decrease at any rate of the range.
 
         References:
             Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3.
@@ -476,7 +488,7 @@ class Trainer:
 
         Raises:
             CheckpointWriteError: If there is nothing to save, or the file cannot be written.
-            NonFiniteError: If a number in it is NaN or infinite.
+            NonFiniteError: If a value in it is NaN or infinite.
         """
         run = self._run
         if run is None:
@@ -494,7 +506,7 @@ class Trainer:
         """
         best = None if self._run is None else self._best()
         if self._run is None or best is None:
-            raise CheckpointError("no best checkpoint was written; ask for one in checkpoints")
+            raise CheckpointError("no best checkpoint was written; set keep_best in checkpoints")
         content = read_checkpoint(best)
         self._run.weights.load_best_weights(
             cast("dict[str, Tensor]", content["model"]),
@@ -543,19 +555,19 @@ class Trainer:
             ),
         )
         stream = RandomStream(config.seed, self.device)
-        held_out = None if val is None else self._batches("val", val, shuffle=False)
+        val_batches = None if val is None else self._batches("val", val, shuffle=False)
         checkpointer = Checkpointer(
             config,
             stepper=stepper,
             tracker=tracker,
             weights=weights,
             stream=stream,
-            val=held_out,
+            val=val_batches,
             callbacks=self._callbacks,
         )
         if resume is not None:
             checkpointer.restore(resume, read_checkpoint(resume))
-        run = _Run(stepper, tracker, weights, checkpointer, stream, held_out)
+        run = _Run(stepper, tracker, weights, checkpointer, stream, val_batches)
         self.state, self.history = tracker.state, tracker.history
         self._run, self._stop_reason = run, None
         return run
@@ -564,9 +576,9 @@ class Trainer:
         if resume != "auto":
             return None if resume is None else Path(resume)
         if self.config.checkpoints is None:
-            rule = "a path where the configuration names no checkpoints"
+            rule = "a path if the configuration has no checkpoints"
             raise ValueError(error_message("resume", rule, resume, "set checkpoints in the config"))
-        # The best is written first: after a kill between the two only the best may exist.
+        # The best checkpoint is written first, so a process killed in between leaves only that one.
         found = (self.config.checkpoints.last, self.config.checkpoints.best)
         return next((path for path in found if path.exists()), None)
 
@@ -600,14 +612,14 @@ class Trainer:
 def _check_can_be_captured(
     device: torch.device, objective: Objective, optimizer: OptimizerFactory | None
 ) -> None:
-    """Refuse what decides on the host, in each step, what the device has to do."""
+    """Raise if the host has to decide in each step what the device does."""
     if optimizer is not None:
         rule = "None for cuda_graph"
-        cure = "name one in config.optimizer, whose learning rate can be kept on the device"
+        cure = "use config.optimizer, whose learning rate can be kept on the device"
         raise ValueError(error_message("optimizer", rule, optimizer, cure))
     if isinstance(objective, Mixup | VirtualAdversarial):
         rule = "one that draws no random numbers for cuda_graph"
-        raise ValueError(error_message("objective", rule, objective, "set cuda_graph=False"))  # noqa: TRY004 - its type is right, its use is not
+        raise ValueError(error_message("objective", rule, objective, "set cuda_graph=False"))  # noqa: TRY004 - the type is valid, but not for this setting
     if device.type != "cuda":
         rule = "a CUDA device for cuda_graph"
         raise ValueError(error_message("device", rule, str(device), "set cuda_graph=False"))
@@ -623,7 +635,7 @@ def _objective(config: TrainerConfig, given: Objective | None) -> Objective:
         ("mixup", config.mixup, None),
     ):
         if value != default:
-            cure = f"give the objective its {name} itself"
+            cure = f"set {name} in the objective"
             raise ValueError(error_message(name, f"{default} with a custom objective", value, cure))
     return given
 

@@ -89,5 +89,7 @@ def test_a_stream_without_an_end_is_refused() -> None:
         def __iter__(self) -> Iterator[Tensor]:
             yield torch.zeros(1)
 
-    with pytest.raises(ValueError, match="a DataLoader must be one over a data set with a l"):
+    with pytest.raises(
+        ValueError, match=r"a DataLoader must be a loader .* over a data set with a l"
+    ):
         LoaderBatches(DataLoader(Stream(), 2))  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ from tests.training.scenario import differences, everything, examples, network, 
 from torch import Tensor, nn
 
 from mlpkit import MLP
+from mlpkit._serialization import JSONValue
 from mlpkit.data import Batches
 from mlpkit.errors import CheckpointCorruptError, ResumeMismatchError
 from mlpkit.nn import MLPConfig
@@ -41,10 +42,10 @@ class Count(Callback):
     def on_step_end(self, trainer: Trainer, step: StepInfo) -> None:  # noqa: ARG002
         self.steps += 1
 
-    def state_dict(self) -> dict[str, object]:  # type: ignore[override]  # of a narrower type
+    def state_dict(self) -> dict[str, JSONValue]:
         return {"steps": self.steps}
 
-    def load_state_dict(self, state: Mapping[str, object]) -> None:
+    def load_state_dict(self, state: Mapping[str, JSONValue]) -> None:
         self.steps = cast("int", state["steps"])
 
 

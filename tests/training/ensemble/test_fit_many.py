@@ -521,21 +521,21 @@ def of(*models: nn.Module) -> Callable[[], list[nn.Module]]:
 
 
 REFUSED_MODELS: dict[str, tuple[Callable[[], list[nn.Module]], str]] = {
-    "shapes": (of(MLP(64, (8,), 10), MLP(64, (9,), 10)), r"models\[1\] must be of the same struc"),
+    "shapes": (of(MLP(64, (8,), 10), MLP(64, (9,), 10)), r"models\[1\] must be of the same archi"),
     "types": (of(nn.Sequential(nn.ReLU()), nn.Sequential(nn.Tanh())), "Tanh instead of ReLU as 0"),
     "depth": (of(MLP(64, (8,), 10), MLP(64, (8, 8), 10)), "in one of them only"),
     "options": (of(plain(0), nn.Sequential(*plain(1)[:3], nn.Dropout(0.2), plain(1)[4])), r"3\.p"),
     "frozen": (of(plain(0), plain(0).requires_grad_(requires_grad=False)), "not trained"),
-    "the same": (lambda: [plain(0)] * 2, r"with no tensor of models\[0\]"),
-    "shared layer": (sharing, r"with no tensor of models\[0\]"),
+    "the same": (lambda: [plain(0)] * 2, r"shares no tensor with models\[0\]"),
+    "shared layer": (sharing, r"shares no tensor with models\[0\]"),
     "hooks": (hooked, r"models\[1\] must be a module without hooks"),
     "random numbers": (
         lambda: [nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.RReLU()) for _ in range(2)],
-        "torch.vmap can run as one",
+        "torch.vmap supports",
     ),
-    "branches": (lambda: [Branching(), Branching()], "torch.vmap can run as one"),
+    "branches": (lambda: [Branching(), Branching()], "torch.vmap supports"),
     "Python state": (lambda: [Counting(), Counting()], r"models\[1\] must be of the same .* calls"),
-    "replaced buffer": (lambda: [Replacing(), Replacing()], "change their buffers in place"),
+    "replaced buffer": (lambda: [Replacing(), Replacing()], "update their buffers in place"),
     "cumulative statistics": (
         lambda: [
             nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64, momentum=None), nn.Linear(64, 10))
@@ -561,7 +561,7 @@ def test_networks_that_do_not_go_together_are_refused(name: str) -> None:
 
 REFUSED_CONFIGS: dict[str, tuple[TrainerConfig | list[TrainerConfig], str]] = {
     "checkpoints": (
-        replace(CONFIG, checkpoints=CheckpointConfig(folder="x")),  # type: ignore[arg-type]  # a str
+        replace(CONFIG, checkpoints=CheckpointConfig(folder="x")),
         "checkpoints must be None for several networks",
     ),
     "early stopping": (replace(CONFIG, early_stopping=EarlyStopping()), "early_stopping must be"),
@@ -569,7 +569,7 @@ REFUSED_CONFIGS: dict[str, tuple[TrainerConfig | list[TrainerConfig], str]] = {
     "mixup": (replace(CONFIG, mixup=0.2), "mixup must be None"),
     "time": (replace(CONFIG, max_seconds=1.0), "max_seconds must be None"),
     "epochs": ([CONFIG, replace(CONFIG, epochs=4), CONFIG], r"config\[1\].epochs must be the same"),
-    "number": ([CONFIG], "one for all, or one for each of the 3 models"),
+    "number": ([CONFIG], "one configuration, or one for each of the 3 models"),
 }
 
 
@@ -592,10 +592,10 @@ def test_other_arguments_are_refused_at_once() -> None:
         fit_many(models, TRAIN, config=[CONFIG, CONFIG, None])  # type: ignore[list-item]  # likewise
     with pytest.raises(TypeError, match="LabeledTensors or Batches"):
         fit_many(models, DataLoader(TRAIN.as_torch_dataset(), 10), config=CONFIG)
-    with pytest.raises(ValueError, match=r"torch\.vmap can run as one"):
+    with pytest.raises(ValueError, match=r"torch\.vmap supports"):
         fit_many(models, TRAIN, config=CONFIG, objective=Mixup(0.2))
     config = replace(CONFIG, label_smoothing=0.1)
-    with pytest.raises(ValueError, match=r"0\.0 with an objective of your own"):
+    with pytest.raises(ValueError, match=r"0\.0 with a custom objective"):
         fit_many(models, TRAIN, config=config, objective=MeanSquaredError())
     with pytest.raises(ValueError, match="one loss for each example"):
         fit_many(models, TRAIN, config=CONFIG, objective=lambda _, batch: batch.inputs.sum())

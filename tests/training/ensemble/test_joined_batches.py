@@ -24,8 +24,8 @@ def test_each_has_the_order_of_its_seed(seeds: tuple[int, ...]) -> None:
     found = [batch for window in joined.epoch(2) for batch in window]
     for number, seed in enumerate(seeds):
         for batch, wanted in zip(found, data.batches(8, seed=seed).epoch(2), strict=True):
-            assert torch.equal(batch.own[number].inputs, wanted.inputs)
-            whole = batch.whole.indices
+            assert torch.equal(batch.per_network[number].inputs, wanted.inputs)
+            whole = batch.combined.indices
             assert torch.equal(whole if joined.shared else whole[number], wanted.indices)
     assert [len(window) for window in joined.epoch(0)] == [3, 3, 2]
 
@@ -69,7 +69,8 @@ def test_every_part_of_a_batch_is_joined(data: LabeledTensors | Augmented) -> No
         for joined, wanted in zip(found, data.batches(8, seed=seed).epoch(1), strict=True):
             for name in ("inputs", "targets", "weights", "indices"):
                 expected = getattr(wanted, name)
-                own, whole = getattr(joined.own[number], name), getattr(joined.whole, name)
+                own = getattr(joined.per_network[number], name)
+                whole = getattr(joined.combined, name)
                 if expected is None:
                     assert own is None
                     assert whole is None

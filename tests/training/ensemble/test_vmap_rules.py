@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mlpkit.training.ensemble._vmap_rules import DropoutSite, VmapRules
+from mlpkit.training.ensemble._vmap_rules import DropoutCall, VmapRules
 
 K = 3
 
@@ -125,10 +125,10 @@ def test_dropout_draws_the_bits_of_each_generator(inplace: bool) -> None:
     calls = VmapRules()
 
     def network(one: Tensor, masks: tuple[Tensor, ...]) -> Tensor:
-        calls.use(masks)
+        calls.set_masks(masks)
         return F.dropout(F.dropout(one, 0.5, inplace=inplace), 0.1)
 
-    with calls.recording() as sites, calls:
+    with calls.tracing_dropout() as sites, calls:
         torch.vmap(network)(x, ())
     assert [(site.shape, site.p) for site in sites] == [((40, 30), 0.5), ((40, 30), 0.1)]
     masks = tuple(site.draw(generators) for site in sites)
@@ -141,14 +141,14 @@ def test_dropout_draws_the_bits_of_each_generator(inplace: bool) -> None:
 def test_dropout_that_draws_nothing_needs_no_mask(p: float, training: bool) -> None:
     x = torch.randn(K, 4)
     calls = VmapRules()
-    with calls.recording() as sites, calls:
+    with calls.tracing_dropout() as sites, calls:
         found = torch.vmap(lambda one: F.dropout(one, p, training))(x)
     assert sites == []
     assert torch.equal(found, F.dropout(x, p, training))
 
 
 def test_a_mask_of_one_network_depends_on_no_other() -> None:
-    site = DropoutSite(torch.Size([7, 5]), torch.float32, 0.3)
+    site = DropoutCall(torch.Size([7, 5]), torch.float32, 0.3)
     both = site.draw([torch.Generator().manual_seed(0), torch.Generator().manual_seed(1)])
     alone = site.draw([torch.Generator().manual_seed(1)])
     assert torch.equal(both[1], alone[0])

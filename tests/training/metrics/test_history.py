@@ -48,8 +48,8 @@ def test_equality_is_that_of_the_rows() -> None:
 
 
 def test_json_round_trip_is_exact(tmp_path: Path) -> None:
-    path = THREE.to_json(tmp_path / "history.json")
-    assert History.from_json(path) == THREE
+    path = THREE.save_json(tmp_path / "history.json")
+    assert History.load_json(path) == THREE
     assert [file.name for file in tmp_path.iterdir()] == ["history.json"]
 
 
@@ -107,16 +107,16 @@ def test_append_refuses_an_epoch_that_is_there() -> None:
 def test_an_old_file_stays_when_the_new_one_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = THREE.to_json(tmp_path / "history.json")
+    path = THREE.save_json(tmp_path / "history.json")
 
     def full(*_arguments: object) -> int:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        History().to_json(path)
+        History().save_json(path)
     monkeypatch.undo()
-    assert History.from_json(path) == THREE
+    assert History.load_json(path) == THREE
     assert len(list(tmp_path.iterdir())) == 1
 
 
@@ -126,20 +126,20 @@ class TestForeignFiles:
         path = tmp_path / "history.json"
         path.write_text(text)
         with pytest.raises(ConfigError, match=r"history\.json must be a history"):
-            History.from_json(path)
+            History.load_json(path)
 
     def test_another_version_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "history.json"
         path.write_text(json.dumps({"format": "mlpkit.history", "version": 2, "rows": []}))
         with pytest.raises(ConfigError, match="a history of version 1, got 2"):
-            History.from_json(path)
+            History.load_json(path)
 
     @pytest.mark.parametrize("rows", [None, 3, [3]])
     def test_rows_that_are_none_are_refused(self, rows: object, tmp_path: Path) -> None:
         path = tmp_path / "history.json"
         path.write_text(json.dumps({"format": "mlpkit.history", "version": 1, "rows": rows}))
         with pytest.raises(ConfigError, match=r"rows in .* must be a list of objects"):
-            History.from_json(path)
+            History.load_json(path)
 
     def test_an_unknown_column_is_refused_by_name(self) -> None:
         with pytest.raises(ConfigError, match="got 'train_los'; did you mean 'train_loss'"):

@@ -15,7 +15,7 @@ class Elsewhere(EpochMeter):
 
     def __init__(self) -> None:
         super().__init__(torch.device("cpu"))
-        self._reads_at_once = False
+        self._reads_immediately = False
 
 
 @pytest.mark.parametrize("meter", [EpochMeter(torch.device("cpu")), Elsewhere()])

@@ -48,7 +48,9 @@ def test_a_regression_has_a_loss_only() -> None:
     assert str(evaluation) == "loss 0.2500 on 9 examples"
     assert repr(evaluation) == "Evaluation(loss=0.2500, num_examples=9)"
     for name in ("accuracy", "error", "confusion", "per_class", "calibration_error"):
-        with pytest.raises(AttributeError, match=f"{name} must be asked of a classification"):
+        with pytest.raises(
+            AttributeError, match=f"{name} must be read from the evaluation of a classifier"
+        ):
             getattr(evaluation, name)
 
 

@@ -146,9 +146,7 @@ class TestRefusals:
             Distillation(nn.Linear(1, 1), alpha=1.1)
 
     def test_a_teacher_with_other_classes(self) -> None:
-        expected = (
-            r"the teacher's logits must be of the shape of the student's, \(5, 4\), got \(5, 7\)"
-        )
+        expected = r"logits must be of the same shape as the student's, \(5, 4\), got \(5, 7\)"
         with pytest.raises(ValueError, match=expected):
             Distillation(nn.Linear(3, 7))(nn.Linear(3, 4), batch())
 

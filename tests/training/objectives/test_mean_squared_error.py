@@ -25,7 +25,9 @@ class TestMeanSquaredError:
 
     def test_nothing_is_broadcast(self) -> None:
         """(N, 1) against (N,) would be an (N, N) table of wrong differences."""
-        expected = r"targets must be of the shape of the model's output, \(4, 1\), got \(4,\)"
+        expected = (
+            r"targets must be of the same shape as the output of the model, \(4, 1\), got \(4,\)"
+        )
         batch = Batch(torch.zeros(4, 2), torch.zeros(4), None, torch.arange(4))
         with pytest.raises(ValueError, match=expected):
             MeanSquaredError()(nn.Linear(2, 1), batch)

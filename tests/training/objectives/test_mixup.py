@@ -32,7 +32,7 @@ def test_equals_a_loop_with_mixed_targets(smoothing: float) -> None:
     actual = objective(model, one)
     torch.manual_seed(2)
     mixed = objective.mix(one.inputs)
-    share = mixed.share.item()
+    share = mixed.lam.item()
     assert 0.0 < share < 1.0
     assert sorted(mixed.partners.tolist()) == list(range(6))
     targets = F.one_hot(one.targets, 3).double()
@@ -56,7 +56,7 @@ def test_mixes_any_objective_of_outputs() -> None:
     outputs = model(mixed.inputs)
     own = (outputs - one.targets).square().mean(dim=1)
     other = (outputs - one.targets[mixed.partners]).square().mean(dim=1)
-    torch.testing.assert_close(actual, mixed.share * own + (1 - mixed.share) * other)
+    torch.testing.assert_close(actual, mixed.lam * own + (1 - mixed.lam) * other)
 
 
 @pytest.mark.parametrize("alpha", [0.01, 0.1, 0.4, 1.0, 4.0])
@@ -66,7 +66,7 @@ def test_the_share_has_the_beta_distribution(alpha: float) -> None:
     Floating point has room for the density next to 0 and none next to 1; it is symmetric.
     """
     objective, inputs = Mixup(alpha), torch.zeros(2, 1)
-    shares = [objective.mix(inputs).share.item() for _ in range(3000)]
+    shares = [objective.mix(inputs).lam.item() for _ in range(3000)]
     lower = [share for share in shares if share < 0.5]
     assert binomtest(len(lower), len(shares)).pvalue > 1e-3
     cdf = beta(alpha, alpha).cdf
@@ -75,7 +75,7 @@ def test_the_share_has_the_beta_distribution(alpha: float) -> None:
 
 def test_a_tiny_alpha_mixes_next_to_nothing_and_never_gives_nan() -> None:
     objective, inputs = Mixup(1e-3), torch.zeros(2, 1)
-    shares = torch.stack([objective.mix(inputs).share for _ in range(500)])
+    shares = torch.stack([objective.mix(inputs).lam for _ in range(500)])
     assert torch.isfinite(shares).all()
     assert float(torch.minimum(shares, 1 - shares).mean()) < 0.01
 

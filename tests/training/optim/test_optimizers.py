@@ -8,15 +8,18 @@ from typing import get_args
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Muon, Optimizer
 
 from mlpkit import _serialization
 from mlpkit._protocols import HasParamGroups
-from mlpkit.nn import MLP
+from mlpkit.data import LabeledTensors
+from mlpkit.nn import MLP, ParamGroup
+from mlpkit.training import Schedule, Trainer, TrainerConfig
+from mlpkit.training.optim._muon_with_adamw import MuonWithAdamW
 from mlpkit.training.optim._optimizers import (
     OPTIMIZERS,
-    MuonWithAdamW,
     OptimizerConfig,
     OptimizerName,
     build_optimizer,
@@ -155,18 +158,6 @@ def test_a_schedule_drives_every_group(name: OptimizerName) -> None:
         assert group["momentum"] == 0.7 if "momentum" in group else group["betas"] == (0.7, 0.999)
 
 
-def test_after_loading_the_schedule_still_drives_both_halves_of_muon() -> None:
-    """Loading makes new groups; each half must work on them."""
-    model = network()
-    optimizer = build_optimizer(model, OptimizerConfig(name="muon", lr=0.5))
-    train(model, optimizer, 1)
-    optimizer.load_state_dict(optimizer.state_dict())
-    set_lr(optimizer, 0.0)
-    before = [parameter.clone() for parameter in model.parameters()]
-    train(model, optimizer, 1)
-    assert_same(list(model.parameters()), before)
-
-
 def test_a_rate_that_is_a_tensor_is_filled_in_place() -> None:
     """A captured CUDA graph reads this very tensor."""
     rate = torch.tensor(0.5)
@@ -233,6 +224,105 @@ class TestWeightDecay:
             build_optimizer(Forgetful(2, 2), OptimizerConfig())
 
 
+class SlowHead(nn.Module):
+    """A network whose head has a smaller learning rate and whose biases do not decay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.head = nn.Linear(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        outputs: Tensor = self.head(self.body(x).relu())
+        return outputs
+
+    def param_groups(self, weight_decay: float) -> list[ParamGroup]:
+        head = ParamGroup(self.head.parameters(), weight_decay=0.0, lr_factor=0.1)
+        return [ParamGroup(self.body.parameters(), weight_decay=weight_decay), head]
+
+
+class TestLearningRateFactor:
+    @pytest.mark.parametrize("name", ["adamw", "sgd"])
+    def test_each_group_has_its_rate_and_its_base(self, name: OptimizerName) -> None:
+        model = SlowHead()
+        optimizer = build_optimizer(model, OptimizerConfig(name=name, lr=0.5, weight_decay=0.2))
+        found = [
+            (group["lr"], group["initial_lr"], group["weight_decay"])
+            for group in optimizer.param_groups
+        ]
+        assert found == [(0.5, 0.5, 0.2), (pytest.approx(0.05), pytest.approx(0.05), 0.0)]
+        set_lr(optimizer, 0.5)
+        assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.25, 0.025])
+
+    def test_muon_multiplies_both_of_its_rates(self) -> None:
+        model = SlowHead()
+        config = OptimizerConfig(name="muon", lr=0.5, adamw_lr=0.3)
+        optimizer = build_optimizer(model, config)
+        rates = {
+            id(one): group["lr"] for group in optimizer.param_groups for one in group["params"]
+        }
+        expected = [("body.weight", 0.5), ("body.bias", 0.3), ("head.weight", 0.03)]
+        for parameter, rate in expected:
+            assert rates[id(model.get_parameter(parameter))] == pytest.approx(rate), parameter
+
+    def test_a_run_is_that_of_torch_with_these_groups(self) -> None:
+        """The trainer applies the factor in every step, under a schedule."""
+        inputs, targets = torch.randn(16, 4), torch.randint(0, 3, (16,))
+        model = SlowHead()
+        other = copy.deepcopy(model)
+        config = TrainerConfig(
+            epochs=6,
+            batch_size=16,
+            optimizer=OptimizerConfig(name="sgd", lr=0.5, momentum=0.0),
+            schedule=Schedule(kind="linear"),
+            progress=False,
+        )
+        Trainer(model, config).fit(LabeledTensors(inputs, targets))
+        for step in range(6):
+            rate = 0.5 * (1 - step / 6)
+            loss = F.cross_entropy(other(inputs), targets)
+            gradients = torch.autograd.grad(loss, list(other.parameters()))
+            factors = [1.0, 1.0, 0.1, 0.1]
+            with torch.no_grad():
+                for one, gradient, factor in zip(
+                    other.parameters(), gradients, factors, strict=True
+                ):
+                    one.sub_(gradient, alpha=rate * factor)
+        torch.testing.assert_close(model.state_dict(), other.state_dict())
+
+    def test_an_mlp_has_factor_1(self) -> None:
+        model = MLP(4, [5], 3)
+        assert [group.lr_factor for group in model.param_groups(0.1)] == [1.0, 1.0]
+        optimizer = build_optimizer(model, OptimizerConfig(lr=0.3, weight_decay=0.1))
+        assert [group["lr"] for group in optimizer.param_groups] == [0.3, 0.3]
+
+    def test_a_bare_optimizer_of_torch_accepts_the_groups(self) -> None:
+        """It keeps the factor among its options and makes steps at its own rate."""
+        model = SlowHead()
+        other = copy.deepcopy(model)
+        optimizer = AdamW(model.param_groups(0.2), lr=0.5)
+        plain = AdamW(
+            [
+                {"params": list(other.body.parameters()), "weight_decay": 0.2},
+                {"params": list(other.head.parameters()), "weight_decay": 0.0},
+            ],
+            lr=0.5,
+        )
+        assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5]
+        for one, expected in zip(train(model, optimizer), train(other, plain), strict=True):
+            assert torch.equal(one, expected)
+
+    def test_a_factor_out_of_range_is_refused(self) -> None:
+        class Zero(nn.Linear):
+            def param_groups(self, weight_decay: float) -> list[dict[str, object]]:
+                decay = {"weight_decay": weight_decay, "lr_factor": 0.0}
+                return [{"params": list(self.parameters()), **decay}]
+
+        with pytest.raises(ValueError, match=r"lr_factor of a group .* greater than 0, got 0\.0"):
+            build_optimizer(Zero(2, 2), OptimizerConfig())
+        with pytest.raises(ValueError, match=r"lr_factor .* greater than 0, got -1\.0"):
+            ParamGroup([], weight_decay=0.0, lr_factor=-1.0)
+
+
 def test_the_table_names_every_optimizer_and_its_settings_can_be_read() -> None:
     assert sorted(OPTIMIZERS) == sorted(get_args(OptimizerName))
     assert OptimizerConfig(name="muon").momentum == 0.95
@@ -281,5 +371,6 @@ class TestRefusals:
 
     def test_a_momentum_schedule_without_momentum(self) -> None:
         optimizer = torch.optim.Adagrad(nn.Linear(2, 2).parameters())
-        with pytest.raises(ValueError, match=r"optimizer must be one with momentum .*'Adagrad'"):
+        expected = r"optimizer must be an optimizer with momentum .*'Adagrad'"
+        with pytest.raises(ValueError, match=expected):
             set_momentum(optimizer, 0.9)

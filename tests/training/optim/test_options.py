@@ -59,7 +59,7 @@ def test_an_option_of_another_kind_is_refused(option: str, value: object) -> Non
     """Even one that is false, since it would have no effect."""
     expected = (
         f"^{option} must be None for 'fridge', got {value}; "
-        "leave it out, or choose a kind that has it$"
+        "omit it, or choose a kind that has this option$"
     )
     untyped: Callable[..., Box] = Box
     with pytest.raises(ValueError, match=expected):

@@ -20,8 +20,7 @@ def two_groups(kind: type[Optimizer]) -> Optimizer:
     groups = [
         {"params": [nn.Parameter(torch.zeros(2))], "lr": lr, "initial_lr": lr} for lr in (0.1, 0.01)
     ]
-    options = {"momentum": 0.9} if kind is SGD else {}
-    return kind(groups, **options)  # type: ignore[call-arg]  # the base class has other arguments
+    return SGD(groups, momentum=0.9) if kind is SGD else AdamW(groups)
 
 
 ONE_CYCLE = (
@@ -121,7 +120,8 @@ def test_the_first_difference_is_that_of_a_loop(
     """Oracle: compare every completed step, and the next one, under both numbers of steps."""
 
     def at(step: int, total: int) -> tuple[float, float | None]:
-        return schedule.ratio(step, total), momentum and momentum.momentum(step, total)
+        found = None if momentum is None else momentum.momentum(step, total)
+        return schedule.ratio(step, total), found
 
     expected = next((s for s in range(steps_done + 1) if at(s, TOTAL) != at(s, other_total)), None)
     rates = Rates(two_groups(SGD), schedule, momentum, total_steps=TOTAL)

@@ -248,7 +248,7 @@ class TestRefusals:
 
     def test_a_warm_up_as_long_as_the_training(self) -> None:
         expected = (
-            r"warmup_steps and hold_steps must be less than total_steps together \(5\), got 5"
+            r"warmup_steps and hold_steps must be less than total_steps in total \(5\), got 5"
         )
         with pytest.raises(ValueError, match=expected):
             Schedule(warmup_steps=3, hold_steps=2).ratio(0, 5)

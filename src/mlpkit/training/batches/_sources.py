@@ -80,7 +80,7 @@ class IndexedSource(BatchSource, Protocol):
     def is_augmented(self) -> bool: ...
 
     def batch_indices(self, epoch: int, *, start: int = 0) -> Iterator[Tensor]:
-        """Yield the positions of the examples of each batch of an epoch, from batch ``start`` on."""
+        """Yield the positions of the examples of each batch of an epoch, from ``start`` on."""
         ...
 
     def gather(self, indices: Tensor, *, epoch: int) -> BatchLike:

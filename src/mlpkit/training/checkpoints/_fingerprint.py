@@ -67,7 +67,7 @@ def settings(config: TrainerConfig) -> dict[str, str]:
 def normalize_reprs(
     saved: Mapping[str, str], now: Mapping[str, str], model: nn.Module
 ) -> dict[str, str]:
-    """Return the saved fields, with the reprs of torch's modules as the present version writes them.
+    """Return the saved fields, with the reprs of torch's modules as this version writes them.
 
     A version of torch may show an option that another omits: ``BatchNorm1d(4)`` becomes
     ``BatchNorm1d(4, bias=True)``. Modules count as equal if all options that both show are equal.

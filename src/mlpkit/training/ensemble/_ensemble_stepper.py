@@ -1,4 +1,4 @@
-"""Optimizer steps of several networks at once."""
+"""Simultaneous optimizer steps of several networks."""
 
 from __future__ import annotations
 

@@ -213,15 +213,15 @@ def _configs(config: object, count: int) -> list[TrainerConfig]:
     configs = list(config) if isinstance(config, Sequence) else [config] * count
     if len(configs) != count:
         rule = f"one configuration, or one for each of the {count} models"
-        raise ValueError(error_message("config", rule, f"{len(configs)} configurations"))
+        raise ValueError(error_message("config", rule, f"a sequence of length {len(configs)}"))
     checked = []
     for number, one in enumerate(configs):
         if not isinstance(one, TrainerConfig):
             raise TypeError(error_message("config", "a TrainerConfig, or one for each model", one))
-        for name, kept in _UNSUPPORTED.items():
-            if getattr(one, name) != kept:
+        for name, required in _UNSUPPORTED.items():
+            if getattr(one, name) != required:
                 cure = "train the networks one after another with Trainer"
-                rule = f"{kept!r} for several networks"
+                rule = f"{required!r} for several networks"
                 raise ValueError(error_message(name, rule, getattr(one, name), cure))
         for name in _COMMON:
             wanted = getattr(configs[0], name)

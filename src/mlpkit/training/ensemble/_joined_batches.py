@@ -131,5 +131,5 @@ def _combine(batches: Sequence[BatchLike]) -> BatchLike:
 def _split(combined: Batch) -> tuple[BatchLike, ...]:
     """Return the batch of each network."""
     inputs, targets, weights, indices = combined
-    rows = zip(inputs, targets, [None] * len(inputs) if weights is None else weights, indices)
-    return tuple(Batch(*row) for row in rows)
+    rows = [None] * len(inputs) if weights is None else weights
+    return tuple(Batch(*row) for row in zip(inputs, targets, rows, indices, strict=True))

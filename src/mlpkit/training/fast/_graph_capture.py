@@ -48,7 +48,7 @@ class GraphCapture(Protocol):
 
 
 class CUDAGraphCapture:
-    """Captures CUDA graphs: a step is one launch, however many kernels it has."""
+    """Captures CUDA graphs: a step becomes one launch, whatever its number of kernels."""
 
     def __init__(self, device: torch.device) -> None:
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]  # torch does not annotate it

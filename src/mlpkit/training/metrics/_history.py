@@ -81,8 +81,8 @@ COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRow))
 class History(Sequence[EpochRow]):
     """The epochs of a run, oldest first: a sequence of :class:`EpochRow`.
 
-    Two histories are equal if their rows are equal. Files are replaced atomically, so a reader never
-    sees a partial file, and numbers are written without loss of precision.
+    Two histories are equal if their rows are equal. Files are replaced atomically, so a reader
+    never sees a partial file, and numbers are written without loss of precision.
 
     Args:
         rows: The initial rows.
@@ -149,38 +149,60 @@ class History(Sequence[EpochRow]):
         """
         return cls(from_dict(EpochRow, row, source="the history") for row in rows)
 
-    def to_json(self, path: str | os.PathLike[str]) -> Path:
-        """Write the history as JSON and return the path.
+    def to_json(self) -> str:
+        """Return the history as JSON."""
+        content = {"format": _FORMAT, "version": _VERSION, "rows": self.to_dict()}
+        return json.dumps(content, indent=2, allow_nan=False) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str, *, source: str = "the history") -> History:
+        """Build a history from what :meth:`to_json` returned; the two are equal.
+
+        Args:
+            text: The JSON text.
+            source: Name of its origin, for error messages.
+
+        Raises:
+            ConfigError: If the text is not a history of the supported version.
+        """
+        try:
+            content = json.loads(text)
+        except ValueError as error:
+            message = f"{source} must be a history as JSON, got an error: {error}"
+            raise ConfigError(message) from error
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            raise ConfigError(error_message(source, "a history written by to_json", content))
+        if content.get("version") != _VERSION:
+            rule = f"a history of version {_VERSION}"
+            cure = "read it with the version of mlpkit that wrote it"
+            raise ConfigError(error_message(source, rule, content.get("version"), cure))
+        rows = content.get("rows")
+        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+            raise ConfigError(error_message(f"rows in {source}", "a list of objects", rows))
+        return cls.from_dict(rows)
+
+    def save_json(self, path: str | os.PathLike[str]) -> Path:
+        """Write the history as JSON, and return the path.
 
         Raises:
             OSError: If the file cannot be written; an existing file is unchanged.
         """
-        content = {"format": _FORMAT, "version": _VERSION, "rows": self.to_dict()}
-        text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-        return write_atomically(path, lambda file: file.write(text.encode()))
+        return write_atomically(path, lambda file: file.write(self.to_json().encode()))
 
     @classmethod
-    def from_json(cls, path: str | os.PathLike[str]) -> History:
-        """Read a file that :meth:`to_json` wrote; the history is equal to the one written.
+    def load_json(cls, path: str | os.PathLike[str]) -> History:
+        """Read a file that :meth:`save_json` wrote.
 
         Raises:
             ConfigError: If the file is not a history of the supported version.
             OSError: If the file cannot be read.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ConfigError(f"{path} must be a history as JSON, got an error: {error}") from error
-        if not isinstance(content, dict) or content.get("format") != _FORMAT:
-            raise ConfigError(error_message(str(path), "a history written by to_json", content))
-        if content.get("version") != _VERSION:
-            rule = f"a history of version {_VERSION}"
-            cure = "read it with the version of mlpkit that wrote it"
-            raise ConfigError(error_message(str(path), rule, content.get("version"), cure))
-        rows = content.get("rows")
-        if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-            raise ConfigError(error_message(f"rows in {path}", "a list of objects", rows))
-        return cls.from_dict(rows)
+            text = Path(path).read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            message = f"{path} must be a history as JSON, got an error: {error}"
+            raise ConfigError(message) from error
+        return cls.from_json(text, source=str(path))
 
     def to_csv(self, path: str | os.PathLike[str]) -> Path:
         """Write a header and one line per epoch as CSV, and return the path.

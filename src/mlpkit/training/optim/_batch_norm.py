@@ -126,7 +126,7 @@ class _RunningMoments:
         return mean, var
 
     def finish(self) -> None:
-        """Make :meth:`restore` write the new statistics; a layer without input keeps its own."""
+        """Make :meth:`restore` write the new statistics; an unused layer keeps the old ones."""
         if self._count:
             self._buffers["running_mean"].copy_(self._mean)
             self._buffers["running_var"].copy_(self._deviations / (self._count - 1))

@@ -1,0 +1,99 @@
+"""The hand-written gradients of a classifier of raw inputs are autograd's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from mlpkit import MLP, SoftmaxClassifier
+from mlpkit._protocols import find_backpropagation, find_stacked_backpropagation
+
+K = 3
+
+
+def classifier(seed: int = 0, **options: Any) -> SoftmaxClassifier:
+    """Return a classifier of 4 x 3 images with a mean and std for each pixel."""
+    generator = torch.Generator().manual_seed(seed)
+    network = MLP(12, (8, 8), 3, generator=generator, **options)
+    return SoftmaxClassifier(
+        network,
+        classes=("a", "b", "c"),
+        mean=torch.linspace(20, 40, 12),
+        std=torch.linspace(50, 90, 12),
+        input_shape=(4, 3),
+    )
+
+
+def images(*shape: int) -> Tensor:
+    """Return random uint8 images."""
+    return torch.randint(0, 256, (*shape, 4, 3), dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"norm": "batch"}, {"norm": "layer"}, {"activation": "prelu"}, {"residual": True}],
+    ids=str,
+)
+def test_outputs_and_gradients_are_those_of_autograd(options: dict[str, Any]) -> None:
+    """From bytes and from floats, with the preprocessing."""
+    for inputs in (images(9), images(9).float(), images(9)[:, None]):
+        model, other = classifier(**options), classifier(**options)
+        passes = find_backpropagation(model)
+        assert passes is not None
+        assert passes.can_run(inputs)
+        upstream = torch.randn(9, 3)
+        expected = other(inputs)
+        torch.autograd.backward(expected, upstream)
+        found = passes.forward(inputs)
+        torch.testing.assert_close(found, expected.detach())
+        passes.backward(upstream)
+        for one, two in zip(model.parameters(), other.parameters(), strict=True):
+            assert one.grad is not None
+            torch.testing.assert_close(one.grad, two.grad, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_many_classifiers_have_the_gradients_of_each(*, shared: bool) -> None:
+    models = [classifier(seed) for seed in range(K)]
+    columns = zip(*(model.parameters() for model in models), strict=True)
+    stacked = [torch.nn.Parameter(torch.stack([p.detach() for p in column])) for column in columns]
+    stacks = dict(zip(models[0].parameters(), stacked, strict=True))
+    passes = find_stacked_backpropagation(models[0], stacks, shared=shared)
+    assert passes is not None
+    inputs = images(9) if shared else images(K, 9)
+    if not shared:
+        inputs = inputs.flatten(2).float()
+    assert passes.can_run(inputs)
+    found = passes.forward(inputs)
+    upstream = torch.randn(K, 9, 3)
+    passes.backward(upstream)
+    for k, model in enumerate(models):
+        expected = model(inputs if shared else inputs[k])
+        torch.testing.assert_close(found[k], expected.detach())
+        torch.autograd.backward(expected, upstream[k])
+        for parameter, stack in zip(model.parameters(), stacked, strict=True):
+            assert stack.grad is not None
+            torch.testing.assert_close(stack.grad[k], parameter.grad, rtol=1e-5, atol=1e-6)
+
+
+def test_a_classifier_that_computes_something_else_is_left_to_autograd() -> None:
+    """A subclass, a forward set on the object, a hook."""
+
+    class Own(SoftmaxClassifier):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * 2
+
+    own = Own(MLP(12, (), 3), classes=("a", "b", "c"))
+    replaced, standardized, hooked = classifier(), classifier(), classifier()
+    replaced.forward = lambda x: x  # type: ignore[method-assign]
+    standardized.standardize = lambda x: x.flatten(1).float()  # type: ignore[method-assign]
+    for model in (own, replaced, standardized):
+        assert find_backpropagation(model) is None
+        stacks = {p: torch.nn.Parameter(torch.stack([p.detach()] * K)) for p in model.parameters()}
+        assert find_stacked_backpropagation(model, stacks, shared=True) is None
+    hooked.register_forward_hook(lambda *_: None)
+    passes = find_backpropagation(hooked)
+    assert passes is None or not passes.can_run(images(9))

@@ -1,0 +1,107 @@
+"""The base of the models: raw inputs are standardized, then the network sees them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mlpkit.models._standardized_model import StandardizedModel
+from mlpkit.nn import MLP
+
+
+def make_model(
+    *, mean: float | Tensor = 33.0, std: float | Tensor = 78.0, max_norm: float | None = None
+) -> StandardizedModel:
+    """Return a small model of 4 x 3 images, with random weights."""
+    generator = torch.Generator().manual_seed(1)
+    network = MLP(12, (8, 6), 3, max_norm=max_norm, generator=generator)
+    return StandardizedModel(network, mean=mean, std=std, input_shape=(4, 3)).eval()
+
+
+@pytest.fixture
+def x() -> Tensor:
+    """Some images."""
+    return torch.randint(0, 256, (5, 4, 3), dtype=torch.uint8)
+
+
+def test_the_output_is_that_of_the_network_on_standardized_inputs(x: Tensor) -> None:
+    """Oracle: the formula of the docstring in NumPy, then the bare network."""
+    model = make_model()
+    standardized = (x.numpy().reshape(5, 12).astype(np.float32) - 33.0) / 78.0
+    expected = model.network(torch.from_numpy(standardized.astype(np.float32)))
+    torch.testing.assert_close(model(x), expected)
+
+
+def test_each_feature_can_have_its_own_mean_and_std(x: Tensor) -> None:
+    """A vector of means acts on its own feature, given flat or in the shape of an example."""
+    mean, std = torch.rand(12) * 100, torch.rand(12) * 50 + 1
+    expected = (x.flatten(1).float() - mean) / std
+    for shape in ((12,), (4, 3)):
+        model = make_model(mean=mean.reshape(shape), std=std.reshape(shape))
+        torch.testing.assert_close(model.standardize(x), expected)
+
+
+def test_every_accepted_shape_gives_the_same_output(x: Tensor) -> None:
+    """Images, images with a channel axis, flat vectors, and one example."""
+    model = make_model()
+    expected = model(x)
+    for other in (x[:, None], x.flatten(1), x.float()):
+        torch.testing.assert_close(model(other), expected)
+    torch.testing.assert_close(model(x[2]), expected[2])
+
+
+def test_a_wrong_shape_is_named(x: Tensor) -> None:
+    """The message has the shape wanted and the shape given."""
+    with pytest.raises(ValueError, match=r"^x must be of shape \(N, 4, 3\) .*, got \(5, 3, 4\)$"):
+        make_model()(x.transpose(1, 2))
+
+
+def test_without_an_input_shape_it_takes_vectors() -> None:
+    model = StandardizedModel(MLP(12, (), 3))
+    assert model.input_shape == (12,)
+    x = torch.randn(2, 12)
+    torch.testing.assert_close(model(x), model.network(x))
+
+
+def test_it_has_the_parameter_groups_and_the_max_norm_of_its_network() -> None:
+    """An optimizer and the trainer see them."""
+    model = make_model(max_norm=0.25)
+    groups = model.param_groups(0.1)
+    expected = model.network.param_groups(0.1)
+    assert [[id(one) for one in group.params] for group in groups] == [
+        [id(one) for one in group.params] for group in expected
+    ]
+    assert [group.weight_decay for group in groups] == [0.1, 0.0]
+    assert model.max_norm == 0.25
+    model.apply_max_norm_()
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            assert float(module.weight.detach().norm(dim=1).max()) <= 0.25 + 1e-6
+
+
+def test_the_statistics_are_buffers() -> None:
+    """They are saved, move with the model, and are no parameters."""
+    model = make_model(mean=torch.arange(12.0))
+    state = model.state_dict()
+    assert torch.equal(state["mean"], torch.arange(12.0))
+    assert float(state["std"]) == 78.0
+    assert model.double().standardize(torch.zeros(1, 12)).dtype == torch.float64
+    assert not {"mean", "std"} & dict(model.named_parameters()).keys()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"network": nn.Linear(12, 3)}, r"network must be an mlpkit\.nn\.MLP, got Linear"),
+        ({"input_shape": (5, 3)}, r"^input_shape must be a shape of 12 features, got \(5, 3\)"),
+        ({"mean": torch.zeros(5)}, r"^mean must be one number or one for each of 12 features"),
+        ({"std": 0.0}, r"^std must be positive, got 0.0"),
+        ({"mean": float("nan")}, r"^mean must be finite, got nan"),
+    ],
+)
+def test_bad_arguments(change: dict[str, object], message: str) -> None:
+    arguments = {"network": MLP(12, (), 3), **change}
+    with pytest.raises((TypeError, ValueError), match=message):
+        StandardizedModel(**arguments)  # type: ignore[arg-type]  # bad on purpose
