@@ -93,7 +93,7 @@ def test_a_run_resumes_after_an_interrupt_at_its_end(
 ) -> None:
     """Interrupted between the last epoch and the model, a run prints the command to resume it."""
 
-    def interrupt(*_: object) -> None:
+    def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:

@@ -158,7 +158,7 @@ def test_an_object_that_is_no_callback_is_refused() -> None:
     methods = dict(vars(Structural))
     del methods["on_checkpoint"]
     lacking = type("Lacking", (), methods)()
-    for found in (print, lacking, 3):
+    for found in (print, lacking, Structural, 3):
         with pytest.raises(TypeError, match="callbacks must be instances of Callback, got"):
             Trainer(nn.Linear(1, 1), callbacks=[found])  # type: ignore[list-item]
 

@@ -361,7 +361,7 @@ class TestObjectiveLoss:
         expected = float((losses * weights.double()).sum() / weights.double().sum())
         assert found.objective_loss == pytest.approx(expected, rel=1e-6)
 
-    @pytest.mark.parametrize("objective", [None, CrossEntropy()], ids=str)
+    @pytest.mark.parametrize("objective", [None, CrossEntropy(), Mixup(0.2)], ids=str)
     def test_it_is_none_for_plain_cross_entropy(self, objective: Objective | None) -> None:
         model = classifier()
         trainer = Trainer(model, replace(CONFIG, epochs=1), objective=objective)

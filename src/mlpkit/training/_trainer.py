@@ -132,7 +132,7 @@ class Trainer:
         if not isinstance(self.config, TrainerConfig):
             raise TypeError(error_message("config", "a TrainerConfig", config))
         for callback in callbacks:
-            if not isinstance(callback, CallbackLike):
+            if isinstance(callback, type) or not isinstance(callback, CallbackLike):
                 raise TypeError(error_message("callbacks", "instances of Callback", callback))
         self.device = available_device(self.config.device)
         self.model = model.to(self.device)

@@ -15,6 +15,7 @@ from mlpkit.training.metrics._accumulators import ClassificationAccumulator, Reg
 from mlpkit.training.metrics._results import Evaluation
 from mlpkit.training.objectives import (
     CrossEntropy,
+    Mixup,
     Objective,
     OutputObjective,
     task_of,
@@ -98,9 +99,9 @@ def _objective_losses(
     It is also None for an objective that declares its ``task`` but has no method ``loss``. Such an
     objective changes the inputs or needs gradients, and cannot be computed in evaluation.
     """
-    if isinstance(objective, OutputObjective):
-        is_reported = objective != CrossEntropy()
-        return objective.loss(outputs, batch.targets) if is_reported else None
+    base = objective.objective if isinstance(objective, Mixup) else objective
+    if isinstance(base, OutputObjective):
+        return None if base == CrossEntropy() else base.loss(outputs, batch.targets)
     return None if hasattr(objective, "task") else objective(model, batch)
 
 
