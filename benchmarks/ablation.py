@@ -25,8 +25,7 @@ class Piece(NamedTuple):
 
     Attributes:
         title: What the table calls it.
-        kind: ``"train"`` times an epoch of one network, ``"ensemble"`` one of sixteen networks,
-            ``"predict"`` the probabilities of one batch.
+        kind: ``"train"`` times an epoch of one network, ``"ensemble"`` one of sixteen networks.
         rates: Whether the networks of an ensemble have different learning rates.
         orders: Whether the networks of an ensemble have different orders of the examples.
     """
@@ -41,12 +40,10 @@ PIECES = {
     "gradients": Piece("hand-written gradients, with oneDNN's products", "train"),
     "gradients-mkl": Piece("hand-written gradients, with MKL's products", "train"),
     "onednn": Piece("oneDNN's products in hand-written gradients", "train"),
-    "adamw": Piece("AdamW of all groups in one call", "train"),
     "stacked-gradients": Piece("stacked gradients, one order", "ensemble"),
     "stacked-gradients-orders": Piece("stacked gradients, own orders", "ensemble", orders=True),
     "stacked-onednn": Piece("oneDNN's products in stacked gradients, one order", "ensemble"),
     "per-model-adamw": Piece("AdamW of each network in one call", "ensemble", rates=True),
-    "inference": Piece("inference without the calls that do nothing", "predict"),
 }
 UNMEASURED = (
     "AdamW in two launches (CUDA)",
@@ -81,8 +78,6 @@ def _without(name: str) -> AbstractContextManager[None]:
     if name == "per-model-adamw":
         updates = "mlpkit.training.ensemble._updates"
         return _replaced(updates, "PerModelAdamW.supports", staticmethod(lambda _: False))
-    if name == "inference":
-        return _replaced("mlpkit.nn._mlp", "is_inference", lambda _: False)
     return contextlib.nullcontext()
 
 
@@ -119,9 +114,6 @@ def build(name: str, batch_size: int, examples: int) -> Callable[[int], tuple[fl
         trainer = Trainer(
             classifier(seed, HIDDEN_FEATURES),
             config(is_out=is_out, seed=seed),
-            optimizer=(lambda parameters: torch.optim.AdamW(parameters, lr=LR, fused=True))
-            if is_out and name == "adamw"
-            else None,
         )
         start = time.perf_counter()
         trainer.fit(train)
@@ -143,16 +135,7 @@ def build(name: str, batch_size: int, examples: int) -> Callable[[int], tuple[fl
         fit_many(models, train, config=configs)
         return time.perf_counter() - start
 
-    def predict(seed: int, *, is_out: bool) -> float:  # noqa: ARG001 - timed like the others
-        model = classifier(seed, HIDDEN_FEATURES).eval()
-        inputs = train.inputs[:batch_size]
-        calls = max(20, 20_000 // batch_size)
-        start = time.perf_counter()
-        for _ in range(calls):
-            model.predict_proba(inputs)
-        return (time.perf_counter() - start) / calls
-
-    work = {"train": train_one, "ensemble": train_many, "predict": predict}[piece.kind]
+    work = train_one if piece.kind == "train" else train_many
 
     def turn(seed: int) -> tuple[float, float]:
         seconds = [0.0, 0.0]
@@ -175,26 +158,24 @@ def main(arguments: Sequence[str]) -> int:
     _machine.use_processors(options.threads)
     rows = []
     for name in options.only:
-        sizes = (1, *BATCH_SIZES) if PIECES[name].kind == "predict" else BATCH_SIZES
-        for size in sizes:
+        for size in BATCH_SIZES:
             with Worker(f"{name} {size}", build, (name, size, options.examples)) as worker:
                 worker.turn(0)
                 rounds = [worker.turn(seed) for seed in range(1, options.repeats + 1)]
             with_piece, without = zip(*rounds, strict=True)
-            scale = 1e6 if PIECES[name].kind == "predict" else 1.0
             ratio = paired_ratio(with_piece, without)
             rows.append(
                 [
                     PIECES[name].title,
                     str(size),
-                    Spread.of(with_piece).shown(3 if scale == 1.0 else 0, scale),
-                    Spread.of(without).shown(3 if scale == 1.0 else 0, scale),
+                    Spread.of(with_piece).shown(),
+                    Spread.of(without).shown(),
                     ratio.shown(2),
                     f"{100 * (1 - ratio.median):.0f} %",
                 ]
             )
             print(" | ".join(rows[-1]), file=sys.stderr)
-    header = ["piece", "batch", "with (s; us to predict)", "without", "ratio", "saved"]
+    header = ["piece", "batch", "with (s)", "without (s)", "ratio", "saved"]
     rows += [[title, "-", "-", "-", "-", "unmeasured"] for title in UNMEASURED]
     parts = [
         f"One epoch of {options.examples:,} images: one network of "

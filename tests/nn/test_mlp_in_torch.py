@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -182,3 +183,15 @@ def test_building_does_not_change_the_callers_modules() -> None:
     model = MLP(6, (5, 5), 2, activation=relu, residual=True)
     assert relu.inplace
     assert not any(getattr(layer.activation, "inplace", False) for layer in model.layers)
+
+
+def test_a_traced_network_is_equal() -> None:
+    """TensorBoard's add_graph traces the network."""
+    model = MLP(6, (4, 3), 2, norm="layer", dropout=0.5).eval()
+    x = torch.randn(5, 6)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch deprecates torch.jit
+        warnings.simplefilter("ignore", DeprecationWarning)  # likewise, in earlier versions
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]  # shape checks
+        traced = torch.jit.trace(model, x)  # type: ignore[no-untyped-call]  # torch types it so
+        torch.testing.assert_close(traced(x), model(x))

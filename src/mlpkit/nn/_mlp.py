@@ -21,7 +21,6 @@ from mlpkit.nn._build import (
 )
 from mlpkit.nn._config import MLPConfig, NamedActivation, config_of
 from mlpkit.nn._hidden_layer import HiddenLayers
-from mlpkit.nn._inference import apply_head, apply_layers, is_inference
 from mlpkit.nn._options import InitName, MLPOptions, NormName, keywords, one_or_tuple
 from mlpkit.nn._reset import check_no_shared_parameters, reset_linears, reset_module
 from mlpkit.nn._summary import Summary, summarize
@@ -276,8 +275,6 @@ class MLP(nn.Module):
             ValueError: If the size of its last axis is not ``in_features``.
         """
         h = self._validate_input(x)
-        if is_inference(self):
-            return apply_layers(self.layers, h)
         for layer in self.layers:
             h = layer(h)
         return h
@@ -285,14 +282,9 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the network: logits, unless ``output_activation`` is given."""
         h = self.features(x)
-        head = self.head
-        if head is None:
+        if self.head is None:
             return h
-        y: Tensor = (
-            apply_head(self.head_dropout, head, h)
-            if is_inference(self)
-            else head(self.head_dropout(h))
-        )
+        y: Tensor = self.head(self.head_dropout(h))
         return y if self.output_activation is None else self.output_activation(y)
 
     def summary(self) -> Summary:

@@ -15,6 +15,8 @@ from mlpkit._protocols import find_backpropagation
 from mlpkit.nn import MLP, ActivationName, Maxout, MLPConfig, PReLU
 from mlpkit.nn.backprop import Backpropagation
 
+pytestmark = pytest.mark.usefixtures("slow_mkl")
+
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 NAMES = [name for name in get_args(ActivationName) if name != "threshold"]
 

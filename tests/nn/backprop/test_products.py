@@ -11,6 +11,8 @@ from torch import nn
 from mlpkit.nn.backprop import _products
 from mlpkit.nn.backprop._products import AffineProducts
 
+pytestmark = pytest.mark.usefixtures("slow_mkl")
+
 
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize("relu", [True, False])

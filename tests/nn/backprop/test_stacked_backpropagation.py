@@ -14,6 +14,8 @@ from mlpkit._protocols import find_stacked_backpropagation
 from mlpkit.nn import MLP, ActivationName, MLPConfig
 from mlpkit.nn.backprop import StackedBackpropagation
 
+pytestmark = pytest.mark.usefixtures("slow_mkl")
+
 K = 3
 NAMES = [name for name in get_args(ActivationName) if name not in ("threshold", "prelu", "rrelu")]
 BASE = MLPConfig(in_features=70, hidden_features=(96, 80), out_features=5)

@@ -12,6 +12,9 @@ from mlpkit.nn.backprop._stacked_products import StackedProducts
 K, N, D, H = 3, 40, 130, 70
 
 
+pytestmark = pytest.mark.usefixtures("slow_mkl")
+
+
 def layers(*, bias: bool) -> list[nn.Linear]:
     torch.manual_seed(0)
     return [nn.Linear(D, H, bias=bias) for _ in range(K)]

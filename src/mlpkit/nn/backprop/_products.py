@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final, TypeAlias, cast
 
 import torch
@@ -21,13 +23,24 @@ OneDNNLinear: TypeAlias = Callable[
 NARROW: Final = 64
 
 
-def linear_by_onednn() -> OneDNNLinear | None:
-    """Return oneDNN's linear operator for float32; None if torch has no oneDNN or it is off.
+@functools.cache
+def has_slow_mkl() -> bool:
+    """Return whether the processor is AMD's, for which ``torch.mm`` by MKL is slower than oneDNN.
 
-    ``torch.mm`` uses MKL for float32, which is slower on some processors, by up to 2x on AMD's.
-    torch's compiler emits the same operator for linear layers on a CPU.
+    The vendor decides, so that every run of a machine computes the same bits.
     """
-    if not (torch._C._has_mkldnn and torch._C._get_mkldnn_enabled()):
+    cpuinfo = Path("/proc/cpuinfo")
+    vendor = cpuinfo.read_text() if cpuinfo.exists() else platform.processor()
+    return "AuthenticAMD" in vendor
+
+
+def linear_by_onednn() -> OneDNNLinear | None:
+    """Return oneDNN's linear operator for float32; None if MKL is as fast or torch has no oneDNN.
+
+    torch's compiler emits the same operator for linear layers on a CPU. See
+    docs/decisions/0008-hand-written-gradients.md for what it saves.
+    """
+    if not (has_slow_mkl() and torch._C._has_mkldnn and torch._C._get_mkldnn_enabled()):
         return None
     operator: object = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
     return cast("OneDNNLinear | None", getattr(operator, "default", None))

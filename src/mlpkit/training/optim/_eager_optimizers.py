@@ -79,12 +79,14 @@ _ADAMW_STEP: Final[_Step] = inspect.unwrap(AdamW.step)
 
 
 def _adamw_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
-    """Update the parameters with one call of the fused kernel for all groups with equal options.
+    """Update the parameters; on a CUDA device in few launches that keep the device busy.
 
-    torch makes one call for each group, and checks for cases that cannot occur here. The first
-    step, which initializes the state, and other cases than :func:`can_fuse` are left to torch.
+    There, groups with equal options share the launches of the fused kernel, whose tensors are cut
+    into blocks within a captured step. The first step, which initializes the state, the CPU (see
+    docs/decisions/0008-hand-written-gradients.md), and other cases than :func:`can_fuse` are left
+    to torch.
     """
-    if closure is not None or not can_fuse(optimizer):
+    if closure is not None or not (_is_on_cuda(optimizer) and can_fuse(optimizer)):
         return _ADAMW_STEP(optimizer, closure)
     found_inf: Tensor | None = getattr(optimizer, "found_inf", None)
     by_options: dict[AdamWOptions, AdamWTensors] = {}
@@ -191,6 +193,12 @@ def _launches(tensors: AdamWTensors) -> list[AdamWTensors]:
         AdamWTensors(*(part[start : start + TENSORS_PER_LAUNCH] for part in in_blocks))
         for start in range(0, len(parameters), TENSORS_PER_LAUNCH)
     ]
+
+
+def _is_on_cuda(optimizer: Optimizer) -> bool:
+    """Return whether the first parameter is on a CUDA device."""
+    first: Tensor = optimizer.param_groups[0]["params"][0]
+    return first.device.type == "cuda"
 
 
 def can_fuse(optimizer: Optimizer) -> bool:
