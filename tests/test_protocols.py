@@ -10,12 +10,12 @@ from torch import nn
 
 from mlpkit import SoftmaxClassifier
 from mlpkit._protocols import (
-    Batch,
     HasMaxNorm,
     HasParamGroups,
     find_backpropagation,
     find_stacked_backpropagation,
 )
+from mlpkit.data import Batch
 from mlpkit.nn import MLP, ParamGroup
 
 

@@ -126,10 +126,10 @@ def has_fast_bf16(device: torch.device) -> bool:
 @contextlib.contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Put every module into evaluation mode; on exit restore the mode of each module."""
-    in_training = [module for module in model.modules() if module.training]
-    if not in_training:
+    if not is_training(model):
         yield
         return
+    in_training = [module for module in model.modules() if module.training]
     try:
         model.eval()
         yield

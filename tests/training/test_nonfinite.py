@@ -28,7 +28,8 @@ from mlpkit.training import (
 )
 from mlpkit.training._engine import Engine
 from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep
-from mlpkit.training.checkpoints._file_format import first_nonfinite, read_checkpoint
+from mlpkit.training.checkpoints import read_checkpoint
+from mlpkit.training.checkpoints._file_format import first_nonfinite
 
 Poison: TypeAlias = Literal["loss", "gradient"]
 

@@ -30,7 +30,8 @@ from mlpkit.training import (
     Trainer,
     TrainerConfig,
 )
-from mlpkit.training.checkpoints._file_format import Saved, read_checkpoint, write_checkpoint
+from mlpkit.training.checkpoints import read_checkpoint
+from mlpkit.training.checkpoints._file_format import Saved, write_checkpoint
 
 ROOT = Path(__file__).parents[2]
 STEPS = 12  # four epochs of three windows

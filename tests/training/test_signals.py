@@ -22,7 +22,7 @@ from mlpkit.data import Batch, Batches
 from mlpkit.errors import TrainingInterrupted
 from mlpkit.training import Callback, EpochRow, FitResult, StepInfo, Trainer, TrainerConfig
 from mlpkit.training._signals import SIGNALS, StopSignals
-from mlpkit.training.checkpoints._file_format import read_checkpoint
+from mlpkit.training.checkpoints import read_checkpoint
 
 
 @pytest.fixture(autouse=True)

@@ -29,10 +29,11 @@ from mlpkit.training import (
     StepInfo,
     Trainer,
     TrainerConfig,
+    TrainState,
 )
 from mlpkit.training._engine import StepResult
 from mlpkit.training._nonfinite import NonFiniteStep
-from mlpkit.training._tracker import Tracker, TrainState
+from mlpkit.training._tracker import Tracker
 
 CPU = torch.device("cpu")
 CONFIG = TrainerConfig(epochs=3, batch_size=8, progress=False)

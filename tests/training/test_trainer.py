@@ -33,8 +33,7 @@ from mlpkit.training import (
     Trainer,
     TrainerConfig,
 )
-from mlpkit.training.checkpoints._file_format import read_checkpoint
-from mlpkit.training.checkpoints._random_stream import RandomStream
+from mlpkit.training.checkpoints import RandomStream, read_checkpoint
 
 CPU = torch.device("cpu")
 CONFIG = TrainerConfig(epochs=3, batch_size=8, progress=False)

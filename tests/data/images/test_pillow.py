@@ -11,7 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mlpkit.data.images._pillow import is_pil_image, pil_to_tensor, to_pil_image
+from mlpkit.data.images import is_pil_image, pil_to_tensor
+from mlpkit.data.images._pillow import to_pil_image
 from mlpkit.errors import DataError
 
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 from tests.training.scenario import examples
 
-from mlpkit._protocols import Batch
-from mlpkit.data import Batches
+from mlpkit.data import Batch, Batches
 from mlpkit.training.batches import LazyBatch, microbatches, on_device
 
 CPU, META = torch.device("cpu"), torch.device("meta")

@@ -29,12 +29,8 @@ from mlpkit.errors import (
 )
 from mlpkit.training import Callback, EpochRow, Trainer
 from mlpkit.training.checkpoints import _file_format as checkpoint
-from mlpkit.training.checkpoints._file_format import (
-    Saved,
-    first_nonfinite,
-    read_checkpoint,
-    write_checkpoint,
-)
+from mlpkit.training.checkpoints import read_checkpoint
+from mlpkit.training.checkpoints._file_format import Saved, first_nonfinite, write_checkpoint
 
 ROOT = Path(__file__).parents[3]
 CONTENT: dict[str, Saved] = {

@@ -20,7 +20,8 @@ from mlpkit.training import (
     Trainer,
     TrainerConfig,
 )
-from mlpkit.training.checkpoints._file_format import Saved, read_checkpoint, write_checkpoint
+from mlpkit.training.checkpoints import read_checkpoint
+from mlpkit.training.checkpoints._file_format import Saved, write_checkpoint
 from mlpkit.training.checkpoints._fingerprint import normalize_reprs, run_fingerprint
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from mlpkit.training.checkpoints._random_stream import RandomStream
+from mlpkit.training.checkpoints import RandomStream
 
 CPU = torch.device("cpu")
 

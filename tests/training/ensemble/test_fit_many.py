@@ -37,7 +37,7 @@ from mlpkit.training import (
     TrainerConfig,
     fit_many,
 )
-from mlpkit.training.fast._stacked_gradients import StackedGradients
+from mlpkit.training.fast import StackedGradients
 
 K = 3
 SPLITS = digits()

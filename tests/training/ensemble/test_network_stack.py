@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mlpkit._protocols import Batch
+from mlpkit.data import Batch
 from mlpkit.training import BatchLike, CrossEntropy
 from mlpkit.training.ensemble._network_stack import NetworkStack
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit import MLP
-from mlpkit.training import OptimizerConfig
+from mlpkit.training import OptimizerConfig, build_optimizer
 from mlpkit.training.ensemble._per_model_adamw import PerModelAdamW
-from mlpkit.training.optim._optimizers import build_optimizer, set_lr, set_momentum
+from mlpkit.training.optim._optimizers import set_lr, set_momentum
 
 CONFIG = OptimizerConfig(lr=0.01, weight_decay=0.3)
 CONFIGS = [CONFIG, replace(CONFIG, lr=0.03), replace(CONFIG, weight_decay=0.0, betas=(0.8, 0.9))]

@@ -14,9 +14,9 @@ from tests.training.tape import Tape
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from mlpkit._protocols import Batch
 from mlpkit.data import (
     Augmentation,
+    Batch,
     Batches,
     Compose,
     LabeledTensors,
@@ -41,6 +41,7 @@ from mlpkit.training import (
     Trainer,
     TrainerConfig,
     VirtualAdversarial,
+    build_optimizer,
     fit_many,
 )
 from mlpkit.training._engine import Engine, StepResult
@@ -49,7 +50,8 @@ from mlpkit.training.batches import BatchLike, LazyBatch
 from mlpkit.training.fast import CapturedEngine
 from mlpkit.training.fast._graph_capture import CapturedStep, MakeStep, keep_lr_on_device
 from mlpkit.training.objectives import CrossEntropy
-from mlpkit.training.optim._optimizers import build_optimizer, set_initial_lr, set_lr
+from mlpkit.training.optim import set_initial_lr
+from mlpkit.training.optim._optimizers import set_lr
 
 CPU = torch.device("cpu")
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")

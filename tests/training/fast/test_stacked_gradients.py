@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mlpkit import MLP
-from mlpkit._protocols import Batch
+from mlpkit.data import Batch
 from mlpkit.training import CrossEntropy, MeanSquaredError
 from mlpkit.training.ensemble._network_stack import NetworkStack
 

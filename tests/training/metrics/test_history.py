@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlpkit.errors import ConfigError, MissingDependencyError
-from mlpkit.training.metrics._history import COLUMNS, EpochRow, History
+from mlpkit.training import EpochRow, History
+from mlpkit.training.metrics._history import COLUMNS
 
 
 def row(epoch: int, train_loss: float = 0.1, val_loss: float | None = None) -> EpochRow:

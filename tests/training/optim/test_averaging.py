@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit import _serialization
-from mlpkit.training.optim._averaging import AverageState, AveragingConfig, WeightAverage
+from mlpkit.training import AveragingConfig, WeightAverage
+from mlpkit.training.optim import AverageState
 
 
 def network() -> nn.Module:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mlpkit.nn import MLP
-from mlpkit.training.optim._batch_norm import reestimate_batch_norm
+from mlpkit.training import reestimate_batch_norm
 
 
 def statistics(layer: _BatchNorm) -> tuple[Tensor, Tensor]:

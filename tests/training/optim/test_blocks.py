@@ -7,9 +7,8 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 
-from mlpkit.training.optim import _eager_optimizers
-from mlpkit.training.optim._blocks import blocks, cut
-from mlpkit.training.optim._eager_optimizers import EagerAdamW
+from mlpkit.training.optim import EagerAdamW, _eager_optimizers, blocks
+from mlpkit.training.optim._blocks import cut
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 SHAPES = [(512, 784), (512,), (256, 512), (256,), (10, 256), (10,)]

@@ -19,7 +19,8 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from mlpkit.training.optim._eager_optimizers import EagerAdamW, EagerMuon, EagerSGD
+from mlpkit.training.optim import EagerAdamW
+from mlpkit.training.optim._eager_optimizers import EagerMuon, EagerSGD
 
 # Each takes parameters, or groups of them, and torch's options.
 Build = Callable[..., Optimizer]

@@ -16,17 +16,17 @@ from mlpkit import _serialization
 from mlpkit._protocols import HasParamGroups
 from mlpkit.data import LabeledTensors
 from mlpkit.nn import MLP, ParamGroup
-from mlpkit.training import Schedule, Trainer, TrainerConfig
-from mlpkit.training.optim._muon_with_adamw import MuonWithAdamW
-from mlpkit.training.optim._optimizers import (
-    OPTIMIZERS,
+from mlpkit.training import (
     OptimizerConfig,
     OptimizerName,
+    Schedule,
+    Trainer,
+    TrainerConfig,
     build_optimizer,
-    set_initial_lr,
-    set_lr,
-    set_momentum,
 )
+from mlpkit.training.optim import set_initial_lr
+from mlpkit.training.optim._muon_with_adamw import MuonWithAdamW
+from mlpkit.training.optim._optimizers import OPTIMIZERS, set_lr, set_momentum
 
 
 def network() -> nn.Sequential:

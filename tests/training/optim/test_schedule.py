@@ -15,15 +15,8 @@ from torch.optim import SGD, Optimizer, lr_scheduler
 
 from mlpkit import _serialization
 from mlpkit.errors import ConfigError
-from mlpkit.training.optim._schedule import (
-    MOMENTUM_KINDS,
-    SCHEDULE_KINDS,
-    AnnealStrategy,
-    MomentumKind,
-    MomentumSchedule,
-    Schedule,
-    ScheduleKind,
-)
+from mlpkit.training import AnnealStrategy, MomentumKind, MomentumSchedule, Schedule, ScheduleKind
+from mlpkit.training.optim._schedule import MOMENTUM_KINDS, SCHEDULE_KINDS
 
 LENGTHS = [1, 2, 3, 5, 10, 37, 100]
 
