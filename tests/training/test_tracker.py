@@ -288,10 +288,10 @@ def test_the_task_is_that_of_the_first_batch() -> None:
 
     assert tracker(objective=own).task is None
     tracked = tracker(objective=own)
-    tracked.update(next_batches(1), result(1.0, 8.0))
+    tracked.start(next_batches(1)[0])
     assert tracked.task == "classification"
     declared = tracker(objective=MeanSquaredError())
-    declared.update(next_batches(1), result(1.0, 8.0))
+    declared.start(next_batches(1)[0])
     assert declared.task == "regression"
 
 

@@ -231,12 +231,8 @@ class Batches:
     def _epoch(self, epoch: int, start: int) -> Iterator[Batch]:
         order = self._order(epoch)
         for rows in self._slices(start):
-            indices = order[rows]
-            yield (
-                self.gather(indices, epoch=epoch)
-                if self.shuffle
-                else self._view(rows, indices, epoch)
-            )
+            # A copy, also of consecutive examples: a model may change its input in place.
+            yield self.gather(order[rows], epoch=epoch)
 
     def _slices(self, start: int) -> Iterator[slice]:
         """Yield the slice of the order that each batch takes on this rank."""
@@ -247,13 +243,6 @@ class Batches:
                 low + size * self.rank // self.world_size,
                 low + size * (self.rank + 1) // self.world_size,
             )
-
-    def _view(self, rows: slice, indices: Tensor, epoch: int) -> Batch:
-        """Return consecutive examples as views of the data, without a copy."""
-        data, weights = self.data, self.data.weights
-        inputs = self._augment(data.inputs[rows], indices, epoch)
-        weights = None if weights is None else weights[rows]
-        return Batch(inputs, data.targets[rows], weights, indices)
 
     def _order(self, epoch: int) -> Tensor:
         """Return the example indices of an epoch in order, int64, shape (N,)."""

@@ -24,6 +24,7 @@ __all__ = [
     "StepResult",
     "class_factors",
     "clip_coefficient",
+    "nonzero",
     "total_weight",
 ]
 
@@ -113,12 +114,32 @@ class Engine:
             model if isinstance(model, HasMaxNorm) and model.max_norm is not None else None
         )
         self._has_autocast = has_autocast(precision)
+        self._trainable: frozenset[int] | None = None  # ids of parameters, from the first epoch on
         self.scaler = GradScaler(device.type) if precision == "fp16" else None
         if guard.deferred:
             optimizer.found_inf = guard.found  # type: ignore[attr-defined]  # read by the fused optimizers, as GradScaler sets it
 
     def begin_epoch(self) -> None:
-        """Discard existing gradients, for instance those that a callback computed."""
+        """Check that every trainable parameter is updated.
+
+        Raises:
+            ValueError: If a parameter requires a gradient now, and did not when the run started.
+        """
+        names = {
+            name: id(parameter)
+            for name, parameter in self._model.named_parameters()
+            if parameter.requires_grad
+        }
+        if self._trainable is None:
+            self._trainable = frozenset(names.values())
+        added = [name for name, key in names.items() if key not in self._trainable]
+        if added:
+            rule = "a model whose trainable parameters are those of the start of the run"
+            cure = "unfreeze or replace parameters before fit, or between two fits"
+            raise ValueError(error_message("model", rule, f"also {', '.join(added)}", cure))
+
+    def _discard_gradients(self) -> None:
+        """Discard gradients that are left from before, for instance by a callback."""
         for parameter in self._parameters:
             parameter.grad = None
 
@@ -137,9 +158,10 @@ class Engine:
         Raises:
             NonFiniteStep: If the loss or the gradient is not finite; no parameter has changed then.
         """
+        self._discard_gradients()
         weights = [self._weights(batch) for batch in microbatches]
         total = total_weight(microbatches, weights)
-        loss = self._backward(microbatches, weights, total)
+        loss = self._backward(microbatches, weights, nonzero(total))
         grad_norm = self._update(step, loss)
         if self._max_normed is not None:
             self._max_normed.apply_max_norm_()
@@ -177,8 +199,7 @@ class Engine:
             self._optimizer.step()
         else:
             self._scaled_step(step, self.scaler, loss, grad_norm)
-        for parameter in self._parameters:
-            parameter.grad = None
+        self._discard_gradients()
         return grad_norm
 
     def _scaled_step(self, step: int, scaler: GradScaler, loss: Tensor, grad_norm: Tensor) -> None:
@@ -239,6 +260,13 @@ def total_weight(batches: Sequence[BatchLike], weights: Sequence[Tensor | None])
     total: float | Tensor = 0.0
     for batch, weight in zip(batches, weights, strict=True):
         total = total + (float(batch.targets.shape[0]) if weight is None else weight.sum(-1))
+    return total
+
+
+def nonzero(total: float | Tensor) -> float | Tensor:
+    """Return a total weight as a divisor: examples without weight contribute 0, not 0 / 0."""
+    if isinstance(total, Tensor):
+        return torch.where(total == 0, 1, total)
     return total
 
 

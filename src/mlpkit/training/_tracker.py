@@ -11,6 +11,7 @@ from typing import TypedDict
 
 import torch
 
+from mlpkit._checks import error_message
 from mlpkit.training._config import MONITOR_DIRECTIONS, TrainerConfig
 from mlpkit.training._engine import StepResult
 from mlpkit.training._nonfinite import NonFiniteStep
@@ -91,6 +92,27 @@ class Tracker:
         self._latest: StepResult | None = None
         self._mark = time.perf_counter()
 
+    def start(self, batch: BatchLike) -> None:
+        """Find out the task from the first batch, and check that the settings fit it.
+
+        Raises:
+            ValueError: If the monitored metric or the class weights have no meaning for the task.
+        """
+        if self.task is not None:
+            return
+        self.task = task_of(self._objective, batch.targets)
+        if self.task == "classification":
+            return
+        config, got = self._config, "a regression"
+        if config.monitor in ("val_accuracy", "val_error"):
+            rule = f"a classification for monitor={config.monitor!r}"
+            raise ValueError(error_message("train", rule, got, 'use monitor="val_loss"'))
+        if config.class_weights is not None:
+            cure = "give the examples weights instead"
+            raise ValueError(
+                error_message("train", "a classification for class_weights", got, cure)
+            )
+
     def update(self, microbatches: Sequence[BatchLike], result: StepResult) -> None:
         """Count one optimizer step."""
         self.state.batch += len(microbatches)
@@ -98,8 +120,6 @@ class Tracker:
         self.state.examples += sum(batch.indices.shape[0] for batch in microbatches)
         self._meter.add(result.loss, result.weight, result.grad_norm)
         self._latest = result
-        if self.task is None:
-            self.task = task_of(self._objective, microbatches[0].targets)
 
     def tick(self, *, is_training: bool = True) -> float:
         """Add the time since the last call to the durations, and return that of the run.

@@ -14,12 +14,14 @@ from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 
 from mlpkit._checks import error_message
 from mlpkit._devices import autocast, available_device, evaluation_mode, has_fast_bf16
 from mlpkit.errors import CheckpointError, CheckpointWriteError, TrainingInterrupted
-from mlpkit.training._config import TrainerConfig
+from mlpkit.training._class_names import check_same_classes, class_names
+from mlpkit.training._config import CheckpointConfig, TrainerConfig
 from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._fit_result import FitResult, StopReason
 from mlpkit.training._hooks import CallbackLike, StepInfo, hooks
@@ -34,6 +36,8 @@ from mlpkit.training.batches import BatchSource, TrainingData, as_batches
 from mlpkit.training.checkpoints import (
     Checkpointer,
     RandomStream,
+    check_folder,
+    existing_checkpoints,
     prepare_folder,
     read_checkpoint,
 )
@@ -178,8 +182,12 @@ class Trainer:
         is_bf16_on_cpu = self.config.precision == "bf16" and self.device.type == "cpu"
         if is_bf16_on_cpu and not has_fast_bf16(self.device):
             warnings.warn(_SLOW_BF16, UserWarning, stacklevel=2)
+        if torch.is_inference_mode_enabled():
+            rule = "called outside of torch.inference_mode"
+            raise RuntimeError(error_message("fit", rule, "a call inside", "leave the block first"))
         run = self._begin(train, val, self._resume_path(resume))
         with (
+            torch.enable_grad(),
             StopSignals() as self._signals,
             run.stream.active(),
             deterministic_algorithms(self.device, active=self.config.deterministic),
@@ -215,6 +223,7 @@ class Trainer:
             self.model.train()
             stepper.engine.begin_epoch()
             for microbatches in stepper.microbatches(state.epoch, start=state.batch):
+                tracker.start(microbatches[0])
                 result = stepper.step(state.step, microbatches)
                 tracker.update(microbatches, result)
                 run.weights.update(state.step - 1)
@@ -350,7 +359,8 @@ class Trainer:
             ValueError: If there is no example.
         """
         batches = self._batches("data", data, shuffle=False)
-        classes = getattr(data, "classes", None)
+        check_same_classes({"model": self.model, "data": data})
+        classes = class_names(data)
         with self._final_weights():
             predictor = find_predictor(self.model)
             if predictor is None:
@@ -499,19 +509,27 @@ class Trainer:
             raise run.stepper.nonfinite_error(found, run.checkpointer.path) from None
 
     def load_best(self) -> None:
-        """Give the model the weights of the best epoch of the latest run.
+        """Give the model the weights of the best epoch.
+
+        It is that of the latest run, or the one that the folder of ``config.checkpoints`` holds, if
+        ``fit`` has not been called in this process. In a callback, the run continues from them.
 
         Raises:
             CheckpointError: If there is no such checkpoint, or it cannot be read.
         """
-        best = None if self._run is None else self._best()
-        if self._run is None or best is None:
-            raise CheckpointError("no best checkpoint was written; set keep_best in checkpoints")
+        checkpoints, run = self.config.checkpoints, self._run
+        best = self._best() if run is not None or checkpoints is None else checkpoints.best
+        if best is None or not best.exists():
+            raise CheckpointError("no best checkpoint was written; ask for one in checkpoints")
         content = read_checkpoint(best)
-        self._run.weights.load_best_weights(
-            cast("dict[str, Tensor]", content["model"]),
-            cast("AverageState | None", content["average"]),
-        )
+        weights = cast("dict[str, Tensor]", content["model"])
+        average = cast("AverageState | None", content["average"])
+        if run is not None:
+            run.weights.load_best_weights(weights, average)
+            return
+        # Without data, batch norm keeps the averaged statistics of the checkpoint.
+        swapper = WeightSwapper(self.model, self.config.averaging, reestimate=lambda: None)
+        swapper.load_best_weights(weights, average)
 
     def _save_last(self, run: _Run) -> Path | None:
         checkpoints = self.config.checkpoints
@@ -535,8 +553,10 @@ class Trainer:
         if config.early_stopping is not None and val is None and config.monitor != "train_loss":
             rule = f"given for early stopping on {config.monitor}"
             raise ValueError(error_message("val", rule, None, 'or set monitor="train_loss"'))
-        if config.checkpoints is not None:
-            prepare_folder(config.checkpoints, resuming=resume is not None)
+        if config.checkpoints is not None and resume is None:
+            check_folder(config.checkpoints)
+        check_same_classes({"model": self.model, "train": train, "val": val})
+        _check_class_weights(config, self.model, train)
         reset_calibration(self.model)
         stepper = Stepper(
             self.model,
@@ -546,6 +566,7 @@ class Trainer:
             train=self._batches("train", train, shuffle=True),
             device=self.device,
         )
+        _check_batch_norm(self.model, stepper.train)
         tracker = Tracker(config, self.objective, train=stepper.train, device=self.device)
         weights = WeightSwapper(
             self.model,
@@ -567,6 +588,8 @@ class Trainer:
         )
         if resume is not None:
             checkpointer.restore(resume, read_checkpoint(resume))
+        if config.checkpoints is not None:
+            _claim_folder(config.checkpoints, checkpointer, resume)
         run = _Run(stepper, tracker, weights, checkpointer, stream, val_batches)
         self.state, self.history = tracker.state, tracker.history
         self._run, self._stop_reason = run, None
@@ -607,6 +630,48 @@ class Trainer:
             last=None if checkpoints is None else checkpoints.last,
             best=self._best(),
         )
+
+
+def _claim_folder(
+    config: CheckpointConfig, checkpointer: Checkpointer, resume: Path | None
+) -> None:
+    """Prepare the folder for the run; checkpoints of another run stay until they are replaced.
+
+    Raises:
+        ValueError: If it holds another run than the resumed one, without ``overwrite``.
+    """
+    others = [path for path in existing_checkpoints(config) if path != resume]
+    if resume is not None:
+        is_own = resume.resolve().parent == config.folder.resolve()
+        others = [] if is_own else [one for one in others if not checkpointer.belongs_to_run(one)]
+        if others and not config.overwrite:
+            rule = "a folder without checkpoints of another run than the resumed one"
+            cure = "choose another folder, or set overwrite=True"
+            raise ValueError(error_message("checkpoints.folder", rule, str(others[0]), cure))
+    prepare_folder(config)
+    checkpointer.replace_on_save(others)
+
+
+def _check_batch_norm(model: nn.Module, train: BatchSource) -> None:
+    """Refuse a last batch of one example, on which batch norm cannot be trained."""
+    size: object = getattr(train, "batch_size", None)
+    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    if norms and isinstance(size, int) and size > 1 and train.num_examples % size == 1:
+        rule = f"a divisor that leaves no last batch of one of {train.num_examples} examples"
+        cure = "choose another batch_size, or pass data.batches(..., drop_last=True)"
+        raise ValueError(error_message("batch_size", rule, size, f"batch norm needs two; {cure}"))
+
+
+def _check_class_weights(config: TrainerConfig, model: nn.Module, train: TrainingData) -> None:
+    """Refuse class weights of another number than there are classes."""
+    if config.class_weights is None:
+        return
+    names = class_names(model) or class_names(train)
+    outputs: object = getattr(model, "out_features", None)
+    count = len(names) if names is not None else outputs
+    if isinstance(count, int) and count != len(config.class_weights):
+        rule = f"one number for each of the {count} classes"
+        raise ValueError(error_message("class_weights", rule, config.class_weights))
 
 
 def _check_can_be_captured(

@@ -83,13 +83,11 @@ class LoaderBatches:
             generator.set_state(caller_state)
         position = start * (self._loader.batch_size or 1)
         for batch in itertools.chain(first, batches):
-            inputs, targets, *weights = _checked(batch)
-            yield Batch(
-                inputs,
-                targets,
-                weights[0] if weights else None,
-                torch.arange(position, position + len(targets)),
-            )
+            inputs, targets, *rest = _checked(batch)
+            weights = rest[0] if rest else None
+            _check_values(inputs, targets, weights)
+            indices = torch.arange(position, position + len(targets))
+            yield Batch(inputs, targets, weights, indices)
             position += len(targets)
 
 
@@ -109,6 +107,28 @@ def _checked(batch: object) -> tuple[Tensor, ...] | list[Tensor]:
             "give the DataLoader a collate_fn that returns one of these",
         )
     )
+
+
+def _check_values(inputs: Tensor, targets: Tensor, weights: Tensor | None) -> None:
+    """Raise for what :class:`mlpkit.data.LabeledTensors` refuses too."""
+    if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets):
+        rule = f"one for each of the {len(inputs) if inputs.ndim else 0} inputs"
+        raise ValueError(error_message("targets of a DataLoader", rule, tuple(targets.shape)))
+    for name, values in (("inputs", inputs), ("targets", targets)):
+        if values.is_floating_point() and not bool(values.isfinite().all()):
+            cure = "remove or impute these examples"
+            raise ValueError(
+                error_message(f"{name} of a DataLoader", "finite", "NaN or infinity", cure)
+            )
+    if weights is None:
+        return
+    if not weights.is_floating_point() or weights.shape != targets.shape[:1]:
+        rule = f"floating-point of shape ({len(targets)},)"
+        got = f"{weights.dtype} of shape {tuple(weights.shape)}"
+        cure = "the third tensor of a batch is the weight of each example, not its number"
+        raise ValueError(error_message("weights of a DataLoader", rule, got, cure))
+    if not bool((weights.isfinite() & (weights >= 0)).all()):
+        raise ValueError(error_message("weights of a DataLoader", "finite and at least 0", weights))
 
 
 def _digest(tensor: Tensor) -> str:

@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from mlpkit.training.checkpoints._checkpointer import Checkpointer
-from mlpkit.training.checkpoints._file_format import prepare_folder, read_checkpoint
+from mlpkit.training.checkpoints._file_format import (
+    check_folder,
+    existing_checkpoints,
+    prepare_folder,
+    read_checkpoint,
+)
 from mlpkit.training.checkpoints._random_stream import RandomStream
 
-__all__ = ["Checkpointer", "RandomStream", "prepare_folder", "read_checkpoint"]
+__all__ = [
+    "Checkpointer",
+    "RandomStream",
+    "check_folder",
+    "existing_checkpoints",
+    "prepare_folder",
+    "read_checkpoint",
+]

@@ -16,13 +16,18 @@ from torch import Tensor, nn
 
 from mlpkit import _serialization
 from mlpkit._serialization import JSONValue
-from mlpkit.errors import CheckpointCorruptError
+from mlpkit.errors import CheckpointCorruptError, ResumeMismatchError
 from mlpkit.training._config import TrainerConfig
 from mlpkit.training._hooks import CallbackLike
 from mlpkit.training._stepper import Stepper
 from mlpkit.training._tracker import Tracker
 from mlpkit.training.batches import BatchSource
-from mlpkit.training.checkpoints._file_format import Saved, first_nonfinite, write_checkpoint
+from mlpkit.training.checkpoints._file_format import (
+    Saved,
+    first_nonfinite,
+    read_checkpoint,
+    write_checkpoint,
+)
 from mlpkit.training.checkpoints._fingerprint import (
     check_same,
     normalize_reprs,
@@ -77,6 +82,21 @@ class Checkpointer:
         self._stream = stream
         self._val = val
         self._callbacks = _by_name(callbacks)
+        self._obsolete: list[Path] = []
+
+    def replace_on_save(self, paths: Sequence[Path]) -> None:
+        """Remove checkpoints of an earlier run as soon as this run has written its first one."""
+        self._obsolete = list(paths)
+
+    def belongs_to_run(self, path: Path) -> bool:
+        """Return whether a checkpoint is one of this run, by data, model and settings."""
+        content = read_checkpoint(path)
+        states = cast("dict[str, dict[str, JSONValue]]", content["callbacks"])
+        try:
+            self._check_same_run(path, content, states)
+        except ResumeMismatchError:
+            return False
+        return True
 
     def save(self, path: Path) -> None:
         """Write a checkpoint, unless a number in it is not finite.
@@ -87,11 +107,30 @@ class Checkpointer:
         """
         self._stepper.guard.sync()
         content = self._content()
-        name = first_nonfinite(content)
+        name = first_nonfinite(self._judged(content))
         if name is not None:
             raise self._tracker.nonfinite_step(f"{name} in the checkpoint")
         write_checkpoint(path, content)
         self.path = path
+        for other in self._obsolete:
+            if other != path:
+                other.unlink(missing_ok=True)
+        self._obsolete = []
+
+    def _judged(self, content: Mapping[str, Saved]) -> dict[str, Saved]:
+        """Return the part of a checkpoint that must be finite: all but the buffers of the model.
+
+        A buffer may be infinite on purpose, as a mask is.
+        """
+        parameters = {name for name, _ in self._stepper.model.named_parameters()}
+        weights = cast("dict[str, Tensor]", content["model"])
+        average = cast("AverageState | None", content["average"])
+        tensors = {} if average is None else average["tensors"]
+        return {
+            **content,
+            "model": {name: value for name, value in weights.items() if name in parameters},
+            "average": {name: value for name, value in tensors.items() if name in parameters},
+        }
 
     def _content(self) -> dict[str, Saved]:
         """Return the state of the run in tensors and plain values."""

@@ -36,6 +36,8 @@ __all__ = [
     "FORMAT",
     "VERSION",
     "Saved",
+    "check_folder",
+    "existing_checkpoints",
     "first_nonfinite",
     "prepare_folder",
     "read_checkpoint",
@@ -160,24 +162,32 @@ def _numbers(content: object, name: str) -> Iterator[tuple[str, Tensor]]:
         )
 
 
-def prepare_folder(config: CheckpointConfig, *, resuming: bool) -> None:
-    """Create the folder, and remove temporary files and, for a new run, old checkpoints.
+def existing_checkpoints(config: CheckpointConfig) -> list[Path]:
+    """Return the checkpoints that the folder holds."""
+    return [path for path in (config.last, config.best) if path.exists()]
+
+
+def check_folder(config: CheckpointConfig) -> None:
+    """Raise if a new run would replace the checkpoints of an earlier one without ``overwrite``.
 
     Raises:
-        CheckpointWriteError: If the folder cannot be created or cleared.
-        ValueError: If a new run would replace the checkpoints of an earlier one without
-            ``overwrite``.
+        ValueError: If the folder holds checkpoints.
     """
-    existing = [path for path in (config.last, config.best) if path.exists()]
-    if existing and not resuming and not config.overwrite:
+    existing = existing_checkpoints(config)
+    if existing and not config.overwrite:
         rule = "a folder without checkpoints of an earlier run"
         cure = 'resume with resume="auto", choose another folder, or set overwrite=True'
         raise ValueError(error_message("checkpoints.folder", rule, str(existing[0]), cure))
+
+
+def prepare_folder(config: CheckpointConfig) -> None:
+    """Create the folder, and remove the temporary files of killed writers; checkpoints stay.
+
+    Raises:
+        CheckpointWriteError: If the folder cannot be created or read.
+    """
     try:
         config.folder.mkdir(parents=True, exist_ok=True)
         sweep_temporary(config.folder)
-        if not resuming:
-            for path in existing:
-                path.unlink()
     except OSError as error:
         raise CheckpointWriteError(f"{config.folder} could not be prepared: {error}") from error

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import threading
 from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 __all__ = ["RandomStream"]
+
+
+# The thread whose stream is installed in torch's global generators. Runs in several threads take
+# turns: a second one waits until the first one ends or calls a callback.
+_GENERATORS = threading.RLock()
 
 
 class RandomStream:
@@ -28,9 +34,10 @@ class RandomStream:
     def __init__(self, seed: int, device: torch.device) -> None:
         self._device = device
         self._is_active = False
+        self._thread = threading.get_ident()
         self._caller_state = self._get_state()
         digest = hashlib.sha256(f"mlpkit.stream {seed}".encode()).digest()
-        with self._restored():
+        with _GENERATORS, self._restored():
             torch.manual_seed(int.from_bytes(digest[:7]))
             self._state = self._get_state()
 
@@ -47,9 +54,10 @@ class RandomStream:
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
         """Install the stream in the global generators; restore the caller's state on exit."""
-        with self._restored():
+        with _GENERATORS, self._restored():
             self._set_state(self._state)
             self._is_active = True
+            self._thread = threading.get_ident()
             try:
                 yield
             finally:
@@ -59,14 +67,16 @@ class RandomStream:
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
         """Restore the caller's state within a ``with`` block, for instance for a callback."""
-        if not self._is_active:
+        if not self._is_active or self._thread != threading.get_ident():
             yield
             return
         self._state, self._is_active = self._get_state(), False
         self._set_state(self._caller_state)
+        _GENERATORS.release()
         try:
             yield
         finally:
+            _GENERATORS.acquire()
             self._caller_state = self._get_state()
             self._set_state(self._state)
             self._is_active = True

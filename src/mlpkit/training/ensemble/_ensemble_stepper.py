@@ -10,7 +10,13 @@ from torch import Tensor
 
 from mlpkit._protocols import HasMaxNorm
 from mlpkit.training._config import TrainerConfig
-from mlpkit.training._engine import StepResult, class_factors, clip_coefficient, total_weight
+from mlpkit.training._engine import (
+    StepResult,
+    class_factors,
+    clip_coefficient,
+    nonzero,
+    total_weight,
+)
 from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.checkpoints import RandomStream
@@ -92,7 +98,7 @@ class EnsembleStepper:
         losses: Tensor | None = None
         gradients: list[Tensor | None] = [None] * len(self._stack.parameters)
         for joined, weight in zip(microbatches, weights, strict=True):
-            loss, parts = self._loss_and_gradients(joined.combined, weight, totals)
+            loss, parts = self._loss_and_gradients(joined.combined, weight, nonzero(totals))
             gradients = [_sum(old, new) for old, new in zip(gradients, parts, strict=True)]
             losses = loss if losses is None else losses + loss
         assert losses is not None

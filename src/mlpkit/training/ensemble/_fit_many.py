@@ -12,6 +12,7 @@ from torch import nn
 from mlpkit._checks import error_message
 from mlpkit._devices import available_device, evaluation_mode
 from mlpkit.errors import NonFiniteError, TrainingInterrupted
+from mlpkit.training._class_names import check_same_classes
 from mlpkit.training._config import TrainerConfig
 from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._fit_result import FitResult
@@ -142,6 +143,8 @@ def fit_many(
         cure = "set label_smoothing in the objective"
         rule = "0.0 with a custom objective"
         raise ValueError(error_message("label_smoothing", rule, first.label_smoothing, cure))
+    for number, model in enumerate(networks):
+        check_same_classes({f"models[{number}]": model, "train": train, "val": val})
     batches = JoinedBatches(train, configs, device)
     val_batches = None
     if val is not None:
@@ -291,6 +294,8 @@ def _train(
             for run in runs:
                 run.model.train()
             for microbatches in batches.epoch(epoch):
+                for run in runs:
+                    run.tracker.start(microbatches[0].per_network[run.number])
                 try:
                     results = stepper.step(state.step, microbatches)
                 except NonFiniteNetworkStep as found:

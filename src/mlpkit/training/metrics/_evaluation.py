@@ -106,7 +106,12 @@ def _objective_losses(
 
 
 def forward(model: nn.Module, inputs: Tensor, batch_size: int, device: torch.device) -> Tensor:
-    """Return the outputs of the model, computed in batches of at most ``batch_size``."""
+    """Return the outputs of the model, computed in batches of at most ``batch_size``.
+
+    The model gets copies, which it may change in place.
+    """
     if inputs.ndim < 2 or len(inputs) <= batch_size:
-        return model(inputs.to(device))  # type: ignore[no-any-return]  # torch does not annotate nn.Module.__call__
-    return torch.cat([model(part.to(device)) for part in torch.split(inputs, batch_size)])
+        return model(inputs.to(device, copy=True))  # type: ignore[no-any-return]  # torch does not annotate nn.Module.__call__
+    return torch.cat(
+        [model(part.to(device, copy=True)) for part in torch.split(inputs, batch_size)]
+    )

@@ -85,4 +85,4 @@ class EpochMeter:
     def means(self) -> tuple[float, float | None]:
         """Return the means of loss and finite gradient norms (None without one); synchronizes."""
         loss, weight, norm, steps = self.state_dict()
-        return loss / weight, norm / steps if steps else None
+        return loss / weight if weight else 0.0, norm / steps if steps else None

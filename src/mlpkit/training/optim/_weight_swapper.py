@@ -35,7 +35,12 @@ class WeightSwapper:
         self._stash: dict[str, Tensor] | None = None  # trained weights, while the model has others
 
     def update(self, step: int) -> None:
-        """Add the weights after an optimizer step to the average."""
+        """Add the weights after an optimizer step to the average.
+
+        The step has trained the weights that the model holds, so stashed weights are obsolete. A
+        callback that loads the best weights makes the run continue from them.
+        """
+        self._stash = None
         if self._average is not None:
             self._average.update(self._model, step)
 

@@ -1,0 +1,48 @@
+"""Class names of models and data, and that they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from mlpkit._checks import error_message
+
+__all__ = ["check_same_classes", "class_names"]
+
+
+def class_names(source: object) -> tuple[str, ...] | None:
+    """Return the class names of a model or of data; None if it has none.
+
+    The names are the attribute ``classes`` of the object itself, of its ``data`` (as in
+    :class:`mlpkit.data.Batches`) or of its ``dataset`` (as in a ``DataLoader`` of a torchvision
+    data set).
+    """
+    for owner in (source, getattr(source, "data", None), getattr(source, "dataset", None)):
+        names: object = getattr(owner, "classes", None)
+        if isinstance(names, Sequence) and not isinstance(names, str) and names:
+            found = tuple(name for name in names if isinstance(name, str))
+            if len(found) == len(names):
+                return found
+    return None
+
+
+def check_same_classes(named: Mapping[str, object]) -> None:
+    """Raise unless all sources that have class names have the same names in the same order.
+
+    Args:
+        named: Models and data by the name of the argument; None and sources without names are
+            skipped.
+
+    Raises:
+        ValueError: If two lists differ; an index would mean another class.
+    """
+    known = {name: class_names(source) for name, source in named.items() if source is not None}
+    first: tuple[str, tuple[str, ...]] | None = None
+    for name, names in known.items():
+        if names is None:
+            continue
+        if first is None:
+            first = (name, names)
+        elif names != first[1]:
+            rule = f"those of {first[0]} in the same order, {list(first[1])}"
+            cure = "build the data with classes=..., or reorder it with data.with_classes(...)"
+            raise ValueError(error_message(f"{name}.classes", rule, list(names), cure))

@@ -1,0 +1,69 @@
+"""Class names of model, training and validation data are compared before anything is trained."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from mlpkit import SoftmaxClassifier
+from mlpkit.data import LabeledTensors
+from mlpkit.training import Trainer, TrainerConfig, fit_many
+from mlpkit.training._class_names import class_names
+
+CONFIG = TrainerConfig(epochs=1, batch_size=8, progress=False)
+NAMES = ("ant", "bee", "cat")
+
+
+def data(classes: tuple[str, ...] | None = NAMES, examples: int = 24) -> LabeledTensors:
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(examples, 4, generator=generator)
+    return LabeledTensors(inputs, torch.arange(examples) % 3, classes)
+
+
+class Folder(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """A data set with class names, as torchvision's."""
+
+    classes = ("bee", "ant", "cat")
+
+    def __len__(self) -> int:
+        return 24
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.ones(4), torch.tensor(index % 3)
+
+
+def test_names_are_found_in_data_batches_and_loaders() -> None:
+    assert class_names(data()) == NAMES
+    assert class_names(data().batches(8)) == NAMES
+    assert class_names(DataLoader(Folder(), 8)) == Folder.classes
+    assert class_names(SoftmaxClassifier.for_data(data(), (4,))) == NAMES
+    assert class_names(data(None)) is None
+    assert class_names(torch.nn.Linear(1, 1)) is None
+
+
+@pytest.mark.parametrize("other", [("bee", "ant", "cat"), ("ant", "bee", "dog")], ids=str)
+def test_other_names_or_another_order_are_refused(other: tuple[str, ...]) -> None:
+    """The message names both lists; nothing has been trained."""
+    train, val = data(), data(other)
+    model = SoftmaxClassifier.for_data(train, (4,))
+    before = model.network.layers[0].linear.weight.clone()
+    trainer = Trainer(model, CONFIG)
+    pattern = r"val\.classes must be those of model .*ant.*bee.*cat.* got .*; .*with_classes"
+    with pytest.raises(ValueError, match=pattern):
+        trainer.fit(train, val)
+    with pytest.raises(ValueError, match=r"train\.classes must be those of model"):
+        trainer.fit(val)
+    with pytest.raises(ValueError, match=r"data\.classes must be those of model"):
+        trainer.evaluate(val)
+    with pytest.raises(ValueError, match=r"val\.classes must be those of models"):
+        fit_many([model], train, val, config=CONFIG)
+    with pytest.raises(ValueError, match=r"val\.classes must be those of train"):
+        Trainer(torch.nn.Linear(4, 3), CONFIG).fit(train, val)
+    assert torch.equal(model.network.layers[0].linear.weight, before)
+
+
+def test_data_without_names_are_accepted() -> None:
+    train = data()
+    result = Trainer(SoftmaxClassifier.for_data(train, (4,)), CONFIG).fit(train, data(None))
+    assert result.stop_reason == "completed"
