@@ -24,6 +24,7 @@ from mlpkit.training import (
     BatchLike,
     Callback,
     CheckpointConfig,
+    Distillation,
     EarlyStopping,
     EpochRow,
     MeanSquaredError,
@@ -77,6 +78,51 @@ class TestSettingsThatDoNotFit:
         assert not (tmp_path / "run").exists()
         whole = examples(61).batches(20, drop_last=True)
         Trainer(network(), replace(config, checkpoints=None)).fit(whole)
+
+
+class TestTargetsThatDoNotFit:
+    """A bare module has cross-entropy as its objective; what cannot be meant is refused."""
+
+    def untouched(self, model: nn.Module, data: LabeledTensors, message: str) -> None:
+        before = [parameter.clone() for parameter in model.parameters()]
+        with pytest.raises(ValueError, match=message):
+            Trainer(model, CONFIG).fit(data)
+        assert all(map(torch.equal, before, model.parameters()))
+
+    def test_a_regression_without_an_objective_is_refused(self) -> None:
+        message = "at least two classes.*MeanSquaredError"
+        self.untouched(MLP(3, (16,), 1), regression(), message)
+        column = LabeledTensors(regression().inputs, regression().targets.flatten())
+        self.untouched(MLP(3, (16,), 1), column, message)
+        result = Trainer(MLP(3, (16,), 1), CONFIG, objective=MeanSquaredError()).fit(regression())
+        assert result.history[-1].train_loss > 0.0
+
+    @pytest.mark.parametrize("row", [[0.5, 0.6], [-0.2, 1.2], [3.0, -2.0], [0.0, 0.0]], ids=str)
+    def test_rows_that_are_no_distributions_are_refused(self, row: list[float]) -> None:
+        inputs = torch.randn(24, 3)
+        targets = torch.tensor([0.25, 0.75]).repeat(24, 1)
+        Trainer(MLP(3, (16,), 2), CONFIG).fit(LabeledTensors(inputs, targets))
+        targets[2] = torch.tensor(row)
+        trainer = Trainer(MLP(3, (16,), 2), CONFIG)
+        with pytest.raises(ValueError, match=r"rows of at least 0 that sum to 1.*MeanSquaredError"):
+            trainer.fit(LabeledTensors(inputs, targets))
+        with pytest.raises(ValueError, match="rows of at least 0 that sum to 1"):
+            trainer.evaluate(LabeledTensors(inputs, targets))
+
+    def test_half_precision_distributions_are_accepted(self) -> None:
+        targets = torch.rand(24, 10).softmax(dim=1).half()
+        Trainer(MLP(3, (16,), 10), CONFIG).fit(LabeledTensors(torch.randn(24, 3), targets))
+
+    def test_stored_logits_belong_to_the_training_examples(self) -> None:
+        data = examples(24)
+        logits = torch.randn(24, 3)
+        trainer = Trainer(plain(), CONFIG, objective=Distillation(logits))
+        trainer.fit(data)
+        loader = DataLoader(TensorDataset(data.inputs, data.targets), 8, shuffle=True)
+        with pytest.raises(ValueError, match="a DataLoader does not tell its positions"):
+            trainer.fit(loader)
+        with pytest.raises(ValueError, match="one row of logits for each of the 12 training"):
+            trainer.fit(data[12:])
 
 
 class TestBatchesOfALoader:

@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
+from torch.utils.data import DataLoader
 
 from mlpkit._checks import error_message
 from mlpkit._devices import autocast, available_device, evaluation_mode, has_fast_bf16
@@ -557,6 +558,7 @@ class Trainer:
             check_folder(config.checkpoints)
         check_same_classes({"model": self.model, "train": train, "val": val})
         _check_class_weights(config, self.model, train)
+        _check_num_examples(self.objective, train)
         reset_calibration(self.model)
         stepper = Stepper(
             self.model,
@@ -660,6 +662,14 @@ def _check_batch_norm(model: nn.Module, train: BatchSource) -> None:
         rule = f"a divisor that leaves no last batch of one of {train.num_examples} examples"
         cure = "choose another batch_size, or pass data.batches(..., drop_last=True)"
         raise ValueError(error_message("batch_size", rule, size, f"batch norm needs two; {cure}"))
+
+
+def _check_num_examples(objective: Objective, train: TrainingData) -> None:
+    """Let an objective that stores something for each example check their number."""
+    check: object = getattr(objective, "check_num_examples", None)
+    examples: object = getattr(train, "data", train)
+    if callable(check) and isinstance(examples, Sized) and not isinstance(train, DataLoader):
+        check(len(examples))
 
 
 def _check_class_weights(config: TrainerConfig, model: nn.Module, train: TrainingData) -> None:

@@ -60,12 +60,13 @@ def test_it_counts_as_torch_does(*, drop_last: bool) -> None:
     assert source.num_examples == sum(map(len, batches))
 
 
-def test_weights_come_third_and_positions_count() -> None:
+def test_weights_come_third_and_positions_are_unknown() -> None:
+    """A loader does not tell which examples it takes."""
     dataset = TensorDataset(torch.zeros(5, 1), torch.zeros(5), torch.arange(5.0))
     batches = list(LoaderBatches(DataLoader(dataset, 2)).epoch(0, start=1))
     weights = [batch.weights for batch in batches]
     assert all(weight is not None for weight in weights)
-    assert [batch.indices.tolist() for batch in batches] == [[2, 3], [4]]
+    assert [batch.indices.tolist() for batch in batches] == [[-1, -1], [-1]]
     assert differences(weights, [torch.tensor([2.0, 3.0]), torch.tensor([4.0])]) == []
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -221,3 +222,24 @@ class TestRefusals:
             ClassificationAccumulator().update(
                 torch.zeros(1, 2), torch.tensor([0], dtype=torch.int32)
             )
+
+
+def test_the_confusion_matrix_takes_memory_only_where_it_is_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With 100,000 classes a matrix would have 10^10 entries; counts of merged parts add up."""
+    monkeypatch.setattr("mlpkit.training.metrics._accumulators._MAX_PAIRS", 5)
+    num_classes = 100_000
+    metrics = ClassificationAccumulator()
+    expected: Counter[tuple[int, int]] = Counter()
+    for seed in range(4):
+        targets = torch.arange(3) * 7 + seed % 2
+        logits = torch.zeros(3, num_classes)
+        logits[torch.arange(3), targets + (torch.arange(3) == 1)] = 5.0
+        metrics.update(logits, targets)
+        expected.update(zip(targets.tolist(), logits.argmax(1).tolist(), strict=True))
+    found = metrics.compute().classification
+    assert found is not None
+    assert {(true, guess): count for true, guess, count in found.counts} == dict(expected)
+    assert found.per_class[7].recall == 0.0
+    assert found.per_class[0].support == 2

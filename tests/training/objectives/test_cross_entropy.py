@@ -108,7 +108,12 @@ class TestRefusedTargets:
         with pytest.raises(ValueError, match=r"shape of the logits, \(2, 3\), got"):
             CrossEntropy().loss(torch.zeros(2, 3), torch.zeros(shape))
 
-    @pytest.mark.parametrize("shape", [(3,), (2, 3, 4), (2, 0)])
+    @pytest.mark.parametrize("num_classes", [0, 1])
+    def test_logits_of_fewer_than_two_classes(self, num_classes: int) -> None:
+        with pytest.raises(ValueError, match=r"at least two classes.*objective=MeanSquaredError"):
+            CrossEntropy().loss(torch.zeros(2, num_classes), torch.zeros(2, dtype=torch.int64))
+
+    @pytest.mark.parametrize("shape", [(3,), (2, 3, 4)])
     def test_logits_that_are_not_rows(self, shape: tuple[int, ...]) -> None:
         with pytest.raises(ValueError, match=r"logits must be of shape \(N, C\), got"):
             CrossEntropy().loss(torch.zeros(shape), torch.zeros(2, dtype=torch.int64))

@@ -25,8 +25,7 @@ class LoaderBatches:
     exact if the data set draws its random numbers from torch's global generator only and the loader
     has no ``generator``; a loader with one draws from the state that its generator has.
 
-    The ``indices`` of a batch are positions in the order of the epoch, since a loader does not
-    provide positions in the data set.
+    The ``indices`` of a batch are -1, since a loader does not provide positions in the data set.
 
     Args:
         loader: Yields ``(inputs, targets)`` or ``(inputs, targets, weights)``.
@@ -81,14 +80,12 @@ class LoaderBatches:
             first = list(itertools.islice(batches, start, start + 1))
         finally:
             generator.set_state(caller_state)
-        position = start * (self._loader.batch_size or 1)
         for batch in itertools.chain(first, batches):
             inputs, targets, *rest = _checked(batch)
             weights = rest[0] if rest else None
             _check_values(inputs, targets, weights)
-            indices = torch.arange(position, position + len(targets))
-            yield Batch(inputs, targets, weights, indices)
-            position += len(targets)
+            # A loader does not tell which examples it takes.
+            yield Batch(inputs, targets, weights, torch.full((len(targets),), -1))
 
 
 def _checked(batch: object) -> tuple[Tensor, ...] | list[Tensor]:

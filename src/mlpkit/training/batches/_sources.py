@@ -20,7 +20,7 @@ class BatchLike(Protocol):
         targets: Class indices (int64, ``(N,)``), target distributions (floating-point, ``(N, C)``)
             or regression targets (floating-point, ``(N, ...)``).
         weights: Weight of each example, ``(N,)``; None means equal weights.
-        indices: Position of each example in its data set, int64, ``(N,)``.
+        indices: Position of each example in its data set, int64, ``(N,)``; -1 if it is unknown.
     """
 
     @property

@@ -99,8 +99,8 @@ class ClassificationAccumulator:
         """
         if self._sums is None:
             raise ValueError(error_message("data", "at least one example", 0))
-        loss, accuracy, bins, confusion = self._sums.fetch()
-        num_examples = int(confusion.sum())
+        loss, accuracy, bins, rows = self._sums.fetch()
+        num_examples = int(rows[:, 2].sum())
         bin_count, bin_correct, bin_confidence = bins
         gap = (bin_correct - bin_confidence).abs().sum()  # sum of n_b |acc_b - conf_b|
         return Evaluation(
@@ -109,8 +109,8 @@ class ClassificationAccumulator:
             classification=ClassificationMetrics(
                 accuracy=accuracy,
                 calibration_error=float(gap / bin_count.sum()),
-                counts=tuple(tuple(row) for row in confusion.tolist()),
-                per_class=_per_class(confusion, self._classes),
+                counts=tuple((true, predicted, count) for true, predicted, count in rows.tolist()),
+                per_class=_per_class(rows, self._sums.num_classes, self._classes),
             ),
         )
 
@@ -207,6 +207,9 @@ def _check_weight(weight: float) -> None:
         )
 
 
+_MAX_PAIRS = 1 << 20  # pairs of true and predicted class that are kept before they are counted
+
+
 class _ClassificationSums:
     """Sums on the device from which all metrics of a classifier follow."""
 
@@ -214,12 +217,14 @@ class _ClassificationSums:
         self._losses = _LossSums(device)
         wide = self._losses.loss.dtype
         self._correct = torch.zeros((), dtype=wide, device=device)
-        self._confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)
+        self._pairs: list[Tensor] = []  # true * C + predicted of each example, or of distinct pairs
+        self._pair_counts: list[Tensor] = []
+        self._num_pairs = 0
         # rows: number of examples, of correct ones, sum of confidences
         self._bins = torch.zeros(3, num_bins, dtype=wide, device=device)
         self._edges = (torch.arange(1, num_bins, dtype=wide) / num_bins).to(device)
         self._bin_ids = torch.arange(num_bins, device=device)
-        self._num_classes = num_classes
+        self.num_classes = num_classes
 
     def add(self, logits: Tensor, true: Tensor, losses: Tensor, weights: Tensor | None) -> None:
         wide = self._losses.loss.dtype
@@ -227,25 +232,48 @@ class _ClassificationSums:
         correct = (predicted == true).to(wide)
         weights = self._losses.add(losses, weights)
         self._correct += correct.sum() if weights is None else (correct * weights).sum()
-        ones = torch.ones_like(true)
-        # index_add_ of integers is exact in any order, hence deterministic on every device
-        self._confusion.index_add_(0, true * self._num_classes + predicted, ones)
+        self._pairs.append(true * self.num_classes + predicted)
+        self._pair_counts.append(torch.ones_like(true))
+        self._num_pairs += len(true)
+        if self._num_pairs > _MAX_PAIRS:
+            self._merge_pairs()
         in_bin = torch.bucketize(confidence, self._edges)[:, None] == self._bin_ids  # (N, bins)
         rows = torch.stack([torch.ones_like(confidence), correct, confidence])  # (3, N)
         self._bins += rows @ in_bin.to(wide)
 
+    def _merge_pairs(self) -> None:
+        """Count equal pairs, so that memory grows with the examples or with the distinct pairs."""
+        pairs, inverse = torch.unique(torch.cat(self._pairs), return_inverse=True)
+        counts = torch.zeros_like(pairs).index_add_(0, inverse, torch.cat(self._pair_counts))
+        self._pairs, self._pair_counts, self._num_pairs = [pairs], [counts], len(pairs)
+
     def fetch(self) -> tuple[float, float, Tensor, Tensor]:
-        """Return loss, accuracy, bins and confusion matrix on the CPU."""
+        """Return loss, accuracy, bins, and rows of true class, predicted class, number of examples.
+
+        They are on the CPU. The rows are sorted, and there is one for each pair that occurs.
+        """
         loss = self._losses.fetch()
         accuracy = float(self._correct) / float(self._losses.weight)
-        confusion = self._confusion.view(self._num_classes, self._num_classes)
-        return loss, accuracy, self._bins.cpu().double(), confusion.cpu()
+        self._merge_pairs()
+        (pairs,), (counts,) = self._pairs, self._pair_counts
+        true = torch.div(pairs, self.num_classes, rounding_mode="floor")
+        rows = torch.stack([true, pairs % self.num_classes, counts], dim=1)
+        return loss, accuracy, self._bins.cpu().double(), rows.cpu()
 
 
-def _per_class(confusion: Tensor, classes: tuple[str, ...] | None) -> tuple[ClassMetrics, ...]:
-    predicted, support = confusion.sum(dim=0).tolist(), confusion.sum(dim=1).tolist()
+def _per_class(
+    rows: Tensor, num_classes: int, classes: tuple[str, ...] | None
+) -> tuple[ClassMetrics, ...]:
+    """Return the metrics of each class from rows of true class, predicted class and count."""
+    true, guess, counts = rows.unbind(1)
+
+    def totals(labels: Tensor, values: Tensor) -> list[int]:
+        found: list[int] = values.new_zeros(num_classes).index_add_(0, labels, values).tolist()
+        return found
+
+    predicted, support = totals(guess, counts), totals(true, counts)
     per_class = []
-    for index, hits in enumerate(confusion.diagonal().tolist()):
+    for index, hits in enumerate(totals(true, counts * (true == guess))):
         either = predicted[index] + support[index]
         per_class.append(
             ClassMetrics(

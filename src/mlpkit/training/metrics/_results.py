@@ -39,13 +39,14 @@ class ClassificationMetrics:
     Attributes:
         accuracy: Weighted fraction of the examples that are classified correctly.
         calibration_error: Expected calibration error, in [0, 1].
-        counts: Confusion matrix: for each true class, the number of examples by predicted class.
+        counts: Nonzero entries of the confusion matrix: true class, predicted class, number of
+            examples; at most one entry for each example.
         per_class: The metrics of each class.
     """
 
     accuracy: float
     calibration_error: float
-    counts: tuple[tuple[int, ...], ...]
+    counts: tuple[tuple[int, int, int], ...]
     per_class: tuple[ClassMetrics, ...]
 
 
@@ -87,8 +88,16 @@ class Evaluation:
 
     @property
     def confusion(self) -> Tensor:
-        """Number of examples by true class (row) and predicted class (column), int64."""
-        return torch.tensor(self._classification("confusion").counts, dtype=torch.int64)
+        """Number of examples by true class (row) and predicted class (column), int64, ``(C, C)``.
+
+        The matrix is built when it is read.
+        """
+        found = self._classification("confusion")
+        matrix = torch.zeros(len(found.per_class), len(found.per_class), dtype=torch.int64)
+        if found.counts:
+            true, predicted, counts = torch.tensor(found.counts).unbind(1)
+            matrix[true, predicted] = counts
+        return matrix
 
     @property
     def per_class(self) -> tuple[ClassMetrics, ...]:
@@ -101,8 +110,15 @@ class Evaluation:
         return self._classification("calibration_error").calibration_error
 
     def to_dict(self) -> dict[str, JSONValue]:
-        """Return the evaluation in plain values that JSON can represent."""
-        return to_dict(self)
+        """Return the evaluation in plain values that JSON can represent.
+
+        The value of ``counts`` is the confusion matrix.
+        """
+        found = to_dict(self)
+        if self.classification is not None:
+            whole = to_dict(self.classification)
+            found["classification"] = {**whole, "counts": self.confusion.tolist()}
+        return found
 
     def __repr__(self) -> str:
         parts = [f"loss={self.loss:.4f}", f"num_examples={self.num_examples}"]

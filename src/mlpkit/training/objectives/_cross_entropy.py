@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlpkit._checks import check_float, error_message
+from mlpkit._checks import check_float, error_message, store_checked
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.objectives._objective import Task, widened
 
@@ -16,6 +17,8 @@ __all__ = ["NEVER_IGNORED", "CrossEntropy", "check_class_targets"]
 
 # By default torch silently ignores targets of -100; no target has this value.
 NEVER_IGNORED = torch.iinfo(torch.int64).min
+
+_SUM_TOLERANCE = 1e-2  # of a row of targets, which may be of half precision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +64,8 @@ class CrossEntropy:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        check_float("label_smoothing", self.label_smoothing, minimum=0.0, maximum=1.0)
+        smoothing = partial(check_float, minimum=0.0, maximum=1.0)
+        store_checked(self, {"label_smoothing": smoothing})
 
     @property
     def task(self) -> Task:
@@ -94,15 +98,27 @@ class CrossEntropy:
 
 
 def check_class_targets(logits: Tensor, targets: Tensor) -> None:
-    """Raise if logits or targets have a wrong shape or dtype; reads no value."""
-    if logits.ndim != 2 or logits.shape[1] == 0:
+    """Raise if logits or targets are not those of a classification.
+
+    Shapes and dtypes are checked, and on the CPU that floating-point rows are distributions; on an
+    accelerator reading values would synchronize with it.
+    """
+    if logits.ndim != 2:
         cure = "reshape them to one row per example"
         raise ValueError(error_message("logits", "of shape (N, C)", tuple(logits.shape), cure))
+    if logits.shape[1] < 2:
+        rule = "of at least two classes, (N, C), for cross-entropy"
+        cure = "pass objective=MeanSquaredError() for a regression, or give the model two outputs"
+        raise ValueError(error_message("logits", rule, tuple(logits.shape), cure))
     if targets.is_floating_point():
         if targets.shape != logits.shape:
             rule = f"distributions of the shape of the logits, {tuple(logits.shape)}"
-            cure = "for class indices use an int64 tensor of shape (N,)"
+            cure = (
+                "for class indices use an int64 tensor of shape (N,), "
+                "for a regression pass objective=MeanSquaredError()"
+            )
             raise ValueError(error_message("targets", rule, tuple(targets.shape), cure))
+        _check_distributions(targets)
         return
     if targets.dtype != torch.int64:
         rule = "int64 class indices or floating-point distributions"
@@ -110,4 +126,20 @@ def check_class_targets(logits: Tensor, targets: Tensor) -> None:
     if targets.shape != logits.shape[:1]:
         rule = f"class indices of shape ({logits.shape[0]},)"
         cure = "for one-hot targets use a floating-point tensor of shape (N, C)"
+        if targets.ndim == 2 and targets.shape[1] == 1:
+            cure = "use targets.squeeze(1)"
         raise ValueError(error_message("targets", rule, tuple(targets.shape), cure))
+
+
+def _check_distributions(targets: Tensor) -> None:
+    """Raise unless each row of ``(N, C)`` on the CPU is at least 0 and sums to 1."""
+    is_readable = targets.device.type == "cpu" and not torch._C._functorch.is_batchedtensor(targets)
+    if not is_readable or torch.compiler.is_compiling():
+        return
+    sums = targets.sum(dim=1, dtype=torch.float32)
+    is_distribution = (targets >= 0).all(dim=1) & ((sums - 1.0).abs() <= _SUM_TOLERANCE)
+    if not bool(is_distribution.all()):
+        row = targets[int((~is_distribution).nonzero()[0])].tolist()
+        rule = "distributions over the classes: rows of at least 0 that sum to 1"
+        cure = "for a regression pass objective=MeanSquaredError()"
+        raise ValueError(error_message("targets", rule, row, cure))

@@ -79,6 +79,7 @@ class Distillation:
         self._network: nn.Module | None = None
         self._logits: Tensor | None = None
         self._device: torch.device | None = None
+        self._has_read_indices = False
         given: object = teacher
         if isinstance(given, nn.Module):
             self._network = copy.deepcopy(given).eval().requires_grad_(requires_grad=False)
@@ -146,8 +147,36 @@ class Distillation:
             )
         if self._logits.device != device:
             self._logits = self._logits.to(device)
-        try:
-            return self._logits[batch.indices]
-        except IndexError as error:  # raised on the CPU only, where reading a value is cheap
-            rule = f"logits for every example of the data set ({int(batch.indices.max()) + 1} seen)"
-            raise ValueError(error_message("teacher", rule, len(self._logits))) from error
+        if not self._has_read_indices or device.type == "cpu":  # on the CPU reading is cheap
+            self._check_indices(batch.indices)
+        return self._logits[batch.indices]
+
+    def check_num_examples(self, num_examples: int) -> None:
+        """Raise unless there is one row of stored logits for each training example.
+
+        :meth:`Trainer.fit` calls it before the first step.
+
+        Args:
+            num_examples: Number of examples of the training set.
+
+        Raises:
+            ValueError: If the numbers differ, for instance because the logits belong to the data
+                before it was split.
+        """
+        if self._logits is not None and len(self._logits) != num_examples:
+            rule = f"one row of logits for each of the {num_examples} training examples"
+            cure = "compute them on the training set itself, in its order"
+            raise ValueError(error_message("teacher", rule, len(self._logits), cure))
+
+    def _check_indices(self, indices: Tensor) -> None:
+        """Raise unless the indices of a batch are positions in the stored logits."""
+        assert self._logits is not None, "only stored logits are indexed"
+        self._has_read_indices = True
+        low, high = (int(bound) for bound in torch.aminmax(indices))
+        if low < 0:
+            rule = "positions in the data set for a teacher of stored logits"
+            cure = "train on LabeledTensors or Batches; a DataLoader does not tell its positions"
+            raise ValueError(error_message("indices of a batch", rule, low, cure))
+        if high >= len(self._logits):
+            rule = f"logits for every example of the data set ({high + 1} seen)"
+            raise ValueError(error_message("teacher", rule, len(self._logits)))
