@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mlpkit import SoftmaxClassifier
 from mlpkit.data import LabeledTensors, digits
+from mlpkit.errors import CheckpointError
 from mlpkit.training import (
     AveragingConfig,
     BatchLike,
@@ -199,11 +200,62 @@ class TestAWrapper:
         torch.testing.assert_close(trainer.predict_proba(TEST.inputs), expected)
         assert_result(trainer.evaluate(TEST), at_temperature(wrapper, TEST, 1.0))
 
-    def test_training_it_leaves_the_temperature_of_the_inner_model(self) -> None:
+    def test_training_it_resets_the_temperature_of_the_inner_model(self) -> None:
         inner = classifier()
         inner.temperature.fill_(3.0)
         Trainer(Wrapper(inner), replace(CONFIG, epochs=1)).fit(TRAIN)
-        assert float(inner.temperature) == 3.0
+        assert float(inner.temperature) == 1.0
+
+
+def test_a_compiled_classifier_predicts_as_the_original() -> None:
+    """Its temperature counts too, and training resets it."""
+    model = classifier()
+    compiled = torch.compile(model, backend="eager")
+    assert isinstance(compiled, nn.Module)
+    trainer = Trainer(compiled, replace(CONFIG, epochs=1))
+    trainer.fit(TRAIN, VAL)
+    model.calibrate(VAL)
+    assert torch.equal(trainer.predict_proba(VAL.inputs), model.predict_proba(VAL.inputs))
+    assert trainer.evaluate(VAL) == model.evaluate(VAL)
+    trainer.fit(TRAIN)
+    assert float(model.temperature) == 1.0
+
+
+def test_a_fit_that_fails_or_resumes(tmp_path: Path) -> None:
+    """A failed call leaves the temperature; a resumed run resets it, as a new one does."""
+    model = classifier()
+    trainer = Trainer(model, replace(CONFIG, epochs=1))
+    trainer.fit(TRAIN, VAL)
+    fitted = model.calibrate(VAL)
+    saved = trainer.save(tmp_path / "saved.pt")
+    with pytest.raises(TypeError):
+        trainer.fit("x")  # type: ignore[arg-type]
+    with pytest.raises(CheckpointError):
+        trainer.fit(TRAIN, VAL, resume=tmp_path / "nowhere.pt")
+    other = SoftmaxClassifier.for_data(TRAIN, (5,))
+    with pytest.raises(ValueError, match="of the same architecture"):
+        fit_many([model, other], TRAIN, config=replace(CONFIG, epochs=1))
+    assert float(model.temperature) == pytest.approx(fitted)
+    Trainer(model, replace(CONFIG, epochs=1)).fit(TRAIN, VAL, resume=saved)
+    assert float(model.temperature) == 1.0
+
+
+def test_a_resumed_regression_predicts_numbers(tmp_path: Path) -> None:
+    """Also by an objective that does not declare its task, and before a step is made."""
+
+    def squared(model: nn.Module, batch: BatchLike) -> Tensor:
+        outputs: Tensor = model(batch.inputs)
+        return (outputs - batch.targets).square().mean(dim=1)
+
+    data = LabeledTensors(torch.randn(16, 6), torch.randn(16, 2))
+    config = replace(CONFIG, epochs=1)
+    trainer = Trainer(nn.Linear(6, 2), config, objective=squared)
+    trainer.fit(data)
+    saved = trainer.save(tmp_path / "saved.pt")
+    resumed = Trainer(nn.Linear(6, 2), config, objective=squared)
+    resumed.fit(data, resume=saved)
+    assert torch.equal(resumed.predict(data.inputs), trainer.predict(data.inputs))
+    assert resumed.predict(data.inputs).shape == (16, 2)
 
 
 class TestFindPredictor:
@@ -222,7 +274,6 @@ class TestFindPredictor:
                 raise NotImplementedError
 
             predict_proba = predict
-            evaluate = predict
 
         model = Partly(6, 3)
         assert find_predictor(model) is None
@@ -419,4 +470,4 @@ def test_the_model_keeps_no_trace_of_an_evaluation(tmp_path: Path) -> None:
 
 
 def _floats(data: LabeledTensors) -> LabeledTensors:
-    return LabeledTensors(data.inputs.float() / 16, data.targets)
+    return LabeledTensors(data.inputs.float(), data.targets)

@@ -288,10 +288,10 @@ def test_the_task_is_that_of_the_first_batch() -> None:
 
     assert tracker(objective=own).task is None
     tracked = tracker(objective=own)
-    tracked.start(next_batches(1)[0])
+    tracked.start(next_batches(1)[0].targets)
     assert tracked.task == "classification"
     declared = tracker(objective=MeanSquaredError())
-    declared.start(next_batches(1)[0])
+    declared.start(next_batches(1)[0].targets)
     assert declared.task == "regression"
 
 

@@ -15,7 +15,7 @@ from mlpkit._devices import Precision, autocast, has_autocast
 from mlpkit._protocols import HasMaxNorm
 from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives import Objective
+from mlpkit.training.objectives import Objective, check_losses
 from mlpkit.training.optim import blocks
 
 __all__ = [
@@ -220,15 +220,7 @@ class Engine:
         return self._objective(self._model, batch)
 
     def _weighted_sum(self, losses: Tensor, batch: BatchLike, weights: Tensor | None) -> Tensor:
-        if losses.shape != batch.targets.shape[:1]:
-            raise ValueError(
-                error_message(
-                    "objective",
-                    f"a function that returns one loss for each example, ({len(batch.targets)},)",
-                    tuple(losses.shape),
-                    'do not reduce over the examples, for instance with reduction="none"',
-                )
-            )
+        check_losses(losses, batch.targets)
         return losses.sum() if weights is None else (weights * losses).sum()
 
     def _weights(self, batch: BatchLike) -> Tensor | None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from mlpkit.errors import NonFiniteError
+from mlpkit.training.optim import Rates
 
 __all__ = ["FiniteGuard", "NonFiniteStep", "nonfinite_error"]
 
@@ -27,9 +28,9 @@ class NonFiniteStep(Exception):  # noqa: N818 - converted to a NonFiniteError wh
 
 def nonfinite_error(
     found: NonFiniteStep,
+    rates: Rates,
     *,
-    epoch: int,
-    lr: float,
+    epochs: int,
     checkpoint: Path | None,
     network: int | None = None,
 ) -> NonFiniteError:
@@ -37,16 +38,16 @@ def nonfinite_error(
 
     Args:
         found: The step.
-        epoch: Number of its epoch.
-        lr: Learning rate of the step.
+        rates: Learning rates of the run.
+        epochs: Number of epochs of the run.
         checkpoint: The newest checkpoint; None if there is none.
         network: Number of the network, if several are trained together; else None.
     """
     error = NonFiniteError(
         step=found.step,
-        epoch=epoch,
+        epoch=found.step * epochs // rates.total_steps,
         loss=found.loss,
-        lr=lr,
+        lr=rates.lr(found.step),
         grad_norm=found.grad_norm,
         checkpoint=checkpoint,
         network=network,

@@ -1,4 +1,4 @@
-"""Models with methods for prediction and evaluation, to which the trainer delegates."""
+"""Models that predict and evaluate themselves, with their preprocessing and temperature."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mlpkit._devices import Precision
 from mlpkit.training.batches import TrainingData
 from mlpkit.training.metrics import Evaluation
 
-__all__ = ["Predictor", "find_predictor", "reset_calibration"]
+__all__ = ["Predictor", "ProbabilityPredictor", "find_predictor", "reset_calibration"]
 
 
 @runtime_checkable
@@ -20,10 +20,6 @@ class Predictor(Protocol):
 
     def predict(self, x: Tensor, *, batch_size: int) -> Tensor:
         """Return the prediction for each example."""
-        ...
-
-    def predict_proba(self, x: Tensor, *, batch_size: int) -> Tensor:
-        """Return the probability of each class."""
         ...
 
     def evaluate(
@@ -37,26 +33,34 @@ class Predictor(Protocol):
         """Return the metrics of the model on the data."""
         ...
 
-    def reset_calibration(self) -> None:
-        """Undo a calibration, which is valid only for the weights that it was fitted to."""
+
+@runtime_checkable
+class ProbabilityPredictor(Predictor, Protocol):
+    """A classifier to which :class:`Trainer` delegates probabilities too."""
+
+    def predict_proba(self, x: Tensor, *, batch_size: int) -> Tensor:
+        """Return the probability of each class."""
         ...
 
 
-_METHODS = ("predict", "predict_proba", "evaluate", "reset_calibration")
-
-
 def find_predictor(model: nn.Module) -> Predictor | None:
-    """Return the model itself if its class has the methods of :class:`Predictor`, else None.
+    """Return the model itself if its class has ``predict`` and ``evaluate``, else None.
 
-    The methods are looked up on the class. A wrapper that forwards attributes to an inner module
-    does not count, since the methods of that module do not call ``forward`` of the wrapper.
+    The methods are looked up on the class: a wrapper that forwards attributes to the module within
+    is not asked for them, since they would not call the wrapper's ``forward``. A compiled model
+    computes what the original one does, so the original one answers for it.
     """
-    has_methods = all(callable(getattr(type(model), name, None)) for name in _METHODS)
-    return model if has_methods and isinstance(model, Predictor) else None
+    original = model.__dict__.get("_modules", {}).get("_orig_mod")  # of torch.compile
+    found = model if original is None else original
+    has_methods = all(
+        callable(getattr(type(found), name, None)) for name in ("predict", "evaluate")
+    )
+    return found if has_methods and isinstance(found, Predictor) else None
 
 
 def reset_calibration(model: nn.Module) -> None:
-    """Undo the calibration of a model that has one."""
-    predictor = find_predictor(model)
-    if predictor is not None:
-        predictor.reset_calibration()
+    """Undo the calibration of a model and of every model within it: the weights will change."""
+    for module in model.modules():
+        reset: object = getattr(type(module), "reset_calibration", None)
+        if callable(reset):
+            reset(module)

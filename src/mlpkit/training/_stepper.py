@@ -108,12 +108,7 @@ class Stepper:
 
     def nonfinite_error(self, found: NonFiniteStep, checkpoint: Path | None) -> NonFiniteError:
         """Return the error that users see, with the epoch and the learning rate of the step."""
-        return nonfinite_error(
-            found,
-            epoch=found.step * self.config.epochs // self.total_steps,
-            lr=self.rates.lr(found.step),
-            checkpoint=checkpoint,
-        )
+        return nonfinite_error(found, self.rates, epochs=self.config.epochs, checkpoint=checkpoint)
 
     def end(self) -> None:
         """Free the memory that only steps need."""

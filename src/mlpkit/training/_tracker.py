@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
 import torch
+from torch import Tensor
 
 from mlpkit._checks import error_message
 from mlpkit.training._config import MONITOR_DIRECTIONS, TrainerConfig
@@ -92,15 +93,21 @@ class Tracker:
         self._latest: StepResult | None = None
         self._mark = time.perf_counter()
 
-    def start(self, batch: BatchLike) -> None:
-        """Find out the task from the first batch, and check that the settings fit it.
+    def start_with(self, train: object) -> None:
+        """Call :meth:`start` with training data whose targets are known before the first batch."""
+        targets: object = getattr(getattr(train, "data", train), "targets", None)
+        if isinstance(targets, Tensor) and targets.ndim:
+            self.start(targets)
+
+    def start(self, targets: Tensor) -> None:
+        """Find out the task from the first targets, and check that the settings fit it.
 
         Raises:
             ValueError: If the monitored metric or the class weights have no meaning for the task.
         """
         if self.task is not None:
             return
-        self.task = task_of(self._objective, batch.targets)
+        self.task = task_of(self._objective, targets)
         if self.task == "classification":
             return
         config, got = self._config, "a regression"
@@ -133,6 +140,34 @@ class Tracker:
             self.state.epoch_seconds += now - self._mark
         self._mark = now
         return self.state.seconds
+
+    @property
+    def current_epoch(self) -> int:
+        """Number of the epoch that is trained, or of the last one at the end of the run."""
+        return min(self.state.epoch, self._config.epochs - 1)
+
+    def finish_epoch(
+        self, validate: Callable[[], Evaluation | None], *, lr: float, is_last: bool = False
+    ) -> tuple[EpochRow, bool]:
+        """Validate if it is due, and append the history row.
+
+        Args:
+            validate: Evaluates the model; None is the result without validation data.
+            lr: Learning rate of the latest step.
+            is_last: Whether the run stops after this epoch.
+
+        Returns:
+            The row, and whether its epoch is the best so far.
+
+        Raises:
+            NonFiniteStep: If the validation loss is NaN or infinite.
+        """
+        self.tick()
+        is_due = self.is_validation_due(is_last=is_last)
+        row = self.row(validate() if is_due else None, lr=lr)
+        is_best = self.close_epoch(row)
+        self.tick(is_training=False)
+        return row, is_best
 
     def is_validation_due(self, *, is_last: bool) -> bool:
         """Return whether the epoch that has just been trained is validated."""

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence, Sized
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias, cast
@@ -23,12 +23,13 @@ from mlpkit._devices import autocast, available_device, evaluation_mode, has_fas
 from mlpkit.errors import CheckpointError, CheckpointWriteError, TrainingInterrupted
 from mlpkit.training._class_names import check_same_classes, class_names
 from mlpkit.training._config import CheckpointConfig, TrainerConfig
+from mlpkit.training._default_objective import choose_objective
 from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._fit_result import FitResult, StopReason
 from mlpkit.training._hooks import CallbackLike, StepInfo, hooks
 from mlpkit.training._lr_finder import LRCurve, range_test
 from mlpkit.training._nonfinite import NonFiniteStep
-from mlpkit.training._predictor import find_predictor, reset_calibration
+from mlpkit.training._predictor import ProbabilityPredictor, find_predictor, reset_calibration
 from mlpkit.training._progress_bar import ProgressBar
 from mlpkit.training._signals import StopSignals
 from mlpkit.training._stepper import Stepper
@@ -141,7 +142,7 @@ class Trainer:
                 raise TypeError(error_message("callbacks", "instances of Callback", callback))
         self.device = available_device(self.config.device)
         self.model = model.to(self.device)
-        self.objective = _objective(self.config, objective)
+        self.objective = choose_objective(self.config, objective)
         if self.config.cuda_graph:
             _check_can_be_captured(self.device, self.objective, optimizer)
         self.state = TrainState()
@@ -224,7 +225,8 @@ class Trainer:
             self.model.train()
             stepper.engine.begin_epoch()
             for microbatches in stepper.microbatches(state.epoch, start=state.batch):
-                tracker.start(microbatches[0])
+                if tracker.task is None:
+                    tracker.start(microbatches[0].targets)
                 result = stepper.step(state.step, microbatches)
                 tracker.update(microbatches, result)
                 run.weights.update(state.step - 1)
@@ -253,19 +255,16 @@ class Trainer:
         """Validate, append the history row, and save."""
         config, tracker = self.config, run.tracker
         run.stepper.guard.sync()
-        tracker.tick()
-        is_stopping = self._stop_reason is not None
-        is_due = tracker.is_validation_due(is_last=is_stopping)
-        row = tracker.row(self._validate(run) if is_due else None, lr=self.lr)
-        is_best = tracker.close_epoch(row)
-        tracker.tick(is_training=False)
+        row, is_best = tracker.finish_epoch(
+            lambda: self._validate(run), lr=self.lr, is_last=self._stop_reason is not None
+        )
         bar.set_text(_summary(row))
         self._call(run, "on_epoch_end", row)
         if config.checkpoints is not None:
             if is_best and config.checkpoints.keep_best:
                 self._save(run, config.checkpoints.best)
             is_last = self.state.epoch == config.epochs or tracker.is_out_of_patience
-            is_stopping = self._stop_reason is not None  # a callback may have just asked for it
+            is_stopping = self._stop_reason is not None  # also since a callback asked for it
             every = config.checkpoints.every_epochs
             is_due = every is not None and self.state.epoch % every == 0
             if is_last or is_stopping or is_due:
@@ -348,9 +347,10 @@ class Trainer:
     def evaluate(self, data: TrainingData) -> Evaluation:
         """Return the loss and, for a classifier, accuracy, confusion matrix and calibration.
 
-        A model with a method ``evaluate``, such as :class:`mlpkit.SoftmaxClassifier`, evaluates
-        itself, with its fitted temperature. The model is evaluated in evaluation mode; afterwards
-        the mode of every module is restored. If an average of the weights is kept, it is evaluated.
+        A model whose class has ``predict`` and ``evaluate``, such as
+        :class:`mlpkit.SoftmaxClassifier`, evaluates itself, with its fitted temperature. The model
+        is evaluated in evaluation mode; afterwards the mode of every module is restored. If an
+        average of the weights is kept, it is evaluated.
 
         Args:
             data: Examples to evaluate: ``LabeledTensors``, ``Batches`` or a ``DataLoader``.
@@ -364,7 +364,7 @@ class Trainer:
         classes = class_names(data)
         with self._final_weights():
             predictor = find_predictor(self.model)
-            if predictor is None:
+            if predictor is None or self._task == "regression":
                 return self._evaluate(batches, classes=classes)
             config = self.config
             evaluation = predictor.evaluate(
@@ -395,9 +395,9 @@ class Trainer:
     def predict_proba(self, x: Tensor) -> Tensor:
         """Return the probability of each class.
 
-        The probabilities are the softmax of the logits. A model with a method ``predict_proba``,
-        such as :class:`mlpkit.SoftmaxClassifier`, computes them itself, with its fitted
-        temperature.
+        The probabilities are the softmax of the logits. A model whose class has ``predict``,
+        ``predict_proba`` and ``evaluate``, such as :class:`mlpkit.SoftmaxClassifier`, computes them
+        itself, with its fitted temperature.
 
         Args:
             x: Inputs of the model, ``(N, ...)``, on any device; computed in batches of
@@ -407,7 +407,7 @@ class Trainer:
             ValueError: If the model was trained on a regression.
         """
         predictor = find_predictor(self.model)
-        if predictor is not None:
+        if isinstance(predictor, ProbabilityPredictor):
             with self._final_weights(), autocast(self.config.precision, self.device):
                 return predictor.predict_proba(x, batch_size=self.config.eval_batch_size)
         if self._task == "regression":
@@ -418,16 +418,12 @@ class Trainer:
     @property
     def _task(self) -> Task:
         """The task of the latest run, or the one that the objective declares."""
-        known = None if self._run is None else self._run.tracker.task
+        known = None if self._run is None else self._run.tracker.task  # of the first batch
         return known or getattr(self.objective, "task", None) or "classification"
 
-    def _final_weights(self) -> ExitStack:
+    def _final_weights(self) -> AbstractContextManager[None]:
         """Return a context in which the model has its averaged weights, if an average is kept."""
-        stack = ExitStack()
-        if self._run is not None:
-            stack.enter_context(self._run.stream.paused())
-            stack.enter_context(self._run.weights.averaged())
-        return stack
+        return nullcontext() if self._run is None else self._run.weights.averaged()
 
     @torch.inference_mode()
     def _outputs(self, x: Tensor) -> Tensor:
@@ -478,9 +474,7 @@ class Trainer:
             Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3.
         """
         model = copy.deepcopy(self.model)
-        config = dataclasses.replace(
-            self.config, averaging=None, checkpoints=None, cuda_graph=False
-        )
+        config = dataclasses.replace(self.config, cuda_graph=False)
         stepper = Stepper(
             model,
             config,
@@ -559,7 +553,6 @@ class Trainer:
         check_same_classes({"model": self.model, "train": train, "val": val})
         _check_class_weights(config, self.model, train)
         _check_num_examples(self.objective, train)
-        reset_calibration(self.model)
         stepper = Stepper(
             self.model,
             config,
@@ -573,9 +566,7 @@ class Trainer:
         weights = WeightSwapper(
             self.model,
             config.averaging,
-            reestimate=lambda: stepper.reestimate_batch_norm(
-                min(tracker.state.epoch, config.epochs - 1)
-            ),
+            reestimate=lambda: stepper.reestimate_batch_norm(tracker.current_epoch),
         )
         stream = RandomStream(config.seed, self.device)
         val_batches = None if val is None else self._batches("val", val, shuffle=False)
@@ -588,10 +579,12 @@ class Trainer:
             val=val_batches,
             callbacks=self._callbacks,
         )
+        tracker.start_with(train)
         if resume is not None:
             checkpointer.restore(resume, read_checkpoint(resume))
         if config.checkpoints is not None:
             _claim_folder(config.checkpoints, checkpointer, resume)
+        reset_calibration(self.model)
         run = _Run(stepper, tracker, weights, checkpointer, stream, val_batches)
         self.state, self.history = tracker.state, tracker.history
         self._run, self._stop_reason = run, None
@@ -698,21 +691,6 @@ def _check_can_be_captured(
     if device.type != "cuda":
         rule = "a CUDA device for cuda_graph"
         raise ValueError(error_message("device", rule, str(device), "set cuda_graph=False"))
-
-
-def _objective(config: TrainerConfig, given: Objective | None) -> Objective:
-    """Return the given objective, or the one that the configuration describes."""
-    if given is None:
-        plain = CrossEntropy(label_smoothing=config.label_smoothing)
-        return plain if config.mixup is None else Mixup(config.mixup, objective=plain)
-    for name, value, default in (
-        ("label_smoothing", config.label_smoothing, 0.0),
-        ("mixup", config.mixup, None),
-    ):
-        if value != default:
-            cure = f"set {name} in the objective"
-            raise ValueError(error_message(name, f"{default} with a custom objective", value, cure))
-    return given
 
 
 def _summary(row: EpochRow) -> str:

@@ -109,12 +109,12 @@ def test_a_step_is_that_of_a_loop_over_the_networks(
                 for k, (other, optimizer, config) in enumerate(
                     zip(others, optimizers, configs, strict=True)
                 ):
-                    assert stepper.lr(k, step) == config.optimizer.lr * config.schedule.ratio(
+                    assert stepper.rates(k).lr(step) == config.optimizer.lr * config.schedule.ratio(
                         step, total
                     )
                     assert config.momentum_schedule is not None
                     for group in optimizer.param_groups:
-                        group["lr"] = stepper.lr(k, step)
+                        group["lr"] = stepper.rates(k).lr(step)
                         momentum = config.momentum_schedule.momentum(step, total)
                         group["betas"] = (momentum, 0.999)
                     optimizer.zero_grad()

@@ -24,6 +24,7 @@ from mlpkit.training.ensemble._joined_batches import JoinedBatch
 from mlpkit.training.ensemble._network_stack import NetworkStack
 from mlpkit.training.ensemble._updates import build_update
 from mlpkit.training.fast import StackedGradients
+from mlpkit.training.optim import Rates
 
 __all__ = ["EnsembleStepper", "NonFiniteNetworkStep"]
 
@@ -80,9 +81,9 @@ class EnsembleStepper:
             if isinstance(model, HasMaxNorm) and model.max_norm is not None
         ]
 
-    def lr(self, network: int, step: int) -> float:
-        """Return the learning rate of a network at a step."""
-        return self._update.lr(network, step)
+    def rates(self, network: int) -> Rates:
+        """Return the learning rates of one network."""
+        return self._update.rates(network)
 
     def step(self, step: int, microbatches: Sequence[JoinedBatch]) -> list[StepResult]:
         """Make step number ``step`` of every network.

@@ -5,15 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
 
 from mlpkit._checks import error_message
 from mlpkit._devices import available_device, evaluation_mode
-from mlpkit.errors import NonFiniteError, TrainingInterrupted
+from mlpkit.errors import TrainingInterrupted
 from mlpkit.training._class_names import check_same_classes
 from mlpkit.training._config import TrainerConfig
+from mlpkit.training._default_objective import choose_objective
 from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._fit_result import FitResult
 from mlpkit.training._nonfinite import NonFiniteStep, nonfinite_error
@@ -27,7 +29,7 @@ from mlpkit.training.ensemble._ensemble_stepper import EnsembleStepper, NonFinit
 from mlpkit.training.ensemble._joined_batches import JoinedBatches
 from mlpkit.training.ensemble._network_stack import NetworkStack
 from mlpkit.training.metrics import Evaluation, evaluate
-from mlpkit.training.objectives import CrossEntropy, Objective
+from mlpkit.training.objectives import Objective, check_losses
 from mlpkit.training.optim import WeightSwapper
 
 __all__ = ["fit_many"]
@@ -137,12 +139,7 @@ def fit_many(
     configs = _configs(config, len(networks))
     first = configs[0]
     device = available_device(first.device)
-    if objective is None:
-        objective = CrossEntropy(label_smoothing=first.label_smoothing)
-    elif first.label_smoothing:
-        cure = "set label_smoothing in the objective"
-        rule = "0.0 with a custom objective"
-        raise ValueError(error_message("label_smoothing", rule, first.label_smoothing, cure))
+    objective = choose_objective(first, objective)
     for number, model in enumerate(networks):
         check_same_classes({f"models[{number}]": model, "train": train, "val": val})
     batches = JoinedBatches(train, configs, device)
@@ -151,7 +148,6 @@ def fit_many(
         size = first.eval_batch_size
         val_batches = as_batches("val", val, batch_size=size, shuffle=False, seed=first.seed)
     for model in networks:
-        reset_calibration(model)
         model.to(device).train()
     try:
         batch = next(batches.epoch(0))[0]
@@ -163,6 +159,8 @@ def fit_many(
         gradients = None
         if is_fast:
             gradients = stack.hand_written_gradients(batch.combined, shared=batches.shared)
+        for model in networks:
+            reset_calibration(model)
         with (
             StopSignals() as signals,
             deterministic_algorithms(device, active=first.deterministic),
@@ -242,10 +240,7 @@ def _check_batch(model: nn.Module, objective: Objective, batch: BatchLike) -> No
     """Raise the errors that :class:`Trainer` would raise for this batch."""
     with evaluation_mode(model):
         losses = objective(model, batch)
-    if losses.shape != (len(batch.targets),):
-        rule = f"a function that returns one loss for each example, ({len(batch.targets)},)"
-        cure = 'do not reduce over the examples, for instance with reduction="none"'
-        raise ValueError(error_message("objective", rule, tuple(losses.shape), cure))
+    check_losses(losses, batch.targets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +267,7 @@ def _network_run(
     tracker = Tracker(config, objective, train=train, device=device)
 
     def reestimate() -> None:
-        epoch = min(tracker.state.epoch, config.epochs - 1)
+        epoch = tracker.current_epoch
         reestimate_on(model, train, epoch, precision=config.precision, device=device)
 
     weights = WeightSwapper(model, config.averaging, reestimate=reestimate)
@@ -295,12 +290,18 @@ def _train(
                 run.model.train()
             for microbatches in batches.epoch(epoch):
                 for run in runs:
-                    run.tracker.start(microbatches[0].per_network[run.number])
+                    if run.tracker.task is None:
+                        run.tracker.start(microbatches[0].per_network[run.number].targets)
                 try:
                     results = stepper.step(state.step, microbatches)
                 except NonFiniteNetworkStep as found:
-                    run = runs[found.network]
-                    raise _error(stepper, run, found.step, total_steps) from None
+                    raise nonfinite_error(
+                        found.step,
+                        stepper.rates(found.network),
+                        epochs=config.epochs,
+                        checkpoint=None,
+                        network=found.network,
+                    ) from None
                 for run, result in zip(runs, results, strict=True):
                     run.tracker.update(
                         [joined.per_network[run.number] for joined in microbatches], result
@@ -309,7 +310,7 @@ def _train(
                 bar.update(state.step)
                 if signals.signum is not None:
                     raise TrainingInterrupted(signals.signum, None)
-            _finish_epoch(stepper, runs, val, total_steps)
+            _finish_epoch(stepper, runs, val)
             if bar.is_shown:
                 losses = [run.tracker.history[-1].train_loss for run in runs]
                 mean = math.fsum(losses) / len(losses)
@@ -318,30 +319,30 @@ def _train(
 
 
 def _finish_epoch(
-    stepper: EnsembleStepper,
-    runs: Sequence[_NetworkRun],
-    val: BatchSource | None,
-    total_steps: int,
+    stepper: EnsembleStepper, runs: Sequence[_NetworkRun], val: BatchSource | None
 ) -> None:
     """Validate each network and append its history row."""
     for run in runs:
         run.tracker.tick()
     for run in runs:
-        tracker = run.tracker
-        is_due = tracker.is_validation_due(is_last=False)
-        evaluation = _validate(run, val) if is_due and val is not None else None
-        lr = stepper.lr(run.number, tracker.state.step - 1)
+        tracker, rates = run.tracker, stepper.rates(run.number)
+        tracker.tick(is_training=False)  # the networks before this one were validated
         try:
-            row = tracker.row(evaluation, lr=lr)
+            tracker.finish_epoch(partial(_validate, run, val), lr=rates.lr(tracker.state.step - 1))
         except NonFiniteStep as found:
-            raise _error(stepper, run, found, total_steps) from None
-        tracker.close_epoch(row)
-    for run in runs:
-        run.tracker.tick(is_training=False)
+            raise nonfinite_error(
+                found,
+                rates,
+                epochs=run.config.epochs,
+                checkpoint=None,
+                network=run.number,
+            ) from None
 
 
-def _validate(run: _NetworkRun, val: BatchSource) -> Evaluation:
+def _validate(run: _NetworkRun, val: BatchSource | None) -> Evaluation | None:
     """Evaluate one network with its averaged weights."""
+    if val is None:
+        return None
     with run.weights.averaged():
         return evaluate(
             run.model,
@@ -351,15 +352,3 @@ def _validate(run: _NetworkRun, val: BatchSource) -> Evaluation:
             device=run.device,
             classes=None,
         )
-
-
-def _error(
-    stepper: EnsembleStepper, run: _NetworkRun, found: NonFiniteStep, total_steps: int
-) -> NonFiniteError:
-    return nonfinite_error(
-        found,
-        epoch=found.step * run.config.epochs // total_steps,
-        lr=stepper.lr(run.number, found.step),
-        checkpoint=None,
-        network=run.number,
-    )

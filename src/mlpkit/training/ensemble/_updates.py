@@ -39,9 +39,9 @@ class PerModelUpdate:
         for rates in self._rates:
             rates.set(step)
 
-    def lr(self, network: int, step: int) -> float:
-        """Return the learning rate of a network at a step."""
-        return self._rates[network].lr(step)
+    def rates(self, network: int) -> Rates:
+        """Return the learning rates of one network."""
+        return self._rates[network]
 
     def step(self, gradients: Sequence[Tensor | None]) -> None:
         """Update all networks."""
@@ -76,9 +76,9 @@ class StackUpdate:
         """Set learning rate and momentum at a step."""
         self._rates.set(step)
 
-    def lr(self, network: int, step: int) -> float:  # noqa: ARG002 - one rate for all
-        """Return the learning rate at a step, which is the same for all networks."""
-        return self._rates.lr(step)
+    def rates(self, network: int) -> Rates:  # noqa: ARG002 - one rate for all
+        """Return the learning rates, which are the same for each network."""
+        return self._rates
 
     def step(self, gradients: Sequence[Tensor | None]) -> None:
         """Update all networks."""

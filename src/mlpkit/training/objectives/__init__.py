@@ -10,7 +10,14 @@ from mlpkit.training.objectives._cross_entropy import (
 from mlpkit.training.objectives._distillation import Distillation
 from mlpkit.training.objectives._mean_squared_error import MeanSquaredError
 from mlpkit.training.objectives._mixup import Mixed, Mixup
-from mlpkit.training.objectives._objective import Objective, OutputObjective, Task, task_of, widened
+from mlpkit.training.objectives._objective import (
+    Objective,
+    OutputObjective,
+    Task,
+    check_losses,
+    task_of,
+    widened,
+)
 from mlpkit.training.objectives._virtual_adversarial import VirtualAdversarial
 
 __all__ = [
@@ -25,6 +32,7 @@ __all__ = [
     "Task",
     "VirtualAdversarial",
     "check_class_targets",
+    "check_losses",
     "task_of",
     "widened",
 ]

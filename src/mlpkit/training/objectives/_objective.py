@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mlpkit._checks import error_message
 from mlpkit.training.batches import BatchLike
 
-__all__ = ["Objective", "OutputObjective", "Task", "task_of", "widened"]
+__all__ = ["Objective", "OutputObjective", "Task", "check_losses", "task_of", "widened"]
 
 Task: TypeAlias = Literal["classification", "regression"]
 
@@ -63,6 +63,18 @@ def task_of(objective: Objective, targets: Tensor) -> Task:
     if task is not None:
         raise ValueError(error_message("objective.task", "'classification' or 'regression'", task))
     return "regression" if targets.is_floating_point() else "classification"
+
+
+def check_losses(losses: Tensor, targets: Tensor) -> None:
+    """Raise unless an objective has returned one loss for each example.
+
+    Raises:
+        ValueError: If the shape of the losses is not ``(N,)``.
+    """
+    if losses.shape != targets.shape[:1]:
+        rule = f"a function that returns one loss for each example, ({len(targets)},)"
+        cure = 'do not reduce over the examples, for instance with reduction="none"'
+        raise ValueError(error_message("objective", rule, tuple(losses.shape), cure))
 
 
 def widened(outputs: Tensor) -> Tensor:
