@@ -71,6 +71,9 @@ def api(session: nox.Session) -> None:
         ["git", "describe", "--tags", "--abbrev=0"], check=False, capture_output=True, text=True
     )
     if found.returncode != 0:
+        # Nothing is released before the first tag. A shallow clone has no tags either.
+        if Path(".git/shallow").exists():
+            session.error("the tags are missing in this shallow clone; fetch them with --tags")
         session.log("there is no git tag yet, so there is nothing to compare with")
         return
     session.install(*group("api"))

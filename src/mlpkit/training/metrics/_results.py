@@ -106,7 +106,7 @@ class Evaluation:
 
     @property
     def calibration_error(self) -> float:
-        """Expected calibration error: mean difference of confidence and accuracy, in [0, 1]."""
+        """The expected calibration error, mean difference of confidence and accuracy, in [0, 1]."""
         return self._classification("calibration_error").calibration_error
 
     def to_dict(self) -> dict[str, JSONValue]:
