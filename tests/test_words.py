@@ -26,7 +26,7 @@ OLD_NAMES = {
     r"PendingBatch": "LazyBatch",
     r"\b\w*Recorder\b": "GraphCapture",
     r"\bone_of\(": "check_choice",
-    r"_checks import [^\n]*\b(?:integer|number)\b": "check_int, check_float",
+    # `integer(` and `number(` cannot be matched: they are words of prose and of JavaScript too.
     r"\bmaking\.|\bmaking:": "factory_kwargs",
     r"\bdef identity\(": "run_fingerprint",
     r"guard\.(?:look|note|read)\b": "check, record, sync",
