@@ -6,14 +6,23 @@ import os
 import signal
 import socket
 import stat
+import subprocess
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
-from mlpkit._files import TEMPORARY_SUFFIX, sweep_temporary, write_atomically
+from mlpkit._files import (
+    TEMPORARY_SUFFIX,
+    open_regular,
+    printable,
+    sweep_temporary,
+    write_atomically,
+)
 
 
 def _write(content: bytes, file: BinaryIO, chunks: int = 1) -> None:
@@ -120,3 +129,127 @@ def test_only_temporary_files_of_dead_processes_are_deleted(tmp_path: Path) -> N
         path.write_bytes(b"")
     assert sweep_temporary(tmp_path) == [dead]
     assert sorted(tmp_path.iterdir()) == sorted([alive, foreign, other, odd])
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o755])
+def test_an_existing_file_keeps_its_permissions(tmp_path: Path, mode: int) -> None:
+    """A private file stays private, also while the new content is written."""
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"old")
+    path.chmod(mode)
+    during: list[int] = []
+
+    def write(file: BinaryIO) -> None:
+        file.write(b"new")
+        during.extend(stat.S_IMODE(other.stat().st_mode) for other in tmp_path.iterdir())
+
+    write_atomically(path, write)
+    assert path.read_bytes() == b"new"
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert set(during) == {mode}
+
+
+def test_a_pipe_is_written_to(tmp_path: Path) -> None:
+    """The pipe stays a pipe, and its reader gets the complete content."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    content = bytes(range(256)) * 4096  # more than a pipe holds
+    checked = []
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit(path.read_bytes)
+        written = write_atomically(
+            path,
+            partial(_write, content, chunks=7),
+            check=lambda file: checked.append(file.read_bytes() == content),
+        )
+        assert read.result(timeout=60) == content
+    assert written == path
+    assert checked == [True]
+    assert stat.S_ISFIFO(path.stat().st_mode)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failing_check_writes_nothing_to_a_device(tmp_path: Path) -> None:
+    """The content is complete and checked before the first byte is written."""
+
+    def refuse(_: Path) -> None:
+        raise ValueError("not what was wanted")
+
+    link = tmp_path / "full"
+    link.symlink_to("/dev/full")  # every write fails
+    with pytest.raises(ValueError, match="not what was wanted"):
+        write_atomically(link, partial(_write, b"new"), check=refuse)
+    with pytest.raises(OSError, match=r"No space left on device: .*full"):
+        write_atomically(link, partial(_write, b"new"))
+    assert link.is_symlink()
+
+
+def test_a_device_is_written_to(tmp_path: Path) -> None:
+    """A link to the null device stays one, and the device stays a device."""
+    link = tmp_path / "null"
+    link.symlink_to(os.devnull)
+    assert write_atomically(link, partial(_write, b"new")) == link
+    assert link.is_symlink()
+    assert stat.S_ISCHR(Path(os.devnull).stat().st_mode)
+
+
+@pytest.mark.parametrize("to", ["pipe", "file", "deleted file"])
+@pytest.mark.parametrize("name", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
+def test_standard_output_is_written_to(tmp_path: Path, to: str, name: str) -> None:
+    """What was printed before comes before, and what is printed after comes after."""
+    if name == "link":
+        name = str(tmp_path / "link")
+        Path(name).symlink_to("/dev/stdout")
+    program = (
+        "from mlpkit._files import write_atomically\n"
+        "print('before')\n"
+        f"write_atomically({name!r}, lambda file: file.write(b'content, '))\n"
+        "print('after')\n"
+    )
+    command = [sys.executable, "-c", program]
+    if to == "pipe":
+        got = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
+    else:
+        path = tmp_path / "out"
+        with path.open("w+b") as file:
+            file.write(b"first\n")
+            file.flush()
+            if to == "deleted file":
+                path.unlink()
+            subprocess.run(command, stdout=file, check=True)
+            file.seek(0)
+            got = file.read().removeprefix(b"first\n")
+    assert got.decode() == "before\ncontent, after\n"
+    assert not list(tmp_path.glob("*deleted*"))
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    """The error names the folder, and nothing is left in its parent."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(IsADirectoryError, match="folder'"):
+        write_atomically(folder, partial(_write, b"new"))
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_only_regular_files_are_opened(tmp_path: Path) -> None:
+    """A pipe without a writer would wait, and a device may have no end."""
+    os.mkfifo(tmp_path / "pipe")
+    for path, found in (
+        (tmp_path / "pipe", "a pipe"),
+        (Path("/dev/zero"), "a device"),
+        (tmp_path, "a folder"),
+    ):
+        with pytest.raises(OSError, match=f"not a regular file but {found}"):
+            open_regular(path)
+    (tmp_path / "file").write_bytes(b"content")
+    with open_regular(tmp_path / "file") as file:
+        assert file.read() == b"content"
+
+
+def test_every_path_is_printable() -> None:
+    """A path may hold bytes that are no UTF-8."""
+    assert (
+        printable(os.fsdecode(b"runs/\xff\xc3\xa9"))
+        == "runs/\\xff\N{LATIN SMALL LETTER E WITH ACUTE}"
+    )

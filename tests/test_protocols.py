@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mlpkit import SoftmaxClassifier
+from mlpkit import SoftmaxClassifier, Trainer, TrainerConfig
 from mlpkit._protocols import (
     HasMaxNorm,
     HasParamGroups,
+    collect_max_norms,
+    collect_param_groups,
     find_backpropagation,
     find_stacked_backpropagation,
 )
-from mlpkit.data import Batch
+from mlpkit.data import Batch, LabeledTensors
 from mlpkit.nn import MLP, ParamGroup
 
 
@@ -78,3 +82,118 @@ def test_gradients_are_found_for_registered_types_only() -> None:
     for other in (_Subclass(4, (3,), 2), nn.Linear(4, 2)):
         assert find_backpropagation(other) is None
         assert find_stacked_backpropagation(other, stacks, shared=True) is None
+
+
+class Forwarding(nn.Module):
+    """A wrapper that forwards missing attributes to the module inside it."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> object:  # type: ignore[override]  # as wrappers do
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return something else than the inner module."""
+        outputs: Tensor = -self.inner(x)
+        return outputs
+
+
+def compiled_by_torch(model: nn.Module) -> nn.Module:
+    """Return the module that torch.compile makes."""
+    return cast("nn.Module", torch.compile(model, backend="eager"))
+
+
+def test_a_wrapper_has_no_gradients_of_the_network_inside_it() -> None:
+    """Although it has all its attributes, and also if torch has compiled the network."""
+    compiled = MLP(4, (3,), 2)
+    compiled.compile(backend="eager")
+    wrappers: list[nn.Module] = [
+        Forwarding(MLP(4, (3,), 2)),
+        nn.Sequential(MLP(4, (3,), 2)),
+        compiled_by_torch(MLP(4, (3,), 2)),
+        compiled,
+    ]
+    for model in wrappers:
+        stacks = {p: nn.Parameter(torch.stack((p, p)).detach()) for p in model.parameters()}
+        assert find_backpropagation(model) is None
+        assert find_stacked_backpropagation(model, stacks, shared=True) is None
+
+
+def test_hooks_on_a_compiled_network_are_called_in_training() -> None:
+    """On the network itself and on the module that torch.compile returns."""
+    data = LabeledTensors(torch.randn(6, 4), torch.arange(6) % 2)
+    config = TrainerConfig(epochs=1, batch_size=3, device="cpu", progress=False)
+    for model in (
+        compiled_by_torch(MLP(4, (3,), 2)),
+        Forwarding(MLP(4, (3,), 2)),
+        MLP(4, (3,), 2),
+    ):
+        calls: list[object] = []
+        model.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        Trainer(model, config).fit(data)
+        assert len(calls) == 2
+
+
+def ids(groups: Sequence[Mapping[str, object]]) -> list[tuple[list[int], object]]:
+    """Return the parameters and the weight decay of each group."""
+    return [
+        ([id(one) for one in cast("list[nn.Parameter]", group["params"])], group["weight_decay"])
+        for group in groups
+    ]
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda one: one,
+        Forwarding,
+        nn.Sequential,
+        nn.DataParallel,
+        compiled_by_torch,
+        lambda one: nn.Sequential(nn.ModuleDict({"a": Forwarding(one)})),
+    ],
+    ids=["itself", "forwarding", "sequential", "data_parallel", "compiled", "nested"],
+)
+def test_the_groups_of_a_network_are_found_in_every_wrapper(
+    wrap: Callable[[nn.Module], nn.Module],
+) -> None:
+    """They are those that the network returns itself."""
+    for inner in (
+        MLP(4, (3,), 2, activation="prelu", max_norm=0.5),
+        SoftmaxClassifier(MLP(4, (3,), 2, norm="batch", max_norm=0.5), classes=("a", "b")),
+    ):
+        model = wrap(inner)
+        assert ids(collect_param_groups(model, 0.1)) == ids(inner.param_groups(0.1))
+        assert collect_max_norms(model) == [inner]
+
+
+def test_parameters_outside_of_the_networks_decay() -> None:
+    """Each parameter is in one group, also if two modules share it."""
+    first, second = MLP(4, (3,), 5), MLP(5, (3,), 2)
+    second.layers[0].linear.bias = first.layers[0].linear.bias  # 3 values each
+    linear = nn.Linear(2, 2)
+    model = nn.Sequential(first, nn.ReLU(), second, linear, first)
+    groups = collect_param_groups(model, 0.1)
+    found = [each for members, _ in ids(groups) for each in members]
+    assert sorted(found) == sorted(id(parameter) for parameter in model.parameters())
+    assert ids(groups)[-1] == ([id(linear.weight), id(linear.bias)], 0.1)
+    assert [decay for _, decay in ids(groups)] == [0.1, 0.0, 0.1, 0.0, 0.1]
+    assert ids(collect_param_groups(linear, 0.2)) == [([id(linear.weight), id(linear.bias)], 0.2)]
+
+
+def test_max_norms_of_nested_networks_are_found_once() -> None:
+    """Those without a constraint are left out; torch's Embedding has another max_norm."""
+    limited, free = MLP(2, (3,), 2, max_norm=0.5), MLP(2, (3,), 2)
+    model = nn.Sequential(free, limited, nn.Sequential(limited), nn.Embedding(2, 2, max_norm=1.0))
+    assert collect_max_norms(model) == [limited]
+    for module in collect_max_norms(model):
+        module.apply_max_norm_()
+    assert float(limited.layers[0].linear.weight.detach().norm(dim=1).max()) <= 0.5 + 1e-6
+    assert collect_max_norms(free) == []
+    free.child = MLP(2, (), 2, max_norm=0.3)  # a module inside
+    assert collect_max_norms(free) == [free.child]

@@ -20,6 +20,7 @@ __all__ = [
     "accumulator_dtype",
     "autocast",
     "available_device",
+    "check_device",
     "evaluation_mode",
     "find_device",
     "has_autocast",
@@ -71,14 +72,42 @@ def available_device(name: str) -> torch.device:
     Raises:
         ValueError: If torch cannot allocate a tensor on the device.
     """
-    device = find_device(name)
+    return check_device(find_device(name))
+
+
+def check_device(device: torch.device | str) -> torch.device:
+    """Return a device, after checking that this machine has it.
+
+    Raises:
+        TypeError: If it is neither a device nor a name.
+        ValueError: If it is no device of torch, or torch cannot allocate a tensor on it.
+    """
+    given: object = device
+    if not isinstance(given, torch.device | str | int) or isinstance(given, bool):
+        raise TypeError(error_message("device", "a torch.device or its name", given))
     try:
-        torch.empty(0, device=device)
+        found = torch.device(given)
+    except RuntimeError as error:
+        rule = 'the name of a torch device, such as "cpu" or "cuda:0"'
+        raise ValueError(error_message("device", rule, given)) from error
+    try:
+        torch.empty(0, device=found)
     # torch built without CUDA raises AssertionError; without a driver, RuntimeError
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         rule = 'a device that this machine has, such as "cpu"'
-        raise ValueError(error_message("device", rule, name, str(error).splitlines()[0])) from error
-    return device
+        cure = f"torch finds {_device_names()}"
+        raise ValueError(error_message("device", rule, str(given), cure)) from error
+    return found
+
+
+def _device_names() -> str:
+    """Return the names of the devices that torch can use, such as ``cpu, cuda:0``."""
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    names = ["cpu"]
+    if accelerator is not None:
+        count = torch.accelerator.device_count()
+        names += [f"{accelerator.type}:{index}" for index in range(count)]
+    return ", ".join(names)
 
 
 def matmul_speed(

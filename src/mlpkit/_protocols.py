@@ -16,6 +16,8 @@ __all__ = [
     "HasMaxNorm",
     "HasParamGroups",
     "ParamGroup",
+    "collect_max_norms",
+    "collect_param_groups",
     "find_backpropagation",
     "find_stacked_backpropagation",
 ]
@@ -107,6 +109,74 @@ class HasMaxNorm(Protocol):
     def apply_max_norm_(self) -> None:
         """Scale every weight vector whose norm exceeds ``max_norm`` down to ``max_norm``."""
         ...
+
+
+def collect_param_groups(model: nn.Module, weight_decay: float) -> list[Mapping[str, object]]:
+    """Return the parameter groups of a model and of the modules inside it.
+
+    A module whose type has a method ``param_groups`` assigns all its parameters. The outermost such
+    module decides. All other parameters get ``weight_decay``. A parameter that two modules share
+    belongs to the first.
+
+    The method is looked up on the type: a wrapper that forwards missing attributes to the module
+    inside it does not have the method, and the module inside is found as its child.
+
+    Args:
+        model: The model.
+        weight_decay: Weight decay of the parameters to which weight decay applies.
+    """
+    owners = _outermost(model, "param_groups")
+    if owners == [model] and isinstance(model, HasParamGroups):
+        return list(model.param_groups(weight_decay))
+    groups: list[Mapping[str, object]] = []
+    assigned: set[int] = set()
+    for owner in owners:
+        assert isinstance(owner, HasParamGroups), "its type has the method"
+        for group in owner.param_groups(weight_decay):
+            listed = group["params"]
+            members = list(listed) if isinstance(listed, Iterable) else [listed]
+            free = [each for each in members if id(each) not in assigned]
+            assigned.update(map(id, free))
+            groups.append({**group, "params": free})
+    owned = {id(parameter) for owner in owners for parameter in owner.parameters()}
+    rest = [parameter for parameter in model.parameters() if id(parameter) not in owned]
+    if rest:
+        groups.append(ParamGroup(rest, weight_decay=weight_decay))
+    return groups
+
+
+def collect_max_norms(model: nn.Module) -> list[HasMaxNorm]:
+    """Return the modules with a max-norm constraint, the model itself or modules inside it.
+
+    As for :func:`collect_param_groups`, the method is looked up on the type. A module that applies
+    its constraint is responsible for the modules inside it.
+    """
+    found = _outermost(model, "apply_max_norm_", required="max_norm")
+    return [module for module in found if isinstance(module, HasMaxNorm)]
+
+
+def _outermost(model: nn.Module, method: str, *, required: str | None = None) -> list[nn.Module]:
+    """Return the modules whose type has a method, without modules inside them, each once.
+
+    Args:
+        model: The root of the tree of modules.
+        method: Name of the method.
+        required: Name of an attribute that must not be None.
+    """
+    found: dict[int, nn.Module] = {}
+    seen: set[int] = set()
+    pending = [model]
+    while pending:
+        module = pending.pop()
+        if id(module) in seen:
+            continue
+        seen.add(id(module))
+        has_method = callable(getattr(type(module), method, None))
+        if has_method and (required is None or getattr(module, required, None) is not None):
+            found[id(module)] = module
+        else:
+            pending += reversed(list(module.children()))
+    return list(found.values())
 
 
 class Backpropagation(Protocol):

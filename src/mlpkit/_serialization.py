@@ -1,4 +1,7 @@
-"""Conversion of frozen dataclasses to and from dicts, JSON and TOML; unknown keys are errors."""
+"""Conversion of frozen dataclasses to and from dicts, JSON and TOML; unknown keys are errors.
+
+:func:`to_saved` converts a state, such as that of a callback, to what a checkpoint can hold.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,12 @@ import types
 import typing
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import TYPE_CHECKING, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias, TypeVar, cast
 
 import tomli_w
+from torch import Tensor
 
-from mlpkit._checks import error_message, nearest
+from mlpkit._checks import error_message, nearest, plain_scalar
 from mlpkit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -21,6 +25,13 @@ if TYPE_CHECKING:
 
 JSONValue: TypeAlias = "bool | int | float | str | list[JSONValue] | dict[str, JSONValue] | None"
 
+#: Content of a checkpoint: tensors and plain Python values, which load without running code.
+Saved: TypeAlias = (
+    "Tensor | bool | int | float | str | list[Saved] | tuple[Saved, ...] | "
+    "Mapping[str, Saved] | Mapping[int, Saved] | None"
+)
+
+_Scalar: TypeAlias = bool | int | float | str | None
 _Config = TypeVar("_Config", bound="DataclassInstance")
 
 
@@ -35,8 +46,9 @@ def to_dict(config: DataclassInstance) -> dict[str, JSONValue]:
 
 
 def _json_value(name: str, value: object) -> JSONValue:
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
+    scalar = plain_scalar(value)
+    if isinstance(scalar, _Scalar):
+        return _exact(scalar)
     if isinstance(value, PurePath):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -44,6 +56,50 @@ def _json_value(name: str, value: object) -> JSONValue:
     if isinstance(value, tuple | list):
         return [_json_value(f"{name}[{index}]", item) for index, item in enumerate(value)]
     raise ConfigError(error_message(name, "a number, a string, None or a sequence of these", value))
+
+
+def _exact(value: _Scalar) -> _Scalar:
+    """Return the value of a subclass, for instance of an enum, as an int, a float or a str."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    return float(value) if isinstance(value, float) else str.__str__(value)
+
+
+def to_saved(name: str, value: object) -> Saved:
+    """Return a state as a checkpoint can hold it: in tensors and plain Python values.
+
+    NumPy scalars become Python scalars, and mappings and sequences become dicts, lists and tuples.
+    ``torch.load`` with ``weights_only=True`` would refuse the originals. Tensors are not copied.
+
+    Args:
+        name: Name of the state, for error messages; may be empty.
+        value: The state.
+
+    Raises:
+        TypeError: If a value is something else; the message has its dotted name.
+    """
+    if isinstance(value, Tensor):
+        return value
+    scalar = plain_scalar(value)
+    if isinstance(scalar, _Scalar):
+        return _exact(scalar)
+    if isinstance(value, Mapping):
+        saved = {
+            to_saved(f"a key of {name}", key): to_saved(_dotted(name, key), item)
+            for key, item in value.items()
+        }
+        return cast("dict[str, Saved]", saved)
+    if isinstance(value, list | tuple):
+        items = [to_saved(_dotted(name, index), item) for index, item in enumerate(value)]
+        return items if isinstance(value, list) else tuple(items)
+    cure = "save it as numbers, strings or tensors"
+    raise TypeError(error_message(name, "a tensor or a plain value in a checkpoint", value, cure))
+
+
+def _dotted(name: str, key: object) -> str:
+    return f"{name}.{key}" if name else str(key)
 
 
 def from_dict(cls: type[_Config], values: Mapping[str, object], *, source: str = "") -> _Config:

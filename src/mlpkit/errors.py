@@ -16,7 +16,13 @@ catch there are separate classes, which also derive from the matching built-in e
     |   +-- CheckpointCorruptError           a checkpoint is damaged
     |   +-- CheckpointVersionError           a checkpoint has an unknown format version
     +-- ResumeMismatchError (ValueError)     a checkpoint belongs to another run
-    +-- TrainingInterrupted                  a signal stopped the run
+    +-- TrainingInterrupted                  SIGTERM stopped the run
+
+    KeyboardInterrupt
+    +-- TrainingKeyboardInterrupt            Ctrl-C stopped the run
+
+Ctrl-C raises a ``KeyboardInterrupt``, which ``except Exception`` does not catch, so a sweep that
+continues after failed runs ends.
 """
 
 from __future__ import annotations
@@ -38,6 +44,7 @@ __all__ = [
     "NonFiniteError",
     "ResumeMismatchError",
     "TrainingInterrupted",
+    "TrainingKeyboardInterrupt",
 ]
 
 
@@ -129,28 +136,66 @@ class ResumeMismatchError(MlpkitError, ValueError):
         differences: For each setting that differs, the saved value and the current value.
     """
 
+    _LISTED = 4  # differences that the message names
+    _FIRST = ("data.", "config.", "objective", "optimizer")  # chosen by the user; models follow
+
     def __init__(self, checkpoint: Path, differences: Mapping[str, tuple[str, str]]) -> None:
         self.checkpoint = checkpoint
         self.differences = dict(differences)
+        first = sorted(differences, key=lambda field: not field.startswith(self._FIRST))
         listed = "; ".join(
-            f"{field}: saved {saved}, now {now}" for field, (saved, now) in differences.items()
+            f"{field}: saved {_shortened(differences[field][0])}, "
+            f"now {_shortened(differences[field][1])}"
+            for field in first[: self._LISTED]
         )
+        if len(first) > self._LISTED:
+            listed += f"; and {len(first) - self._LISTED} more"
         super().__init__(
             f"resume must continue the same run, got a checkpoint ({checkpoint}) that differs "
             f"in {listed}; use the saved settings, or start a new run without resume"
         )
 
 
+def _shortened(text: str, limit: int = 60) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 3]}..."
+
+
 class TrainingInterrupted(MlpkitError):  # noqa: N818 - an interruption is not an error
-    """A signal requested the end of the run, which stopped after the current optimizer step.
+    """SIGTERM requested the end of the run, which stopped after the current optimizer step.
 
     Attributes:
-        signum: Number of the signal, for example 15 for SIGTERM.
+        signum: Number of the signal, 15 for SIGTERM.
         checkpoint: The checkpoint that was written; None if the run writes no checkpoints.
     """
 
     def __init__(self, signum: int, checkpoint: Path | None) -> None:
         self.signum = signum
         self.checkpoint = checkpoint
-        hint = "no checkpoint was written" if checkpoint is None else f"resume from {checkpoint}"
-        super().__init__(f"training was interrupted by signal {signum}; {hint}")
+        super().__init__(signum, checkpoint)  # the arguments, so that it can be pickled
+
+    def __str__(self) -> str:
+        return _interruption_text(self.signum, self.checkpoint)
+
+
+class TrainingKeyboardInterrupt(KeyboardInterrupt):
+    """Ctrl-C requested the end of the run, which stopped after the current optimizer step.
+
+    It is a ``KeyboardInterrupt`` and not an ``Exception``: ``except Exception`` does not catch it.
+
+    Attributes:
+        signum: Number of the signal, 2 for SIGINT.
+        checkpoint: The checkpoint that was written; None if the run writes no checkpoints.
+    """
+
+    def __init__(self, signum: int, checkpoint: Path | None) -> None:
+        self.signum = signum
+        self.checkpoint = checkpoint
+        super().__init__(signum, checkpoint)
+
+    def __str__(self) -> str:
+        return _interruption_text(self.signum, self.checkpoint)
+
+
+def _interruption_text(signum: int, checkpoint: Path | None) -> str:
+    hint = "no checkpoint was written" if checkpoint is None else f"resume from {checkpoint}"
+    return f"training was interrupted by signal {signum}; {hint}"

@@ -142,3 +142,12 @@ def test_a_missing_file_raises() -> None:
     """The error names the file."""
     with pytest.raises(ConfigError, match=r"the configuration must be a readable TOML.*nowhere\.t"):
         train_defaults(["--config", "nowhere.toml"])
+
+
+@pytest.mark.parametrize("option", ["--config", "--runs", "--preset"])
+def test_options_without_effect_on_a_resumed_run_are_refused(tmp_path: Path, option: str) -> None:
+    """The run has its options, and its place, in its folder."""
+    (tmp_path / "config.toml").write_text("")
+    value = "default" if option == "--preset" else str(tmp_path / "config.toml")
+    with pytest.raises(ConfigError, match=f"^{option} must be left out with --resume, got "):
+        train_defaults(["--resume", str(tmp_path), option, value])

@@ -195,3 +195,35 @@ def test_the_seed_of_a_split_is_a_non_negative_integer(data: LabeledTensors) -> 
         data.split([3, 4], seed=cast("int", 1.5))
     with pytest.raises(ValueError, match="seed must be a non-negative integer, got -1"):
         data.split([3, 4], seed=-1)
+
+
+def test_classes_in_another_order_keep_their_examples() -> None:
+    """Oracle: the name of each example; distributions move their columns."""
+    inputs, targets = torch.rand(5, 2), torch.tensor([0, 2, 1, 0, 2])
+    data = LabeledTensors(inputs, targets, ("a", "b", "c"), weights=torch.rand(5))
+    names = [("a", "b", "c")[index] for index in targets.tolist()]
+    order = ("c", "x", "a", "b")
+    moved = data.with_classes(order)
+    assert [order[index] for index in moved.targets.tolist()] == names
+    assert moved.classes == order
+    assert moved.inputs is data.inputs
+    assert moved.weights is data.weights
+    assert moved.fingerprint != data.fingerprint
+    soft = LabeledTensors(inputs, torch.rand(5, 3).softmax(1), ("a", "b", "c"))
+    columns = soft.with_classes(order).targets
+    for column, name in enumerate(("a", "b", "c")):
+        assert torch.equal(columns[:, order.index(name)], soft.targets[:, column])
+    assert not columns[:, 1].any()
+    assert moved.with_classes(("a", "b", "c", "x")).targets.tolist() == targets.tolist()
+
+
+def test_classes_can_be_named_later() -> None:
+    data = LabeledTensors(torch.rand(3, 2), torch.tensor([0, 2, 1]))
+    named = data.with_classes(["a", "b", "c"])
+    assert (named.classes, named.targets.tolist()) == (("a", "b", "c"), [0, 2, 1])
+    with pytest.raises(ValueError, match=r"targets must be class indices in \[0, 2\), got 2"):
+        data.with_classes(("a", "b"))
+    with pytest.raises(ValueError, match=r"classes must be names that include .*; add \['c'\]"):
+        named.with_classes(("b", "a"))
+    with pytest.raises(TypeError, match="classes must be a sequence of strings, got None"):
+        data.with_classes(None)  # type: ignore[arg-type]  # bad on purpose

@@ -12,7 +12,7 @@ import torch
 from tests.export.classifiers import DIGITS, NAMES, NORMS, by_name, classifier
 from torch import Tensor
 
-from mlpkit.data import digits
+from mlpkit.data import LabeledTensors, digits
 from mlpkit.errors import ArtifactError, MissingDependencyError
 from mlpkit.export import _onnx, export_onnx
 from mlpkit.export._deployed import Deployed
@@ -164,3 +164,18 @@ def test_rrelu_has_the_mean_slope() -> None:
     images = digits().test.inputs[:5]
     with torch.no_grad():
         torch.testing.assert_close(Deployed(model)(images)[0], model(images))
+
+
+@pytest.mark.usefixtures("_onnx_installed")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
+def test_inputs_that_float32_cannot_represent(tmp_path: Path, dtype: torch.dtype) -> None:
+    """The file subtracts the mean in float64, as the model does."""
+    examples = (torch.arange(201)[:, None] + 1_700_000_000).to(dtype)
+    data = LabeledTensors(examples, torch.arange(201) % 3, ("a", "b", "c"))
+    model = SoftmaxClassifier.for_data(data, (8,))
+    path = export_onnx(model, tmp_path / "far.onnx", examples=examples)
+    session = importlib.import_module("onnxruntime").InferenceSession(str(path))
+    (found,) = session.run(["probabilities"], {"input": examples.numpy()})
+    expected = model.predict_proba(examples)
+    torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-5, atol=1e-6)
+    assert len(torch.unique(expected, dim=0)) == 201

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import pickle
 import signal
+import socket
 import struct
 import time
 from pathlib import Path
@@ -18,7 +20,7 @@ from torch import Tensor
 
 from mlpkit import SoftmaxClassifier
 from mlpkit.errors import ArtifactError, ConfigError
-from mlpkit.models._artifact import _digest
+from mlpkit.models._artifact import Artifact, _digest, write_artifact
 from mlpkit.nn import MLP, ActivationName
 
 
@@ -123,13 +125,54 @@ def test_truncation_is_noticed(tmp_path: Path, length: int) -> None:
         SoftmaxClassifier.load(tmp_path)
 
 
-def test_two_models_mixed_up(tmp_path: Path) -> None:
-    """The configuration of one model beside the weights of another is refused."""
-    make_model("relu").save(tmp_path / "one")
-    make_model("tanh").save(tmp_path / "two")
-    (tmp_path / "one" / "config.json").replace(tmp_path / "two" / "config.json")
-    with pytest.raises(ArtifactError, match=r"config\.json must be the file saved with model"):
-        SoftmaxClassifier.load(tmp_path / "two")
+@pytest.mark.parametrize("kind", ["of another model", "missing", "fifo", "no JSON"])
+def test_the_config_beside_the_weights_is_not_read(tmp_path: Path, kind: str, x: Tensor) -> None:
+    """`load` reads the description in the weights file; config.json is for people and the hub."""
+    model = make_model()
+    model.save(tmp_path / "one")
+    config = tmp_path / "one" / "config.json"
+    config.unlink()
+    if kind == "of another model":
+        make_model("tanh").save(tmp_path / "two")
+        (tmp_path / "two" / "config.json").replace(config)
+    elif kind == "fifo":
+        os.mkfifo(config)  # reading it would wait for a writer
+    elif kind == "no JSON":
+        config.write_text("{")
+    loaded = SoftmaxClassifier.load(tmp_path / "one")
+    assert torch.equal(loaded.predict_proba(x), model.predict_proba(x))
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device", "folder", "socket"])
+def test_weights_that_are_no_regular_file(tmp_path: Path, kind: str) -> None:
+    """A pipe would wait for a writer, and a device may have no end."""
+    path = tmp_path / "model.safetensors"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+    else:
+        path.mkdir()
+    with pytest.raises(
+        ArtifactError, match=r"model\.safetensors must be .* not a regular file but"
+    ):
+        SoftmaxClassifier.load(tmp_path)
+
+
+def test_a_header_that_declares_another_size(tmp_path: Path) -> None:
+    """A sparse file of a terabyte is refused by its header, before it is read."""
+    make_model().save(tmp_path)
+    path = tmp_path / "model.safetensors"
+    os.truncate(path, 2**40)
+    with pytest.raises(ArtifactError, match=r"does not describe a file of 1099511627776 bytes"):
+        SoftmaxClassifier.load(tmp_path)
+    path.write_bytes(struct.pack("<Q", 2**39))
+    os.truncate(path, 2**40)
+    with pytest.raises(ArtifactError, match=r"a header of 549755813888 bytes in a file of"):
+        SoftmaxClassifier.load(tmp_path)
 
 
 def test_missing_and_foreign_files(tmp_path: Path) -> None:
@@ -149,6 +192,7 @@ def rewrite(path: Path, change: dict[str, object], drop: str | None = None) -> N
         metadata = json.loads(file.read(length))["__metadata__"]
     description = {**json.loads(metadata["config"]), **change}
     metadata["config"] = json.dumps(description)
+    metadata["config_sha256"] = hashlib.sha256(metadata["config"].encode()).hexdigest()
     tensors = load_file(path)
     if drop is not None:
         del tensors[drop]
@@ -163,7 +207,18 @@ def rewrite(path: Path, change: dict[str, object], drop: str | None = None) -> N
         ({"classes": ["a"]}, r"describes a model that cannot be built: classes must be as many"),
         ({"network": {"in_features": 12}}, r"cannot be built: MLPConfig\.hidden_features must be"),
         ({"network": {"in_featurs": 12}}, r"did you mean 'in_features'"),
-        ({"network": 3}, r"must describe a network, its classes and its input shape"),
+        ({"network": 3}, r"that describes a network, its classes and its input shape"),
+        (
+            {"input_shape": [-4, -3]},
+            r"cannot be built: input_shape\[0\] must be a positive integer",
+        ),
+        ({"input_shape": [12, True]}, r"input_shape\[1\] must be a positive integer, got True"),
+        ({"input_shape": [12.0]}, r"input_shape\[0\] must be a positive integer, got 12\.0"),
+        ({"input_shape": 12}, r"that describes a network, its classes and its input shape"),
+        (
+            {"network": {"in_features": 2**80, "hidden_features": [8, 6], "out_features": 3}},
+            "Overflow",
+        ),
     ],
 )
 def test_a_description_that_does_not_fit(
@@ -230,6 +285,125 @@ def test_a_huge_width_in_the_description_costs_no_memory(tmp_path: Path) -> None
     rewrite(tmp_path / "model.safetensors", {"network": config})
     with pytest.raises(ArtifactError, match=r"got a difference in network\.head\.weight"):
         SoftmaxClassifier.load(tmp_path)
+
+
+@pytest.mark.parametrize("depth", [400, 100_000])
+@pytest.mark.parametrize("key", ["network", "hidden_features", "other"])
+def test_a_nested_description(tmp_path: Path, depth: int, key: str) -> None:
+    """Lists within lists exceed Python's recursion limit, which is an ArtifactError."""
+    make_model().save(tmp_path)
+    nested = "[" * depth + "]" * depth
+    inner = f'{{"in_features": 12, "hidden_features": {nested}, "out_features": 3}}'
+    value = inner if key == "hidden_features" else nested
+    key = "network" if key == "hidden_features" else key
+    text = (
+        '{"format": "mlpkit.classifier", "version": 1, "classes": ["a", "b", "c"], '
+        f'"input_shape": [4, 3], "{key}": {value}}}'
+    )
+    (tmp_path / "config.json").unlink()
+    path = tmp_path / "model.safetensors"
+    save_file(load_file(path), path, {"format": "pt", "config": text})
+    with pytest.raises(ArtifactError, match=r"model\.safetensors"):
+        SoftmaxClassifier.load(tmp_path)
+    path.write_bytes(struct.pack("<Q", len(nested)) + nested.encode())
+    with pytest.raises(ArtifactError, match=r"model\.safetensors"):
+        SoftmaxClassifier.load(tmp_path)
+    path.write_bytes(b"".join([struct.pack("<Q", 5_000), b"1" * 5_000]))
+    with pytest.raises(ArtifactError, match=r"model\.safetensors"):
+        SoftmaxClassifier.load(tmp_path)
+
+
+def test_many_layers_in_the_description_are_not_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layers are compared with the tensors of the file before any is built."""
+    make_model().save(tmp_path)
+    config = {"in_features": 12, "hidden_features": [1] * 50_000, "out_features": 3}
+    rewrite(tmp_path / "model.safetensors", {"network": config})
+
+    def build(*_: object, **__: object) -> MLP:
+        raise AssertionError("a network was built")
+
+    monkeypatch.setattr(MLP, "from_config", build)
+    with pytest.raises(ArtifactError, match=r"difference in .* and 49993 more; save") as caught:
+        SoftmaxClassifier.load(tmp_path)
+    assert len(str(caught.value)) < 1000
+
+
+def test_tied_weights_are_refused(tmp_path: Path) -> None:
+    """Two layers that share a weight, or a part of it; views without overlap are saved."""
+    network = MLP(6, (6, 6), 6)
+    model = SoftmaxClassifier(network, classes=tuple("abcdef"))
+    first, second = (layer.linear for layer in network.layers)
+    second.weight = first.weight
+    message = r"weight must be a tensor with separate memory to be saved, got 'the memory of net"
+    with pytest.raises(ArtifactError, match=message):
+        model.save(tmp_path / "tied")
+    second.weight = torch.nn.Parameter(first.weight.detach().T)
+    artifact = Artifact(
+        network=network.config, classes=model.classes, input_shape=(6,), tensors=model.state_dict()
+    )
+    with pytest.raises(ArtifactError, match=message):
+        write_artifact(tmp_path / "tied", artifact)
+    assert not (tmp_path / "tied").exists()
+    flat = torch.rand(72)
+    first.weight = torch.nn.Parameter(flat[:36].view(6, 6))
+    second.weight = torch.nn.Parameter(flat[36:].view(6, 6))
+    loaded = SoftmaxClassifier.load(model.save(tmp_path / "views"))
+    x = torch.rand(3, 6)
+    assert torch.equal(loaded.predict_proba(x), model.predict_proba(x))
+
+
+def test_a_dtype_without_finite_values(tmp_path: Path) -> None:
+    """PyTorch has no arithmetic for float8."""
+    model = make_model()
+    tensors = {name: value.to(torch.float8_e4m3fn) for name, value in model.state_dict().items()}
+    model.save(tmp_path)
+    path = tmp_path / "model.safetensors"
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        metadata = json.loads(file.read(length))["__metadata__"]
+    save_file(tensors, path, {**metadata, "sha256": _digest(tensors)})
+    with pytest.raises(ArtifactError, match=r"network must be of dtype float16, bfloat16, float32"):
+        SoftmaxClassifier.load(tmp_path)
+
+
+def test_a_file_without_the_digest_of_its_description_loads(tmp_path: Path, x: Tensor) -> None:
+    """Earlier versions of mlpkit wrote none."""
+    model = make_model()
+    model.save(tmp_path)
+    path = tmp_path / "model.safetensors"
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        metadata = json.loads(file.read(length))["__metadata__"]
+    del metadata["config_sha256"]
+    save_file(load_file(path), path, metadata)
+    assert torch.equal(SoftmaxClassifier.load(tmp_path).predict_proba(x), model.predict_proba(x))
+
+
+def test_loading_while_two_processes_save(tmp_path: Path) -> None:
+    """Every load finds one whole model of the two, and so does a load after all have ended."""
+    models = [make_model("relu"), make_model("tanh")]
+    inputs = pictures(3)
+    expected = [model.predict_proba(inputs) for model in models]
+    models[0].save(tmp_path)
+    pids = []
+    for model in models:
+        pid = os.fork()
+        if pid == 0:  # pragma: no cover - the child is killed
+            while True:
+                model.save(tmp_path)
+        pids.append(pid)
+    try:
+        for _ in range(500):
+            got = SoftmaxClassifier.load(tmp_path).predict_proba(inputs)
+            assert any(torch.equal(got, one) for one in expected)
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+    got = SoftmaxClassifier.load(tmp_path).predict_proba(inputs)
+    assert any(torch.equal(got, one) for one in expected)
 
 
 def test_a_missing_tensor_is_named(tmp_path: Path) -> None:

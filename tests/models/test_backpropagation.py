@@ -14,14 +14,14 @@ from mlpkit._protocols import find_backpropagation, find_stacked_backpropagation
 K = 3
 
 
-def classifier(seed: int = 0, **options: Any) -> SoftmaxClassifier:
+def classifier(seed: int = 0, *, offset: float = 0.0, **options: Any) -> SoftmaxClassifier:
     """Return a classifier of 4 x 3 images with a mean and std for each pixel."""
     generator = torch.Generator().manual_seed(seed)
     network = MLP(12, (8, 8), 3, generator=generator, **options)
     return SoftmaxClassifier(
         network,
         classes=("a", "b", "c"),
-        mean=torch.linspace(20, 40, 12),
+        mean=torch.linspace(20, 40, 12) + offset,
         std=torch.linspace(50, 90, 12),
         input_shape=(4, 3),
     )
@@ -39,8 +39,10 @@ def images(*shape: int) -> Tensor:
 )
 def test_outputs_and_gradients_are_those_of_autograd(options: dict[str, Any]) -> None:
     """From bytes and from floats, with the preprocessing."""
-    for inputs in (images(9), images(9).float(), images(9)[:, None]):
-        model, other = classifier(**options), classifier(**options)
+    far = images(9).double() + 1.7e9  # float32 cannot represent it
+    for inputs in (images(9), images(9).float(), images(9)[:, None], far, far.long()):
+        offset = 1.7e9 if inputs.dtype in (torch.float64, torch.int64) else 0.0
+        model, other = (classifier(offset=offset, **options) for _ in range(2))
         passes = find_backpropagation(model)
         assert passes is not None
         assert passes.can_run(inputs)
@@ -57,7 +59,7 @@ def test_outputs_and_gradients_are_those_of_autograd(options: dict[str, Any]) ->
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_many_classifiers_have_the_gradients_of_each(*, shared: bool) -> None:
-    models = [classifier(seed) for seed in range(K)]
+    models = [classifier(seed, offset=0.0 if shared else 1.7e9) for seed in range(K)]
     columns = zip(*(model.parameters() for model in models), strict=True)
     stacked = [torch.nn.Parameter(torch.stack([p.detach() for p in column])) for column in columns]
     stacks = dict(zip(models[0].parameters(), stacked, strict=True))
@@ -65,7 +67,7 @@ def test_many_classifiers_have_the_gradients_of_each(*, shared: bool) -> None:
     assert passes is not None
     inputs = images(9) if shared else images(K, 9)
     if not shared:
-        inputs = inputs.flatten(2).float()
+        inputs = inputs.flatten(2).double() + 1.7e9
     assert passes.can_run(inputs)
     found = passes.forward(inputs)
     upstream = torch.randn(K, 9, 3)
@@ -79,8 +81,31 @@ def test_many_classifiers_have_the_gradients_of_each(*, shared: bool) -> None:
             torch.testing.assert_close(stack.grad[k], parameter.grad, rtol=1e-5, atol=1e-6)
 
 
+class Forwarding(torch.nn.Module):
+    """A wrapper that forwards missing attributes and even its class, as some proxies do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = classifier()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
+    @property  # type: ignore[misc]  # read-only
+    def __class__(self) -> Any:
+        return SoftmaxClassifier
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return something else than the inner model."""
+        outputs: Tensor = -self.inner(x)
+        return outputs
+
+
 def test_a_classifier_that_computes_something_else_is_left_to_autograd() -> None:
-    """A subclass, a forward set on the object, a hook."""
+    """A subclass, a forward set on the object, a hook, a wrapper, a compiled model."""
 
     class Own(SoftmaxClassifier):
         def forward(self, x: Tensor) -> Tensor:
@@ -94,6 +119,16 @@ def test_a_classifier_that_computes_something_else_is_left_to_autograd() -> None
         assert find_backpropagation(model) is None
         stacks = {p: torch.nn.Parameter(torch.stack([p.detach()] * K)) for p in model.parameters()}
         assert find_stacked_backpropagation(model, stacks, shared=True) is None
+    inner = classifier()
+    inner.network = torch.nn.Sequential(inner.network)  # type: ignore[assignment]  # no MLP
+    compiled = classifier()
+    compiled.compile(backend="eager")
+    by_torch: Any = torch.compile(classifier(), backend="eager")
+    others: list[Any] = [by_torch, inner, compiled, Forwarding()]
+    for other in others:
+        assert find_backpropagation(other) is None
+        stacks = {p: torch.nn.Parameter(torch.stack([p.detach()] * K)) for p in other.parameters()}
+        assert find_stacked_backpropagation(other, stacks, shared=True) is None
     hooked.register_forward_hook(lambda *_: None)
     passes = find_backpropagation(hooked)
     assert passes is None or not passes.can_run(images(9))

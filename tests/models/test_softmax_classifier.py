@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import warnings
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -43,13 +45,20 @@ def x() -> Tensor:
 def test_every_type_of_input_is_converted_first(
     x: Tensor, dtype: torch.dtype, *, of_each_feature: bool
 ) -> None:
-    """To the bit: the input in the type of the model, minus the mean, divided by std."""
+    """To the bit: the input minus the mean, in the type of the model, divided by std.
+
+    Numbers that the type of the model cannot represent are subtracted in float64.
+    """
     shape = (12,) if of_each_feature else ()
     model = make_model(mean=torch.rand(shape) * 100, std=torch.rand(shape) * 50 + 1).to(dtype)
     every_pixel = torch.arange(264).clamp(max=255).to(torch.uint8).reshape(22, 4, 3)
     given = [every_pixel, every_pixel.int(), every_pixel > 9, every_pixel.double() / 7]
     for raw in given:
-        expected = (raw.flatten(1).to(dtype) - model.mean) / model.std
+        flat = raw.flatten(1)
+        if torch.equal(flat.to(dtype).double(), flat.double()):
+            expected = (flat.to(dtype) - model.mean) / model.std
+        else:
+            expected = (flat.double() - model.mean.double()).to(dtype) / model.std
         assert torch.equal(model.standardize(raw), expected)
         assert torch.equal(model.standardize(raw[5]), expected[5])
         with torch.no_grad():
@@ -169,6 +178,104 @@ def test_the_evaluation_takes_weights_and_batches() -> None:
     assert low.loss == pytest.approx(loss, rel=0.02)
     assert low.loss != found.loss
     assert next(model.parameters()).dtype == torch.float32
+
+
+def test_a_part_in_training_mode_is_evaluated_too() -> None:
+    """Only the dropout of a model in evaluation mode is in training mode, as for Monte Carlo."""
+    network = MLP(12, (64,), 3, dropout=0.5, input_dropout=0.2)
+    model = SoftmaxClassifier(network, classes=("a", "b", "c"), std=255.0).eval()
+    inputs = images(9).flatten(1)
+    expected = model.predict_proba(inputs)
+    dropouts = [module for module in model.modules() if isinstance(module, nn.Dropout)]
+    for dropout in dropouts:
+        dropout.train()
+    assert torch.equal(model.predict_proba(inputs), expected)
+    assert torch.equal(model.predict(inputs), expected.argmax(1))
+    data = LabeledTensors(inputs, torch.arange(9) % 3, ("a", "b", "c"))
+    assert model.evaluate(data) == model.evaluate(data)
+    assert all(dropout.training for dropout in dropouts)
+    assert not model.training
+
+
+def test_a_classifier_can_be_built_on_the_meta_device() -> None:
+    """Directly and for data; with memory and the state of another, it equals that one."""
+    data = LabeledTensors(images(20), torch.arange(20) % 3, ("a", "b", "c"))
+    original = SoftmaxClassifier.for_data(data, (7,), MLPOptions(norm="batch"))
+    with torch.device("meta"):
+        empty = [
+            SoftmaxClassifier(
+                MLP(12, (7,), 3, norm="batch"),
+                classes=("a", "b", "c"),
+                mean=3.0,
+                std=2.0,
+                input_shape=(4, 3),
+            ),
+            SoftmaxClassifier.for_data(data, (7,), MLPOptions(norm="batch")),
+        ]
+    for model in empty:
+        assert {tensor.device.type for tensor in model.state_dict().values()} == {"meta"}
+        assert model(torch.zeros(2, 4, 3, device="meta")).shape == (2, 3)
+        model.to_empty(device="cpu")
+        model.load_state_dict(original.state_dict())
+        assert torch.equal(model.predict_proba(data.inputs), original.predict_proba(data.inputs))
+    with pytest.raises(ValueError, match=r"^std must be positive, got -1\.0"):
+        SoftmaxClassifier(MLP(2, (), 2, device="meta"), classes=("a", "b"), std=-1.0)
+
+
+def test_values_that_float32_cannot_represent_are_kept_apart() -> None:
+    """Numbers around 1.7e9, such as seconds since 1970, differ by one; float32 has steps of 128."""
+    values = torch.arange(201)[:, None] + 1_700_000_000
+    oracle = values.numpy().astype(np.float64)
+    for inputs in (values, values.double(), values.int()):
+        data = LabeledTensors(inputs, torch.arange(201) % 2, ("a", "b"))
+        model = SoftmaxClassifier.for_data(data, (4,))
+        assert float(model.std) == pytest.approx(float(np.std(oracle)), rel=1e-6)
+        expected = (oracle - float(model.mean)) / float(model.std)
+        found = model.standardize(inputs)
+        assert found.dtype is torch.float32
+        np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
+        assert len(torch.unique(found)) == 201
+        probabilities = model.network(found).detach().softmax(1)
+        torch.testing.assert_close(model.predict_proba(inputs), probabilities)
+
+
+def test_pixels_between_0_and_1_for_a_model_of_bytes_are_warned_of_once(x: Tensor) -> None:
+    """By each method that predicts or evaluates; raw inputs of any dtype give no warning."""
+    targets = torch.arange(5) % 3
+    scaled = x / 255
+
+    def evaluate(model: SoftmaxClassifier, inputs: Tensor) -> None:
+        model.evaluate(LabeledTensors(inputs, targets))
+
+    def evaluate_loader(model: SoftmaxClassifier, inputs: Tensor) -> None:
+        model.evaluate(DataLoader(TensorDataset(inputs, targets), 2))
+
+    def calibrate(model: SoftmaxClassifier, inputs: Tensor) -> None:
+        model.calibrate(LabeledTensors(inputs, targets))
+
+    calls: list[Callable[[SoftmaxClassifier, Tensor], object]] = [
+        SoftmaxClassifier.predict,
+        SoftmaxClassifier.predict_proba,
+        evaluate,
+        evaluate_loader,
+        calibrate,
+    ]
+    message = "x should be in the units of the training inputs .* pass raw inputs, .* x [*] 255"
+    for call in calls:
+        model = make_model()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            for raw in (x, x.float(), x.double(), x.int()):
+                call(model, raw)
+        model = make_model()
+        call(model, x)
+        with pytest.warns(UserWarning, match=message):
+            call(model, scaled)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            call(model, scaled)
+            call(model, scaled.double())
+            call(model, scaled * 255)  # the cure
 
 
 def test_what_cannot_be_evaluated_is_named() -> None:

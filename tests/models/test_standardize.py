@@ -31,6 +31,22 @@ def test_they_are_those_of_all_values_in_float64(inputs: Tensor) -> None:
     assert std == pytest.approx(float(np.std(values)), rel=1e-9)
 
 
+@pytest.mark.parametrize("offset", [1.7e9, -1.7e12])
+def test_a_large_mean_does_not_cancel_the_variance(offset: float) -> None:
+    """Oracle: NumPy, which subtracts the mean before it squares."""
+    inputs = offset + torch.arange(20_001, dtype=torch.float64)[:, None] % 201
+    mean, std = mean_and_std(inputs)
+    assert mean == pytest.approx(float(np.mean(inputs.numpy())), rel=1e-12)
+    assert std == pytest.approx(float(np.std(inputs.numpy())), rel=1e-9)
+    assert mean_and_std(inputs.long()) == (mean, std)
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-3, 1.7e9, -3e20])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_constant_that_is_no_binary_fraction_has_std_1(value: float, dtype: torch.dtype) -> None:
+    assert mean_and_std(torch.full((20_001, 3), value, dtype=dtype))[1] == 1.0
+
+
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float32])
 def test_a_constant_has_std_1(dtype: torch.dtype) -> None:
     assert mean_and_std(torch.full((4, 2), 7, dtype=dtype)) == (7.0, 1.0)

@@ -58,6 +58,29 @@ def test_a_wrong_shape_is_named(x: Tensor) -> None:
         make_model()(x.transpose(1, 2))
 
 
+def test_other_layouts_devices_and_kinds_are_refused(x: Tensor) -> None:
+    """Each cure gives an input that is accepted."""
+    model = make_model()
+    flat = x.flatten(1).float()
+    with pytest.raises(TypeError, match=r"^x must be a dense tensor, .* with x\.to_dense\(\)$"):
+        model(flat.to_sparse())
+    torch.testing.assert_close(model(flat.to_sparse().to_dense()), model(x))
+    with pytest.raises(ValueError, match=r"^x must be on the device of the model \(cpu\), got 'me"):
+        model(flat.to("meta"))
+    with pytest.raises(TypeError, match=r"^x must be of real numbers, got .*; use x\.abs\(\)"):
+        model(flat.to(torch.complex64))
+    with pytest.raises(TypeError, match=r"^x must be a tensor of raw inputs, got array.*as_tensor"):
+        model(x.numpy())  # type: ignore[arg-type]  # bad on purpose
+
+
+def test_a_symbolic_trace_is_equal(x: Tensor) -> None:
+    """To the bit, for every dtype."""
+    model = make_model()
+    traced = torch.fx.symbolic_trace(model)
+    for raw in (x, x.float(), x.double() / 7, x.int()):
+        assert torch.equal(traced(raw), model(raw))
+
+
 def test_without_an_input_shape_it_takes_vectors() -> None:
     model = StandardizedModel(MLP(12, (), 3))
     assert model.input_shape == (12,)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mlpkit.nn import MLP, Activation, ActivationConfig, PReLU
+from mlpkit.nn import MLP, Activation, ActivationConfig, MLPOptions, PReLU
 
 
 def network(*, training: bool = False) -> MLP:
@@ -195,3 +195,49 @@ def test_a_traced_network_is_equal() -> None:
         warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]  # shape checks
         traced = torch.jit.trace(model, x)  # type: ignore[no-untyped-call]  # torch types it so
         torch.testing.assert_close(traced(x), model(x))
+
+
+TRACED: list[MLPOptions] = [
+    MLPOptions(),
+    MLPOptions(norm="batch", dropout=0.5, residual=True),
+    MLPOptions(norm="layer", flatten=True),
+    MLPOptions(norm="rms", output_activation="sigmoid"),
+    *(
+        MLPOptions(activation=activation)
+        for activation in (
+            "prelu",
+            ActivationConfig("prelu", per_unit=True),
+            ActivationConfig("maxout", num_pieces=3),
+            "glu",
+            "reglu",
+            "geglu",
+            "swiglu",
+        )
+    ),
+]
+
+
+@pytest.mark.parametrize("options", TRACED, ids=str)
+def test_a_symbolic_trace_is_equal(options: MLPOptions) -> None:
+    """By torch.fx, in evaluation mode, to the bit and in every gradient; it has no own modules."""
+    model = MLP.from_options(12, (8, 8), 3, options).eval()
+    traced = torch.fx.symbolic_trace(model)
+    x = torch.randn(5, 3, 4) if options.flatten else torch.randn(5, 12)
+    assert torch.equal(traced(x), model(x))
+    targets = [node.target for node in traced.graph.nodes if node.op == "call_module"]
+    kinds = {type(traced.get_submodule(str(target))).__module__ for target in targets}
+    assert all(kind.startswith("torch.nn") for kind in kinds)
+    torch.autograd.backward(traced(x).square().sum())
+    found = [parameter.grad for parameter in model.parameters()]
+    model.zero_grad()
+    torch.autograd.backward(model(x).square().sum())
+    for one, parameter in zip(found, model.parameters(), strict=True):
+        assert one is not None
+        torch.testing.assert_close(one, parameter.grad)
+
+
+@pytest.mark.parametrize("flatten", [False, True])
+def test_a_symbolic_trace_of_a_module_around_a_network(flatten: bool) -> None:
+    model = nn.Sequential(nn.Linear(4, 12), MLP(12, (8,), 3, flatten=flatten), nn.Softmax(-1))
+    x = torch.randn(5, 4)
+    assert torch.equal(torch.fx.symbolic_trace(model)(x), model(x))

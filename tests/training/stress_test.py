@@ -20,8 +20,9 @@ from pathlib import Path
 import torch
 from tests.training.scenario import differences, everything, train
 
+from mlpkit._serialization import Saved
 from mlpkit.training.checkpoints import read_checkpoint
-from mlpkit.training.checkpoints._file_format import FORMAT, VERSION, Saved, write_checkpoint
+from mlpkit.training.checkpoints._file_format import FORMAT, VERSION, write_checkpoint
 
 
 def fork(work: Callable[[], object]) -> int:

@@ -8,21 +8,29 @@ from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
-from tests.training.scenario import everything
+from tests.training.scenario import differences, everything, train
 
 from mlpkit._devices import _AUTOCAST_DTYPES, find_device
 from mlpkit.errors import ConfigError
 from mlpkit.training import (
+    AveragingConfig,
+    Callback,
     CheckpointConfig,
     EarlyStopping,
+    EpochRow,
+    MomentumSchedule,
     Monitor,
     OptimizerConfig,
     Precision,
+    Schedule,
+    Trainer,
     TrainerConfig,
 )
 from mlpkit.training._config import MONITOR_DIRECTIONS
+from mlpkit.training.checkpoints import read_checkpoint
 
 
 @pytest.mark.parametrize("config", [TrainerConfig(), everything(Path("some") / "folder")])
@@ -52,7 +60,9 @@ def test_an_unknown_key_is_refused_by_name() -> None:
         ("seed", -1, ValueError, "seed must be a non-negative integer, got -1"),
         ("label_smoothing", 1.5, ValueError, r"label_smoothing must be .* at most 1, got 1\.5"),
         ("mixup", 0.0, ValueError, r"mixup must be .* greater than 0, got 0\.0"),
-        ("class_weights", [1.0], TypeError, r"class_weights must be tuple or None, got \[1\.0\]"),
+        ("class_weights", 1.0, TypeError, r"class_weights must be one number per class, .* got 1"),
+        ("class_weights", "12", TypeError, r"class_weights must be one number per class, .* '12'"),
+        ("class_weights", [True], TypeError, r"class_weights\[0\] must be a finite .* got True"),
         ("class_weights", (0.0, 0.0), ValueError, r"class_weights must be .* at least one above 0"),
         ("class_weights", (1.0, -1.0), ValueError, r"class_weights\[1\] must be .* got -1\.0"),
         ("clip_grad_norm", 0.0, ValueError, r"clip_grad_norm must be .* greater than 0, got 0\.0"),
@@ -80,6 +90,8 @@ def test_the_small_ones_check_too() -> None:
         CheckpointConfig(folder=Path("a"), every_steps=0)
     with pytest.raises(TypeError, match=r"checkpoints\.overwrite must be True or False"):
         CheckpointConfig(folder=Path("a"), overwrite=1)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"checkpoints\.folder must be a path, got 3"):
+        CheckpointConfig(folder=3)  # type: ignore[arg-type]
 
 
 def test_tables_and_literals_agree() -> None:
@@ -100,3 +112,58 @@ def test_every_field_is_documented() -> None:
 def test_auto_is_the_accelerator_where_there_is_one() -> None:
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     assert find_device("auto") == (accelerator or torch.device("cpu"))
+
+
+class StopAfterEpoch(Callback):
+    """Ends the run after an epoch."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:
+        if row.epoch == self.epoch:
+            trainer.stop()
+
+
+def numpy_everything(folder: Path) -> TrainerConfig:
+    """Return `everything` with its numbers as NumPy and torch scalars and arrays."""
+    plain = everything(folder)
+    changes: dict[str, object] = {
+        "epochs": np.int64(plain.epochs),
+        "batch_size": torch.tensor(plain.batch_size),
+        "gradient_accumulation_steps": np.uint8(plain.gradient_accumulation_steps),
+        "label_smoothing": np.float64(plain.label_smoothing),
+        "class_weights": torch.tensor(plain.class_weights),
+        "clip_grad_norm": torch.tensor(plain.clip_grad_norm),
+        "device": torch.device("cpu"),
+        "seed": np.int64(plain.seed),
+        "optimizer": OptimizerConfig(
+            lr=np.float64(plain.optimizer.lr),
+            weight_decay=torch.tensor(0.1, dtype=torch.float64),  # type: ignore[arg-type]
+            betas=np.array([0.9, 0.999]),  # type: ignore[arg-type]
+        ),
+        "schedule": Schedule(kind="one_cycle", pct_start=np.float64(0.3)),
+        "momentum_schedule": MomentumSchedule(kind="one_cycle", max_momentum=np.float64(0.95)),
+        "averaging": AveragingConfig(decay=np.float64(0.9), every=np.int64(1)),  # type: ignore[arg-type]
+        "early_stopping": EarlyStopping(patience=np.int64(1000)),  # type: ignore[arg-type]
+        "progress": np.bool_(False),
+    }
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def test_a_run_with_numpy_scalars_saves_and_resumes(tmp_path: Path) -> None:
+    """Its checkpoints are those of plain numbers, and either configuration resumes from them."""
+    plain = replace(everything(tmp_path), device="cpu")
+    assert numpy_everything(tmp_path) == plain
+    assert repr(numpy_everything(tmp_path)) == repr(plain)
+    train(replace(everything(tmp_path / "plain"), device="cpu"))
+    train(numpy_everything(tmp_path / "numpy"), callbacks=[StopAfterEpoch(1)])
+    state = read_checkpoint(tmp_path / "numpy" / "last.pt")["state"]
+    assert isinstance(state, dict)
+    assert state["epoch"] == 2
+    train(everything(tmp_path / "numpy"), resume="auto", callbacks=[StopAfterEpoch(2)])
+    train(numpy_everything(tmp_path / "numpy"), resume="auto")
+    reference, resumed = (
+        read_checkpoint(tmp_path / name / "last.pt") for name in ("plain", "numpy")
+    )
+    assert differences(reference, resumed) == []

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+import sys
 import threading
 import time
 
 import pytest
+import torch
+from torch import nn
 
+from mlpkit.data import LabeledTensors
+from mlpkit.training import Trainer, TrainerConfig
 from mlpkit.training._progress_bar import ProgressBar
 
 
@@ -104,3 +109,67 @@ def test_numbers_out_of_range_are_refused() -> None:
         ProgressBar(0)
     with pytest.raises(ValueError, match="initial must be a non-negative integer, got -1"):
         ProgressBar(1, initial=-1)
+
+
+@pytest.mark.parametrize("shown", [None, True, False])
+def test_a_process_without_standard_streams_trains(
+    monkeypatch: pytest.MonkeyPatch,
+    shown: bool | None,
+) -> None:
+    """Under `pythonw`, and after `2>&-` in a shell, both streams are None."""
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "stdout", None)
+    with ProgressBar(10, shown=shown) as bar:
+        assert not bar.is_shown
+        bar.update(5)
+    config = TrainerConfig(epochs=2, batch_size=2, progress=shown)
+    examples = LabeledTensors(torch.eye(4), torch.tensor([0, 1, 0, 1]))
+    result = Trainer(nn.Linear(4, 2), config).fit(examples, examples)
+    assert result.stop_reason == "completed"
+
+
+@pytest.mark.parametrize("shown", [None, True])
+def test_a_closed_stream_is_no_error(shown: bool | None) -> None:
+    """Neither where the stream is asked whether it is a terminal nor where it is written."""
+    file = io.StringIO()
+    file.close()
+    with ProgressBar(10, shown=shown, file=file) as bar:
+        bar.update(5)
+
+
+def test_a_stream_that_does_not_say_what_it_is_is_no_terminal() -> None:
+    """As an object of a graphical program that has `write` alone."""
+
+    class Writer:
+        def write(self, text: str) -> None:
+            raise AssertionError(text)
+
+    with ProgressBar(10, file=Writer()) as bar:  # type: ignore[arg-type]
+        assert not bar.is_shown
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(), OSError(28, "disk full"), ValueError("shut")])
+def test_a_run_outlives_its_terminal(clock: list[float], error: Exception) -> None:
+    """If the stream fails, nothing more is written, at the end neither."""
+
+    class Failing(Terminal):
+        fails = False
+        failures = 0
+
+        def write(self, text: str) -> int:
+            if self.fails:
+                self.failures += 1
+                raise error
+            return super().write(text)
+
+    file = Failing()
+    with ProgressBar(10, file=file) as bar:
+        shown = [bar.is_shown]
+        file.fails = True
+        for step in range(1, 4):
+            clock[0] += 1.0
+            bar.update(step)
+            shown.append(bar.is_shown)
+        bar.close(10)
+    assert shown == [True, False, False, False]
+    assert file.failures == 1

@@ -20,6 +20,7 @@ from tests.training.scenario import differences, everything, examples, network, 
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from mlpkit._serialization import Saved
 from mlpkit.training import (
     BatchLike,
     Callback,
@@ -31,7 +32,7 @@ from mlpkit.training import (
     TrainerConfig,
 )
 from mlpkit.training.checkpoints import read_checkpoint
-from mlpkit.training.checkpoints._file_format import Saved, write_checkpoint
+from mlpkit.training.checkpoints._file_format import write_checkpoint
 
 ROOT = Path(__file__).parents[2]
 STEPS = 12  # four epochs of three windows

@@ -19,9 +19,9 @@ from tests.training.scenario import (
 )
 
 from mlpkit.data import Batch, Batches
-from mlpkit.errors import TrainingInterrupted
+from mlpkit.errors import MlpkitError, TrainingInterrupted, TrainingKeyboardInterrupt
 from mlpkit.training import Callback, EpochRow, FitResult, StepInfo, Trainer, TrainerConfig
-from mlpkit.training._signals import SIGNALS, StopSignals
+from mlpkit.training._signals import SIGNALS, StopSignals, interruption
 from mlpkit.training.checkpoints import read_checkpoint
 
 
@@ -67,8 +67,10 @@ def test_a_signal_in_training(
 ) -> None:
     """In any step, the last of an epoch and of the training too."""
     config = everything(tmp_path, every_steps=1000)
-    with pytest.raises(TrainingInterrupted, match=f"signal {int(signum)}; resume from") as caught:
+    kind = TrainingKeyboardInterrupt if signum == signal.SIGINT else TrainingInterrupted
+    with pytest.raises(kind, match=f"signal {int(signum)}; resume from") as caught:
         train(config, callbacks=[Send(signum, step=step)])
+    assert isinstance(caught.value, TrainingInterrupted | TrainingKeyboardInterrupt)
     assert caught.value.signum == signum
     assert caught.value.checkpoint == tmp_path / "last.pt"
     state = read_checkpoint(tmp_path / "last.pt")["state"]
@@ -125,7 +127,7 @@ def test_a_signal_during_a_save(
         real(descriptor)
 
     monkeypatch.setattr(os, "fsync", fsync)
-    with pytest.raises(TrainingInterrupted, match="signal 2"):
+    with pytest.raises(TrainingKeyboardInterrupt, match="signal 2"):
         train(everything(tmp_path))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt"]
     assert differences(reference, resumed(tmp_path)) == []
@@ -211,3 +213,53 @@ def test_a_handler_of_another_language_stays(monkeypatch: pytest.MonkeyPatch) ->
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     monkeypatch.undo()
+
+
+def test_the_exception_depends_on_the_signal() -> None:
+    checkpoint = Path("last.pt")
+    for signum in SIGNALS:
+        error = interruption(signum, checkpoint)
+        expected = TrainingKeyboardInterrupt if signum == signal.SIGINT else TrainingInterrupted
+        assert type(error) is expected
+        assert (error.signum, error.checkpoint) == (signum, checkpoint)
+
+
+def test_ctrl_c_ends_a_sweep_that_continues_after_failed_runs(tmp_path: Path) -> None:
+    """`except Exception` around `fit` catches the SIGTERM of one run, but not Ctrl-C."""
+    started: list[int] = []
+    failed: list[str] = []
+
+    def sweep(signum: int) -> None:
+        for number in range(3):
+            started.append(number)
+            folder = tmp_path / f"{signum}-{number}"
+            try:
+                train(everything(folder), callbacks=[Send(signum, step=2)])
+            except Exception as error:  # noqa: BLE001 - what users write
+                failed.append(f"{type(error).__name__} {isinstance(error, MlpkitError)}")
+
+    sweep(signal.SIGTERM)
+    assert (started, failed) == ([0, 1, 2], ["TrainingInterrupted True"] * 3)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        sweep(signal.SIGINT)
+    assert (started, failed) == ([0, 1, 2, 0], ["TrainingInterrupted True"] * 3)
+    assert isinstance(caught.value, TrainingKeyboardInterrupt)
+    assert caught.value.signum == signal.SIGINT
+    assert caught.value.checkpoint == tmp_path / "2-0" / "last.pt"
+
+
+@pytest.mark.parametrize("signum", SIGNALS)
+def test_a_signal_that_the_parent_ignores_stays_ignored(tmp_path: Path, signum: int) -> None:
+    """As for a background job of a shell: the run ends as if no signal had come."""
+    before = signal.signal(signum, signal.SIG_IGN)
+    try:
+        _, result = train(everything(tmp_path), callbacks=[Send(signum, step=2)])
+        assert result.stop_reason == "completed"
+        assert signal.getsignal(signum) is signal.SIG_IGN
+        with StopSignals() as signals:
+            assert signal.getsignal(signum) is signal.SIG_IGN
+            other = next(number for number in SIGNALS if number != signum)
+            signal.raise_signal(other)
+            assert signals.signum == other
+    finally:
+        signal.signal(signum, before)

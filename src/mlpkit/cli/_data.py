@@ -13,6 +13,7 @@ from tyro.conf import Positional
 
 from mlpkit._checks import check_int
 from mlpkit._files import write_atomically
+from mlpkit.cli._output import print_path
 from mlpkit.data import DatasetName, contact_sheet, info, load
 
 __all__ = ["Data"]
@@ -83,7 +84,7 @@ class _Show:
         scaled = images.float().mul(255 / info(self.name).max_value).to(torch.uint8)
         sheet = contact_sheet(scaled, columns=self.columns)
         write_atomically(path, lambda file: sheet.save(file, format="PNG"))
-        print(path)
+        print_path(path)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 from mlpkit.cli._model import ModelArgument, load_model
+from mlpkit.cli._output import print_path
 
 __all__ = ["Demo"]
 
@@ -25,4 +26,4 @@ class Demo:
         """Load the model, write the page and print its path."""
         from mlpkit.demo import write_demo
 
-        print(write_demo(load_model(self.model), self.out, title=self.title))
+        print_path(write_demo(load_model(self.model), self.out, title=self.title))

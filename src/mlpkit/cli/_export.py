@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from mlpkit.cli._model import ModelArgument, load_model
+from mlpkit.cli._output import print_path
 
 __all__ = ["Export"]
 
@@ -27,4 +28,4 @@ class Export:
         from mlpkit.export import export_onnx, export_pt2
 
         export = {"onnx": export_onnx, "pt2": export_pt2}[self.to]
-        print(export(load_model(self.model), self.out or Path(f"model.{self.to}")))
+        print_path(export(load_model(self.model), self.out or Path(f"model.{self.to}")))

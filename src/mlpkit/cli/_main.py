@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import TextIO
 
-from mlpkit.errors import MlpkitError, TrainingInterrupted
+from mlpkit.cli._output import accept_any_text, as_options
+from mlpkit.errors import MlpkitError, TrainingInterrupted, TrainingKeyboardInterrupt
 
 __all__ = ["main", "run"]
 
@@ -22,10 +23,11 @@ INTERRUPTED = SIGNALED + signal.SIGINT  # the exit code that shells report for C
 
 def main() -> None:
     """Run the command line of this process and exit."""
+    accept_any_text()
     code = run(sys.argv[1:])
     # The command is done. A Ctrl-C from here on would only disturb the interpreter's shutdown.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None: closed by the parent process
         code = _flush(stream, code)
     sys.exit(code)
 
@@ -43,7 +45,7 @@ def run(arguments: Sequence[str]) -> int:
     """
     try:
         return _parse_and_run(arguments)
-    except TrainingInterrupted as interruption:
+    except (TrainingInterrupted, TrainingKeyboardInterrupt) as interruption:
         _print_error(str(interruption))
         return SIGNALED + interruption.signum
     except KeyboardInterrupt:
@@ -52,7 +54,9 @@ def run(arguments: Sequence[str]) -> int:
     except BrokenPipeError:  # the reader of the output has exited, as in `| head`
         return FAILED
     except (MlpkitError, OSError, ValueError, MemoryError) as error:
-        _print_error(str(error) or "out of memory; make the network or the batches smaller")
+        _print_error(
+            as_options(str(error)) or "out of memory; make the network or the batches smaller"
+        )
         return FAILED
     except RuntimeError as error:
         if not _is_out_of_memory(error):
@@ -67,7 +71,7 @@ def _parse_and_run(arguments: Sequence[str]) -> int:
     try:
         command = parse(arguments)
     except (MlpkitError, TypeError, ValueError) as error:
-        _print_error(str(error))
+        _print_error(as_options(str(error)))
         return MISUSED
     command.run()
     return 0
@@ -119,5 +123,7 @@ def _is_out_of_memory(error: RuntimeError) -> bool:
 
 
 def _print_error(message: str) -> None:
+    if sys.stderr is None:
+        return  # print would write to standard output instead
     with contextlib.suppress(OSError):  # standard error is full or closed
         print(f"mlpkit: {message}", file=sys.stderr)

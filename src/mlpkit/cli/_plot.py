@@ -11,7 +11,7 @@ from tyro.conf import Positional
 
 from mlpkit import plots
 from mlpkit._checks import error_message
-from mlpkit._files import write_atomically
+from mlpkit._files import printable, write_atomically
 from mlpkit.errors import ConfigError
 from mlpkit.nn import activation_statistics
 from mlpkit.report import Run, read_run
@@ -45,6 +45,9 @@ class Plot:
     def __post_init__(self) -> None:
         if not self.folders and not self.activations:
             raise ValueError(error_message("RUN", "at least one folder of a run", self.folders))
+        if self.root is not None and len(self.folders) != 1:
+            rule = "given with one RUN, whose test set it holds"
+            raise ValueError(error_message("--root", rule, str(self.root), "leave it out"))
 
     def run(self) -> None:
         """Write the plots and print their paths."""
@@ -54,10 +57,10 @@ class Plot:
             figures = self._plot_run(read_run(self.folders[0], root=self.root))
             default = self.folders[0] / "plots"
         elif self.folders:
-            names = {path.resolve().name for path in self.folders}
+            names = {printable(path.resolve().name) for path in self.folders}
             are_unique = len(names) == len(self.folders)
             runs = {
-                path.resolve().name if are_unique else str(path): _read_history(path)
+                printable(path.resolve().name if are_unique else path): _read_history(path)
                 for path in self.folders
             }
             figures = {"learning_curves": plots.learning_curves(runs, appearance=self.appearance)}

@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
+from mlpkit.cli._output import print_path
 from mlpkit.report import read_run, write_report
 
 __all__ = ["Report"]
@@ -28,4 +29,4 @@ class Report:
     def run(self) -> None:
         """Read the run, write the page and print its path."""
         found = read_run(self.folder, root=self.root)
-        print(write_report(found, self.out or self.folder / "report.html"))
+        print_path(write_report(found, self.out or self.folder / "report.html"))

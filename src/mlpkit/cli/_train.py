@@ -21,7 +21,7 @@ from mlpkit.cli._options import HIDDEN_NETWORK_OPTIONS, NetworkOptions, Training
 from mlpkit.cli._presets import PresetName
 from mlpkit.cli._run_folder import RunFolder
 from mlpkit.data import DatasetName, Splits, avg_pool, load
-from mlpkit.errors import TrainingInterrupted
+from mlpkit.errors import ConfigError, TrainingInterrupted
 from mlpkit.models import SoftmaxClassifier, unpooled
 from mlpkit.nn import MLP
 from mlpkit.training import (
@@ -120,9 +120,16 @@ class Train:
     def _create_folder(self) -> RunFolder:
         if self.resume is not None:
             return RunFolder(self.resume)
+        text = self.to_toml()
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # TOML is UTF-8
+            rule = "a path in UTF-8"
+            cure = "rename the folder, or set MLPKIT_DATA to it"
+            raise ConfigError(error_message("--root", rule, str(self.root), cure)) from error
         folder = RunFolder.create(self.runs, self.dataset)
         try:
-            folder.write_text(folder.config, self.to_toml())
+            folder.write_text(folder.config, text)
         except BaseException:
             folder.path.rmdir()  # without its options a run can be neither repeated nor resumed
             raise

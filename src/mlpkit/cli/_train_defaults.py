@@ -99,6 +99,8 @@ def train_defaults(arguments: Sequence[str]) -> Train:
         ConfigError: If the file is missing, is not TOML, or has an unknown key.
     """
     first = _first_pass(arguments)
+    if first.resume is not None:
+        _check_resume(first)
     path = RunFolder(first.resume).config if first.resume is not None else first.config
     file = ConfigFile() if path is None else _read_config(path)
     dataset = check_choice(
@@ -114,6 +116,15 @@ def train_defaults(arguments: Sequence[str]) -> Train:
         network=_override(chosen.network, file.network, str(path)),
         training=_override(chosen.training, file.training, str(path)),
     )
+
+
+def _check_resume(first: _FirstPass) -> None:
+    """Refuse options that have no effect on a resumed run."""
+    for name in ("config", "runs", "preset"):
+        value: object = getattr(first, name)
+        if value is not None:
+            cure = "a run is resumed in its folder, with the options stored there"
+            raise ConfigError(error_message(f"--{name}", "left out with --resume", value, cure))
 
 
 def _pool(preset_pool: int, file_pool: int | None, *, resuming: bool) -> int:

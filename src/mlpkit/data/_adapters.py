@@ -131,8 +131,14 @@ def encode_targets(
     array = np.asarray(targets)
     if array.dtype.kind == "O" and all(isinstance(name, str) for name in array.flat):
         array = array.astype(np.str_)
+    if array.dtype.kind not in "biufcU":
+        raise TypeError(_no_targets(array))
     if array.dtype.kind != "U":
         return classes, tensor_from_array("targets", array)
+    if array.ndim != 1:
+        cure = "pass np.ravel(targets)" if array.size == len(array) else None
+        rule = "of shape (N,) if they are names"
+        raise ValueError(error_message("targets", rule, array.shape, cure))
     found, inverse = np.unique(array, return_inverse=True)
     names = tuple(str(name) for name in found) if classes is None else classes
     for name in found:
@@ -141,3 +147,21 @@ def encode_targets(
             raise ValueError(error_message("targets", rule, str(name)))
     indices = np.array([names.index(name) for name in found], dtype=np.int64)
     return names, torch.from_numpy(indices[inverse])
+
+
+def _no_targets(array: npt.NDArray[np.generic]) -> str:
+    """Return the error message for targets that are neither numbers nor strings."""
+    rule = "an array of numbers or of names"
+    items: list[object] = list(array.flat)
+    cure = "convert it to numbers or strings"
+    if array.dtype.kind == "S" or all(isinstance(item, bytes) for item in items):
+        cure = "pass np.char.decode(np.asarray(targets, dtype=bytes)) for names as bytes"
+    elif all(isinstance(item, numbers.Integral) for item in items):
+        cure = "pass np.asarray(targets).astype(int)"
+    elif any(item is None or item != item for item in items):  # NaN
+        cure = "leave out examples without a label"
+    elif all(isinstance(item, numbers.Real) for item in items):
+        cure = "pass np.asarray(targets).astype(float)"
+    else:
+        cure = "pass list(map(str, targets)) for names"
+    return error_message("targets", rule, array.dtype, cure)

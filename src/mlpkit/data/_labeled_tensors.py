@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
 from mlpkit._checks import check_int, error_message
+from mlpkit._devices import check_device
 from mlpkit.data._adapters import encode_targets, stack_dataset, tensor_from_array
 from mlpkit.data._batches import Batches
 from mlpkit.data._random import derive, permutation
@@ -115,7 +116,8 @@ class LabeledTensors:
             LabeledTensors(5 examples of float32 (3,), 3 classes, on cpu)
         """
         inputs, targets, found = stack_dataset(dataset, named=classes is None)
-        return cls(inputs, targets, found if classes is None else classes)
+        names = check_class_names(found if classes is None else classes)
+        return cls(inputs, check_targets(targets, inputs, names, origin="dataset"), names)
 
     @classmethod
     def from_numpy(
@@ -136,7 +138,7 @@ class LabeledTensors:
             weights: Weight of each example, shape (N,). None gives all examples the same weight.
 
         Raises:
-            TypeError: If an array does not hold numbers.
+            TypeError: If an array does not hold numbers, or ``targets`` neither numbers nor names.
             ValueError: If a target is not one of ``classes``, or as in the constructor.
 
         Example:
@@ -147,8 +149,11 @@ class LabeledTensors:
             (('a', 'b'), [1, 0, 1])
         """
         names, indices = encode_targets(targets, check_class_names(classes))
+        tensor = tensor_from_array("inputs", inputs)
+        if tensor.ndim > 0:  # else the constructor raises
+            indices = check_targets(indices, tensor, names, origin="array")
         return cls(
-            tensor_from_array("inputs", inputs),
+            tensor,
             indices,
             names,
             weights=None if weights is None else tensor_from_array("weights", weights),
@@ -345,13 +350,62 @@ class LabeledTensors:
             parts = [torch.cat(cells[part :: len(sizes)]) for part in range(len(sizes))]
         return tuple(self._select(part.sort().values.to(self.device)) for part in parts)
 
+    def with_classes(self, classes: Sequence[str]) -> LabeledTensors:
+        """Return the examples with other class names, or with the same ones in another order.
+
+        If the classes have names already, each class keeps its name: class indices, or the columns
+        of distributions, are converted to the new order. Otherwise the names are added.
+
+        Args:
+            classes: Name of each class, in the new order; all present names and possibly more.
+
+        Raises:
+            TypeError: If ``classes`` is not a sequence of strings.
+            ValueError: If a present name is missing, or there are fewer names than class indices.
+
+        Example:
+            >>> import torch
+            >>> from mlpkit.data import LabeledTensors
+            >>> data = LabeledTensors(torch.rand(3, 2), torch.tensor([0, 1, 0]), ("dog", "cat"))
+            >>> data.with_classes(("ant", "cat", "dog")).targets.tolist()
+            [2, 1, 2]
+        """
+        rule = "a sequence of strings"
+        given: object = classes
+        if given is None:
+            raise TypeError(error_message("classes", rule, given))
+        names = check_class_names(classes)
+        assert names is not None, "only None gives None"
+        present = names if self._classes is None else self._classes
+        missing = [name for name in present if name not in names]
+        if missing:
+            rule = f"names that include those of the examples, {list(present)}"
+            raise ValueError(error_message("classes", rule, list(names), f"add {missing}"))
+        renamed = object.__new__(LabeledTensors)
+        renamed._inputs = self._inputs
+        renamed._classes = names
+        renamed._weights = self._weights
+        renamed._fingerprint = None
+        position = torch.tensor([names.index(name) for name in present], device=self.device)
+        if self._classes is None:
+            renamed._targets = check_targets(self._targets, self._inputs, names)
+        elif self._targets.is_floating_point():
+            renamed._targets = self._targets.new_zeros(len(self), len(names))
+            renamed._targets[:, position] = self._targets
+        else:
+            renamed._targets = position[self._targets]
+        return renamed
+
     def to(self, device: torch.device | str) -> LabeledTensors:
         """Return the examples on a device, or this object if they are already there.
 
         Args:
             device: Target device.
+
+        Raises:
+            ValueError: If this machine does not have the device.
         """
-        target = torch.device(device)
+        target = check_device(device)
         moved = object.__new__(LabeledTensors)
         moved._inputs = self._inputs.to(target)
         if moved._inputs is self._inputs:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mlpkit._checks import error_message
 from mlpkit.data._adapters import tensor_from_array
+from mlpkit.data._target_cures import Origin, conversion_cure, index_cure
 
 
 def check_inputs(inputs: object) -> Tensor:
@@ -18,6 +19,9 @@ def check_inputs(inputs: object) -> Tensor:
     if not isinstance(inputs, Tensor):
         cure = "use LabeledTensors.from_numpy for arrays"
         raise TypeError(error_message("inputs", "a tensor", type(inputs), cure))
+    if inputs.layout is not torch.strided:
+        cure = "convert it with inputs.to_dense()"
+        raise TypeError(error_message("inputs", "a dense tensor", inputs.layout, cure))
     if inputs.ndim == 0:
         raise ValueError(error_message("inputs", "a tensor of shape (N, ...)", inputs))
     _check_finite("inputs", inputs)
@@ -28,48 +32,63 @@ def check_class_names(classes: object) -> tuple[str, ...] | None:
     """Return the class names as a tuple if they are distinct strings; None stays None."""
     if classes is None:
         return None
-    if isinstance(classes, str) or not isinstance(classes, Sequence):
-        raise TypeError(error_message("classes", "a sequence of strings", classes))
-    names = tuple(classes)
-    if not all(isinstance(name, str) for name in names):
-        raise TypeError(error_message("classes", "a sequence of strings", classes))
+    rule = "a sequence of strings"
+    if isinstance(classes, str):
+        raise TypeError(error_message("classes", rule, classes, "list(classes) splits it"))
+    if not isinstance(classes, Sequence) or not all(isinstance(name, str) for name in classes):
+        cure = "list(map(str, classes)) makes one" if isinstance(classes, Iterable) else None
+        raise TypeError(error_message("classes", rule, classes, cure))
+    names = tuple(map(str, classes))  # NumPy's strings become Python's
     if not names or len(set(names)) < len(names):
         raise ValueError(error_message("classes", "one or more distinct names", names))
     return names
 
 
-def check_targets(targets: object, inputs: Tensor, classes: tuple[str, ...] | None) -> Tensor:
+def check_targets(
+    targets: object,
+    inputs: Tensor,
+    classes: tuple[str, ...] | None,
+    *,
+    origin: Origin = "tensor",
+) -> Tensor:
     """Return class indices as int64, or floating-point targets unchanged."""
     rule = "a tensor of class indices or of floating-point targets"
+    num_classes = None if classes is None else len(classes)
     if not isinstance(targets, Tensor):
-        raise TypeError(error_message("targets", rule, type(targets)))
+        cure = "use LabeledTensors.from_numpy for lists and arrays"
+        raise TypeError(error_message("targets", rule, type(targets), cure))
+    if targets.layout is not torch.strided:
+        cure = "convert it with targets.to_dense()"
+        raise TypeError(error_message("targets", "a dense tensor", targets.layout, cure))
     if targets.dtype is torch.bool or targets.is_complex():
-        raise TypeError(error_message("targets", rule, targets.dtype))
+        is_bool = targets.dtype is torch.bool
+        remedy = conversion_cure(targets, origin, num_classes=num_classes) if is_bool else None
+        raise TypeError(error_message("targets", rule, targets.dtype, remedy))
     _check_matches_inputs("targets", targets, inputs)
     if not targets.is_floating_point():
-        return _check_class_indices(targets, classes)
+        return _check_class_indices(targets, num_classes, origin)
     _check_finite("targets", targets)
     if classes is not None and targets.shape[1:] != (len(classes),):
         rule = f"of shape (N, {len(classes)}) for {len(classes)} classes"
-        cure = "omit classes for a regression"
-        raise ValueError(error_message("targets", rule, tuple(targets.shape), cure))
+        remedy = conversion_cure(targets, origin, num_classes=num_classes)
+        raise ValueError(error_message("targets", rule, tuple(targets.shape), remedy))
     return targets
 
 
-def _check_class_indices(targets: Tensor, classes: tuple[str, ...] | None) -> Tensor:
+def _check_class_indices(targets: Tensor, num_classes: int | None, origin: Origin) -> Tensor:
     """Return class indices as int64, shape (N,), after a check of their range."""
     if targets.ndim != 1:
         rule = "of shape (N,) if they are class indices"
-        cure = "pass floating-point targets for distributions over classes"
+        cure = conversion_cure(targets, origin, num_classes=num_classes)
         raise ValueError(error_message("targets", rule, tuple(targets.shape), cure))
     indices = targets.to(torch.int64)
     if not len(indices):
         return indices
     lowest, highest = (int(bound) for bound in torch.aminmax(indices))
-    if lowest < 0 or (classes is not None and highest >= len(classes)):
-        bounds = "of at least 0" if classes is None else f"in [0, {len(classes)})"
+    if lowest < 0 or (num_classes is not None and highest >= num_classes):
+        bounds = "of at least 0" if num_classes is None else f"in [0, {num_classes})"
         wrong = lowest if lowest < 0 else highest
-        cure = f"see example {int((indices == wrong).nonzero()[0])}"
+        cure = index_cure(indices, lowest, highest, origin, num_classes=num_classes)
         raise ValueError(error_message("targets", f"class indices {bounds}", wrong, cure))
     return indices
 
@@ -78,7 +97,8 @@ def check_weights(weights: object, inputs: Tensor) -> Tensor:
     """Return the weights if they are finite, non-negative and one for each example."""
     if not isinstance(weights, Tensor) or not weights.is_floating_point():
         found = weights.dtype if isinstance(weights, Tensor) else type(weights)
-        raise TypeError(error_message("weights", "a floating-point tensor", found))
+        cure = "convert it with weights.float()" if isinstance(weights, Tensor) else None
+        raise TypeError(error_message("weights", "a floating-point tensor", found, cure))
     _check_matches_inputs("weights", weights, inputs)
     if weights.ndim != 1:
         raise ValueError(error_message("weights", "of shape (N,)", tuple(weights.shape)))

@@ -105,7 +105,7 @@ def write_demo(
         **describe_network(model, weights),
     }
     page = _render(str(description["title"]), description, weights)
-    return write_atomically(path, lambda file: file.write(page.encode()))
+    return write_atomically(path, lambda file: file.write(page.encode(errors="backslashreplace")))
 
 
 def _image_shape(model: SoftmaxClassifier) -> tuple[int, int]:

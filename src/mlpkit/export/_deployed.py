@@ -44,9 +44,7 @@ class Deployed(nn.Module):
 
     def forward(self, input: Tensor) -> tuple[Tensor, Tensor]:  # noqa: A002 - its name in the file
         """Return logits and probabilities of raw inputs of shape ``(N, *input_shape)``."""
-        # model.standardize compares shapes to accept several; tracing that would fix N
-        features = input.flatten(1).to(self.model.mean.dtype)
-        logits = self.model.network((features - self.model.mean) / self.model.std)
+        logits = self.model(input)
         return logits, torch.softmax(logits / self.model.temperature, -1)
 
     if TYPE_CHECKING:

@@ -1,13 +1,16 @@
-"""A classifier as two files: ``config.json``, and ``model.safetensors`` that is whole by itself."""
+"""A classifier as one file, ``model.safetensors``; ``config.json`` beside it is never read."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -15,8 +18,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from mlpkit import _serialization
-from mlpkit._checks import error_message
-from mlpkit._files import sweep_temporary, write_atomically
+from mlpkit._checks import check_int, error_message
+from mlpkit._files import open_regular, sweep_temporary, write_atomically
 from mlpkit.errors import ArtifactError
 from mlpkit.nn import MLP, MLPConfig
 
@@ -26,12 +29,15 @@ FORMAT = "mlpkit.classifier"
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 STATISTICS = frozenset({"mean", "std", "temperature"})
+# Names, shapes and the description of a network of 100,000 layers take less.
+MAX_HEADER_BYTES = 2**24
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Artifact:
-    """What the two files say.
+    """What the weights file says.
 
     Attributes:
         network: The network.
@@ -50,11 +56,18 @@ class Artifact:
 
         Its dtype is that of the tensors; a classifier in bfloat16 or float64 comes back as one.
         """
-        dtype = self.tensors["mean"].dtype if "mean" in self.tensors else None
+        dtype = self.tensors["mean"].dtype if "mean" in self.tensors else torch.float32
+        if dtype not in DTYPES:  # PyTorch cannot tell whether a float8 is finite
+            rule = "of dtype float16, bfloat16, float32 or float64"
+            raise ArtifactError(error_message("network", rule, dtype))
         return MLP.from_config(self.network, device="meta", dtype=dtype)
 
     def differing(self) -> list[str]:
         """Return the tensors that are not, in name, shape and type, those of the network."""
+        layers = len(self.network.hidden_features)
+        weights = {f"network.layers.{index}.linear.weight" for index in range(layers)}
+        if not weights <= self.tensors.keys():  # building that many layers could take minutes
+            return sorted(weights - self.tensors.keys())
         state = self.bare_network().state_dict()
         expected = {f"network.{name}": value for name, value in state.items()}
         wrong = (STATISTICS | expected.keys()) ^ self.tensors.keys()
@@ -80,31 +93,41 @@ class Artifact:
 def write_artifact(folder: Path, artifact: Artifact) -> Path:
     """Write both files into a folder, and return it.
 
+    The tensors may be on any device. ``config.json``, which is for people and for the hub, holds
+    a copy of the description in ``model.safetensors``.
+
     Raises:
-        ArtifactError: If a tensor is not finite, or not one of the network described.
+        ArtifactError: If a tensor is not finite, not one of the network described, or shares its
+            memory with another.
         ConfigError: If the network has an activation that only exists as code.
         OSError: If the folder cannot be written.
     """
-    tensors = dict(artifact.tensors)
-    for name, value in tensors.items():
-        if not bool(value.isfinite().all()):
-            raise ArtifactError(error_message(name, "finite to be saved", "NaN or infinity"))
+    _check_untied(artifact.tensors)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in artifact.tensors.items()}
     config = json.dumps(artifact.description(), indent=2) + "\n"
     wrong = artifact.differing()
     if wrong:
         cure = "a layer was replaced or parametrized; save its state_dict yourself"
         rule = "what its config describes"
-        raise ArtifactError(error_message("network", rule, ", ".join(wrong), cure))
-    metadata = {"format": "pt", "config": config, "sha256": _digest(tensors)}
+        raise ArtifactError(error_message("network", rule, _listed(wrong), cure))
+    for name, value in tensors.items():
+        if not bool(value.isfinite().all()):
+            raise ArtifactError(error_message(name, "finite to be saved", "NaN or infinity"))
+    content = save(tensors, _expected_metadata(config, tensors))
+    header = int.from_bytes(content[:8], "little")
+    if header > MAX_HEADER_BYTES:
+        rule = f"described in at most {MAX_HEADER_BYTES} bytes"
+        cure = "shorten the class names"
+        raise ArtifactError(error_message("network and classes", rule, f"{header}", cure))
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
         sweep_temporary(folder)
         write_atomically(
             folder / WEIGHTS_FILE,
-            lambda file: file.write(save(tensors, metadata)),
-            # Once the new weights are on the disk, and before they replace the old ones: there
-            # never is a config.json that belongs to other weights.
+            lambda file: file.write(content),
+            # Once the new weights are on the disk, and before they replace the old ones: a save
+            # that is killed leaves no config.json of other weights.
             check=lambda _: (folder / CONFIG_FILE).unlink(missing_ok=True),
         )
         write_atomically(folder / CONFIG_FILE, lambda file: file.write(config.encode()))
@@ -117,29 +140,27 @@ def write_artifact(folder: Path, artifact: Artifact) -> Path:
 
 
 def read_artifact(path: Path) -> Artifact:
-    """Read what :func:`write_artifact` wrote; nothing in it can run code.
+    """Read the weights file that :func:`write_artifact` wrote; nothing in it can run code.
+
+    The file is opened once, so another process may replace it meanwhile.
 
     Args:
         path: The folder, or its ``model.safetensors`` alone.
 
     Raises:
-        ArtifactError: If a file is missing, damaged, of an unknown version, or if the two files do
-            not belong together.
+        ArtifactError: If the file is missing, damaged or of an unknown version.
     """
     weights_path = path / WEIGHTS_FILE if path.is_dir() else path
     tensors, metadata = _read_weights(weights_path)
     config = metadata.get("config", "")
-    beside = weights_path.with_name(CONFIG_FILE)
-    if path.is_dir() and beside.exists() and beside.read_bytes() != config.encode():
-        raise ArtifactError(
-            f"{beside} must be the file saved with {WEIGHTS_FILE}, got another text; "
-            "put the two files of one model together again"
-        )
     artifact = _described(_parsed(config, weights_path), tensors, weights_path)
-    if metadata != {"format": "pt", "config": config, "sha256": _digest(tensors)}:
+    expected = _expected_metadata(config, tensors)
+    if "config_sha256" not in metadata:  # files of earlier versions have none
+        del expected["config_sha256"]
+    if metadata != expected:
         raise ArtifactError(
-            f"{weights_path} must hold the weights that were saved, got other bytes; "
-            "the file is damaged, copy it again"
+            f"{weights_path} must hold the weights that were saved and their description, "
+            "got other bytes; the file is damaged, copy it again"
         )
     for name, value in tensors.items():
         if not bool(value.isfinite().all()):
@@ -161,29 +182,37 @@ def _described(
     network, classes, shape = (
         description.get(key) for key in ("network", "classes", "input_shape")
     )
-    if not (
-        isinstance(network, dict)
-        and isinstance(classes, list)
-        and isinstance(shape, list)
-        and all(isinstance(size, int) for size in shape)
-    ):
-        raise ArtifactError(
-            f"{path} must describe a network, its classes and its input shape, got {description!r}"
-        )
+    if not (isinstance(network, dict) and isinstance(classes, list) and isinstance(shape, list)):
+        rule = "a file that describes a network, its classes and its input shape"
+        raise ArtifactError(error_message(str(path), rule, description))
     try:
+        for index, size in enumerate(shape):
+            check_int(f"input_shape[{index}]", size, minimum=1)
         config = _serialization.from_dict(MLPConfig, network, source=str(path))
         artifact = Artifact(
             network=config, classes=tuple(classes), input_shape=tuple(shape), tensors=tensors
         )
         wrong = artifact.differing()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(f"{path} describes a model that cannot be built: {error}") from error
+    # OverflowError: a size beyond 64 bits. RecursionError, a RuntimeError: nested lists.
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]  # PyTorch may add a trace of its C++ functions
+        raise ArtifactError(f"{path} describes a model that cannot be built: {reason}") from error
     if wrong:
         raise ArtifactError(
             f"{path} must hold the tensors that its configuration describes, "
-            f"got a difference in {', '.join(wrong)}; save the model again"
+            f"got a difference in {_listed(wrong)}; save the model again"
         )
     return artifact
+
+
+def _expected_metadata(config: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the metadata of a weights file: the description, and digests of all that it holds."""
+    return {
+        "format": "pt",
+        "config": config,
+        "config_sha256": hashlib.sha256(config.encode(errors="surrogatepass")).hexdigest(),
+        "sha256": _digest(tensors),
+    }
 
 
 def _digest(tensors: Mapping[str, Tensor]) -> str:
@@ -196,30 +225,79 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def _listed(names: Sequence[str]) -> str:
+    """Return the first names and the number of the others."""
+    others = len(names) - 5
+    return ", ".join(names[:5]) + (f" and {others} more" if others > 0 else "")
+
+
+def _check_untied(tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that overlap in memory: after loading they would no longer be tied."""
+    spans = sorted(
+        (str(value.device), value.data_ptr(), _end(value), name)
+        for name, value in tensors.items()
+        if value.numel() and not value.is_meta
+    )
+    for (device, _, end, name), (other_device, start, _, other) in itertools.pairwise(spans):
+        if device == other_device and start < end:
+            rule = "a tensor with separate memory to be saved"
+            cure = "a saved model does not keep tied weights; clone one of them"
+            raise ArtifactError(error_message(other, rule, f"the memory of {name}", cure))
+
+
+def _end(value: Tensor) -> int:
+    """Return the address after the last element of a tensor of any strides."""
+    steps = zip(value.shape, value.stride(), strict=True)
+    last = sum((size - 1) * stride for size, stride in steps)
+    return value.data_ptr() + (last + 1) * value.element_size()
+
+
 def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the metadata of a safetensors file, read once."""
-    if not path.is_file():
+    """Return the tensors and the metadata of a safetensors file, opened once."""
+    if not path.exists():
         raise ArtifactError(
             f"{path} must be a file that SoftmaxClassifier.save wrote, got none; check the folder"
         )
     try:
-        content = path.read_bytes()
-        tensors = load(content)
-    except (SafetensorError, OSError) as error:
+        with open_regular(path) as file:
+            metadata = _metadata(file)
+            file.seek(0)
+            return load(file.read()), metadata
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{path} must be a whole safetensors file, got an error: {error}; "
             "the file is damaged, copy it again"
         ) from error
-    # Loading has checked the header: eight bytes of length, then JSON.
-    header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-    return tensors, header.get("__metadata__", {})
+
+
+def _metadata(file: BinaryIO) -> dict[str, str]:
+    """Return the metadata, after comparing the size of the file with the one that it declares.
+
+    Raises:
+        ValueError: If the header is too long, no JSON, or declares another size.
+        RecursionError: If it is nested too deeply.
+    """
+    size = os.fstat(file.fileno()).st_size
+    length = int.from_bytes(file.read(8), "little")
+    if length > min(MAX_HEADER_BYTES, size - 8):
+        raise ValueError(f"a header of {length} bytes in a file of {size}")
+    header = json.loads(file.read(length))
+    try:
+        metadata: object = header.pop("__metadata__", {})
+        end = max((entry["data_offsets"][1] for entry in header.values()), default=0)
+        fits = 8 + length + end == size
+    except (AttributeError, LookupError, TypeError) as error:
+        raise ValueError("a header that describes no tensors") from error
+    if not fits or not isinstance(metadata, dict):
+        raise ValueError(f"a header that does not describe a file of {size} bytes")
+    return {str(key): str(value) for key, value in metadata.items()}
 
 
 def _parsed(config: str, path: Path) -> Mapping[str, object]:
     """Return the configuration inside a weights file, if it is one of this format."""
     try:
         description = json.loads(config)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # ValueError: no JSON, or an integer of 5,000 digits
         description = None
     if not isinstance(description, dict) or description.get("format") != FORMAT:
         raise ArtifactError(

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from mlpkit._checks import error_message
-from mlpkit._devices import Precision
+from mlpkit._devices import Precision, check_device
 from mlpkit.data import LabeledTensors
 from mlpkit.errors import ArtifactError
 from mlpkit.models._artifact import Artifact, read_artifact, write_artifact
+from mlpkit.models._input_range import ObservedBatches
 from mlpkit.models._standardize import mean_and_std
 from mlpkit.models._standardized_model import StandardizedModel, fast_buffer
 from mlpkit.nn import MLP, MLPOptions
@@ -78,12 +79,17 @@ class SoftmaxClassifier(StandardizedModel):
         input_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__(network, mean=mean, std=std, input_shape=input_shape)
-        if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
-            raise TypeError(error_message("classes", "a sequence of names", classes))
+        given: object = classes
+        if (
+            isinstance(given, str)
+            or not isinstance(given, Sequence)
+            or not all(isinstance(name, str) for name in given)
+        ):
+            raise TypeError(error_message("classes", "a sequence of names", given))
         if network.out_features != len(classes):
             rule = f"as many names as the network has outputs ({network.out_features})"
             raise ValueError(error_message("classes", rule, tuple(classes)))
-        self.classes = tuple(classes)
+        self.classes = tuple(map(str, classes))  # NumPy's strings become Python's
         self.register_buffer("temperature", next(network.parameters()).new_ones(()))
 
     @classmethod
@@ -149,6 +155,10 @@ class SoftmaxClassifier(StandardizedModel):
             x: Raw inputs, on any device.
             batch_size: Number of examples in one forward pass, which bounds the memory.
 
+        Warns:
+            UserWarning: Once, if the values cannot be in the units of the training inputs, such as
+                pixels between 0 and 1 for a model of pixels between 0 and 255.
+
         Shape:
             - Input: as :class:`SoftmaxClassifier`.
             - Output: ``(N, num_classes)``, on the device of the model; rows sum to 1.
@@ -205,10 +215,10 @@ class SoftmaxClassifier(StandardizedModel):
         """
         batches = as_batches("data", data, batch_size=batch_size, shuffle=False, seed=0)
         if device is not None:
-            self.to(device)
+            self.to(check_device(device))
         return evaluate(
             self,
-            batches,
+            ObservedBatches(batches, self._check_range),
             CrossEntropy(),
             precision=precision,
             device=self.mean.device,
@@ -279,9 +289,7 @@ class SoftmaxClassifier(StandardizedModel):
             ConfigError: If the network has an activation of a class without a name.
             OSError: If the folder cannot be written.
         """
-        tensors = {
-            name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()
-        }
+        tensors = {name: value.detach() for name, value in self.state_dict().items()}
         artifact = Artifact(
             network=self.network.config,  # of the current modules
             classes=self.classes,
@@ -299,9 +307,10 @@ class SoftmaxClassifier(StandardizedModel):
             device: Device of the weights.
 
         Raises:
-            ArtifactError: If a file is missing, damaged, of an unknown version, or if the two
-                files do not belong together.
+            ArtifactError: If the file is missing, damaged or of an unknown version.
+            ValueError: If this machine does not have the device.
         """
+        target = check_device(device)
         found = read_artifact(Path(folder))
         try:
             model = cls(
@@ -316,7 +325,7 @@ class SoftmaxClassifier(StandardizedModel):
             raise ArtifactError(
                 f"{folder} describes a model that cannot be built: {error}"
             ) from error
-        return model.to(device).eval()
+        return model.to(target).eval()
 
     def extra_repr(self) -> str:
         """Return class names and input shape."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from mlpkit._checks import check_int, error_message
-from mlpkit._devices import evaluation_mode
+from mlpkit._devices import accumulator_dtype, evaluation_mode
+from mlpkit.models._input_range import find_range_error
 from mlpkit.models._standardize import check_statistic
 from mlpkit.nn import MLP, ParamGroup
 
@@ -57,6 +60,8 @@ class StandardizedModel(nn.Module):
         weight = next(network.parameters())
         self.register_buffer("mean", check_statistic("mean", mean, network.in_features, weight))
         self.register_buffer("std", check_statistic("std", std, network.in_features, weight))
+        self._examined_dtypes: set[torch.dtype] = set()  # of inputs whose range was compared
+        self._has_warned_of_range = False
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the network for raw inputs."""
@@ -70,8 +75,12 @@ class StandardizedModel(nn.Module):
     def standardize(self, x: Tensor) -> Tensor:
         """Return raw inputs as the network takes them: flattened and standardized.
 
+        If the dtype of the model cannot represent every input, as float32 cannot represent every
+        float64 or int64, the mean is subtracted in float64 (in float32 on MPS), and the difference
+        is rounded to the dtype of the model.
+
         Args:
-            x: Raw inputs of any numeric dtype.
+            x: Raw inputs of any real dtype, on the device of the model.
 
         Shape:
             - Input: ``(N, *input_shape)``, ``(N, 1, *input_shape)``, ``(N, in_features)`` or one
@@ -79,10 +88,21 @@ class StandardizedModel(nn.Module):
             - Output: ``(N, in_features)``, or ``(in_features,)`` for one example.
 
         Raises:
-            ValueError: If the shape is none of these.
+            TypeError: If ``x`` is not a dense tensor of real numbers.
+            ValueError: If the shape is none of these, or ``x`` is on another device.
         """
+        mean = fast_buffer(self, "mean")
+        given: object = x
+        if not isinstance(given, Tensor):
+            if isinstance(given, Proxy):  # of torch.fx.symbolic_trace: no shape and no dtype
+                return self._subtract_widely(cast("Tensor", given.flatten(1)), mean)
+            _check_dense(given)
+        if x.layout is not torch.strided or x.device != mean.device:
+            _check_dense(x)
+            _check_device(x, mean.device)
         shape, one = x.shape, self.input_shape
-        if shape == one:
+        # The number of axes comes first: exporters would fix an N that is compared with a size.
+        if len(shape) == len(one) and shape == one:
             x = x.reshape(-1)
         elif shape[1:] == one or shape[1:] == (1, *one):
             x = x.flatten(1)
@@ -90,25 +110,49 @@ class StandardizedModel(nn.Module):
             expected = ", ".join(["N", *(str(size) for size in one)])
             rule = f"of shape ({expected}) in its raw units"
             raise ValueError(error_message("x", rule, tuple(shape)))
-        mean = fast_buffer(self, "mean")
-        if x.dtype is not torch.uint8:  # the subtraction converts pixels
-            x = x.to(mean.dtype)
-        return (x - mean) / fast_buffer(self, "std")
+        if x.dtype is torch.uint8 or x.dtype is mean.dtype:  # the subtraction converts pixels
+            return (x - mean) / fast_buffer(self, "std")
+        if x.is_complex():
+            raise TypeError(error_message("x", "of real numbers", x.dtype, "use x.abs() or x.real"))
+        return self._subtract_widely(x, mean)
+
+    def _subtract_widely(self, x: Tensor, mean: Tensor) -> Tensor:
+        """Return standardized inputs; where ``x.to(mean.dtype)`` is exact, bits do not change.
+
+        Rounding a sum to float64 and then to float32 or less is rounding it once, since float64 has
+        more than twice as many digits.
+        """
+        wide = x.to(accumulator_dtype(mean.device))
+        return (wide - mean).to(mean.dtype) / fast_buffer(self, "std")
 
     def _apply_in_batches(
         self, x: Tensor, batch_size: int, transform: Callable[[Tensor], Tensor]
     ) -> Tensor:
         """Return ``transform`` of the outputs of each batch, in evaluation mode, concatenated."""
         size = check_int("batch_size", batch_size, minimum=1)
-        given: object = x
-        if not isinstance(given, Tensor):
-            cure = "torch.as_tensor(x) makes one"
-            raise TypeError(error_message("x", "a tensor of raw inputs", given, cure))
+        _check_dense(x)
+        self._check_range(x)
         with evaluation_mode(self), torch.inference_mode():
             device, shape = fast_buffer(self, "mean").device, x.shape
+            if x.is_meta:  # has no values to move
+                _check_device(x, device)
             if not shape or shape == self.input_shape or shape[0] <= size:
                 return transform(self(x.to(device)))
             return torch.cat([transform(self(part.to(device))) for part in torch.split(x, size)])
+
+    def _check_range(self, x: Tensor) -> None:
+        """Warn once if the inputs cannot be in the units of mean and std.
+
+        Only the first inputs of each dtype are examined, which synchronizes with the device.
+        """
+        if x.dtype in self._examined_dtypes or self._has_warned_of_range or not x.numel():
+            return
+        error = find_range_error(x.detach(), fast_buffer(self, "mean"), fast_buffer(self, "std"))
+        if error.is_conclusive:
+            self._examined_dtypes.add(x.dtype)
+        if error.message is not None:
+            self._has_warned_of_range = True
+            warnings.warn(error.message, UserWarning, stacklevel=4)
 
     def param_groups(self, weight_decay: float) -> list[ParamGroup]:
         """Return the parameter groups for an optimizer; see :meth:`mlpkit.nn.MLP.param_groups`."""
@@ -122,6 +166,27 @@ class StandardizedModel(nn.Module):
     def apply_max_norm_(self) -> None:
         """Scale weights down to ``max_norm``; see :meth:`mlpkit.nn.MLP.apply_max_norm_`."""
         self.network.apply_max_norm_()
+
+
+def _check_dense(x: object) -> None:
+    """Raise TypeError unless ``x`` is a dense tensor."""
+    if not isinstance(x, Tensor):
+        cure = "torch.as_tensor(x) makes one"
+        raise TypeError(error_message("x", "a tensor of raw inputs", x, cure))
+    if x.layout is not torch.strided:
+        cure = "convert it with x.to_dense()"
+        raise TypeError(error_message("x", "a dense tensor", x.layout, cure))
+
+
+def _check_device(x: Tensor, device: torch.device) -> None:
+    """Raise ValueError unless ``x`` is on the device of the model."""
+    if x.device == device:
+        return
+    rule = f"on the device of the model ({device})"
+    cure = f"move it with x.to({str(device)!r})"
+    if device.type == "meta":
+        cure = "give the model memory with to_empty(device=...), then load its weights"
+    raise ValueError(error_message("x", rule, str(x.device), cure))
 
 
 def fast_buffer(module: nn.Module, name: str) -> Tensor:

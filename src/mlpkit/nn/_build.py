@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from mlpkit._checks import error_message
+from mlpkit._devices import check_device
 from mlpkit.nn._config import MLPConfig
 from mlpkit.nn._hidden_layer import HiddenLayer
 from mlpkit.nn._norms import build_norm
@@ -31,10 +32,12 @@ class FactoryKwargs(NamedTuple):
     dtype: torch.dtype | None
 
     def check(self) -> None:
-        """Raise unless the dtype is floating or None."""
+        """Raise unless the dtype is floating or None, and this machine has the device."""
         dtype: object = self.dtype
         if dtype is not None and not (isinstance(dtype, torch.dtype) and dtype.is_floating_point):
             raise TypeError(error_message("dtype", "a floating torch.dtype or None", dtype))
+        if self.device is not None:
+            check_device(self.device)
 
     def activation(self, argument: str, activation: Activation, width: int) -> nn.Module:
         """Return a new activation for one layer."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from mlpkit._checks import check_float, error_message
 from mlpkit._protocols import ParamGroup
@@ -21,6 +22,7 @@ from mlpkit.nn._build import (
 )
 from mlpkit.nn._config import MLPConfig, NamedActivation, config_of
 from mlpkit.nn._hidden_layer import HiddenLayers
+from mlpkit.nn._input_errors import check_fits_weight, input_type_error
 from mlpkit.nn._options import InitName, MLPOptions, NormName, keywords, one_or_tuple
 from mlpkit.nn._reset import check_no_shared_parameters, reset_linears, reset_module
 from mlpkit.nn._summary import Summary, summarize
@@ -49,6 +51,10 @@ class MLP(nn.Module):
     does not have has no key: ``layers.0.linear.weight``, ``layers.0.norm.weight``,
     ``layers.0.activation.weight``, ``head.weight``, ``output_activation.weight`` and so on.
 
+    To compile or export a network, use :func:`torch.compile` and :func:`torch.export.export`.
+    :func:`torch.fx.symbolic_trace` and :func:`torch.jit.trace` work in evaluation mode; a symbolic
+    trace omits the checks of the input. :func:`torch.jit.script` is not supported.
+
     Args:
         in_features: Size of the last axis of the input, at least 1.
         hidden_features: Output width of each hidden layer, after its activation, at least 1; empty
@@ -66,10 +72,11 @@ class MLP(nn.Module):
           of ``hidden_features``; with ``flatten`` :math:`(N, C)`.
 
     Raises:
-        TypeError: If an argument has the wrong type; in ``forward``, if the input is not a floating
-            tensor.
+        TypeError: If an argument has the wrong type; in ``forward``, if the input is not a dense
+            floating tensor of the dtype of the network. Under autocast other dtypes are accepted.
         ValueError: If an argument is out of range or does not fit the others; in ``forward``, if
-            the size of the last axis of the input is not ``in_features``.
+            the size of the last axis of the input is not ``in_features``, or the input is on
+            another device than the network.
 
     Example:
         >>> import torch
@@ -271,12 +278,17 @@ class MLP(nn.Module):
             x: The input, as for ``forward``.
 
         Raises:
-            TypeError: If ``x`` is not a floating tensor.
-            ValueError: If the size of its last axis is not ``in_features``.
+            TypeError: If ``x`` is not a dense floating tensor of the dtype of the network.
+            ValueError: If the size of its last axis is not ``in_features``, or it is on another
+                device than the network.
         """
         h = self._validate_input(x)
-        for layer in self.layers:
-            h = layer(h)
+        try:
+            for layer in self.layers:
+                h = layer(h)
+        except RuntimeError as error:
+            check_fits_weight(x, self._first_weight(), cause=error)
+            raise
         return h
 
     def forward(self, x: Tensor) -> Tensor:
@@ -284,7 +296,11 @@ class MLP(nn.Module):
         h = self.features(x)
         if self.head is None:
             return h
-        y: Tensor = self.head(self.head_dropout(h))
+        try:
+            y: Tensor = self.head(self.head_dropout(h))
+        except RuntimeError as error:
+            check_fits_weight(x, self._first_weight(), cause=error)
+            raise
         return y if self.output_activation is None else self.output_activation(y)
 
     def summary(self) -> Summary:
@@ -386,19 +402,28 @@ class MLP(nn.Module):
         if self.output_activation is not None:
             yield "output_activation", self.output_activation
 
+    def _first_weight(self) -> object:
+        """Return the weight of the first linear layer, which determines dtype and device."""
+        return getattr(next(iter(self._linears()), None), "weight", None)
+
     def _validate_input(self, x: object) -> Tensor:
         """Return the checked input, flattened to (N, in_features) if ``flatten`` is True.
 
+        Its dtype and device are compared with those of the weights only if a product fails, since
+        autocast, sharded layers and quantized layers accept others.
+
         Raises:
-            TypeError: If ``x`` is not a floating tensor.
+            TypeError: If ``x`` is not a dense floating tensor.
             ValueError: If the size of its last axis is not ``in_features``.
         """
         if not isinstance(x, Tensor):
-            cure = "torch.as_tensor(x, dtype=torch.float32) makes one"
-            raise TypeError(error_message("x", "a floating tensor", x, cure))
-        if not x.is_floating_point():
-            cure = "convert it with x.float(), pixels with x.float() / 255"
-            raise TypeError(error_message("x", "a floating tensor", x.dtype, cure))
+            if isinstance(x, Proxy):  # of torch.fx.symbolic_trace: no dtype and no shape
+                return cast("Tensor", x.flatten(1) if self.flatten else x)
+            raise input_type_error(x, self._first_weight())
+        if (x.layout is not torch.strided and x.layout is not torch.jagged) or not (
+            x.is_floating_point()
+        ):
+            raise input_type_error(x, self._first_weight())
         shape = tuple(x.shape)
         if self.flatten and x.ndim > 1:
             x = x.flatten(1)

@@ -51,6 +51,9 @@ class BatchNorm(nn.BatchNorm1d):
             raise ValueError(error_message("input", rule, tuple(input.shape), cure))
         return super().forward(flat).reshape(input.shape)
 
+    def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002
+        """Do nothing: ``forward`` passes two axes, and torch.fx cannot trace a comparison."""
+
 
 _NORMS: dict[NormName, Callable[..., nn.BatchNorm1d | nn.LayerNorm | nn.RMSNorm]] = {
     "batch": BatchNorm,

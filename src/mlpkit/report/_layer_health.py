@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mlpkit import _serialization
 from mlpkit._checks import error_message
-from mlpkit._files import write_atomically
+from mlpkit._files import open_regular, write_atomically
 from mlpkit.errors import ConfigError
 from mlpkit.nn import ActivationStatistics
 
@@ -96,8 +96,9 @@ def read_layer_health(path: Path) -> dict[int, ActivationStatistics]:
         OSError: If the file cannot be read.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        with open_regular(path) as file:
+            content = json.loads(file.read())
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"{path} must be layer health as JSON, got an error: {error}") from error
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise ConfigError(error_message(str(path), "a layer health file of mlpkit train", content))

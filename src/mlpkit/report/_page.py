@@ -66,7 +66,7 @@ def write_report(run: Run | str | Path, path: str | Path) -> Path:
     if not isinstance(run, Run):
         raise TypeError(error_message("run", "a Run or the folder of a run", run))
     page = _render(run)
-    return write_atomically(path, lambda file: file.write(page.encode()))
+    return write_atomically(path, lambda file: file.write(page.encode(errors="backslashreplace")))
 
 
 def _render(run: Run) -> str:

@@ -9,6 +9,7 @@ from typing import get_args
 
 from mlpkit import _serialization
 from mlpkit._checks import check_choice, error_message
+from mlpkit._files import open_regular, printable
 from mlpkit.data import DatasetName, LabeledTensors, load
 from mlpkit.errors import ConfigError
 from mlpkit.models import SoftmaxClassifier
@@ -59,7 +60,12 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
         if not (path / name).exists():
             rule = "the folder of a run that mlpkit train has finished"
             raise ConfigError(error_message("run", rule, str(path), f"there is no {name} in it"))
-    text = (path / "config.toml").read_text(encoding="utf-8")
+    try:
+        with open_regular(path / "config.toml") as file:
+            text = file.read().decode()
+    except (OSError, UnicodeDecodeError) as error:
+        rule = "a readable TOML file"
+        raise ConfigError(error_message(str(path / "config.toml"), rule, str(error))) from error
     values = _serialization.parse_toml(text, source=str(path / "config.toml"))
     argument = f"dataset in {path / 'config.toml'}"
     try:
@@ -71,7 +77,7 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
     if root is None and isinstance(root_of_run, str):
         root = root_of_run
     return Run(
-        title=path.resolve().name,
+        title=printable(path.resolve().name),
         model=SoftmaxClassifier.load(path / "model"),
         test=load(dataset, root=None if root is None else Path(root)).test,
         history=History.load_json(path / "history.json"),

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+import torch
+
 from mlpkit import _serialization
-from mlpkit._checks import check_bool, check_choice, check_float, check_int, error_message
+from mlpkit._checks import (
+    Check,
+    check_bool,
+    check_choice,
+    check_float,
+    check_int,
+    check_tuple,
+    error_message,
+    or_none,
+    store_checked,
+)
 from mlpkit._devices import Precision, find_device
 from mlpkit._serialization import JSONValue
 from mlpkit.training.optim import AveragingConfig, MomentumSchedule, OptimizerConfig, Schedule
@@ -76,13 +90,14 @@ class CheckpointConfig:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "folder", Path(self.folder))
-        if self.every_epochs is not None:
-            check_int("checkpoints.every_epochs", self.every_epochs, minimum=1)
-        if self.every_steps is not None:
-            check_int("checkpoints.every_steps", self.every_steps, minimum=1)
-        check_bool("checkpoints.keep_best", self.keep_best)
-        check_bool("checkpoints.overwrite", self.overwrite)
+        checks: dict[str, Check[object]] = {
+            "folder": _path,
+            "every_epochs": or_none(_positive_int),
+            "every_steps": or_none(_positive_int),
+            "keep_best": check_bool,
+            "overwrite": check_bool,
+        }
+        store_checked(self, checks, prefix="checkpoints.")
 
     @property
     def last(self) -> Path:
@@ -112,8 +127,11 @@ class EarlyStopping:
     min_delta: float = 0.0
 
     def __post_init__(self) -> None:
-        check_int("early_stopping.patience", self.patience, minimum=1)
-        check_float("early_stopping.min_delta", self.min_delta, minimum=0.0)
+        checks: dict[str, Check[object]] = {
+            "patience": _positive_int,
+            "min_delta": partial(check_float, minimum=0.0),
+        }
+        store_checked(self, checks, prefix="early_stopping.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +150,8 @@ class TrainerConfig:
         momentum_schedule: Momentum schedule; None keeps the momentum of the optimizer.
         label_smoothing: Fraction of every target that is spread over all classes, in [0, 1].
         mixup: Parameter of the Beta distribution of :class:`Mixup`, above 0; None disables mixup.
-        class_weights: One factor per class on the weight of its examples; None means equal
-            weights.
+        class_weights: One factor per class on the weight of its examples, as a sequence, array or
+            tensor; None means equal weights.
         clip_grad_norm: Maximum Euclidean norm of the gradient; a larger gradient is scaled down.
             None never clips.
         averaging: Average of the weights over the steps. Validation uses it, and the model holds
@@ -145,8 +163,8 @@ class TrainerConfig:
             warns. ``mlpkit info`` measures the speed of each precision.
         gradients: ``"autograd"`` computes every gradient with autograd; ``"auto"`` uses
             hand-written gradients, equal up to rounding, for models that have them.
-        device: A device name that torch accepts, or ``"auto"`` for the accelerator, or the CPU if
-            there is none.
+        device: A torch device or its name, or ``"auto"`` for the accelerator, or the CPU if there
+            is none.
         seed: Seed of the order of the examples and of the private random stream of the run.
         cuda_graph: Capture the step in a CUDA graph and replay it: gathering, augmentation,
             forward and backward pass, non-finite check and update become one launch. The learning
@@ -211,36 +229,36 @@ class TrainerConfig:
     progress: bool | None = None
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "eval_batch_size", "gradient_accumulation_steps"):
-            check_int(name, getattr(self, name), minimum=1)
-        for name in ("validate_every", "sync_every"):
-            check_int(name, getattr(self, name), minimum=1)
-        check_int("seed", self.seed, minimum=0)
-        for name, kind in _NESTED.items():
-            _instance(name, getattr(self, name), kind)
-        check_float("label_smoothing", self.label_smoothing, minimum=0.0, maximum=1.0)
-        if self.mixup is not None:
-            check_float("mixup", self.mixup, above=0.0)
-        if self.class_weights is not None:
-            if not any(self.class_weights):
-                rule = "one number per class, at least one above 0"
-                raise ValueError(error_message("class_weights", rule, self.class_weights))
-            for index, weight in enumerate(self.class_weights):
-                check_float(f"class_weights[{index}]", weight, minimum=0.0)
-        if self.clip_grad_norm is not None:
-            check_float("clip_grad_norm", self.clip_grad_norm, above=0.0)
-        if self.max_seconds is not None:
-            check_float("max_seconds", self.max_seconds, above=0.0)
-        check_choice("precision", self.precision, get_args(Precision))
-        check_choice("gradients", self.gradients, get_args(Gradients))
-        check_choice("monitor", self.monitor, get_args(Monitor))
-        check_bool("deterministic", self.deterministic)
-        check_bool("cuda_graph", self.cuda_graph)
+        checks: dict[str, Check[object]] = {
+            "epochs": _positive_int,
+            "batch_size": _positive_int,
+            "eval_batch_size": _positive_int,
+            "gradient_accumulation_steps": _positive_int,
+            "optimizer": _instance_of(OptimizerConfig),
+            "schedule": _instance_of(Schedule),
+            "momentum_schedule": _instance_of(MomentumSchedule, type(None)),
+            "label_smoothing": partial(check_float, minimum=0.0, maximum=1.0),
+            "mixup": or_none(partial(check_float, above=0.0)),
+            "class_weights": or_none(_class_weights),
+            "clip_grad_norm": or_none(partial(check_float, above=0.0)),
+            "averaging": _instance_of(AveragingConfig, type(None)),
+            "precision": partial(check_choice, names=get_args(Precision)),
+            "gradients": partial(check_choice, names=get_args(Gradients)),
+            "device": _device_name,
+            "seed": partial(check_int, minimum=0),
+            "cuda_graph": check_bool,
+            "deterministic": check_bool,
+            "validate_every": _positive_int,
+            "monitor": partial(check_choice, names=get_args(Monitor)),
+            "early_stopping": _instance_of(EarlyStopping, type(None)),
+            "checkpoints": _instance_of(CheckpointConfig, type(None)),
+            "max_seconds": or_none(partial(check_float, above=0.0)),
+            "sync_every": _positive_int,
+            "progress": or_none(check_bool),
+        }
+        store_checked(self, checks)
         if self.cuda_graph:
             self._check_can_be_captured()
-        if self.progress is not None:
-            check_bool("progress", self.progress)
-        find_device(self.device)
 
     def _check_can_be_captured(self) -> None:
         """Raise if a setting requires that the host decides in each step what the device does."""
@@ -289,18 +307,40 @@ class TrainerConfig:
         return _serialization.to_dict(self)
 
 
-_NESTED: dict[str, tuple[type, ...]] = {
-    "optimizer": (OptimizerConfig,),
-    "schedule": (Schedule,),
-    "momentum_schedule": (MomentumSchedule, type(None)),
-    "class_weights": (tuple, type(None)),
-    "averaging": (AveragingConfig, type(None)),
-    "early_stopping": (EarlyStopping, type(None)),
-    "checkpoints": (CheckpointConfig, type(None)),
-}
+_positive_int = partial(check_int, minimum=1)
 
 
-def _instance(name: str, value: object, kinds: tuple[type, ...]) -> None:
-    if not isinstance(value, kinds):
-        names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise TypeError(error_message(name, names, value))
+def _path(argument: str, value: object) -> Path:
+    if not isinstance(value, str | os.PathLike):
+        raise TypeError(error_message(argument, "a path", value))
+    return Path(value)
+
+
+def _device_name(argument: str, value: object) -> str:
+    """Return the name of a torch device; a number is refused, since its type is not known."""
+    name = str(value) if isinstance(value, str | torch.device) else None
+    if name is None:
+        rule = '"auto", a torch.device or its name, such as "cpu" or "cuda:0"'
+        raise TypeError(error_message(argument, rule, value))
+    find_device(name)
+    return name
+
+
+def _class_weights(argument: str, value: object) -> tuple[float, ...]:
+    rule = "one number per class, at least one above 0"
+    weights = check_tuple(argument, value, partial(check_float, minimum=0.0), rule=rule)
+    if not any(weights):
+        raise ValueError(error_message(argument, rule, weights))
+    return weights
+
+
+def _instance_of(*kinds: type) -> Check[object]:
+    """Return a check that accepts instances of the classes."""
+
+    def checked(argument: str, value: object) -> object:
+        if not isinstance(value, kinds):
+            names = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise TypeError(error_message(argument, names, value))
+        return value
+
+    return checked

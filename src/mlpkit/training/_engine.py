@@ -12,7 +12,7 @@ from torch.amp import GradScaler
 
 from mlpkit._checks import error_message
 from mlpkit._devices import Precision, autocast, has_autocast
-from mlpkit._protocols import HasMaxNorm
+from mlpkit._protocols import collect_max_norms
 from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.objectives import Objective, check_losses
@@ -110,9 +110,7 @@ class Engine:
         self._precision: Precision = precision
         self._device = device
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        self._max_normed = (
-            model if isinstance(model, HasMaxNorm) and model.max_norm is not None else None
-        )
+        self._max_normed = collect_max_norms(model)
         self._has_autocast = has_autocast(precision)
         self._trainable: frozenset[int] | None = None  # ids of parameters, from the first epoch on
         self.scaler = GradScaler(device.type) if precision == "fp16" else None
@@ -163,8 +161,8 @@ class Engine:
         total = total_weight(microbatches, weights)
         loss = self._backward(microbatches, weights, nonzero(total))
         grad_norm = self._update(step, loss)
-        if self._max_normed is not None:
-            self._max_normed.apply_max_norm_()
+        for module in self._max_normed:
+            module.apply_max_norm_()
         return StepResult(loss, total, grad_norm)
 
     def _backward(

@@ -40,9 +40,9 @@ def range_test(stepper: Stepper, *, low: float, high: float, steps: int) -> LRCu
     Raises:
         ValueError: If the loss does not decrease at any rate.
     """
-    check_float("low", low, above=0.0)
-    check_float("high", high, above=low)
-    check_int("steps", steps, minimum=10)
+    low = check_float("low", low, above=0.0)
+    high = check_float("high", high, above=low)
+    steps = check_int("steps", steps, minimum=10)
     lrs: list[float] = []
     losses: list[float] = []
     stepper.model.train()

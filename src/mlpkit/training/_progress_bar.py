@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
+from collections.abc import Callable
 from typing import TextIO
 
 from tqdm import tqdm
@@ -18,13 +20,15 @@ _MIN_INTERVAL = 0.25  # seconds between two redraws
 class ProgressBar:
     """A line with the progress of a run, redrawn at most four times a second.
 
-    If the bar is not shown, no bar is created and every method returns immediately.
+    If the bar is not shown, no bar is created and every method returns immediately. It is not shown
+    if the process has no standard error stream, and no longer shown after an error in writing to
+    the stream: a run does not end because its terminal is gone.
 
     Args:
         total: Number of steps of the whole run, at least 1.
         initial: Number of steps made before, for a resumed run.
         shown: Show the bar; None shows it if ``file`` is a terminal.
-        file: Stream to draw on; None means the standard error stream.
+        file: Stream to draw on; None means the standard error stream, which may be missing.
 
     Example:
         >>> from mlpkit.training._progress_bar import ProgressBar
@@ -42,11 +46,12 @@ class ProgressBar:
     ) -> None:
         check_int("total", total, minimum=1)
         check_int("initial", initial, minimum=0)
-        file = sys.stderr if file is None else file
+        stream: TextIO | None = sys.stderr if file is None else file  # None under pythonw or `2>&-`
         self._bar: tqdm[None] | None = None
         self._next_redraw = 0.0
-        if file.isatty() if shown is None else shown:
-            self._bar = _bar(total, initial, file)
+        if stream is not None and (_is_terminal(stream) if shown is None else shown):
+            with contextlib.suppress(OSError, ValueError):
+                self._bar = _bar(total, initial, stream)
 
     @property
     def is_shown(self) -> bool:
@@ -72,19 +77,36 @@ class ProgressBar:
         if self._bar is not None:
             if step is not None:
                 self._redraw(step)
-            self._bar.close()
+            self._draw(tqdm.close)
             self._bar = None
 
     def _redraw(self, step: int) -> None:
         if self._bar is not None:
             self._bar.n = step
-            self._bar.refresh()
+            self._draw(tqdm.refresh)
+
+    def _draw(self, draw: Callable[[tqdm[None]], object]) -> None:
+        """Call a method of the bar that writes; if the stream cannot be written, drop the bar."""
+        if self._bar is None:
+            return
+        try:
+            draw(self._bar)
+        except (OSError, ValueError):  # ValueError: the stream is closed
+            self._bar.disable = True  # tqdm writes again when it is deleted
+            self._bar = None
 
     def __enter__(self) -> ProgressBar:
         return self
 
     def __exit__(self, *_exception: object) -> None:
         self.close()
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except (AttributeError, OSError, ValueError):  # a partial stream, or a closed one
+        return False
 
 
 def _bar(total: int, initial: int, file: TextIO) -> tqdm[None]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TypeAlias
 
-__all__ = ["SIGNALS", "StopSignals"]
+from mlpkit.errors import TrainingInterrupted, TrainingKeyboardInterrupt
+
+__all__ = ["SIGNALS", "StopSignals", "interruption"]
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -22,7 +25,8 @@ class StopSignals:
     The code in the block reads ``signum`` where it can stop. The second signal is delivered to the
     handler that was installed before the block: Ctrl-C raises ``KeyboardInterrupt`` and SIGTERM
     ends the process. Outside of the main thread the block has no effect, since Python delivers
-    signals to the main thread only. A handler that was not installed from Python is not replaced.
+    signals to the main thread only. A handler that was not installed from Python is not replaced,
+    and an ignored signal stays ignored, as in a background job of a shell or under ``nohup``.
 
     Attributes:
         signum: Number of the signal that arrived; None before one.
@@ -36,7 +40,8 @@ class StopSignals:
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 previous = signal.getsignal(number)
-                if previous is not None:  # None: installed from C, could not be restored
+                # None: installed from C, could not be restored
+                if previous is not None and previous is not signal.SIG_IGN:
                     self._previous[number] = previous
                     signal.signal(number, self._handle)
         return self
@@ -59,3 +64,12 @@ class StopSignals:
     def _restore(self) -> None:
         while self._previous:
             signal.signal(*self._previous.popitem())
+
+
+def interruption(
+    signum: int, checkpoint: Path | None
+) -> TrainingInterrupted | TrainingKeyboardInterrupt:
+    """Return the exception of a run that a signal stopped."""
+    if signum == signal.SIGINT:
+        return TrainingKeyboardInterrupt(signum, checkpoint)
+    return TrainingInterrupted(signum, checkpoint)

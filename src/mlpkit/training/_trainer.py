@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from mlpkit._checks import error_message
 from mlpkit._devices import autocast, available_device, evaluation_mode, has_fast_bf16
-from mlpkit.errors import CheckpointError, CheckpointWriteError, TrainingInterrupted
+from mlpkit.errors import CheckpointError, CheckpointWriteError
 from mlpkit.training._class_names import check_same_classes, class_names
 from mlpkit.training._config import CheckpointConfig, TrainerConfig
 from mlpkit.training._default_objective import choose_objective
@@ -31,7 +31,7 @@ from mlpkit.training._lr_finder import LRCurve, range_test
 from mlpkit.training._nonfinite import NonFiniteStep
 from mlpkit.training._predictor import ProbabilityPredictor, find_predictor, reset_calibration
 from mlpkit.training._progress_bar import ProgressBar
-from mlpkit.training._signals import StopSignals
+from mlpkit.training._signals import StopSignals, interruption
 from mlpkit.training._stepper import Stepper
 from mlpkit.training._tracker import Tracker, TrainState
 from mlpkit.training.batches import BatchSource, TrainingData, as_batches
@@ -177,7 +177,8 @@ class Trainer:
 
         Raises:
             NonFiniteError: If a loss, a gradient or a parameter became NaN or infinite.
-            TrainingInterrupted: If SIGTERM or Ctrl-C arrived; the checkpoint has been written then.
+            TrainingInterrupted: If SIGTERM arrived; the checkpoint has been written then.
+            TrainingKeyboardInterrupt: The same for Ctrl-C; a subclass of KeyboardInterrupt.
             CheckpointError: If a checkpoint cannot be written or read.
             ResumeMismatchError: If ``resume`` belongs to another run.
         """
@@ -196,6 +197,8 @@ class Trainer:
         ):
             try:
                 self._call(run, "on_fit_start")
+                if self.config.checkpoints is not None:
+                    run.checkpointer.check_states()
                 total = run.stepper.total_steps
                 with ProgressBar(total, initial=self.state.step, shown=self.config.progress) as bar:
                     reason = self._train(run, bar)
@@ -298,7 +301,7 @@ class Trainer:
     def _raise_interrupt(self, run: _Run) -> None:
         """If a signal arrived, save and raise."""
         if self._signals.signum is not None:
-            raise TrainingInterrupted(self._signals.signum, self._save_last(run))
+            raise interruption(self._signals.signum, self._save_last(run))
 
     def _shown_error(self, run: _Run, error: BaseException) -> BaseException:
         """Return the error that users see."""

@@ -124,9 +124,9 @@ def test_a_draw_depends_on_seed_epoch_and_index_alone() -> None:
         ({"degrees": -1.0}, "degrees must be a finite number at least 0 and at most 180, got -1.0"),
         ({"degrees": 181.0}, "degrees must be .*, got 181.0"),
         ({"shear": 90.0}, "shear must be a finite number at least 0 and less than 90, got 90.0"),
-        ({"scale": (0.0, 1.0)}, "scale must be a finite number greater than 0, got 0.0"),
+        ({"scale": (0.0, 1.0)}, r"scale\[0\] must be a finite number greater than 0, got 0.0"),
         ({"scale": (1.2, 1.1)}, r"scale must be \(lowest, highest\), got \(1.2, 1.1\)"),
-        ({"translate": (0.0, 1.5)}, "translate must be .* at most 1, got 1.5"),
+        ({"translate": (0.0, 1.5)}, r"translate\[1\] must be .* at most 1, got 1.5"),
         ({"degrees": float("nan")}, "degrees must be a finite number .*, got nan"),
     ],
 )

@@ -68,7 +68,7 @@ def test_a_value_that_uint8_cannot_represent_is_refused() -> None:
     [
         ({"p": 1.1}, "p must be a finite number at least 0 and at most 1, got 1.1"),
         ({"scale": (0.3, 0.2)}, r"scale must be \(lowest, highest\), got \(0.3, 0.2\)"),
-        ({"ratio": (0.0, 1.0)}, "ratio must be a finite number greater than 0, got 0.0"),
+        ({"ratio": (0.0, 1.0)}, r"ratio\[0\] must be a finite number greater than 0, got 0.0"),
         ({"ratio": (2.0, 1.0)}, r"ratio must be \(lowest, highest\), got \(2.0, 1.0\)"),
     ],
 )

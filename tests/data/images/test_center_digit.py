@@ -214,3 +214,95 @@ def test_a_network_recognizes_digits_pasted_anywhere(mnist_root: Path) -> None:
         ]
     assert num_correct[0] > 0.94 * 600
     assert num_correct[1] > num_correct[0] - 0.015 * 600, num_correct
+
+
+def tight(ink: Ink) -> Ink:
+    """Return the bounding box of the ink."""
+    rows, columns = (np.flatnonzero((ink > 0.1).any(axis=axis)) for axis in (1, 0))
+    box: Ink = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return box
+
+
+@pytest.mark.parametrize("margin", [0, 1, 3, 10])
+@pytest.mark.parametrize("noise", [0.0, 5.0])
+@pytest.mark.parametrize(("paper", "pen"), [(255.0, 0.0), (20.0, 240.0)])
+def test_a_tight_crop_is_padded(margin: int, noise: float, paper: float, pen: float) -> None:
+    """Without paper around it, the digit is that of the whole picture."""
+    ink = stroke()
+    cropped = np.pad(tight(ink), margin)
+    grays = paper + (pen - paper) * cropped
+    grays += np.random.default_rng(0).normal(0.0, 1.0, grays.shape) * noise
+    found = center_digit(grays.clip(0, 255).astype(np.uint8))
+    assert difference(found, center_digit(on_paper(ink))) < 6.0
+
+
+@pytest.mark.mnist
+@pytest.mark.parametrize("scale", [1, 4])
+def test_tightly_cropped_digits_are_found(mnist_root: Path, scale: int) -> None:
+    """Of 200 digits without margin, at least 190 are those with a margin, within a few levels.
+
+    The others are ones of 4 x 20 pixels, of which no pixel is paper.
+    """
+    images = mnist(mnist_root).test.inputs[:200].float()[:, None] / 255
+    enlarged = F.interpolate(images, scale_factor=scale, mode="bilinear")[:, 0].double().numpy()
+    good = 0
+    for ink in enlarged:
+        cropped = tight(ink)
+        expected = center_digit(on_paper(np.pad(cropped, 14 * scale)))
+        try:
+            good += difference(center_digit(on_paper(cropped)), expected) < 10.0
+        except DataError:
+            continue
+    assert good >= 190
+
+
+def framed(ink: Ink, inset: int, width: int) -> Ink:
+    """Return the ink with a rectangle drawn around it."""
+    ink = ink.copy()
+    inner = ink[inset : ink.shape[0] - inset, inset : ink.shape[1] - inset]
+    inner[:width] = inner[-width:] = inner[:, :width] = inner[:, -width:] = 1.0
+    return ink
+
+
+def ruled(ink: Ink, distance: int, width: int, *, slope: float = 0.0, level: float = 1.0) -> Ink:
+    """Return the ink on ruled paper."""
+    y, x = np.mgrid[0 : ink.shape[0], 0 : ink.shape[1]]
+    lined: Ink = np.maximum(ink, level * ((y + slope * x) % distance < width))
+    return lined
+
+
+LINES: dict[str, Callable[[Ink], Ink]] = {
+    "a frame at the border": lambda ink: framed(ink, 0, 3),
+    "a thick frame": lambda ink: framed(ink, 0, 14),
+    "a frame with a margin": lambda ink: framed(ink, 8, 2),
+    "ruled": lambda ink: ruled(ink, 45, 2),
+    "pale lines": lambda ink: ruled(ink, 45, 2, level=0.5),
+    "lines at an angle": lambda ink: ruled(ink, 45, 3, slope=0.06),
+    "columns": lambda ink: ruled(ink.T, 45, 2).T,
+    "a grid": lambda ink: np.maximum(ruled(ink, 45, 2), ruled(ink.T, 45, 2).T),
+    "one line through the digit": lambda ink: ruled(ink, 90, 3),
+    "a large picture": lambda ink: ruled(ink.repeat(4, axis=0).repeat(4, axis=1), 200, 8),
+}
+
+
+@pytest.mark.parametrize("kind", LINES)
+def test_lines_across_the_picture_are_named(kind: str) -> None:
+    """Scaled to the size of a digit, a frame or a line would give a confident wrong answer."""
+    with pytest.raises(DataError, match=r"got 'an image with a line that spans the picture or a f"):
+        center_digit(on_paper(LINES[kind](stroke())))
+
+
+def test_strokes_of_a_digit_are_no_lines() -> None:
+    """A bar from side to side is as thick as a stroke, and nothing is inside a box-shaped zero."""
+    seven = np.zeros((60, 40))
+    seven[:6] = 1.0
+    seven[:, -6:] = 1.0
+    zero = np.ones((60, 40))
+    zero[6:-6, 6:-6] = 0.0
+    one = np.zeros((60, 20))
+    one[:, 7:13] = 1.0
+    for digit in (seven, zero, one):
+        for margin in (0, 2, 20):
+            found = center_digit(on_paper(np.pad(digit, margin)))
+            expected = center_digit(on_paper(np.pad(digit, 40)))
+            assert difference(found, expected) < 8.0

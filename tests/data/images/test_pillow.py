@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 import torch
 from PIL import Image
 
+from mlpkit.data import LabeledTensors, center_digit
 from mlpkit.data.images import is_pil_image, pil_to_tensor
-from mlpkit.data.images._pillow import to_pil_image
+from mlpkit.data.images._pillow import FORMATS, read_image, to_pil_image
 from mlpkit.errors import DataError
 
 
@@ -39,6 +41,36 @@ def test_black_and_white_becomes_gray() -> None:
 def test_more_than_8_bits_per_channel_are_refused(mode: str) -> None:
     with pytest.raises(DataError, match=r"an image must be gray, RGB or RGBA with 8 bits"):
         pil_to_tensor(Image.new(mode, (2, 2)))
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_raster_formats_are_read_whatever_the_suffix(tmp_path: Path, kind: str) -> None:
+    pixels = np.kron(np.eye(3, dtype=np.uint8), np.full((8, 8), 255, dtype=np.uint8))
+    path = tmp_path / "image.dat"
+    Image.fromarray(pixels).save(path, format=kind)
+    found = np.asarray(read_image(path).convert("L")).astype(int)
+    assert np.abs(found - pixels).max() < 64  # JPEG and WebP are lossy
+
+
+def test_no_other_format_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by any path to a file: Pillow would start Ghostscript for EPS, and has dozens more."""
+    Image.init()
+
+    def fail(*_: object) -> None:
+        raise AssertionError("the plugin of another format was called")
+
+    for kind in set(Image.OPEN) - set(FORMATS):
+        monkeypatch.setitem(Image.OPEN, kind, (fail, fail))
+    path = tmp_path / "root" / "class" / "image.png"
+    path.parent.mkdir(parents=True)
+    path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    for read in (
+        lambda: read_image(path),
+        lambda: center_digit(path),
+        lambda: LabeledTensors.from_folder(tmp_path / "root"),
+    ):
+        with pytest.raises(DataError, match=r"must be an image file \(PNG, .*got 'another format'"):
+            read()
 
 
 def test_is_pil_image() -> None:

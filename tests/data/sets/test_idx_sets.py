@@ -86,7 +86,7 @@ def offline(root: Path, *, verify: bool = True) -> Access:
 
 
 @pytest.mark.parametrize("end", ["", ".gz"])
-@pytest.mark.parametrize("place", ["", "raw", "MNIST/raw"])
+@pytest.mark.parametrize("place", ["", "raw", "MNIST/raw", "MNIST", "mnist", "mnist/raw"])
 def test_files_are_found_wherever_they_lie(place: str, end: str, tmp_path: Path) -> None:
     """A plain folder, torchvision's folder, and its parents; compressed or not."""
     write_all(tmp_path / place, end=end)
@@ -216,6 +216,41 @@ def test_only_the_archive_has_a_digest(tmp_path: Path) -> None:
         read_train(FASHION, offline(tmp_path))
 
 
+@pytest.mark.parametrize("end", ["", ".gz"])
+@pytest.mark.parametrize("place", ["", "FashionMNIST/raw", "FashionMNIST", "fashion_mnist"])
+def test_unpacked_files_with_both_digests(place: str, end: str, tmp_path: Path) -> None:
+    """The digest of the content decides, also for an archive that was compressed again."""
+    plain, packed = small(info("fashion_mnist"), CONTENT), FASHION
+    files = tuple(
+        dataclasses.replace(file, archive_sha256=archive.archive_sha256)
+        for file, archive in zip(plain.files, packed.files, strict=True)
+    )
+    fashion = dataclasses.replace(plain, files=files)
+    write_all(tmp_path / place, entry=fashion, end=end)
+    assert_is_content(both(fashion, offline(tmp_path)))
+    for file, tensor in zip(fashion.files, CONTENT, strict=True):
+        again = gzip.compress(encode_idx(tensor), compresslevel=1, mtime=1)
+        (tmp_path / place / f"{file.name}{end}").unlink()
+        (tmp_path / place / f"{file.name}.gz").write_bytes(again)
+    assert_is_content(both(fashion, offline(tmp_path)))
+    write_all(tmp_path / place, entry=fashion, content=(*TEST, *TRAIN))
+    for path in (tmp_path / place).glob("*.gz"):
+        path.unlink()
+    with pytest.raises(DataError, match=r"must be .*, got"):
+        read_train(fashion, offline(tmp_path))
+
+
+@pytest.mark.parametrize("outer", ["-idx", ".idx"])
+@pytest.mark.parametrize("place", ["", "MNIST/raw", "mnist"])
+def test_files_in_folders_of_the_same_name(place: str, outer: str, tmp_path: Path) -> None:
+    """Some programs unpack a file into a folder that they name after it."""
+    for file, tensor in zip(MNIST.files, CONTENT, strict=True):
+        folder = tmp_path / place / file.name.replace("-idx", outer)
+        folder.mkdir(parents=True)
+        (folder / file.name.replace("-idx", ".idx")).write_bytes(encode_idx(tensor))
+    assert_is_content(both(MNIST, offline(tmp_path)))
+
+
 OTHER_CONTENT = (*examples(40, 3), *examples(20, 4))
 OTHER = small(info("fashion_mnist"), OTHER_CONTENT)
 
@@ -277,10 +312,10 @@ def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     names = ", ".join(f"{file.name}.gz" for file in MNIST.files)
     assert str(caught.value) == (
         f"{root} (which does not exist) must hold MNIST's train-labels-idx1-ubyte, plain or "
-        f".gz, got no such file; pass download=True, or put {names} into {root}/MNIST/raw, or pass "
-        "the folder that holds them as root= or in MLPKIT_DATA; `mlpkit train digits` needs no "
-        "network"
+        f".gz, got no such file; put {names} into {root}/MNIST/raw, or name the folder that holds "
+        "them as root or in MLPKIT_DATA; `mlpkit train digits` needs no network"
     )
+    assert caught.value.__notes__ == ["download=True downloads it"]
     assert not isinstance(caught.value, DownloadError)
     assert not root.exists()
 

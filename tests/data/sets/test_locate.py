@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import platformdirs
@@ -85,8 +86,10 @@ def test_every_folder_and_name_in_search_order(tmp_path: Path) -> None:
 
 def test_archives_are_first_if_only_they_have_a_digest() -> None:
     """Torchvision leaves both kinds of files, and only the archive can be verified."""
-    ends = [name.endswith(".gz") for name in file_names(info("fashion_mnist").files[0])]
-    assert ends == [True, True, False, False]
+    file = info("fashion_mnist").files[0]
+    for sha256, expected in ((None, [True, True, False, False]), ("0", [False, False, True, True])):
+        names = file_names(dataclasses.replace(file, sha256=sha256))
+        assert [name.endswith(".gz") for name in names] == expected
 
 
 def test_a_broken_link_counts_as_existing(tmp_path: Path) -> None:

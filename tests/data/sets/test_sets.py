@@ -105,7 +105,12 @@ def test_the_documentation_names_folder_mirrors_and_verification() -> None:
     """The shared description is filled from the catalog entry of each data set."""
     for function, folder, mirrors, verified in (
         (mnist, "MNIST", 'info("mnist").mirrors', "by the SHA-256 of their content"),
-        (fashion_mnist, "FashionMNIST", 'info("fashion_mnist").mirrors', "SHA-256 of the gzipped"),
+        (
+            fashion_mnist,
+            "FashionMNIST",
+            'info("fashion_mnist").mirrors',
+            "by the SHA-256 of their content",
+        ),
         (kmnist, "KMNIST", "None uses\n        torchvision's.", "by their numbers of images"),
         (qmnist, "QMNIST", "None uses\n        torchvision's.", "by their numbers of images"),
         (emnist, "EMNIST", "None uses\n        torchvision's.", "by their numbers of images"),

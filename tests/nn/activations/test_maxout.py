@@ -146,3 +146,34 @@ def test_pieces_that_do_not_divide_the_first_axis_are_refused() -> None:
     )
     with pytest.raises(ValueError, match=rule):
         contiguous_pieces(torch.ones(6, 2), 4)
+
+
+@pytest.mark.parametrize(
+    ("shape", "memory_format"),
+    [((2, 4, 3, 6), torch.channels_last), ((2, 4, 5, 3, 6), torch.channels_last_3d)],
+)
+@pytest.mark.parametrize("num_pieces", [1, 2, 3])
+def test_the_memory_format_is_kept(
+    shape: tuple[int, ...], memory_format: torch.memory_format, num_pieces: int
+) -> None:
+    """As by torch.nn.PReLU; values and gradients are those of contiguous inputs."""
+    activation = Maxout(num_pieces)
+    plain = torch.randn(shape, requires_grad=True)
+    x = plain.detach().to(memory_format=memory_format).requires_grad_()
+    output, expected = activation(x), activation(plain)
+    assert output.is_contiguous(memory_format=memory_format)
+    assert expected.is_contiguous()
+    assert torch.equal(output, expected)
+    upstream = torch.randn_like(expected)
+    weights = list(activation.parameters())
+    found = torch.autograd.grad(output, [x, *weights], upstream)
+    wanted = torch.autograd.grad(expected, [plain, *weights], upstream)
+    for one, two in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, two)
+
+
+@pytest.mark.parametrize("permuted", [(1, 0, 2), (2, 0, 1)])
+def test_other_strides_have_the_same_values(permuted: tuple[int, ...]) -> None:
+    activation = Maxout(2)
+    x = torch.randn(6, 6, 6).permute(permuted)
+    assert torch.equal(activation(x), activation(x.contiguous()))

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
 import platform
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import cast
 
+import numpy as np
 import pytest
 import torch
 from tests.training.scenario import differences, everything, examples, network, noise, train
 from torch import Tensor, nn
 
 from mlpkit import MLP
-from mlpkit._serialization import JSONValue
+from mlpkit._serialization import JSONValue, Saved
 from mlpkit.data import Batches
 from mlpkit.errors import CheckpointCorruptError, ResumeMismatchError
 from mlpkit.nn import MLPConfig
 from mlpkit.training import Callback, CheckpointConfig, StepInfo, Trainer, TrainerConfig
 from mlpkit.training.checkpoints import read_checkpoint
-from mlpkit.training.checkpoints._file_format import Saved, write_checkpoint
+from mlpkit.training.checkpoints._file_format import write_checkpoint
 
 CONFIG = TrainerConfig(epochs=2, batch_size=8, progress=False)
 
@@ -187,3 +189,53 @@ def test_the_newest_checkpoint_is_known(tmp_path: Path) -> None:
     with pytest.raises(ArithmeticError) as caught:
         trainer.fit(examples(), resume=tmp_path / "first.pt")
     assert caught.value.checkpoint == tmp_path / "first.pt"  # type: ignore[attr-defined]
+
+
+class NumpyState(Callback):
+    """Has a state of NumPy scalars, or of anything else."""
+
+    def __init__(self, state: dict[str, object]) -> None:
+        self.state = state
+        self.restored: dict[str, object] = {}
+
+    def state_dict(self) -> dict[str, JSONValue]:
+        return cast("dict[str, JSONValue]", self.state)
+
+    def load_state_dict(self, state: Mapping[str, JSONValue]) -> None:
+        self.restored = dict(state)
+
+
+def test_numpy_scalars_of_a_callback_and_an_optimizer_are_saved_as_plain_values(
+    tmp_path: Path,
+) -> None:
+    """The checkpoint can be read, and the callback gets Python's numbers back."""
+
+    def optimizer(parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=np.float64(0.1), momentum=np.float64(0.5))
+
+    state: dict[str, object] = {"best": np.float64(0.5), "epoch": np.int64(3), "done": np.bool_(1)}
+    config = TrainerConfig(
+        epochs=2, progress=False, checkpoints=CheckpointConfig(folder=tmp_path, every_steps=1)
+    )
+    first, callback = NumpyState(state), NumpyState(state)
+    for used, resume in ((first, None), (callback, "auto")):
+        trainer = Trainer(network(), config, optimizer=optimizer, callbacks=[used])
+        trainer.fit(examples(), resume=resume)
+    assert callback.restored == {"best": 0.5, "epoch": 3, "done": True}
+    assert [type(value) for value in callback.restored.values()] == [float, int, bool]
+
+
+def test_a_state_that_cannot_be_saved_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    """And only if the run saves checkpoints."""
+    callback = NumpyState({"scores": np.zeros(3)})
+    config = TrainerConfig(
+        epochs=1, progress=False, checkpoints=CheckpointConfig(folder=tmp_path, every_epochs=None)
+    )
+    trainer = Trainer(network(), config, callbacks=[callback])
+    rule = r"^callbacks\.NumpyState\.scores must be a tensor or a plain value in a checkpoint, got "
+    with pytest.raises(TypeError, match=rule):
+        trainer.fit(examples())
+    assert trainer.state.step == 0
+    Trainer(network(), dataclasses.replace(config, checkpoints=None), callbacks=[callback]).fit(
+        examples()
+    )

@@ -21,6 +21,7 @@ import torch
 from tests.training.scenario import differences, everything, train
 
 from mlpkit import _files
+from mlpkit._serialization import Saved
 from mlpkit.errors import (
     CheckpointCorruptError,
     CheckpointError,
@@ -30,7 +31,7 @@ from mlpkit.errors import (
 from mlpkit.training import Callback, EpochRow, Trainer
 from mlpkit.training.checkpoints import _file_format as checkpoint
 from mlpkit.training.checkpoints import read_checkpoint
-from mlpkit.training.checkpoints._file_format import Saved, first_nonfinite, write_checkpoint
+from mlpkit.training.checkpoints._file_format import first_nonfinite, write_checkpoint
 
 ROOT = Path(__file__).parents[3]
 CONTENT: dict[str, Saved] = {

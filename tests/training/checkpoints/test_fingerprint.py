@@ -12,6 +12,7 @@ import torch
 from tests.training.scenario import everything, examples, network, noise, train
 from torch import nn
 
+from mlpkit._serialization import Saved
 from mlpkit.data import Batches, LabeledTensors
 from mlpkit.errors import ResumeMismatchError
 from mlpkit.training import (
@@ -21,7 +22,7 @@ from mlpkit.training import (
     TrainerConfig,
 )
 from mlpkit.training.checkpoints import read_checkpoint
-from mlpkit.training.checkpoints._file_format import Saved, write_checkpoint
+from mlpkit.training.checkpoints._file_format import write_checkpoint
 from mlpkit.training.checkpoints._fingerprint import normalize_reprs, run_fingerprint
 
 

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import copy
+import io
+import pickle
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Muon, Optimizer
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 from mlpkit.training import OptimizerConfig, build_optimizer
 from mlpkit.training.optim import set_initial_lr
@@ -114,3 +122,138 @@ def test_a_closure_is_called_once_with_gradients() -> None:
     assert calls == [found]
     assert found is not None
     assert loss_of(model, 0).item() != pytest.approx(found)
+
+
+Pair = tuple[nn.Sequential, Optimizer]
+
+
+def pickled(pair: Pair) -> Pair:
+    found: Pair = pickle.loads(pickle.dumps(pair))
+    return found
+
+
+def saved(pair: Pair) -> Pair:
+    file = io.BytesIO()
+    torch.save(pair, file)
+    file.seek(0)
+    found: Pair = torch.load(file, weights_only=False)
+    return found
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled, saved])
+@pytest.mark.parametrize("is_built", [True, False], ids=["built", "torch"])
+def test_a_copy_makes_the_same_steps(copied: Callable[[Pair], Pair], is_built: bool) -> None:
+    """A copy of model and optimizer shares nothing with them, and all three end with equal bits."""
+    model = network()
+    config = OptimizerConfig(name="muon", lr=0.02, weight_decay=0.1, adamw_lr=0.003)
+    both = build_optimizer(model, config) if is_built else MuonWithAdamW(*parts(model))
+    for seed in range(2):
+        step(model, both, seed=seed)
+    other, other_both = copied((model, both))
+    third, third_both = copied((other, other_both))
+    before = copy.deepcopy(model)
+    for seed in range(2, 5):
+        step(other, other_both, seed=seed)
+    assert_same(model, before)
+    for seed in range(2, 5):
+        step(model, both, seed=seed)
+        step(third, third_both, seed=seed)
+    assert_same(model, other)
+    assert_same(model, third)
+    set_initial_lr(other_both)
+    set_lr(other_both, 0.0)
+    stopped = copy.deepcopy(other)
+    step(other, other_both)
+    assert_same(other, stopped)
+
+
+@pytest.mark.parametrize("use_muon", [True, False])
+def test_a_group_that_is_added_later_is_trained(use_muon: bool) -> None:
+    """With the options of the optimizer that it joins, as if it had been added to that one."""
+    model, extra = network(), nn.Parameter(torch.randn(4, 6))
+    other, other_extra = copy.deepcopy((model, extra))
+
+    def loss(net: nn.Module, matrix: Tensor, seed: int) -> Tensor:
+        return loss_of(net, seed) * (1.0 + matrix.square().sum())
+
+    both, (muon, adamw) = MuonWithAdamW(*parts(model)), parts(other)
+    step(model, both)
+    step(other, muon, adamw)
+    given: dict[str, object] = {"params": [extra], "lr": 0.5}
+    both.add_param_group({**given, "use_muon": True} if use_muon else given)
+    (muon if use_muon else adamw).add_param_group({"params": [other_extra], "lr": 0.5})
+    for seed in range(3):
+        for net, matrix, optimizers in (
+            (model, extra, (both,)),
+            (other, other_extra, (muon, adamw)),
+        ):
+            net.zero_grad()
+            matrix.grad = None
+            torch.autograd.backward(loss(net, matrix, seed))
+            for optimizer in optimizers:
+                optimizer.step()
+    assert_same(model, other)
+    assert torch.equal(extra, other_extra)
+    assert [group["use_muon"] for group in both.param_groups] == [True, False, use_muon]
+
+
+def test_muon_refuses_a_vector_that_is_added_later() -> None:
+    """Its kernel fails at the next step; the groups are those of before."""
+    model = network()
+    both = MuonWithAdamW(*parts(model))
+    vector = nn.Parameter(torch.zeros(3))
+    rule = r"^use_muon must be False for parameters that are not matrices, got 'shapes \[\(3,\)\]'$"
+    with pytest.raises(ValueError, match=rule):
+        both.add_param_group({"params": (vector for _ in range(1)), "use_muon": True})
+    assert len(both.param_groups) == 2
+    step(model, both)
+    both.add_param_group({"params": vector})
+    assert both.param_groups[2]["lr"] == 0.003
+
+
+def test_a_state_dict_of_an_older_version_is_completed() -> None:
+    """Missing flags get torch's defaults, and a number of steps becomes a tensor, as in AdamW."""
+    model = network()
+    other = copy.deepcopy(model)
+    both, (muon, adamw) = MuonWithAdamW(*parts(model)), parts(other)
+    step(model, both)
+    step(other, muon, adamw)
+    state: dict[str, Any] = copy.deepcopy(both.state_dict())
+    newer = ("maximize", "foreach", "capturable", "differentiable", "fused", "use_muon")
+    for group in state["param_groups"]:
+        for name in (*newer, "decoupled_weight_decay"):
+            group.pop(name, None)
+    for entry in state["state"].values():
+        if "step" in entry:
+            entry["step"] = int(entry["step"])
+    both.load_state_dict(state)
+    for seed in range(1, 4):
+        step(model, both, seed=seed)
+        step(other, muon, adamw, seed=seed)
+    assert_same(model, other)
+    assert [group["use_muon"] for group in both.param_groups] == [True, False]
+
+
+def test_every_hook_is_called_once_per_step() -> None:
+    """Global hooks and those of the object see one optimizer, as with one of torch."""
+    model = network()
+    both = MuonWithAdamW(*parts(model))
+    calls: list[tuple[str, object]] = []
+
+    def hook(name: str) -> Callable[..., None]:
+        return lambda optimizer, _args, _kwargs: calls.append((name, optimizer))
+
+    handles = [
+        register_optimizer_step_pre_hook(hook("before")),
+        both.register_step_pre_hook(hook("before, its own")),
+        both.register_step_post_hook(hook("after, its own")),
+        register_optimizer_step_post_hook(hook("after")),
+    ]
+    try:
+        step(model, both)
+        step(model, both)
+    finally:
+        for handle in handles:
+            handle.remove()
+    names = ["before", "before, its own", "after, its own", "after"]
+    assert calls == [(name, both) for name in names * 2]

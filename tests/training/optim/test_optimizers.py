@@ -208,6 +208,35 @@ class TestWeightDecay:
         ]
         assert sorted(decays) == [(0.0, [1, 1, 1]), (0.3, [2]), (0.3, [2, 2])]
 
+    def test_a_wrapper_decays_as_the_network_inside(self) -> None:
+        """It decays the weights of the network and all parameters of its own."""
+
+        class Wrapper(nn.Module):
+            def __init__(self) -> None:
+                super().__init__()
+                self.network, self.scale = MLP(4, [5], 3), nn.Linear(3, 3)
+
+            def forward(self, x: Tensor) -> Tensor:
+                outputs: Tensor = self.scale(self.network(x))
+                return outputs
+
+        model = Wrapper()
+        for wrapper in (model, nn.Sequential(MLP(4, [5], 3), nn.Linear(3, 3))):
+            optimizer = build_optimizer(wrapper, OptimizerConfig(weight_decay=0.3))
+            shapes = {
+                group["weight_decay"]: sorted(tuple(one.shape) for one in group["params"])
+                for group in optimizer.param_groups
+                if group["weight_decay"] == 0.0
+            }
+            assert shapes == {0.0: [(3,), (5,)]}
+            decayed = [
+                tuple(one.shape)
+                for group in optimizer.param_groups
+                if group["weight_decay"] == 0.3
+                for one in group["params"]
+            ]
+            assert sorted(decayed) == [(3,), (3, 3), (3, 5), (5, 4)]
+
     def test_a_frozen_parameter_is_left_out(self) -> None:
         model = network()
         model[0].requires_grad_(requires_grad=False)

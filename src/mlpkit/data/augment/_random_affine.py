@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mlpkit._checks import check_bool, check_float, error_message
+from mlpkit._checks import (
+    Check,
+    check_bool,
+    check_float,
+    check_tuple,
+    error_message,
+    store_checked,
+)
 from mlpkit.data._random import derive, uniforms
 from mlpkit.data.augment._augmentation import ImageAugmentation
 from mlpkit.data.augment._warp import warp
@@ -96,15 +104,14 @@ class RandomAffine(ImageAugmentation):
     isotropic: bool = False
 
     def __post_init__(self) -> None:
-        translate = check_pair("translate", self.translate, minimum=0.0, maximum=1.0)
-        object.__setattr__(self, "translate", translate)
-        object.__setattr__(self, "scale", check_pair("scale", self.scale, above=0.0))
-        if self.scale[0] > self.scale[1]:
-            raise ValueError(error_message("scale", "(lowest, highest)", self.scale))
-        degrees = check_float("degrees", self.degrees, minimum=0.0, maximum=180.0)
-        object.__setattr__(self, "degrees", degrees)
-        object.__setattr__(self, "shear", check_float("shear", self.shear, minimum=0.0, below=90.0))
-        check_bool("isotropic", self.isotropic)
+        checks: dict[str, Check[object]] = {
+            "degrees": partial(check_float, minimum=0.0, maximum=180.0),
+            "translate": partial(check_pair, minimum=0.0, maximum=1.0),
+            "scale": partial(check_pair, above=0.0, is_range=True),
+            "shear": partial(check_float, minimum=0.0, below=90.0),
+            "isotropic": check_bool,
+        }
+        store_checked(self, checks)
 
     def draw(self, indices: Tensor, *, seed: int = 0, epoch: int = 0) -> AffineParameters:
         """Return the parameters drawn for the images at ``indices``.
@@ -170,12 +177,14 @@ def check_pair(
     above: float | None = None,
     minimum: float | None = None,
     maximum: float | None = None,
+    is_range: bool = False,
 ) -> tuple[float, float]:
-    """Return ``values`` as two finite floats within the given bounds."""
-    if not isinstance(values, tuple | list) or len(values) != 2:
+    """Return ``values`` as two finite floats within the bounds; for a range, in order."""
+    check = partial(check_float, above=above, minimum=minimum, maximum=maximum)
+    checked = check_tuple(argument, values, check, rule="a pair of numbers")
+    if len(checked) != 2:
         raise TypeError(error_message(argument, "a pair of numbers", values))
-    first, second = (
-        check_float(argument, value, above=above, minimum=minimum, maximum=maximum)
-        for value in values
-    )
+    first, second = checked
+    if is_range and first > second:
+        raise ValueError(error_message(argument, "(lowest, highest)", (first, second)))
     return first, second

@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from mlpkit._checks import check_float
+from mlpkit._checks import Check, check_float, store_checked
 from mlpkit.data._random import derive, noise
 from mlpkit.data.augment._augmentation import ImageAugmentation
 from mlpkit.data.augment._warp import warp
@@ -75,8 +76,11 @@ class RandomElastic(ImageAugmentation):
     sigma: float = 4.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "alpha", check_float("alpha", self.alpha, minimum=0.0))
-        object.__setattr__(self, "sigma", check_float("sigma", self.sigma, above=0.0))
+        checks: dict[str, Check[object]] = {
+            "alpha": partial(check_float, minimum=0.0),
+            "sigma": partial(check_float, above=0.0),
+        }
+        store_checked(self, checks)
 
     @property
     def rms(self) -> float:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from mlpkit._checks import check_float, error_message
+from mlpkit._checks import Check, check_float, error_message, store_checked
 from mlpkit.data._random import derive, uniforms
 from mlpkit.data.augment._augmentation import ImageAugmentation, image_planes
 from mlpkit.data.augment._random_affine import check_pair
@@ -75,13 +76,13 @@ class RandomErasing(ImageAugmentation):
     value: float = 0.0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "p", check_float("p", self.p, minimum=0.0, maximum=1.0))
-        object.__setattr__(self, "scale", check_pair("scale", self.scale, minimum=0.0, maximum=1.0))
-        object.__setattr__(self, "ratio", check_pair("ratio", self.ratio, above=0.0))
-        object.__setattr__(self, "value", check_float("value", self.value))
-        for name, bounds in (("scale", self.scale), ("ratio", self.ratio)):
-            if bounds[0] > bounds[1]:
-                raise ValueError(error_message(name, "(lowest, highest)", bounds))
+        checks: dict[str, Check[object]] = {
+            "p": partial(check_float, minimum=0.0, maximum=1.0),
+            "scale": partial(check_pair, minimum=0.0, maximum=1.0, is_range=True),
+            "ratio": partial(check_pair, above=0.0, is_range=True),
+            "value": check_float,
+        }
+        store_checked(self, checks)
 
     def draw(
         self, indices: Tensor, size: tuple[int, int], *, seed: int = 0, epoch: int = 0

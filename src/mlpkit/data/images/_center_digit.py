@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mlpkit.data.images._gray import GrayPlane, gray_plane
-from mlpkit.data.images._ink import find_ink
+from mlpkit.data.images._ink import check_no_lines, find_ink
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,14 +39,15 @@ def center_digit(
     Args:
         image: A path, a Pillow image, an array of shape (H, W) or (H, W, channels), or a tensor of
             shape (H, W) or (channels, H, W). It may be gray or color, with or without an alpha
-            channel, and of any size. Only the digit should stand out from the paper, and there
-            should be some paper around it.
+            channel, and of any size. Only the digit should stand out from the paper. Some paper
+            around it helps to tell ink from paper.
 
     Returns:
         The digit, uint8 of shape (28, 28), on the CPU.
 
     Raises:
-        DataError: If nothing stands out from the paper, or a file cannot be read as an image.
+        DataError: If nothing stands out from the paper, if there is a frame or a line across the
+            picture, or if a file cannot be read as an image.
         TypeError: If ``image`` has an unsupported type.
         ValueError: If ``image`` has an unsupported shape or holds a value that is not finite.
 
@@ -79,16 +80,17 @@ def center_digit(
 
 def _crop_ink(grays: GrayPlane) -> GrayPlane:
     """Return the ink within the bounding box of the digit, located at low resolution first."""
+    ink = find_ink(_shrink(grays))
+    check_no_lines(ink)
     if max(grays.shape) > _WORKING_SIDE:
-        top, bottom, left, right = find_ink(_shrink(grays)).box
+        top, bottom, left, right = ink.box
         ratio = max(grays.shape) / _WORKING_SIDE
         margin = max(bottom - top, right - left) // 3 + 2
         rows = slice(math.floor(max(0, top - margin) * ratio), math.ceil((bottom + margin) * ratio))
         columns = slice(
             math.floor(max(0, left - margin) * ratio), math.ceil((right + margin) * ratio)
         )
-        grays = _shrink(grays[rows, columns])
-    ink = find_ink(grays)
+        ink = find_ink(_shrink(grays[rows, columns]))
     top, bottom, left, right = ink.box
     return ink.amount[top:bottom, left:right]
 

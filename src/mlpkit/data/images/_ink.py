@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,12 @@ _FIT_SIDE = 48  # the paper is fitted to a sample of at most 48 x 48 pixels
 _FIT_ITERATIONS = 25
 _SIGMA_OF_MAD = 1.4826  # ratio of standard deviation to median absolute deviation, normal noise
 _MIN_CONTRAST = 6.0  # ink to noise ratio; the largest of 65,536 normal numbers is about 4.3
+_NORMAL_QUARTILE = 0.3186  # of the absolute value of a standard normal number
+_MIN_ROUGHNESS = 0.1  # fraction of the variance: strokes are no quadratic surface
+_MAX_LINE = 0.05  # thickness of a line as a fraction of its length; strokes of digits: 0.1
+_SLOPES = np.linspace(-0.1, 0.1, 21)  # of lines in a picture that is not quite upright
+_MIN_SPAN = 0.8  # fraction of the picture across which a line or a frame reaches
+_MIN_SIDE = 0.9  # fraction of a side of a frame that is inked
 _MIN_PAPER = 0.1  # fraction of the brightest paper: where it is darker, shadow hides the ink
 _MIN_STROKE = 0.1  # fraction of full ink: fainter pixels do not belong to a stroke
 _MIN_COMPONENT = 0.05  # fraction of the ink of the largest component: smaller ones are specks
@@ -35,12 +42,98 @@ class Ink(NamedTuple):
 def find_ink(grays: GrayPlane) -> Ink:
     """Return the ink of an image of at most a few hundred pixels per side.
 
+    If nothing stands out, the image may be cropped so tightly that ink covers much of it. It is
+    then examined once more with paper around it.
+
     Raises:
         DataError: If nothing stands out from the paper.
     """
     contrast = _contrast(grays)
     noise = _SIGMA_OF_MAD * float(np.median(np.abs(contrast - np.median(contrast))))
-    min_contrast = max(_MIN_CONTRAST * noise, 1e-6 * max(1.0, float(np.abs(grays).max())))
+    floor = 1e-6 * max(1.0, float(np.abs(grays).max()))  # rounding
+    try:
+        return _separate_ink(contrast, noise, floor)
+    except DataError:
+        if np.ptp(grays) <= floor or _is_smooth(grays):
+            raise
+    height, width = grays.shape
+    margin = max(height, width)
+    padded = np.pad(grays, margin, constant_values=_gray_of_border(grays))
+    noise = _local_noise(grays)
+    amount, (top, bottom, left, right) = _separate_ink(_contrast(padded), noise, floor)
+    box = (
+        max(top - margin, 0),
+        min(bottom - margin, height),
+        max(left - margin, 0),
+        min(right - margin, width),
+    )
+    return Ink(amount[margin:-margin, margin:-margin], box)
+
+
+def check_no_lines(ink: Ink) -> None:
+    """Raise if the ink of a whole picture holds a frame, or lines across the picture.
+
+    Scaled to the size of a digit, they would be taken for a part of it.
+
+    Raises:
+        DataError: If there is such a line.
+    """
+    mask = ink.amount >= _MIN_STROKE
+    labels = _connected_components(mask)
+    counts = np.bincount(labels.ravel())
+    counts[0] = 0
+    for number in np.flatnonzero(counts >= _MIN_COMPONENT * counts.max()):
+        component = labels == number
+        others = mask & ~component
+        if (
+            _is_line_across(component)
+            or _is_line_across(component.T)
+            or _is_frame_around(component, others)
+        ):
+            cure = "crop the image so that only the digit stands out"
+            found = "an image with a line that spans the picture or a frame"
+            raise DataError(error_message("image", "an image of a digit", found, cure))
+
+
+def _is_line_across(component: npt.NDArray[np.bool_]) -> bool:
+    """Return whether a component holds a thin, straight line from left to right."""
+    height, width = component.shape
+    padded = np.zeros((height + 1, width), dtype=np.int8)
+    padded[1:] = component
+    runs = (np.diff(padded, axis=0) == 1).sum(axis=0)
+    reached = runs > 0
+    thickness = component.sum(axis=0)[reached] / runs[reached]
+    is_thin = thickness <= _MAX_LINE * width
+    if reached.mean() < _MIN_SPAN or is_thin.mean() < 0.5:
+        return False
+    wide = _dilate(component)
+    rows, columns = np.mgrid[0:height, 0:width]
+    for slope in _SLOPES:
+        sheared = rows + np.rint(slope * (columns - width / 2)).astype(int)
+        is_inside = (sheared >= 0) & (sheared < height)
+        inked = wide[sheared.clip(0, height - 1), columns] & is_inside
+        if inked.mean(axis=1).max() >= _MIN_SPAN:
+            return True
+    return False
+
+
+def _is_frame_around(component: npt.NDArray[np.bool_], others: npt.NDArray[np.bool_]) -> bool:
+    """Return whether at least three sides of a box are drawn, with other ink in the box."""
+    rows, columns = np.flatnonzero(component.any(axis=1)), np.flatnonzero(component.any(axis=0))
+    box = (slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1))
+    inside = component[box]
+    height, width = inside.shape
+    if height < _MIN_SPAN * component.shape[0] or width < _MIN_SPAN * component.shape[1]:
+        return False
+    down, across = inside.mean(axis=1) >= _MIN_SIDE, inside.mean(axis=0) >= _MIN_SIDE
+    quarter, fourth = max(1, height // 4), max(1, width // 4)
+    sides = (down[:quarter], down[-quarter:], across[:fourth], across[-fourth:])
+    return sum(bool(side.any()) for side in sides) >= 3 and bool(others[box].any())
+
+
+def _separate_ink(contrast: GrayPlane, noise: float, floor: float) -> Ink:
+    """Return the ink, given contrast to the paper, noise and the smallest contrast that counts."""
+    min_contrast = max(_MIN_CONTRAST * noise, floor)
     if contrast.max() <= min_contrast:
         raise _no_ink_error()
     threshold = _otsu(contrast.clip(min=0.0))
@@ -55,8 +148,35 @@ def find_ink(grays: GrayPlane) -> Ink:
     return Ink(amount, box)
 
 
+def _is_smooth(grays: GrayPlane) -> bool:
+    """Return whether a quadratic surface explains the image, as it does paper under any light."""
+    height, width = grays.shape
+    spread = float(((grays - grays.mean()) ** 2).sum())
+    if min(height, width) < 3:
+        return True
+    terms = _quadratic_terms(
+        np.arange(height) / (height - 1) - 0.5, np.arange(width) / (width - 1) - 0.5
+    )
+    coefficients, *_ = np.linalg.lstsq(terms, grays.ravel(), rcond=None)
+    rest = float(((grays.ravel() - terms @ coefficients) ** 2).sum())
+    return rest < _MIN_ROUGHNESS * spread
+
+
+def _gray_of_border(grays: GrayPlane) -> float:
+    """Return the median of the larger of the two groups of gray values along the border."""
+    border = np.concatenate([grays[0], grays[-1], grays[1:-1, 0], grays[1:-1, -1]])
+    is_light = border > _otsu(grays)
+    return float(np.median(border[is_light == (is_light.mean() > 0.5)]))
+
+
+def _local_noise(grays: GrayPlane) -> float:
+    """Return the noise as seen in neighboring pixels, most of which have the same amount of ink."""
+    differences = np.abs(np.diff(grays, axis=1)).ravel()
+    return float(np.quantile(differences, 0.25)) / (_NORMAL_QUARTILE * math.sqrt(2.0))
+
+
 def _no_ink_error() -> DataError:
-    cure = "crop the image to the digit and check that ink and paper differ in brightness"
+    cure = "check that ink and paper differ in brightness, and leave some paper around the digit"
     found = "an image in which nothing stands out"
     return DataError(error_message("image", "an image of a digit", found, cure))
 

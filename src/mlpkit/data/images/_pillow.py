@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import sys
 import warnings
 from pathlib import Path
@@ -18,6 +19,9 @@ from mlpkit.errors import DataError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+# Raster formats alone, whatever the suffix: for EPS, for instance, Pillow starts Ghostscript.
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
+
 
 def is_pil_image(value: object) -> TypeGuard[Image]:
     """Return whether ``value`` is a Pillow image, without importing Pillow."""
@@ -28,9 +32,11 @@ def is_pil_image(value: object) -> TypeGuard[Image]:
 def read_image(path: str | os.PathLike[str]) -> Image:
     """Read an image file completely and apply its EXIF orientation.
 
+    The content decides which of ``FORMATS`` it is, not the suffix.
+
     Raises:
-        DataError: If the file is missing, is not an image, is truncated, or exceeds Pillow's limit
-            on the number of pixels.
+        DataError: If the file is missing, has none of these formats, is truncated, or exceeds
+            Pillow's limit on the number of pixels.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -38,17 +44,21 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=FORMATS) as image:
                 return ImageOps.exif_transpose(image)
     except FileNotFoundError as error:
         raise DataError(error_message(name, "a file", "no such file")) from error
     except UnidentifiedImageError as error:
-        cure = "remove the file, or save it in a format that Pillow reads"
-        raise DataError(error_message(name, "an image file", "an unknown format", cure)) from error
+        rule = f"an image file ({', '.join(FORMATS)})"
+        cure = "remove the file, or save it in one of these formats"
+        raise DataError(error_message(name, rule, "another format", cure)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         rule = "within Pillow's limit on the number of pixels"
         raise DataError(error_message(name, rule, str(error))) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (
+        *(OSError, EOFError, SyntaxError, TypeError, ValueError),
+        *(ArithmeticError, LookupError, RuntimeError, struct.error),
+    ) as error:  # what Pillow raises for damaged files
         raise DataError(error_message(name, "readable", str(error))) from error
 
 

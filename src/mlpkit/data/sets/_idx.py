@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mlpkit._files import file_type
 from mlpkit.errors import DataError
 
 # Type byte of the header -> NumPy dtype of the stored numbers (big-endian), torch dtype.
@@ -61,8 +62,8 @@ class DigestError(IdxError):
 
     def __init__(self, name: str, expected: str, found: str, sha256: str, skip_hint: str) -> None:
         rule = f"the published file, whose {expected}"
-        cure = f"its content differs: {_REPLACE_HINT}; {skip_hint}"
-        super().__init__(name, rule, found, cure)
+        super().__init__(name, rule, found, f"its content differs: {_REPLACE_HINT}")
+        self.add_note(skip_hint)
         self.sha256 = sha256
 
 
@@ -82,9 +83,10 @@ class Expected:
         shape: Size of each dimension; None for a dimension of any size.
         dtype: Data type of the numbers.
         sha256: SHA-256 of the decompressed bytes.
-        archive_sha256: SHA-256 of the compressed file.
+        archive_sha256: SHA-256 of the compressed file, which matters if ``sha256`` is None.
         other_sets: Digests of the files of other data sets, of decompressed bytes or of archives.
-        skip_hint: How to skip the check of the digest, for the error message.
+        skip_hint: How to skip the check of the digest, for a note of the error: the command line
+            shows no notes, and has no such argument.
     """
 
     shape: tuple[int | None, ...] | None = None
@@ -190,7 +192,7 @@ def read_expected(
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
-            raise IdxError(name, "a regular file", _file_type(status.st_mode), "check the path")
+            raise IdxError(name, "a regular file", file_type(status.st_mode), "check the path")
         with io.FileIO(descriptor) as file:
             return _read_open(file, status.st_size, name, expected)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
@@ -210,10 +212,13 @@ def _read_open(file: io.FileIO, size: int, name: str, expected: Expected) -> Ten
     archive = _HashingFile(file, hashlib.sha256() if hashed else None)
     if not compressed:
         tensor, _ = _decode(archive, size, 1, name, expected)
-        if expected.archive_sha256 is not None:
+        if expected.archive_sha256 is not None and expected.sha256 is None:
             rule = "gzipped, because only the digest of the archive is published"
-            cure = "place the published archive next to it, or pass verify=False"
-            raise IdxError(name, rule, "an uncompressed file", cure)
+            error = IdxError(
+                name, rule, "an uncompressed file", "place the published archive next to it"
+            )
+            error.add_note(_SKIP_HINT)
+            raise error
         return tensor
     with gzip.GzipFile(fileobj=archive, mode="rb") as decompressed:
         try:
@@ -225,7 +230,8 @@ def _read_open(file: io.FileIO, size: int, name: str, expected: Expected) -> Ten
     found = archive.hexdigest
     if found in expected.other_sets:
         raise OtherSetError(name)
-    if found is not None and expected.archive_sha256 not in (None, found):
+    has_other = expected.sha256 is None and expected.archive_sha256 not in (None, found)
+    if found is not None and has_other:
         published = f"archive has SHA-256 {expected.archive_sha256}"
         raise DigestError(name, published, found, sha256, expected.skip_hint)
     return tensor
@@ -368,8 +374,3 @@ def _to_native_order(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     if sys.byteorder == "little":
         array.byteswap(inplace=True)
     return array.view(array.dtype.newbyteorder("="))
-
-
-def _file_type(mode: int) -> str:
-    types = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
-    return next((name for is_type, name in types if is_type(mode)), "a device")

@@ -133,7 +133,9 @@ def _fetch_file(info: SetInfo, file: DataFile, access: Access) -> None:
     """Download a missing file to its folder in torchvision's layout, if downloads are allowed."""
     missing = _missing_message(info, file, access.root)
     if not access.download:
-        raise DataError(f"{missing}; pass download=True, or {_advice(info, access.root)}")
+        error = DataError(f"{missing}; {_advice(info, access.root)}")
+        error.add_note("download=True downloads it")
+        raise error
     if is_offline():
         unset = f"unset {OFFLINE_VARIABLE}, which forbids the download"
         raise DownloadError(f"{missing}; {unset}, or {_advice(info, access.root)}")
@@ -167,6 +169,6 @@ def _missing_message(info: SetInfo, file: DataFile, root: Path) -> str:
 def _advice(info: SetInfo, root: Path) -> str:
     names = ", ".join(f"{file.name}.gz" for file in info.files)
     return (
-        f"put {names} into {raw_folder(root, info)}, or pass the folder that holds them as root= "
+        f"put {names} into {raw_folder(root, info)}, or name the folder that holds them as root "
         f"or in {ROOT_VARIABLE}; `mlpkit train digits` needs no network"
     )

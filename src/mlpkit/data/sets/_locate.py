@@ -41,7 +41,9 @@ def raw_folder(root: Path, info: SetInfo) -> Path:
 
 def search_folders(root: Path, info: SetInfo) -> tuple[Path, ...]:
     """Return the folders that may hold the files of a set, in search order."""
-    return raw_folder(root, info), root / "raw", root
+    named = [root / name for name in dict.fromkeys((info.folder, info.folder.lower(), info.name))]
+    unpacked = [folder / part for folder in named for part in ("raw", "")]
+    return tuple(dict.fromkeys((raw_folder(root, info), root / "raw", root, *unpacked)))
 
 
 def file_names(file: DataFile) -> tuple[str, ...]:
@@ -52,14 +54,19 @@ def file_names(file: DataFile) -> tuple[str, ...]:
     """
     plain = (file.name, file.name.replace("-idx", ".idx"))
     compressed = tuple(f"{name}.gz" for name in plain)
-    archive_first = file.archive_sha256 is not None
+    archive_first = file.archive_sha256 is not None and file.sha256 is None
     return compressed + plain if archive_first else plain + compressed
 
 
 def existing_files(root: Path, info: SetInfo, file: DataFile) -> list[Path]:
     """Return all existing paths that may hold the file, in search order.
 
-    A broken link counts as existing, so that it is reported instead of being downloaded again.
+    A broken link counts as existing, so that it is reported instead of being downloaded again. A
+    folder with the name of the file, into which some programs unpack it, is searched as well.
     """
-    paths = [folder / name for folder in search_folders(root, info) for name in file_names(file)]
-    return [path for path in paths if os.path.lexists(path)]
+    names = file_names(file)
+    found: list[Path] = []
+    for path in (folder / name for folder in search_folders(root, info) for name in names):
+        inside = [path / name for name in names if (path / name).is_file()]
+        found += inside or ([path] if os.path.lexists(path) else [])
+    return found

@@ -21,8 +21,9 @@ _LoadFunction = TypeVar("_LoadFunction", bound=Callable[..., "Splits"])
 # The sections that mnist, fashion_mnist, kmnist, qmnist and emnist share.
 _SECTIONS = """\
 Args:{split}
-    root: Folder that holds the four IDX files, uncompressed or gzipped, directly or in
-        torchvision's layout, ``{folder}/raw``. Missing files are downloaded to that layout.
+    root: Folder that holds the four IDX files, uncompressed or gzipped, directly, in
+        torchvision's layout, ``{folder}/raw``, or in ``{folder}``. Missing files are downloaded to
+        torchvision's layout.
         None uses the folder named by the environment variable ``MLPKIT_DATA``, or else the
         user's cache folder.
     val_size: Number of training images held out for validation. 0 holds out none.
@@ -63,8 +64,6 @@ def _with_shared_sections(
     by_torchvision = entry.source == "torchvision"
     if by_torchvision:
         verified = "their numbers of images (digests of their content are not published)"
-    elif entry.files[0].sha256 is None:
-        verified = "the SHA-256 of the gzipped files"
     else:
         verified = "the SHA-256 of their content"
     sections = _SECTIONS.format(
@@ -178,8 +177,7 @@ def fashion_mnist(
 
     The standard split has 55,000 training images, 5,000 validation images and the 10,000 published
     test images. The validation images are held out from the 60,000 published training images,
-    stratified by class. Only the digests of the gzipped files are published, so ``verify=True``
-    reads the archives and ignores uncompressed files next to them.
+    stratified by class.
 
     References:
         Xiao, Rasul and Vollgraf, "Fashion-MNIST: a novel image dataset for benchmarking machine

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from mlpkit._checks import error_message
 
@@ -19,7 +20,9 @@ class Gated(nn.Module):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's word
         """Return the first half times the gate of the second half."""
-        if input.dim() == 0 or input.shape[-1] % 2 != 0:
+        given: object = input
+        is_traced = isinstance(given, Proxy)  # by torch.fx: it has no shape
+        if not is_traced and (input.dim() == 0 or input.shape[-1] % 2 != 0):
             cure = "the linear layer before a gated unit has two outputs for each unit"
             rule = "a tensor whose last axis has an even size"
             raise ValueError(error_message("input", rule, tuple(input.shape), cure))

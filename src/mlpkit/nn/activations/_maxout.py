@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from mlpkit._checks import check_int, error_message
 
@@ -51,16 +53,24 @@ class Maxout(nn.Module):
 
     @property
     def expansion(self) -> int:
-        """Number of input features per output feature: ``num_pieces``."""
+        """Input features per output feature, equal to ``num_pieces``."""
         return self.num_pieces
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's word
         """Return the maximum over the pieces of every unit."""
+        # amax divides the gradient equally among tied pieces; max(dim) gives it to one of them.
+        given: object = input
+        if isinstance(given, Proxy):  # of torch.fx: it has no shape
+            return torch.unflatten(input, -1, (-1, self.num_pieces)).amax(-1)
         if input.dim() == 0 or input.shape[-1] % self.num_pieces != 0:
             rule = f"a tensor whose last axis has a size divisible by num_pieces={self.num_pieces}"
             cure = "the linear layer before Maxout has num_pieces outputs per unit"
             raise ValueError(error_message("input", rule, tuple(input.shape), cure))
-        # amax divides the gradient equally among tied pieces; max(dim) gives it to one of them.
+        if input.dim() > 3 and not input.is_contiguous():
+            channels_last = input.movedim(1, -1)
+            if channels_last.is_contiguous():  # amax would return another memory format
+                maxima = torch.unflatten(channels_last, -2, (-1, self.num_pieces)).amax(-2)
+                return maxima.movedim(-1, 1)
         units = input.shape[-1] // self.num_pieces
         return input.reshape(*input.shape[:-1], units, self.num_pieces).amax(-1)
 

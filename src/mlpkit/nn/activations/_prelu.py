@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from mlpkit._checks import check_float, check_int, error_message
 
@@ -77,13 +78,17 @@ class PReLU(nn.Module):
         """Return ``input`` with its negative values multiplied by the slopes."""
         if self.num_parameters == 1:
             return F.prelu(input, self.weight)
-        if input.dim() == 0 or input.shape[-1] != self.num_parameters:
+        given: object = input
+        is_traced = isinstance(given, Proxy)  # by torch.fx: it has no shape
+        if not is_traced and (input.dim() == 0 or input.shape[-1] != self.num_parameters):
             shape = tuple(input.shape)
             cure = "PReLU acts on the last axis; pass num_parameters=1 or the size of that axis"
             rule = f"a tensor of shape (*, {self.num_parameters})"
             raise ValueError(error_message("input", rule, shape, cure))
         # Under autocast F.prelu keeps the dtype of the input; torch.where would promote it to the
         # dtype of the slopes. F.prelu expects the features on axis 1: (*, H) -> (N, H).
+        if not is_traced and input.dim() > 2 and not input.is_contiguous():  # keeps channels_last
+            return F.prelu(input.transpose(1, -1), self.weight).transpose(1, -1)
         return F.prelu(input.reshape(-1, self.num_parameters), self.weight).reshape(input.shape)
 
     def extra_repr(self) -> str:

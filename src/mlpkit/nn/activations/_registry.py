@@ -13,7 +13,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from mlpkit._checks import check_bool, check_choice, check_float, check_int, error_message
+from mlpkit._checks import (
+    check_bool,
+    check_choice,
+    check_float,
+    check_int,
+    error_message,
+    store_checked,
+)
 from mlpkit._serialization import from_dict
 from mlpkit.errors import ConfigError
 from mlpkit.nn.activations._gated import GEGLU, GLU, ReGLU, SwiGLU
@@ -179,7 +186,8 @@ class ActivationConfig:
     value: float | None = None
 
     def __post_init__(self) -> None:
-        options = _KNOWN[_checked_name("ActivationConfig.name", self.name)].options
+        store_checked(self, {"name": _checked_name}, prefix="ActivationConfig.")
+        options = _KNOWN[self.name].options
         for field in dataclasses.fields(self)[1:]:
             given: _Option = getattr(self, field.name)
             argument = f"ActivationConfig.{field.name}"

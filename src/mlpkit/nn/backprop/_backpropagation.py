@@ -82,6 +82,7 @@ class Backpropagation:
         self._preprocess = preprocess
         self._parameters = list(network.parameters())
         self._device = self._parameters[0].device
+        self._dtype = self._parameters[0].dtype
         on_cpu = self._device.type == "cpu"
         self._side_stream = side_stream = None if on_cpu or bit_exact else SideStream(self._device)
         self._passes = LayerPasses(
@@ -99,6 +100,8 @@ class Backpropagation:
     @staticmethod
     def supports(network: MLP) -> bool:
         """Return whether the network consists of the layers that this class differentiates."""
+        if type(network) is not MLP:  # a wrapper may not even have these attributes
+            return False
         linears = [layer.linear for layer in network.layers]
         linears += [] if network.head is None else [network.head]
         dropouts = [network.head_dropout, *(layer.dropout for layer in network.layers)]
@@ -107,8 +110,7 @@ class Backpropagation:
         dtypes = {parameter.dtype for parameter in parameters}
         devices = {parameter.device for parameter in parameters}
         return (
-            type(network) is MLP
-            and bool(linears)
+            bool(linears)
             and len(named) == len(parameters)  # gradients of tied parameters would have to be added
             and len(devices) == 1
             and devices.pop().type in ("cpu", "cuda")
@@ -132,6 +134,7 @@ class Backpropagation:
             inputs.device == self._device
             and inputs.ndim > 1
             and is_flat
+            and (self._preprocess is not None or _has_dtype(inputs, self._dtype))
             and network.training
             and not inputs.requires_grad
             and not any(self._hooks)
@@ -165,6 +168,11 @@ class Backpropagation:
         self._passes.backward(grad_output)
         if self._side_stream is not None:
             self._side_stream.join()
+
+
+def _has_dtype(inputs: Tensor, dtype: torch.dtype) -> bool:
+    """Return whether products with weights of ``dtype`` accept the inputs; else autograd raises."""
+    return inputs.dtype is dtype or torch.is_autocast_enabled(inputs.device.type)
 
 
 def _skipped_modules(network: MLP) -> list[nn.Module]:

@@ -66,6 +66,7 @@ class StackedBackpropagation:
         self._network = network
         self._preprocess = preprocess
         self._shared = shared
+        self._dtype = next(iter(stacks.values())).dtype
         self._inputs = torch.empty(0)  # preprocessed, (K, N, D); a reused buffer
         self._passes = LayerPasses(network, self._products_of(stacks))
 
@@ -83,11 +84,12 @@ class StackedBackpropagation:
 
         Norms, dropout and activations with parameters are not supported: they differ per network.
         """
+        if not Backpropagation.supports(network):
+            return False
         dropouts = [network.head_dropout, *(layer.dropout for layer in network.layers)]
         activations = [activation for _, activation in network.named_activations()]
         return (
-            Backpropagation.supports(network)
-            and all(parameter in stacks for parameter in network.parameters())
+            all(parameter in stacks for parameter in network.parameters())
             and all(parameter.device.type == "cpu" for parameter in network.parameters())
             and not any(dropout.p for dropout in dropouts)
             and all(layer.norm is None for layer in network.layers)
@@ -106,6 +108,7 @@ class StackedBackpropagation:
             inputs.device.type == "cpu"
             and axes > 1
             and is_flat
+            and (self._preprocess is not None or inputs.dtype is self._dtype)
             and network.training
             and not inputs.requires_grad
             and not any(global_hooks())

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit import _serialization
-from mlpkit._serialization import JSONValue
+from mlpkit._serialization import JSONValue, Saved, to_saved
 from mlpkit.errors import CheckpointCorruptError, ResumeMismatchError
 from mlpkit.training._config import TrainerConfig
 from mlpkit.training._hooks import CallbackLike
@@ -23,7 +23,6 @@ from mlpkit.training._stepper import Stepper
 from mlpkit.training._tracker import Tracker
 from mlpkit.training.batches import BatchSource
 from mlpkit.training.checkpoints._file_format import (
-    Saved,
     first_nonfinite,
     read_checkpoint,
     write_checkpoint,
@@ -137,7 +136,6 @@ class Checkpointer:
         stepper = self._stepper
         scaler = stepper.engine.scaler
         tracked = self._tracker.state_dict()
-        states = {key: callback.state_dict() for key, callback in self._callbacks.items()}
         content: dict[str, object] = {
             "versions": {
                 "mlpkit": version("mlpkit"),
@@ -150,14 +148,26 @@ class Checkpointer:
             "fingerprint": self._fingerprint,
             "model": self._weights.trained_weights(),
             "average": self._weights.average_state(),
-            "optimizer": stepper.optimizer.state_dict(),
+            "optimizer": to_saved("optimizer", stepper.optimizer.state_dict()),
             "scaler": None if scaler is None else scaler.state_dict(),
             "total_steps": stepper.total_steps,
             **tracked,
-            "callbacks": {key: state for key, state in states.items() if state},
+            "callbacks": self.check_states(),
             "rng": self._stream.state_dict(),
         }
         return cast("dict[str, Saved]", content)
+
+    def check_states(self) -> dict[str, Saved]:
+        """Return the state of each callback that has one, in tensors and plain values.
+
+        Raises:
+            TypeError: If a callback returns something else.
+        """
+        states = {
+            key: to_saved(f"callbacks.{key}", callback.state_dict())
+            for key, callback in self._callbacks.items()
+        }
+        return {key: state for key, state in states.items() if state}
 
     def restore(self, path: Path, content: Mapping[str, Saved]) -> None:
         """Restore the state of a checkpoint, after checking that it belongs to this run.

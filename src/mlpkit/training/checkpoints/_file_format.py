@@ -17,13 +17,13 @@ import pickle
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
 from mlpkit._checks import error_message
-from mlpkit._files import sweep_temporary, write_atomically
+from mlpkit._files import open_regular, sweep_temporary, write_atomically
+from mlpkit._serialization import Saved
 from mlpkit.errors import (
     CheckpointCorruptError,
     CheckpointError,
@@ -35,7 +35,6 @@ from mlpkit.training._config import CheckpointConfig
 __all__ = [
     "FORMAT",
     "VERSION",
-    "Saved",
     "check_folder",
     "existing_checkpoints",
     "first_nonfinite",
@@ -46,12 +45,6 @@ __all__ = [
 
 FORMAT = "mlpkit.trainer"
 VERSION = 1
-
-#: Content of a checkpoint: tensors and plain Python values, which load without running code.
-Saved: TypeAlias = (
-    "Tensor | bool | int | float | str | list[Saved] | tuple[Saved, ...] | "
-    "Mapping[str, Saved] | Mapping[int, Saved] | None"
-)
 
 _MAGIC = b"mlpkitcp"
 _NUMBERS = struct.Struct("<8sIQ")
@@ -88,7 +81,8 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Saved]:
         CheckpointError: If the file cannot be read.
     """
     try:
-        data = Path(path).read_bytes()
+        with open_regular(path) as file:
+            data = file.read()
     except OSError as error:
         raise CheckpointError(f"{path} could not be read: {error}") from error
     version, payload = _checked(path, data)
@@ -148,7 +142,7 @@ def _numbers(content: object, name: str) -> Iterator[tuple[str, Tensor]]:
         if content.is_floating_point() or content.is_complex():
             yield name, content
     elif isinstance(content, float):
-        yield name, torch.tensor(content)
+        yield name, torch.tensor(content, dtype=torch.float64)
     elif isinstance(content, Mapping):
         for key, value in content.items():
             yield from _numbers(value, f"{name}.{key}" if name else str(key))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mlpkit._protocols import HasMaxNorm
+from mlpkit._protocols import collect_max_norms
 from mlpkit.training._config import TrainerConfig
 from mlpkit.training._engine import (
     StepResult,
@@ -75,11 +75,7 @@ class EnsembleStepper:
         self._max_norms = (
             torch.tensor(limits, device=device) if any(map(math.isfinite, limits)) else None
         )
-        self._max_normed = [
-            model
-            for model in stack.models
-            if isinstance(model, HasMaxNorm) and model.max_norm is not None
-        ]
+        self._max_normed = [one for model in stack.models for one in collect_max_norms(model)]
 
     def rates(self, network: int) -> Rates:
         """Return the learning rates of one network."""
@@ -108,8 +104,8 @@ class EnsembleStepper:
         if self._max_norms is not None:
             _scale(gradients, clip_coefficient(norms, self._max_norms))
         self._update.step(gradients)
-        for model in self._max_normed:
-            model.apply_max_norm_()
+        for module in self._max_normed:
+            module.apply_max_norm_()
         each_total = [totals] * count if isinstance(totals, float) else list(totals.unbind())
         return list(map(StepResult, losses.unbind(), each_total, norms.unbind()))
 

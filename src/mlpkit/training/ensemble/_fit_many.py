@@ -12,7 +12,6 @@ from torch import nn
 
 from mlpkit._checks import error_message
 from mlpkit._devices import available_device, evaluation_mode
-from mlpkit.errors import TrainingInterrupted
 from mlpkit.training._class_names import check_same_classes
 from mlpkit.training._config import TrainerConfig
 from mlpkit.training._default_objective import choose_objective
@@ -21,7 +20,7 @@ from mlpkit.training._fit_result import FitResult
 from mlpkit.training._nonfinite import NonFiniteStep, nonfinite_error
 from mlpkit.training._predictor import reset_calibration
 from mlpkit.training._progress_bar import ProgressBar
-from mlpkit.training._signals import StopSignals
+from mlpkit.training._signals import StopSignals, interruption
 from mlpkit.training._stepper import reestimate_on
 from mlpkit.training._tracker import Tracker
 from mlpkit.training.batches import BatchLike, BatchSource, TrainingData, as_batches
@@ -103,8 +102,9 @@ def fit_many(
     Raises:
         NonFiniteError: If a loss or a gradient of a network became NaN or infinite; ``network`` is
             its number. No network has made that step.
-        TrainingInterrupted: If SIGTERM or Ctrl-C arrived; the models have the weights of the last
-            complete step.
+        TrainingInterrupted: If SIGTERM arrived; the models have the weights of the last complete
+            step.
+        TrainingKeyboardInterrupt: The same for Ctrl-C; a subclass of KeyboardInterrupt.
         TypeError: If an argument has the wrong type.
         ValueError: If the networks cannot be trained together; the message states the reason.
 
@@ -309,7 +309,7 @@ def _train(
                     run.weights.update(run.tracker.state.step - 1)
                 bar.update(state.step)
                 if signals.signum is not None:
-                    raise TrainingInterrupted(signals.signum, None)
+                    raise interruption(signals.signum, None)
             _finish_epoch(stepper, runs, val)
             if bar.is_shown:
                 losses = [run.tracker.history[-1].train_loss for run in runs]

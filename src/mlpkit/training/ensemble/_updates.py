@@ -8,7 +8,7 @@ from typing import TypeAlias
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mlpkit._protocols import HasParamGroups
+from mlpkit._protocols import collect_param_groups
 from mlpkit.training._config import TrainerConfig
 from mlpkit.training.ensemble._network_stack import NetworkStack
 from mlpkit.training.ensemble._per_model_adamw import PerModelAdamW
@@ -102,10 +102,8 @@ class _StackedModel(nn.Module):
     def param_groups(self, weight_decay: float) -> Sequence[Mapping[str, object]]:
         """Return the stacks in the groups that the first network defines."""
         (model,) = self._model
-        if not isinstance(model, HasParamGroups):
-            return [{"params": list(self._stacks), "weight_decay": weight_decay}]
         groups = []
-        for group in model.param_groups(weight_decay):
+        for group in collect_param_groups(model, weight_decay):
             listed = group["params"]
             assert isinstance(listed, Sequence)
             kept = [self._stack_of[id(one)] for one in listed if id(one) in self._stack_of]

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, overload
 
 from mlpkit._checks import check_float, check_int, error_message
-from mlpkit._files import write_atomically
+from mlpkit._files import open_regular, write_atomically
 from mlpkit._serialization import from_dict
 from mlpkit.errors import ConfigError, MissingDependencyError
 
@@ -66,9 +66,12 @@ class EpochRow:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
             if field.name in ("epoch", "step"):
-                check_int(field.name, value, minimum=0)
+                checked: Number = check_int(field.name, value, minimum=0)
             elif value is not None or field.default is dataclasses.MISSING:
-                check_float(field.name, value)
+                checked = check_float(field.name, value)
+            else:
+                continue
+            object.__setattr__(self, field.name, checked)
 
     def to_dict(self) -> dict[str, Number]:
         """Return the columns by name."""
@@ -198,7 +201,8 @@ class History(Sequence[EpochRow]):
             OSError: If the file cannot be read.
         """
         try:
-            text = Path(path).read_text(encoding="utf-8")
+            with open_regular(path) as file:
+                text = file.read().decode()
         except UnicodeDecodeError as error:
             message = f"{path} must be a history as JSON, got an error: {error}"
             raise ConfigError(message) from error

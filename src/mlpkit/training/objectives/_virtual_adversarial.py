@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mlpkit._checks import check_float, check_int, error_message
+from mlpkit._checks import Check, check_float, check_int, error_message, store_checked
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.objectives._cross_entropy import CrossEntropy
 from mlpkit.training.objectives._objective import Task, widened
@@ -80,11 +81,14 @@ class VirtualAdversarial:
     label_smoothing: float = 0.0
 
     def __post_init__(self) -> None:
-        check_float("epsilon", self.epsilon, above=0.0)
-        check_float("alpha", self.alpha, minimum=0.0)
-        check_float("xi", self.xi, above=0.0)
-        check_int("power_iterations", self.power_iterations, minimum=1)
-        check_float("label_smoothing", self.label_smoothing, minimum=0.0, maximum=1.0)
+        checks: dict[str, Check[object]] = {
+            "epsilon": partial(check_float, above=0.0),
+            "alpha": partial(check_float, minimum=0.0),
+            "xi": partial(check_float, above=0.0),
+            "power_iterations": partial(check_int, minimum=1),
+            "label_smoothing": partial(check_float, minimum=0.0, maximum=1.0),
+        }
+        store_checked(self, checks)
 
     @property
     def task(self) -> Task:

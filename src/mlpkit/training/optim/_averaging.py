@@ -6,12 +6,20 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypedDict
 
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import check_float, check_int, error_message
+from mlpkit._checks import (
+    Check,
+    check_float,
+    check_int,
+    error_message,
+    or_none,
+    store_checked,
+)
 from mlpkit.training._named_tensors import named_tensors
 
 __all__ = ["AverageState", "AveragingConfig", "WeightAverage"]
@@ -49,11 +57,13 @@ class AveragingConfig:
     every: int = 1
 
     def __post_init__(self) -> None:
-        if self.decay is not None:
-            cure = "None is the uniform average"
-            check_float("decay", self.decay, minimum=0.0, below=1.0, cure=cure)
-        check_int("start_step", self.start_step, minimum=0)
-        check_int("every", self.every, minimum=1)
+        cure = "None is the uniform average"
+        checks: dict[str, Check[object]] = {
+            "decay": or_none(partial(check_float, minimum=0.0, below=1.0, cure=cure)),
+            "start_step": partial(check_int, minimum=0),
+            "every": partial(check_int, minimum=1),
+        }
+        store_checked(self, checks)
 
     def share(self, num_averaged: int) -> float:
         r"""Return the coefficient of the newest weights in an average of ``num_averaged`` steps.

@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from mlpkit._checks import check_bool, check_choice, check_float, check_int, error_message
-from mlpkit._protocols import HasParamGroups, ParamGroup
+from mlpkit._checks import (
+    Check,
+    check_bool,
+    check_choice,
+    check_float,
+    check_int,
+    check_tuple,
+    error_message,
+    or_none,
+    store_checked,
+)
+from mlpkit._protocols import ParamGroup, collect_param_groups
 from mlpkit.training.optim._eager_optimizers import EagerAdamW, EagerMuon, EagerSGD
 from mlpkit.training.optim._muon_with_adamw import MuonWithAdamW
 from mlpkit.training.optim._options import Default, fill_defaults, required
@@ -44,9 +55,9 @@ class OptimizerConfig:
         name: The algorithm.
         lr: Base learning rate, at least 0; the schedule multiplies it.
         weight_decay: Weight decay, at least 0. For adamw and muon it is decoupled from the
-            gradient; for sgd it is added to the gradient (L2). A model with a method
-            ``param_groups(weight_decay)``, such as :class:`mlpkit.nn.MLP`, determines the
-            parameters to which it applies; for other models it applies to all, as in torch.
+            gradient; for sgd it is added to the gradient (L2). A module with a method
+            ``param_groups(weight_decay)``, such as :class:`mlpkit.nn.MLP`, determines to which of
+            its parameters it applies, also inside a wrapper; it applies to all others, as in torch.
         momentum: For sgd and muon, in [0, 1); None means 0.9 for sgd, 0.95 for muon.
         nesterov: For sgd and muon; None means False for sgd, True for muon.
         betas: For adamw and the AdamW part of muon, each in [0, 1); None means (0.9, 0.999).
@@ -83,30 +94,42 @@ class OptimizerConfig:
     fused: bool = True
 
     def __post_init__(self) -> None:
-        check_choice("name", self.name, tuple(OPTIMIZERS))
-        check_float("lr", self.lr, minimum=0.0)
-        check_float("weight_decay", self.weight_decay, minimum=0.0)
-        check_bool("fused", self.fused)
+        store_checked(self, {"name": partial(check_choice, names=tuple(OPTIMIZERS))})
         fill_defaults(self, self.name, OPTIMIZERS[self.name].options)
-        if self.adamw_lr is not None:
-            check_float("adamw_lr", self.adamw_lr, minimum=0.0)
-        if self.momentum is not None:
-            check_float("momentum", self.momentum, minimum=0.0, below=1.0)
-        if self.nesterov is not None:
-            check_bool("nesterov", self.nesterov)
-            if self.nesterov and self.momentum == 0.0:
-                cure = "set nesterov=False or give a momentum"
-                raise ValueError(error_message("momentum", "above 0 for nesterov", 0.0, cure))
-        if self.betas is not None:
-            betas: Sequence[object] = self.betas
-            if len(betas) != 2:
-                raise ValueError(error_message("betas", "a pair of numbers in [0, 1)", betas))
-            for index, beta in enumerate(betas):
-                check_float(f"betas[{index}]", beta, minimum=0.0, below=1.0)
-        if self.eps is not None:
-            check_float("eps", self.eps, minimum=0.0)
-        if self.ns_steps is not None and check_int("ns_steps", self.ns_steps, minimum=1) > 99:
-            raise ValueError(error_message("ns_steps", "at most 99", self.ns_steps))
+        checks: dict[str, Check[object]] = {
+            "lr": _at_least_0,
+            "weight_decay": _at_least_0,
+            "momentum": or_none(_below_1),
+            "nesterov": or_none(check_bool),
+            "betas": or_none(_pair_below_1),
+            "eps": or_none(_at_least_0),
+            "ns_steps": or_none(_ns_steps),
+            "adamw_lr": or_none(_at_least_0),
+            "fused": check_bool,
+        }
+        store_checked(self, checks)
+        if self.nesterov and self.momentum == 0.0:
+            cure = "set nesterov=False or give a momentum"
+            raise ValueError(error_message("momentum", "above 0 for nesterov", 0.0, cure))
+
+
+_at_least_0 = partial(check_float, minimum=0.0)
+_below_1 = partial(check_float, minimum=0.0, below=1.0)
+
+
+def _pair_below_1(argument: str, value: object) -> tuple[float, ...]:
+    rule = "a pair of numbers in [0, 1)"
+    pair = check_tuple(argument, value, _below_1, rule=rule)
+    if len(pair) != 2:
+        raise ValueError(error_message(argument, rule, value))
+    return pair
+
+
+def _ns_steps(argument: str, value: object) -> int:
+    number = check_int(argument, value, minimum=1)
+    if number > 99:
+        raise ValueError(error_message(argument, "at most 99", value))
+    return number
 
 
 def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
@@ -187,12 +210,10 @@ def _groups(model: nn.Module, weight_decay: float) -> list[ParamGroup]:
     if not trainable:
         rule = "a model with at least one parameter that requires a gradient"
         raise ValueError(error_message("model", rule, type(model).__name__))
-    if not isinstance(model, HasParamGroups):
-        return [ParamGroup(trainable, weight_decay=weight_decay)]
     wanted = {id(parameter): parameter for parameter in trainable}
     groups = []
     seen: list[int] = []
-    for group in model.param_groups(weight_decay):
+    for group in collect_param_groups(model, weight_decay):
         listed = group["params"]
         members = list(listed) if isinstance(listed, Iterable) else [listed]
         kept = [wanted[id(member)] for member in members if id(member) in wanted]

@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal, TypeAlias
 
-from mlpkit._checks import check_choice, check_float, check_int, error_message
+from mlpkit._checks import (
+    Check,
+    check_choice,
+    check_float,
+    check_int,
+    error_message,
+    or_none,
+    store_checked,
+)
 from mlpkit.training.optim._options import REQUIRED, Default, fill_defaults, required
 
 __all__ = [
@@ -105,22 +114,20 @@ class Schedule:
     gamma: float | None = None
 
     def __post_init__(self) -> None:
-        check_choice("kind", self.kind, tuple(SCHEDULE_KINDS))
-        check_int("warmup_steps", self.warmup_steps, minimum=0)
-        check_int("hold_steps", self.hold_steps, minimum=0)
+        store_checked(self, {"kind": partial(check_choice, names=tuple(SCHEDULE_KINDS))})
         fill_defaults(self, self.kind, SCHEDULE_KINDS[self.kind].options)
-        for name, count in (("decay_steps", self.decay_steps), ("step_size", self.step_size)):
-            if count is not None:
-                check_int(name, count, minimum=1)
-        for name, ratio in (
-            ("final_ratio", self.final_ratio),
-            ("initial_ratio", self.initial_ratio),
-        ):
-            if ratio is not None:
-                check_float(name, ratio, minimum=0.0)
-        _check_cycle(self.pct_start, self.anneal_strategy)
-        if self.gamma is not None:
-            check_float("gamma", self.gamma, above=0.0, maximum=1.0)
+        checks: dict[str, Check[object]] = {
+            "warmup_steps": partial(check_int, minimum=0),
+            "hold_steps": partial(check_int, minimum=0),
+            "decay_steps": or_none(_positive_int),
+            "final_ratio": or_none(partial(check_float, minimum=0.0)),
+            "initial_ratio": or_none(partial(check_float, minimum=0.0)),
+            "pct_start": or_none(_fraction),
+            "anneal_strategy": or_none(_anneal_strategy),
+            "step_size": or_none(_positive_int),
+            "gamma": or_none(partial(check_float, above=0.0, maximum=1.0)),
+        }
+        store_checked(self, checks)
 
     def ratio(self, step: int, total_steps: int) -> float:
         """Return the factor on the base learning rate.
@@ -197,19 +204,19 @@ class MomentumSchedule:
     anneal_strategy: AnnealStrategy | None = None
 
     def __post_init__(self) -> None:
-        check_choice("kind", self.kind, tuple(MOMENTUM_KINDS))
+        store_checked(self, {"kind": partial(check_choice, names=tuple(MOMENTUM_KINDS))})
         fill_defaults(self, self.kind, MOMENTUM_KINDS[self.kind].options)
-        for name, value in (
-            ("initial", self.initial),
-            ("final", self.final),
-            ("base_momentum", self.base_momentum),
-            ("max_momentum", self.max_momentum),
-        ):
-            if value is not None:
-                check_float(name, value, minimum=0.0, below=1.0)
-        if self.ramp_steps is not None:
-            check_int("ramp_steps", self.ramp_steps, minimum=1)
-        _check_cycle(self.pct_start, self.anneal_strategy)
+        momentum = or_none(partial(check_float, minimum=0.0, below=1.0))
+        checks: dict[str, Check[object]] = {
+            "initial": momentum,
+            "final": momentum,
+            "ramp_steps": or_none(_positive_int),
+            "base_momentum": momentum,
+            "max_momentum": momentum,
+            "pct_start": or_none(_fraction),
+            "anneal_strategy": or_none(_anneal_strategy),
+        }
+        store_checked(self, checks)
 
     def momentum(self, step: int, total_steps: int) -> float:
         """Return the momentum of a step.
@@ -235,11 +242,12 @@ class _MomentumKind:
     options: dict[str, Default]
 
 
-def _check_cycle(pct_start: float | None, anneal_strategy: AnnealStrategy | None) -> None:
-    if pct_start is not None:
-        check_float("pct_start", pct_start, minimum=0.0, maximum=1.0)
-    if anneal_strategy is not None:
-        check_choice("anneal_strategy", anneal_strategy, tuple(_ANNEAL))
+_positive_int = partial(check_int, minimum=1)
+_fraction = partial(check_float, minimum=0.0, maximum=1.0)
+
+
+def _anneal_strategy(argument: str, value: object) -> AnnealStrategy:
+    return check_choice(argument, value, tuple(_ANNEAL))
 
 
 def _cos(start: float, end: float, fraction: float) -> float:
