@@ -14,7 +14,9 @@ import pytest
 import mlpkit
 
 PACKAGE = Path(mlpkit.__file__).parent
-GROUND = {"errors", "_checks", "_serialization", "_files", "_devices", "_protocols"}
+GROUND = {
+    *("errors", "_checks", "_class_names", "_serialization", "_files", "_devices", "_protocols"),
+}
 PILLARS = {"nn", "training", "data"}
 MODELS = {"models"}
 VIEWS = {"plots", "export", "interop", "demo"}

@@ -373,3 +373,62 @@ def test_predicting_judges_its_arguments(x: Tensor) -> None:
         model.predict_proba(x.numpy())  # type: ignore[arg-type]  # bad on purpose
     with pytest.raises(ValueError, match=r"x must be of shape \(N, 4, 3\) .*, got \(\)$"):
         model.predict(torch.tensor(1.0))
+
+
+class TestDataThatDoNotFit:
+    def data(self, *classes: str) -> LabeledTensors:
+        return LabeledTensors(images(6), torch.tensor([0, 1, 2, 0, 1, 2]), classes or None)
+
+    def test_other_class_names_are_refused_and_can_be_reordered(self) -> None:
+        """``calibrate`` on swapped names would give a huge temperature."""
+        model = make_model()
+        swapped = self.data("b", "a", "c")
+        loader = DataLoader(TensorDataset(swapped.inputs, swapped.targets))
+        loader.dataset.classes = ["b", "a", "c"]  # type: ignore[attr-defined]  # as in torchvision
+        for use in (model.calibrate, model.evaluate):
+            with pytest.raises(ValueError, match=r"those of model .*\['a', 'b', 'c'\].*\['b', 'a'"):
+                use(swapped)
+        for source in (loader, Batches(swapped, batch_size=2)):
+            with pytest.raises(ValueError, match="those of model in the same order"):
+                model.evaluate(source)
+        assert float(model.temperature) == 1.0
+        reordered = swapped.with_classes(model.classes)
+        accuracy = (model.predict(swapped.inputs) == reordered.targets).double().mean()
+        assert model.evaluate(reordered).accuracy == pytest.approx(float(accuracy))
+        model.calibrate(reordered)
+
+    def test_a_target_of_another_class_is_refused(self) -> None:
+        model = make_model()
+        data = LabeledTensors(images(2), torch.tensor([0, 3]))
+        with pytest.raises(ValueError, match=r"val\.targets must be below .* \(3\), got 3"):
+            model.calibrate(data)
+
+    def test_calibration_takes_labeled_tensors(self) -> None:
+        loader = DataLoader(TensorDataset(images(4), torch.zeros(4, dtype=torch.int64)))
+        with pytest.raises(TypeError, match=r"val must be LabeledTensors, got 'DataLoader'"):
+            make_model().calibrate(loader)  # type: ignore[arg-type]  # deliberately wrong
+
+    def test_a_weight_counts_as_so_many_examples(self) -> None:
+        """Up to the smoothing, which depends on the number of examples."""
+        model = make_model()
+        inputs, targets = images(300), torch.randint(0, 3, (300,))
+        weights = torch.randint(0, 4, (300,))
+        repeated = torch.arange(300).repeat_interleave(weights)
+        weighted = model.calibrate(LabeledTensors(inputs, targets, weights=weights.float()))
+        expected = model.calibrate(LabeledTensors(inputs[repeated], targets[repeated]))
+        assert weighted == pytest.approx(expected, rel=0.05)
+        unweighted = model.calibrate(LabeledTensors(inputs, targets))
+        ones = model.calibrate(LabeledTensors(inputs, targets, weights=torch.ones(300)))
+        assert ones == pytest.approx(unweighted, rel=1e-6)
+        with pytest.raises(ValueError, match=r"val\.weights must be above 0 for at least one"):
+            model.calibrate(LabeledTensors(inputs, targets, weights=torch.zeros(300)))
+
+    def test_an_unknown_precision_is_refused(self) -> None:
+        with pytest.raises(ValueError, match=r"precision must be one of .*bf16.* got 'bf8'"):
+            make_model().evaluate(self.data(), precision="bf8")  # type: ignore[arg-type]  # wrong
+
+    def test_class_names_are_distinct_and_sizes_positive(self) -> None:
+        with pytest.raises(ValueError, match="classes must be distinct names"):
+            SoftmaxClassifier(MLP(2, (), 2), classes=("a", "a"))
+        with pytest.raises(ValueError, match=r"input_shape\[0\] must be a positive integer"):
+            SoftmaxClassifier(MLP(4, (), 2), classes=("a", "b"), input_shape=(-2, -2))

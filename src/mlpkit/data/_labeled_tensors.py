@@ -166,6 +166,7 @@ class LabeledTensors:
         *,
         size: int | tuple[int, int] | None = None,
         color: bool = False,
+        classes: Sequence[str] | None = None,
     ) -> LabeledTensors:
         """Read images from a folder with one subfolder per class.
 
@@ -178,16 +179,21 @@ class LabeledTensors:
             size: Size to which every image is resized, (height, width) in pixels, or one number for
                 a square. None requires that all images already have the same size.
             color: Whether to read images as RGB, shape (3, H, W), or as gray, shape (H, W).
+            classes: Name of each class, in the order of the class indices; for instance
+                ``train.classes``, so that a folder that lacks a class gets the same indices. None
+                takes the names of the class folders.
 
         Raises:
             DataError: If there is no class folder, a class folder is empty, a file is not an image,
                 an image has transparent pixels or more than 8 bits per channel, or sizes differ.
                 The message names the file.
-            TypeError: If ``size`` or ``color`` has the wrong type.
-            ValueError: If ``size`` is not positive.
+            TypeError: If ``size``, ``color`` or ``classes`` has the wrong type.
+            ValueError: If ``size`` is not positive, or a class folder is not in ``classes``.
         """
-        inputs, targets, classes = read_image_folder(root, size=size, color=color)
-        return cls(inputs, targets, classes)
+        inputs, targets, names = read_image_folder(
+            root, size=size, color=color, classes=check_class_names(classes)
+        )
+        return cls(inputs, targets, names)
 
     @property
     def inputs(self) -> Tensor:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from mlpkit._checks import error_message
-from mlpkit._devices import Precision, check_device
+from mlpkit._checks import check_choice, error_message
+from mlpkit._class_names import check_same_classes
+from mlpkit._devices import Precision, accumulator_dtype, check_device
 from mlpkit.data import LabeledTensors
 from mlpkit.errors import ArtifactError
 from mlpkit.models._artifact import Artifact, read_artifact, write_artifact
@@ -90,6 +92,8 @@ class SoftmaxClassifier(StandardizedModel):
             rule = f"as many names as the network has outputs ({network.out_features})"
             raise ValueError(error_message("classes", rule, tuple(classes)))
         self.classes = tuple(map(str, classes))  # NumPy's strings become Python's
+        if len(set(self.classes)) < len(self.classes):
+            raise ValueError(error_message("classes", "distinct names", self.classes))
         self.register_buffer("temperature", next(network.parameters()).new_ones(()))
 
     @classmethod
@@ -204,7 +208,8 @@ class SoftmaxClassifier(StandardizedModel):
 
         Raises:
             TypeError: If ``data`` is none of these.
-            ValueError: If there is no example, or the targets do not fit the classes.
+            ValueError: If there is no example, the targets do not fit the classes, or the data have
+                other class names or the same in another order.
 
         Example:
             >>> from mlpkit import SoftmaxClassifier
@@ -213,6 +218,8 @@ class SoftmaxClassifier(StandardizedModel):
             >>> SoftmaxClassifier.for_data(train, (16,)).evaluate(test).num_examples
             360
         """
+        check_choice("precision", precision, get_args(Precision))
+        check_same_classes({"model": self, "data": data})
         batches = as_batches("data", data, batch_size=batch_size, shuffle=False, seed=0)
         if device is not None:
             self.to(check_device(device))
@@ -241,27 +248,38 @@ class SoftmaxClassifier(StandardizedModel):
 
         Args:
             val: Examples that the network was not trained on, with class indices as targets.
+                Weights of the examples weight the cross-entropy.
 
         Raises:
-            TypeError: If the targets are not class indices.
+            TypeError: If ``val`` is not ``LabeledTensors`` or its targets are not class indices.
+            ValueError: If a target is not below the number of classes, all weights are 0, or the
+                examples have other class names or the same in another order.
 
         References:
             Guo et al. 2017, section 4.2. Platt 1999, Probabilistic Outputs for Support Vector
             Machines, section 2.2 (smoothed targets).
         """
-        scores = self._apply_in_batches(val.inputs, 4096, lambda logits: logits.double())
-        targets = val.targets.to(scores.device)
+        given: object = val
+        if not isinstance(given, LabeledTensors):
+            raise TypeError(error_message("val", "LabeledTensors", type(given).__name__))
+        targets = val.targets
         if targets.is_floating_point():
             raise TypeError(error_message("val.targets", "class indices", targets.dtype))
+        check_same_classes({"model": self, "val": val})
+        if int(targets.max()) >= len(self.classes):
+            rule = f"below the number of classes of the model ({len(self.classes)})"
+            raise ValueError(error_message("val.targets", rule, int(targets.max())))
+        scores = self._apply_in_batches(val.inputs, 4096, lambda logits: logits.double())
+        mean = _weighted_mean(val.weights, scores.device)
         epsilon = 1 / (len(targets) + 1)
-        chosen = scores.gather(1, targets[:, None]).squeeze(1).mean()
-        chosen = (1 - epsilon) * chosen + epsilon * scores.mean()
+        chosen = mean(scores.gather(1, targets.to(scores.device)[:, None]).squeeze(1))
+        chosen = (1 - epsilon) * chosen + epsilon * mean(scores.mean(-1))
         inverse = torch.ones((), dtype=torch.float64, device=scores.device)
         for _ in range(100):
             probabilities = torch.softmax(inverse * scores, -1)
             expected = (probabilities * scores).sum(-1)
-            slope = expected.mean() - chosen
-            curvature = ((probabilities * scores.square()).sum(-1) - expected.square()).mean()
+            slope = mean(expected) - chosen
+            curvature = mean((probabilities * scores.square()).sum(-1) - expected.square())
             # At most half: far from the optimum the quadratic model overshoots below zero.
             step = torch.minimum(slope / curvature.clamp_min(1e-12), inverse / 2)
             inverse = (inverse - step).clamp(1e-3, 1e3)
@@ -330,6 +348,22 @@ class SoftmaxClassifier(StandardizedModel):
     def extra_repr(self) -> str:
         """Return class names and input shape."""
         return f"classes={self.classes}, input_shape={self.input_shape}"
+
+
+def _weighted_mean(weights: Tensor | None, device: torch.device) -> Callable[[Tensor], Tensor]:
+    """Return the mean over examples, with their weights.
+
+    Raises:
+        ValueError: If all weights are 0.
+    """
+    if weights is None:
+        return torch.mean
+    shares = weights.to(device).to(accumulator_dtype(device))
+    total = shares.sum()
+    if not bool(total > 0):
+        raise ValueError(error_message("val.weights", "above 0 for at least one example", 0.0))
+    shares = shares / total
+    return lambda values: (shares * values).sum()
 
 
 def _class_names(train: LabeledTensors) -> tuple[str, ...]:

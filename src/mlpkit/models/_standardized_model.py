@@ -50,7 +50,10 @@ class StandardizedModel(nn.Module):
     ) -> None:
         if not isinstance(network, MLP):
             raise TypeError(error_message("network", "an mlpkit.nn.MLP", network))
-        shape = (network.in_features,) if input_shape is None else tuple(input_shape)
+        sizes = (network.in_features,) if input_shape is None else input_shape
+        shape = tuple(
+            check_int(f"input_shape[{axis}]", size, minimum=1) for axis, size in enumerate(sizes)
+        )
         if math.prod(shape) != network.in_features:
             rule = f"a shape of {network.in_features} features"
             raise ValueError(error_message("input_shape", rule, shape))

@@ -19,9 +19,9 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from mlpkit._checks import error_message
+from mlpkit._class_names import check_same_classes, class_names
 from mlpkit._devices import autocast, available_device, evaluation_mode, has_fast_bf16
 from mlpkit.errors import CheckpointError, CheckpointWriteError
-from mlpkit.training._class_names import check_same_classes, class_names
 from mlpkit.training._config import CheckpointConfig, TrainerConfig
 from mlpkit.training._default_objective import choose_objective
 from mlpkit.training._determinism import deterministic_algorithms

@@ -149,3 +149,19 @@ def test_a_size_is_one_number_or_two(root: Path) -> None:
     assert LabeledTensors.from_folder(root, size=cast("Any", [5, 6])).inputs.shape[1:] == (5, 6)
     with pytest.raises(ValueError, match=r"^size must be one number, .* got \(1, 2, 3\)$"):
         LabeledTensors.from_folder(root, size=cast("Any", (1, 2, 3)))
+
+
+def test_classes_give_the_indices_of_another_folder(root: Path) -> None:
+    """A validation folder that lacks a class has the indices of the training folder."""
+    data = LabeledTensors.from_folder(root, classes=("two", "three", "one"))
+    assert data.classes == ("two", "three", "one")
+    by_name = {data.classes[label]: int(label) for label in data.targets}
+    assert by_name == {"two": 0, "one": 2}
+    assert data.inputs[data.targets == 0, 0, 0].tolist() == [30, 40]
+
+
+def test_a_folder_of_an_unknown_class_is_refused_before_an_image_is_read(root: Path) -> None:
+    (root / "one" / "broken.png").write_bytes(b"not an image")
+    rule = r"classes must be names that include .* \['one', 'two'\], got \['one'\]; add \['two'\]"
+    with pytest.raises(ValueError, match=rule):
+        LabeledTensors.from_folder(root, classes=["one"])

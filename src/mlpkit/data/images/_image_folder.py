@@ -14,16 +14,38 @@ from mlpkit.errors import DataError
 
 
 def read_image_folder(
-    root: str | os.PathLike[str], *, size: int | tuple[int, int] | None, color: bool
+    root: str | os.PathLike[str],
+    *,
+    size: int | tuple[int, int] | None,
+    color: bool,
+    classes: tuple[str, ...] | None = None,
 ) -> tuple[Tensor, Tensor, tuple[str, ...]]:
-    """Return the images, the class indices and the class names found in ``root``."""
+    """Return the images, the class indices and the class names.
+
+    Args:
+        root: Folder that holds the class folders.
+        size: Height and width of the images, or a number for both; None leaves them as they are.
+        color: RGB instead of gray.
+        classes: Name of each class; None takes the names of the folders.
+
+    Raises:
+        DataError: If the folder does not have this layout or an image cannot be used.
+        ValueError: If a class folder is not in ``classes``.
+    """
     mode = "RGB" if check_bool("color", color) else "L"
     resized = _check_size(size)
     folders = _class_folders(Path(root))
+    found = tuple(folder.name for folder in folders)
+    names = found if classes is None else classes
+    unknown = [name for name in found if name not in names]
+    if unknown:
+        rule = f"names that include those of the class folders, {list(found)}"
+        raise ValueError(error_message("classes", rule, list(names), f"add {unknown}"))
     images: list[Tensor] = []
     targets: list[int] = []
     first: Path | None = None
-    for label, folder in enumerate(folders):
+    for folder in folders:
+        label = names.index(folder.name)
         paths = _files(folder)
         if not paths:
             name = f"the class folder {folder}"
@@ -36,9 +58,8 @@ def read_image_folder(
             if images[-1].shape != images[0].shape:
                 rule = f"of the same size as {first}, {_size_text(images[0])}"
                 cure = "pass size=(height, width) to resize every image"
-                found = _size_text(images[-1])
-                raise DataError(error_message(f"the image {path}", rule, found, cure))
-    names = tuple(folder.name for folder in folders)
+                got = _size_text(images[-1])
+                raise DataError(error_message(f"the image {path}", rule, got, cure))
     return torch.stack(images), torch.tensor(targets), names
 
 

@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from mlpkit._checks import error_message
+from mlpkit._class_names import check_same_classes
 from mlpkit._devices import available_device, evaluation_mode
-from mlpkit.training._class_names import check_same_classes
 from mlpkit.training._config import TrainerConfig
 from mlpkit.training._default_objective import choose_objective
 from mlpkit.training._determinism import deterministic_algorithms

@@ -7,9 +7,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mlpkit import SoftmaxClassifier
+from mlpkit._class_names import class_names
 from mlpkit.data import LabeledTensors
 from mlpkit.training import Trainer, TrainerConfig, fit_many
-from mlpkit.training._class_names import class_names
 
 CONFIG = TrainerConfig(epochs=1, batch_size=8, progress=False)
 NAMES = ("ant", "bee", "cat")
