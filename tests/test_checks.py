@@ -25,7 +25,7 @@ def test_check_int_accepts_every_index(value: object) -> None:
 @pytest.mark.parametrize(
     "value",
     [
-        *(True, 1.0, "1", None, np.bool_(True), np.array(True), np.float64(1.0)),
+        *(True, 1.0, "1", None, np.bool_(False), np.array(True), np.float64(2.5)),
         *(torch.tensor(True), torch.tensor(1.0), torch.tensor([1, 2]), torch.tensor([True])),
         torch.tensor(1, device="meta"),
     ],

@@ -44,5 +44,8 @@ def check_same_classes(named: Mapping[str, object]) -> None:
             first = (name, names)
         elif names != first[1]:
             rule = f"those of {first[0]} in the same order, {list(first[1])}"
+            strange = sorted(set(names) - set(first[1]))
             cure = "build the data with classes=..., or reorder it with data.with_classes(...)"
+            if strange:
+                cure = f"leave out or rename the classes {strange}, which {first[0]} does not have"
             raise ValueError(error_message(f"{name}.classes", rule, list(names), cure))

@@ -171,11 +171,12 @@ def _write_through(
 
 @contextlib.contextmanager
 def _naming(name: str) -> Iterator[None]:
-    """Name the file in an OSError without a name, for instance that of a full disk."""
+    """Name the file in an OSError without a name, or with that of the temporary file."""
     try:
         yield
     except OSError as error:
-        if error.errno and not error.filename:
+        is_temporary = str(error.filename).endswith(TEMPORARY_SUFFIX)
+        if error.errno and (not error.filename or is_temporary):
             error.filename = name
         raise
 

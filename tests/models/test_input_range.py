@@ -85,3 +85,20 @@ def test_observed_batches_are_those_of_the_source() -> None:
         assert torch.equal(one.inputs, two.inputs)
         assert torch.equal(seen[-1], two.inputs)
     assert len(seen) == 2
+
+
+def test_tables_with_columns_of_different_scale_are_not_pixels() -> None:
+    """Neither features of their own scale, nor an outlier, nor rows in the order of their size."""
+    mean = torch.linspace(-100, 100, 20)
+    given = torch.randn(100, 20) * 0.1 + mean
+    assert find_range_error(given, mean, torch.full((20,), 0.1)).message is None
+    std = torch.tensor([1e3] + 15 * [0.3])
+    small = torch.cat([torch.zeros(8, 1), torch.rand(8, 15)], 1)
+    assert find_range_error(small, torch.zeros(16), std).message is None
+    one_hot = torch.cat([torch.eye(20), torch.randint(0, 2, (20, 1)) * 900.0], 1)
+    assert find_range_error(one_hot[:1] * (one_hot[:1] <= 1), *statistics(one_hot)).message is None
+    two = torch.cat([torch.rand(2000, 16), torch.rand(2000, 16) * 100])
+    assert find_range_error(two, *statistics(two)).message is None
+    outlier = torch.randn(2000, 4)
+    outlier[7] = 1e4
+    assert find_range_error(outlier[7:8], *statistics(outlier)).message is None

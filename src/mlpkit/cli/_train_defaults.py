@@ -124,7 +124,9 @@ def _check_resume(first: _FirstPass) -> None:
         value: object = getattr(first, name)
         if value is not None:
             cure = "a run is resumed in its folder, with the options stored there"
-            raise ConfigError(error_message(f"--{name}", "left out with --resume", value, cure))
+            raise ConfigError(
+                error_message(f"--{name}", "left out with --resume", str(value), cure)
+            )
 
 
 def _pool(preset_pool: int, file_pool: int | None, *, resuming: bool) -> int:

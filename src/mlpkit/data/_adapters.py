@@ -136,7 +136,7 @@ def encode_targets(
     if array.dtype.kind != "U":
         return classes, tensor_from_array("targets", array)
     if array.ndim != 1:
-        cure = "pass np.ravel(targets)" if array.size == len(array) else None
+        cure = "pass np.ravel(targets)" if array.ndim > 1 and array.size == len(array) else None
         rule = "of shape (N,) if they are names"
         raise ValueError(error_message("targets", rule, array.shape, cure))
     found, inverse = np.unique(array, return_inverse=True)
@@ -156,7 +156,7 @@ def _no_targets(array: npt.NDArray[np.generic]) -> str:
     cure = "convert it to numbers or strings"
     if array.dtype.kind == "S" or all(isinstance(item, bytes) for item in items):
         cure = "pass np.char.decode(np.asarray(targets, dtype=bytes)) for names as bytes"
-    elif all(isinstance(item, numbers.Integral) for item in items):
+    elif all(isinstance(item, numbers.Integral | np.bool_) for item in items):
         cure = "pass np.asarray(targets).astype(int)"
     elif any(item is None or item != item for item in items):  # NaN
         cure = "leave out examples without a label"

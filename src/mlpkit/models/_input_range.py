@@ -16,8 +16,9 @@ _EXAMINED_ROWS = 1024  # bounds time and memory
 
 # A std above 4 means a range far wider than 1, of which values between 0 and 1 are a small part.
 _LEAST_STD = 4.0
-_LEAST_VALUES = 16  # fewer values may be close to one another by chance
+_LEAST_VALUES = 16  # that are no integers; fewer may be close to one another by chance
 _LARGEST_RMS = 30.0  # of standardized values; training inputs have 1
+_LARGEST_PIXEL = 255.0
 
 
 class RangeError(NamedTuple):
@@ -35,6 +36,9 @@ class RangeError(NamedTuple):
 def find_range_error(x: Tensor, mean: Tensor, std: Tensor) -> RangeError:
     """Compare raw inputs with the statistics of the training inputs.
 
+    Only the two units of pixels, 0 to 1 and 0 to 255, are distinguished. Columns of a table may
+    have any values, so nothing is said of statistics that pixels cannot have.
+
     Args:
         x: Raw inputs, on any device, not empty.
         mean: Mean of the training inputs, ``()`` or ``(features,)``.
@@ -42,12 +46,18 @@ def find_range_error(x: Tensor, mean: Tensor, std: Tensor) -> RangeError:
     """
     if mean.is_meta or x.is_meta or x.is_complex() or torch.compiler.is_compiling():
         return RangeError(None, is_conclusive=False)
-    values = x[:_EXAMINED_ROWS].reshape(-1).to(torch.float32) if x.ndim else x.float()[None]
+    rows = x[:: -(-len(x) // _EXAMINED_ROWS)] if x.ndim else x[None]
+    values = rows.reshape(-1).to(torch.float32)
     low, high = (float(bound) for bound in torch.aminmax(values))
-    center, spread = (float(statistic.detach().float().mean()) for statistic in (mean, std))
+    means, stds = mean.detach().float(), std.detach().float()
+    center, spread = float(means.mean()), float(stds.mean())
+    largest = max(float(means.max()), float(stds.max()))
+    if float(means.min()) < 0.0 or largest > _LARGEST_PIXEL:
+        return RangeError(None, is_conclusive=True)
     trained = f"mean {center:.4g} and standard deviation {spread:.4g}"
+    are_fractions = values != values.round()
     if x.is_floating_point() and -1.0 <= low < high <= 1.0 and spread > _LEAST_STD:
-        if x.numel() < _LEAST_VALUES:
+        if int(are_fractions.sum()) < _LEAST_VALUES:
             return RangeError(None, is_conclusive=False)
         return RangeError(
             f"x should be in the units of the training inputs ({trained}), got values between "
@@ -55,7 +65,8 @@ def find_range_error(x: Tensor, mean: Tensor, std: Tensor) -> RangeError:
             is_conclusive=True,
         )
     rms = float(((values - center) / spread).square().mean().sqrt())
-    if rms > _LARGEST_RMS:
+    are_bytes = low >= 0.0 and high <= _LARGEST_PIXEL and not bool(are_fractions.any())
+    if largest <= 1.0 and are_bytes and rms > _LARGEST_RMS:
         return RangeError(
             f"x should be in the units of the training inputs ({trained}), got values between "
             f"{low:.4g} and {high:.4g}; for a model of pixels between 0 and 1 pass x / 255",

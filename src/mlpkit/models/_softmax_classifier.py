@@ -239,8 +239,8 @@ class SoftmaxClassifier(StandardizedModel):
         Minimizes the cross-entropy of ``softmax(logits / T)`` over :math:`T`; the predicted class
         does not change. The problem is convex in :math:`1/T` and is solved by Newton's method.
 
-        The targets are smoothed: with n examples, :math:`(1 - \epsilon)` of each target stays, and
-        :math:`\epsilon = 1/(n+1)` is spread over all classes, as if there were one more example of
+        The targets are smoothed: with n examples, or an effective number n of weighted examples,
+        :math:`(1 - \epsilon)` of each target stays, and :math:`\epsilon = 1/(n+1)` is spread over all classes, as if there were one more example of
         unknown label. Without smoothing, a set on which every prediction is right would give
         :math:`T \to 0`.
 
@@ -252,8 +252,8 @@ class SoftmaxClassifier(StandardizedModel):
 
         Raises:
             TypeError: If ``val`` is not ``LabeledTensors`` or its targets are not class indices.
-            ValueError: If a target is not below the number of classes, all weights are 0, or the
-                examples have other class names or the same in another order.
+            ValueError: If there is no example, a target is not below the number of classes, all
+                weights are 0, or the examples have other class names or the same in another order.
 
         References:
             Guo et al. 2017, section 4.2. Platt 1999, Probabilistic Outputs for Support Vector
@@ -265,13 +265,15 @@ class SoftmaxClassifier(StandardizedModel):
         targets = val.targets
         if targets.is_floating_point():
             raise TypeError(error_message("val.targets", "class indices", targets.dtype))
+        if len(val) == 0:
+            raise ValueError(error_message("val", "at least one example", len(val)))
         check_same_classes({"model": self, "val": val})
         if int(targets.max()) >= len(self.classes):
             rule = f"below the number of classes of the model ({len(self.classes)})"
             raise ValueError(error_message("val.targets", rule, int(targets.max())))
         scores = self._apply_in_batches(val.inputs, 4096, lambda logits: logits.double())
         mean = _weighted_mean(val.weights, scores.device)
-        epsilon = 1 / (len(targets) + 1)
+        epsilon = 1 / (_effective_number(val) + 1)
         chosen = mean(scores.gather(1, targets.to(scores.device)[:, None]).squeeze(1))
         chosen = (1 - epsilon) * chosen + epsilon * mean(scores.mean(-1))
         inverse = torch.ones((), dtype=torch.float64, device=scores.device)
@@ -348,6 +350,14 @@ class SoftmaxClassifier(StandardizedModel):
     def extra_repr(self) -> str:
         """Return class names and input shape."""
         return f"classes={self.classes}, input_shape={self.input_shape}"
+
+
+def _effective_number(val: LabeledTensors) -> float:
+    """Return the effective number of examples, which does not depend on the scale of weights."""
+    if val.weights is None:
+        return len(val)
+    weights = val.weights.double()
+    return float(weights.sum() ** 2 / weights.square().sum())
 
 
 def _weighted_mean(weights: Tensor | None, device: torch.device) -> Callable[[Tensor], Tensor]:

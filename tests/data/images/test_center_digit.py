@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor, nn
 
 from mlpkit.data import center_digit, mnist
@@ -306,3 +306,23 @@ def test_strokes_of_a_digit_are_no_lines() -> None:
             found = center_digit(on_paper(np.pad(digit, margin)))
             expected = center_digit(on_paper(np.pad(digit, 40)))
             assert difference(found, expected) < 8.0
+
+
+@pytest.mark.parametrize("width", [3, 6, 10, 14, 20])
+@pytest.mark.parametrize(
+    "points",
+    [
+        [(100, 10), (100, 190)],
+        [(70, 50), (100, 15), (100, 185)],
+        [(60, 15), (110, 15), (100, 185)],
+        [(15, 20), (185, 20), (90, 190)],
+        [(20, 30), (100, 10), (180, 60), (15, 185), (190, 185)],
+        [(15, 15), (185, 15), (185, 185), (15, 185), (15, 15)],
+    ],
+)
+def test_a_thin_digit_that_fills_the_picture_is_no_line(
+    points: list[tuple[int, int]], width: int
+) -> None:
+    image = Image.new("L", (200, 200), 255)
+    ImageDraw.Draw(image).line(points, fill=0, width=width)
+    assert center_digit(np.asarray(image)).max() > 200

@@ -82,17 +82,24 @@ def check_no_lines(ink: Ink) -> None:
     labels = _connected_components(mask)
     counts = np.bincount(labels.ravel())
     counts[0] = 0
-    for number in np.flatnonzero(counts >= _MIN_COMPONENT * counts.max()):
+    numbers = np.flatnonzero(counts >= _MIN_COMPONENT * counts.max())
+    for number in numbers:
         component = labels == number
         others = mask & ~component
-        if (
-            _is_line_across(component)
-            or _is_line_across(component.T)
-            or _is_frame_around(component, others)
-        ):
+        # A thin stroke of a digit that fills the picture is a line too, but it is all the ink there
+        # is, and does not reach both borders.
+        is_line = any(
+            _is_line_across(turned) and (len(numbers) > 1 or _reaches_both_borders(turned))
+            for turned in (component, component.T)
+        )
+        if is_line or _is_frame_around(component, others):
             cure = "crop the image so that only the digit stands out"
             found = "an image with a line that spans the picture or a frame"
             raise DataError(error_message("image", "an image of a digit", found, cure))
+
+
+def _reaches_both_borders(component: npt.NDArray[np.bool_]) -> bool:
+    return bool(component[:, :2].any() and component[:, -2:].any())
 
 
 def _is_line_across(component: npt.NDArray[np.bool_]) -> bool:
