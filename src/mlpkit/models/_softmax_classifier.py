@@ -240,9 +240,9 @@ class SoftmaxClassifier(StandardizedModel):
         does not change. The problem is convex in :math:`1/T` and is solved by Newton's method.
 
         The targets are smoothed: with n examples, or an effective number n of weighted examples,
-        :math:`(1 - \epsilon)` of each target stays, and :math:`\epsilon = 1/(n+1)` is spread over all classes, as if there were one more example of
-        unknown label. Without smoothing, a set on which every prediction is right would give
-        :math:`T \to 0`.
+        :math:`(1 - \epsilon)` of each target stays, and :math:`\epsilon = 1/(n+1)` is spread over
+        all classes, as if there were one more example of unknown label. Without smoothing, a set on
+        which every prediction is right would give :math:`T \to 0`.
 
         :meth:`mlpkit.training.Trainer.fit` resets the temperature to 1.
 
