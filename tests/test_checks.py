@@ -14,6 +14,11 @@ import torch
 from mlpkit import _checks
 
 
+def type_and_value(value: object) -> str:
+    """Return a test ID; before NumPy 2 scalars of NumPy and Python have the same repr."""
+    return f"{type(value).__name__}-{value!r}"
+
+
 @pytest.mark.parametrize("value", [7, np.int64(7), np.uint8(7), np.array(7), torch.tensor(7)])
 def test_check_int_accepts_every_index(value: object) -> None:
     """Integers of Python, NumPy and torch become an int."""
@@ -29,7 +34,7 @@ def test_check_int_accepts_every_index(value: object) -> None:
         *(torch.tensor(True), torch.tensor(1.0), torch.tensor([1, 2]), torch.tensor([True])),
         torch.tensor(1, device="meta"),
     ],
-    ids=repr,
+    ids=type_and_value,
 )
 def test_check_int_refuses_other_types(value: object) -> None:
     """A bool, a float, a string, and a tensor with axes or without data raise TypeError."""
@@ -54,7 +59,7 @@ def test_check_int_refuses_values_below_the_minimum(value: int, minimum: int, ru
         *(np.int64(2), np.array(0.5), torch.tensor(0.5), torch.tensor(2), torch.tensor(0.5).half()),
         torch.tensor(0.5, requires_grad=True),
     ],
-    ids=repr,
+    ids=type_and_value,
 )
 def test_check_float_accepts_every_real_number(value: object) -> None:
     """Every real number becomes a float of the same value."""
@@ -93,7 +98,7 @@ def test_an_integer_above_every_float_is_out_of_range() -> None:
         *(torch.tensor(True), torch.tensor([0.5]), torch.tensor(1j), np.array([0.5])),
         torch.tensor(0.5, device="meta"),
     ],
-    ids=repr,
+    ids=type_and_value,
 )
 def test_check_float_refuses_other_types(value: object) -> None:
     """A bool, a string of digits, a complex number and an array with axes raise TypeError."""
@@ -151,7 +156,7 @@ _WEIGHTS = partial(
         *((1, 2.0), [np.int64(1), np.float32(2)], range(1, 3), np.array([1, 2])),
         *(np.array([1, 2], np.float16), torch.tensor([1.0, 2.0]), [torch.tensor(1.0), 2]),
     ],
-    ids=repr,
+    ids=type_and_value,
 )
 def test_check_tuple_accepts_sequences_arrays_and_tensors(value: object) -> None:
     """The items are plain Python floats."""

@@ -36,7 +36,7 @@ def example_run(title: str = "a run", *, classes: tuple[str, ...] | None = None)
     return Run(
         title=title,
         model=SoftmaxClassifier.for_data(train, (16,), generator=generator),
-        test=splits.test,
+        test=LabeledTensors(splits.test.inputs, splits.test.targets, train.classes),
         history=falling_history(6, seconds=1.5),
         config='dataset = "<digits>"\n',
     )
