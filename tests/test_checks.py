@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from mlpkit import _checks
+from mlpkit._checks import Unquoted, error_message
 
 
 def type_and_value(value: object) -> str:
@@ -202,3 +203,11 @@ def test_store_checked_replaces_the_fields() -> None:
         Box(0)
     with pytest.raises(TypeError, match=r"^box\.label must be True or False, got 1$"):
         Box(1, 1)  # type: ignore[arg-type]
+
+
+def test_a_description_is_shown_without_quotes() -> None:
+    """A string that is the value has quotes; what was found, in words, has none."""
+    assert error_message("norm", "'batch'", "x y") == "norm must be 'batch', got 'x y'"
+    found = Unquoted("NaN or infinity")
+    assert error_message("inputs", "finite", found) == "inputs must be finite, got NaN or infinity"
+    assert error_message("inputs", "finite", Unquoted("x" * 500)).endswith("x...")

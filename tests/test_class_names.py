@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from mlpkit import SoftmaxClassifier
-from mlpkit._class_names import class_names
+from mlpkit._class_names import check_same_classes, class_names
 from mlpkit.data import LabeledTensors
 from mlpkit.training import Trainer, TrainerConfig, fit_many
 
@@ -68,3 +70,31 @@ def test_data_without_names_are_accepted() -> None:
     train = data()
     result = Trainer(SoftmaxClassifier.for_data(train, (4,)), CONFIG).fit(train, data(None))
     assert result.stop_reason == "completed"
+
+
+class Points(Folder):
+    """A data set of distinguishable examples whose classes are numbered in another order."""
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.full((4,), float(index)), torch.tensor(index % 3)
+
+
+@pytest.mark.parametrize("kind", ["data", "batches", "loader"])
+def test_the_cure_for_another_order_works(kind: str) -> None:
+    """The expression in the message is executed, and its result is accepted."""
+    train = data()
+    val: object = LabeledTensors.from_dataset(Points(), classes=Points.classes)
+    if kind == "batches":
+        val = val.batches(8)  # type: ignore[attr-defined]
+    if kind == "loader":
+        val = DataLoader(Points(), 8)
+    with pytest.raises(ValueError, match=r"^val\.classes must be those of train ") as caught:
+        check_same_classes({"train": train, "val": val})
+    code = re.search(r"[\w.]+(?:\([\w.]+\))?\.with_classes\(\.\.\.\)", str(caught.value))
+    assert code is not None, str(caught.value)
+    call = code[0].replace("...", "NAMES")
+    names = {"LabeledTensors": LabeledTensors, "NAMES": NAMES, "val": val}
+    cured = eval(call, names)  # noqa: S307 - from this package
+    check_same_classes({"train": train, "val": cured})
+    before = [Points.classes[index % 3] for index in range(24)]
+    assert [NAMES[index] for index in cured.targets.tolist()] == before

@@ -253,3 +253,31 @@ def test_every_path_is_printable() -> None:
         printable(os.fsdecode(b"runs/\xff\xc3\xa9"))
         == "runs/\\xff\N{LATIN SMALL LETTER E WITH ACUTE}"
     )
+
+
+@pytest.mark.parametrize("character", ["a", "é", "字", "😀"])
+def test_names_up_to_the_limit_of_the_file_system_are_written(
+    tmp_path: Path, character: str
+) -> None:
+    """The temporary file has a shorter name, which ends between two characters."""
+    seen: list[Path] = []
+    for length in (100, 180, 200, 220, 240, 250, 255):
+        name = character * (length // len(character.encode()))
+        path = tmp_path / name
+        write_atomically(path, lambda file: file.write(b"new"), check=seen.append)
+        assert path.read_bytes() == b"new"
+        assert seen[-1].name.startswith(f".{character}")
+        assert len(seen[-1].name.encode()) <= 255
+        assert f".{os.getpid()}." in seen[-1].name
+
+
+def test_a_temporary_file_with_a_shortened_name_is_swept(tmp_path: Path) -> None:
+    """Its end, which names machine and process, is complete."""
+    seen: list[Path] = []
+    write_atomically(tmp_path / ("a" * 255), lambda file: file.write(b"new"), check=seen.append)
+    gone = subprocess.run(["sh", "-c", "echo $$"], capture_output=True, text=True, check=True)
+    pid, gone_pid = f".{os.getpid()}.", f".{gone.stdout.strip()}."
+    name = seen[0].name.replace(pid, gone_pid)
+    left = tmp_path / name.replace("aaaaa", "", 1)  # the other number may have more digits
+    left.touch()
+    assert sweep_temporary(tmp_path) == [left]

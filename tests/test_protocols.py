@@ -197,3 +197,49 @@ def test_max_norms_of_nested_networks_are_found_once() -> None:
     assert collect_max_norms(free) == []
     free.child = MLP(2, (), 2, max_norm=0.3)  # a module inside
     assert collect_max_norms(free) == [free.child]
+
+
+class Unrelated(nn.Module):
+    """A module with a method of the same name for another purpose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = MLP(4, (3,), 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.network(x)
+        return y
+
+    def param_groups(self) -> list[str]:
+        """Return the names of the parameters."""
+        return [name for name, _ in self.named_parameters()]
+
+
+class UnrelatedWithArgument(Unrelated):
+    def param_groups(self, lr: float = 0.1) -> list[str]:
+        """Return something for another optimizer."""
+        return [str(lr)]
+
+
+class KeywordOnly(Unrelated):
+    def param_groups(self, *, weight_decay: float) -> list[ParamGroup]:  # type: ignore[override]
+        """Return one group with twice the weight decay."""
+        return [ParamGroup(self.parameters(), weight_decay=2 * weight_decay)]
+
+
+@pytest.mark.parametrize("kind", [Unrelated, UnrelatedWithArgument])
+def test_a_method_of_the_same_name_with_other_arguments_is_ignored(kind: type[Unrelated]) -> None:
+    """The groups are those of the network inside, and a run trains the model."""
+    model = kind()
+    groups = collect_param_groups(model, 0.1)
+    assert [list(map(id, cast("list[Tensor]", group["params"]))) for group in groups] == [
+        list(map(id, group.params)) for group in model.network.param_groups(0.1)
+    ]
+    data = LabeledTensors(torch.randn(8, 4), torch.arange(8) % 2)
+    Trainer(model, TrainerConfig(epochs=1, batch_size=4, progress=False)).fit(data)
+
+
+def test_the_weight_decay_is_passed_by_its_name() -> None:
+    for model in (KeywordOnly(), nn.Sequential(KeywordOnly())):
+        (group,) = collect_param_groups(model, 0.1)
+        assert group["weight_decay"] == 0.2

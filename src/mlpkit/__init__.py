@@ -1,4 +1,4 @@
-"""mlpkit: multilayer perceptrons on PyTorch, from the layer to the trained classifier."""
+"""mlpkit: multilayer perceptrons on PyTorch, from the layer to the trained model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mlpkit import data, nn, training
-    from mlpkit.models import SoftmaxClassifier
+    from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
     from mlpkit.nn import MLP, Maxout, MLPConfig, PReLU
     from mlpkit.training import History, Trainer, TrainerConfig
 
@@ -17,7 +17,9 @@ __all__ = [
     "History",
     "MLPConfig",
     "Maxout",
+    "MultilabelClassifier",
     "PReLU",
+    "Regressor",
     "SoftmaxClassifier",
     "Trainer",
     "TrainerConfig",
@@ -32,7 +34,7 @@ __version__ = version("mlpkit")
 # Loaded when first asked for: torch takes seconds, in which the command `mlpkit` must already be
 # able to answer Ctrl-C, and a script that only wants `mlpkit.errors` need not wait for it.
 _HOMES = {
-    "SoftmaxClassifier": "mlpkit.models",
+    **dict.fromkeys(("MultilabelClassifier", "Regressor", "SoftmaxClassifier"), "mlpkit.models"),
     **dict.fromkeys(("MLP", "MLPConfig", "Maxout", "PReLU"), "mlpkit.nn"),
     **dict.fromkeys(("History", "Trainer", "TrainerConfig"), "mlpkit.training"),
 }

@@ -20,6 +20,15 @@ _Item = TypeVar("_Item")
 Check: TypeAlias = Callable[[str, object], _Item]
 
 
+class Unquoted(str):
+    """What was found, in words: an error message shows it without quotes, unlike a value."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
 def error_message(argument: str, rule: str, value: object, cure: str | None = None) -> str:
     """Return ``<argument> must be <rule>, got <value>; <what to do>``."""
     text = f"{argument} must be {rule}, got {_shown(value)}"

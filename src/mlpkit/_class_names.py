@@ -45,7 +45,21 @@ def check_same_classes(named: Mapping[str, object]) -> None:
         elif names != first[1]:
             rule = f"those of {first[0]} in the same order, {list(first[1])}"
             strange = sorted(set(names) - set(first[1]))
-            cure = "build the data with classes=..., or reorder it with data.with_classes(...)"
+            cure = _reordering_cure(name, named[name])
             if strange:
                 cure = f"leave out or rename the classes {strange}, which {first[0]} does not have"
             raise ValueError(error_message(f"{name}.classes", rule, list(names), cure))
+
+
+def _reordering_cure(name: str, source: object) -> str:
+    """Return how to give a source of data its class names in another order."""
+    if hasattr(source, "with_classes"):
+        return f"build it with classes=..., or reorder it with {name}.with_classes(...)"
+    if hasattr(getattr(source, "data", None), "with_classes"):
+        return f"reorder its data with {name}.data.with_classes(...), and batch them again"
+    if hasattr(source, "dataset"):
+        return (
+            "number the classes of its data set in that order, or pass "
+            f"LabeledTensors.from_dataset({name}.dataset).with_classes(...)"
+        )
+    return "build it with the classes in that order"

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 TEMPORARY_SUFFIX = ".mlpkit-tmp"
+_MAX_NAME_BYTES = 255  # the limit of common file systems
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO must not wait for a writer
 _BINARY: int = getattr(os, "O_BINARY", 0)  # Windows only
 
@@ -53,10 +54,7 @@ def write_atomically(
         _write_through(path if descriptor is None else descriptor, write, check, name=str(path))
         return Path(path)
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(
-        f".{target.name}.{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
-        f"{TEMPORARY_SUFFIX}"
-    )
+    temporary = target.with_name(_temporary_name(target.name))
     # os.open with 0o666 respects the umask; tempfile creates files that other users cannot read.
     mode = 0o666 if old is None else 0o600  # until it has the permissions of the old file
     with _naming(str(path)):
@@ -77,6 +75,14 @@ def write_atomically(
             raise
     _flush_folder(target.parent)
     return Path(path)
+
+
+def _temporary_name(name: str) -> str:
+    """Return a new name that :func:`sweep_temporary` recognizes, of at most 255 bytes."""
+    end = f".{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}{TEMPORARY_SUFFIX}"
+    while len(os.fsencode(f".{name}{end}")) > _MAX_NAME_BYTES:
+        name = name[:-1]  # a character, so that the rest stays valid UTF-8
+    return f".{name}{end}"
 
 
 def open_descriptor(path: str | os.PathLike[str]) -> int | None:

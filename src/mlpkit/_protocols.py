@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, cast, runtime_checkable
 
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from mlpkit._checks import check_float
 
 __all__ = [
-    "Backpropagation",
+    "BackpropagationLike",
     "Batch",
     "HasMaxNorm",
     "HasParamGroups",
@@ -114,25 +115,26 @@ class HasMaxNorm(Protocol):
 def collect_param_groups(model: nn.Module, weight_decay: float) -> list[Mapping[str, object]]:
     """Return the parameter groups of a model and of the modules inside it.
 
-    A module whose type has a method ``param_groups`` assigns all its parameters. The outermost such
-    module decides. All other parameters get ``weight_decay``. A parameter that two modules share
-    belongs to the first.
+    A module whose type has a method ``param_groups`` that can be called with the argument
+    ``weight_decay`` alone assigns all its parameters. The outermost such module decides. All other
+    parameters get ``weight_decay``. A parameter that two modules share belongs to the first.
 
-    The method is looked up on the type: a wrapper that forwards missing attributes to the module
-    inside it does not have the method, and the module inside is found as its child.
+    A method ``param_groups`` with other arguments has another purpose and is ignored. The method is
+    looked up on the type: a wrapper that forwards missing attributes to the module inside it does
+    not have the method, and the module inside is found as its child.
 
     Args:
         model: The model.
         weight_decay: Weight decay of the parameters to which weight decay applies.
     """
-    owners = _outermost(model, "param_groups")
+    owners = _outermost(model, _has_param_groups)
     if owners == [model] and isinstance(model, HasParamGroups):
-        return list(model.param_groups(weight_decay))
+        return list(model.param_groups(weight_decay=weight_decay))
     groups: list[Mapping[str, object]] = []
     assigned: set[int] = set()
     for owner in owners:
         assert isinstance(owner, HasParamGroups), "its type has the method"
-        for group in owner.param_groups(weight_decay):
+        for group in owner.param_groups(weight_decay=weight_decay):
             listed = group["params"]
             members = list(listed) if isinstance(listed, Iterable) else [listed]
             free = [each for each in members if id(each) not in assigned]
@@ -151,18 +153,28 @@ def collect_max_norms(model: nn.Module) -> list[HasMaxNorm]:
     As for :func:`collect_param_groups`, the method is looked up on the type. A module that applies
     its constraint is responsible for the modules inside it.
     """
-    found = _outermost(model, "apply_max_norm_", required="max_norm")
+    found = _outermost(model, _has_max_norm)
     return [module for module in found if isinstance(module, HasMaxNorm)]
 
 
-def _outermost(model: nn.Module, method: str, *, required: str | None = None) -> list[nn.Module]:
-    """Return the modules whose type has a method, without modules inside them, each once.
+def _has_param_groups(module: nn.Module) -> bool:
+    method = getattr(type(module), "param_groups", None)
+    if not callable(method):
+        return False
+    try:
+        inspect.signature(method).bind(module, weight_decay=0.0)
+    except (TypeError, ValueError):  # other arguments, or none that Python knows
+        return False
+    return True
 
-    Args:
-        model: The root of the tree of modules.
-        method: Name of the method.
-        required: Name of an attribute that must not be None.
-    """
+
+def _has_max_norm(module: nn.Module) -> bool:
+    method = getattr(type(module), "apply_max_norm_", None)
+    return callable(method) and getattr(module, "max_norm", None) is not None
+
+
+def _outermost(model: nn.Module, is_wanted: Callable[[nn.Module], bool]) -> list[nn.Module]:
+    """Return the wanted modules of a tree, without modules inside them, each once."""
     found: dict[int, nn.Module] = {}
     seen: set[int] = set()
     pending = [model]
@@ -171,15 +183,14 @@ def _outermost(model: nn.Module, method: str, *, required: str | None = None) ->
         if id(module) in seen:
             continue
         seen.add(id(module))
-        has_method = callable(getattr(type(module), method, None))
-        if has_method and (required is None or getattr(module, required, None) is not None):
+        if is_wanted(module):
             found[id(module)] = module
         else:
             pending += reversed(list(module.children()))
     return list(found.values())
 
 
-class Backpropagation(Protocol):
+class BackpropagationLike(Protocol):
     """A hand-written forward and backward pass, used instead of autograd."""
 
     def can_run(self, inputs: Tensor) -> bool:
@@ -196,7 +207,9 @@ class Backpropagation(Protocol):
 
 
 @functools.singledispatch
-def find_backpropagation(model: nn.Module) -> Backpropagation | None:  # noqa: ARG001 - dispatched on
+def find_backpropagation(
+    model: nn.Module,  # noqa: ARG001 - dispatched on
+) -> BackpropagationLike | None:
     """Return the hand-written passes of a model; None if it must be differentiated by autograd.
 
     A package registers an implementation for each type of model that it supports. The dispatch
@@ -211,7 +224,7 @@ def find_stacked_backpropagation(
     stacks: Mapping[nn.Parameter, nn.Parameter],  # noqa: ARG001
     *,
     shared: bool,  # noqa: ARG001
-) -> Backpropagation | None:
+) -> BackpropagationLike | None:
     """Return the hand-written passes of K models of the same architecture, or None for autograd.
 
     Args:

@@ -55,6 +55,8 @@ def _json_value(name: str, value: object) -> JSONValue:
         return to_dict(value)
     if isinstance(value, tuple | list):
         return [_json_value(f"{name}[{index}]", item) for index, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        return {str(key): _json_value(f"{name}[{key!r}]", item) for key, item in value.items()}
     raise ConfigError(error_message(name, "a number, a string, None or a sequence of these", value))
 
 

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from PIL import Image
 from tests.cli.process import command, run
 
 from mlpkit import SoftmaxClassifier
 from mlpkit.cli._output import as_options
-from mlpkit.nn import MLP
+from mlpkit.nn import MLP, MLPConfig
+from mlpkit.training import TrainerConfig
 
 ODD = os.fsdecode(b"r\xff")  # no UTF-8
 
@@ -97,6 +102,46 @@ def test_closed_streams(tmp_path: Path) -> None:
         ("set max_norm=2.5 for it", "set --max-norm 2.5 for it"),
         ("runs/seed=3 must be a folder", "runs/seed=3 must be a folder"),
         ("pass flatten=True to MLP", "pass flatten=True to MLP"),  # no option
+        (
+            "batch_size must be a positive integer, got 0",
+            "--batch-size must be a positive integer, got 0",
+        ),
+        ("hidden_features[1] must be 1, got 0", "--hidden-features must be 1, got 0"),
+        ("seed must be 1, got 'seed must be 2'", "--seed must be 1, got 'seed must be 2'"),
+        (
+            "device must be x for cuda_graph, got 'cpu'",
+            "--device must be x for --cuda-graph, got 'cpu'",
+        ),
+        ("x must be 1 if residual is True, got 2", "x must be 1 if --residual is given, got 2"),
+        ("x must be 1 if residual is False, got 2", "x must be 1 if --residual is left out, got 2"),
+        ("x must be 1 if bias is False, got 2", "x must be 1 if --no-bias is given, got 2"),
+        ("set bias=False for it", "set --no-bias for it"),
+        ("set bias=True for it", "leave out --no-bias for it"),
+        ("the sum of batch_size and sync_every", "the sum of --batch-size and --sync-every"),
+        ("/a/batch_size/x.png must be a file", "/a/batch_size/x.png must be a file"),
+        ("a/batch_size: no such file", "a/batch_size: no such file"),
+        (
+            "fused must be False for it; set fused=False",
+            "--optimizer NAME:fused must be False for it; set --optimizer NAME:fused=false",
+        ),
+        ("run must be a folder, got 'x'", "RUN must be a folder, got 'x'"),
+        ("dropout must be x, got [ActivationConfig(name='relu', num_pie...", "--dropout must be x"),
+        (
+            "batch_size must be 2; choose, or pass data.batches(..., drop_last=True)",
+            "--batch-size must be 2; choose",
+        ),
+        (
+            "optimizer must be OptimizerConfig, got 3",
+            "--optimizer must be a table of options, got 3",
+        ),
+        (
+            "ActivationConfig.name must be 'relu', got 'x'",
+            "activation.name must be 'relu', got 'x'",
+        ),
+        (
+            "a key of NetworkOptions in x.toml must be one of bias, flatten, max_norm, got 'x'",
+            "a key of [network] in x.toml must be one of bias, max_norm, got 'x'",
+        ),
     ],
 )
 def test_messages_name_options(message: str, expected: str) -> None:
@@ -149,3 +194,92 @@ def test_a_changed_file_is_explained_in_the_words_of_the_command_line(
     printed = capsys.readouterr().err
     assert "must be the published file" in printed
     assert "verify" not in printed
+
+
+_NAMES = {field.name for kind in (MLPConfig, TrainerConfig) for field in dataclasses.fields(kind)}
+_WRONG = [
+    "train --batch-size 0",
+    "train --hidden-features 0",
+    "train --hidden-features 1000000000000000000",
+    "train --hidden-features 5 6 --residual --norm batch",
+    "train --dropout 0.1 0.2 0.3 0.4",
+    "train --input-dropout nan",
+    "train --max-norm -1",
+    "train --activation relu relu relu relu",
+    "train --activation maxout:num_pieces=99999999999999999999",
+    "train --activation foo",
+    "train --optimizer sgd:lrr=1",
+    "train --optimizer sgd:momentum=0,nesterov=true",
+    "train --optimizer muon --hidden-features",
+    "train --averaging foo",
+    "train --early-stopping 0",
+    "train --class-weights 1 2",
+    "train --seed 18446744073709551616",
+    "train --device foo",
+    "train --device meta",
+    "train --cuda-graph --device cpu",
+    "train --eval-batch-size -2",
+    "train --norm batch --batch-size 1",
+    "train --norm batch --batch-size 2 --hidden-features 4",
+    "train --pool 0",
+    "train --config odd.toml",
+    "train --resume .",
+    "train --runs odd.toml",
+    "data show digits --columns 0",
+    "data info foo",
+    "evaluate model digits --device meta",
+    "predict --model model",
+    "predict --model model pipe.png",
+    "predict --model model image.png --ink 0",
+    "predict --model model image.png --ink 1e300",
+    "report model",
+    "plot model",
+    "plot --activations --out odd.toml",
+    "export model --out .",
+]
+
+
+@pytest.mark.parametrize("line", _WRONG)
+def test_no_message_has_a_traceback_or_names_a_python_argument(
+    line: str, run_here: Callable[..., int], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The exit code is 1 or 2, and the message has the words of the command line."""
+    SoftmaxClassifier(
+        MLP(64, (3,), 10), classes=tuple("0123456789"), mean=5.0, std=6.0, input_shape=(8, 8)
+    ).save("model")
+    os.mkfifo("pipe.png")
+    (tmp_path / "odd.toml").write_text("[network]\nin_feature = 3\n")
+    drawn = torch.zeros(28, 28, dtype=torch.uint8)
+    drawn[6:22, 13:16] = 255
+    Image.fromarray(drawn.numpy()).save("image.png")
+    before = {path.name for path in tmp_path.iterdir()}
+    assert run_here(*line.split()) in (1, 2)
+    printed = capsys.readouterr().err
+    # without values in quotes, descriptions of options and the rules that list keys of a file
+    words = re.sub(r"'[^']*'|--[\w-]+|NAME:\w+|one of [\w, ]+|\bfor argument '\w+'", "", printed)
+    named = [name for name in _NAMES if "_" in name and re.search(rf"\b{name}\b", words)]
+    assert not named, printed
+    first = re.search(r"(?:mlpkit: |Error parsing [\w.-]+: )(\w+)(?:\[\d\])? must", printed)
+    assert first is None or first[1] not in _NAMES, printed
+    assert not re.search(r"[a-z]\.[a-z]+'|\w+(?:Config|Options)\b|True", words), printed
+    created = {path.name for path in tmp_path.iterdir()} - before
+    assert created <= {"runs"}
+    assert not created or not any((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train --batch-size 0", "mlpkit: --batch-size must be a positive integer, got 0\n"),
+        (
+            "train --cuda-graph --device cpu",
+            "mlpkit: --device must be a CUDA device for --cuda-graph, got 'cpu'; "
+            "leave out --cuda-graph\n",
+        ),
+        ("predict --model x", "IMAGE must be at least one file, got none"),
+    ],
+)
+def test_the_installed_command_names_options(tmp_path: Path, line: str, message: str) -> None:
+    done = run(*line.split(), cwd=tmp_path)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr

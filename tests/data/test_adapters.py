@@ -142,7 +142,7 @@ def test_float_targets_take_no_class_names_from_the_data_set() -> None:
 @pytest.mark.parametrize(
     ("examples", "message"),
     [
-        ([], "dataset must be a data set with examples, got 'an empty one'"),
+        ([], "dataset must be a data set with examples, got an empty one"),
         ([3], "example 0 must be a pair of input and target, got <class 'int'>"),
         ([(0.0, 0, 1.0)], "example 0 must be a pair of input and target"),
         ([("text", 0)], "the input of example 0 must be a tensor, an array, a number or a Pillow"),
@@ -154,12 +154,12 @@ def test_float_targets_take_no_class_names_from_the_data_set() -> None:
         ([(0.0, 0), (0.0, 0.5)], "the target of example 1 must be torch.int64 of shape"),
         (
             [(Image.new("F", (2, 2)), 0)],
-            "input of example 0 must be of 8 bits per channel, got 'mode F'",
+            "input of example 0 must be of 8 bits per channel, got mode F",
         ),
-        ([(Image.new("LAB", (2, 2)), 0)], "must be of 8 bits per channel, got 'mode LAB'"),
-        ([(Image.new("LA", (2, 2), (9, 7)), 0)], "example 0 must be opaque, got 'transparent"),
-        ([(Image.new("LA", (2, 2), (9, 7)).convert("La"), 0)], "0 must be opaque, got 'transp"),
-        ([(Image.new("PA", (2, 2), (0, 7)), 0)], "0 must be opaque, got 'transp"),
+        ([(Image.new("LAB", (2, 2)), 0)], "must be of 8 bits per channel, got mode LAB"),
+        ([(Image.new("LA", (2, 2), (9, 7)), 0)], "example 0 must be opaque, got transparent"),
+        ([(Image.new("LA", (2, 2), (9, 7)).convert("La"), 0)], "0 must be opaque, got transp"),
+        ([(Image.new("PA", (2, 2), (0, 7)), 0)], "0 must be opaque, got transp"),
     ],
 )
 def test_inconsistent_or_unsupported_examples_are_refused(

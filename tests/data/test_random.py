@@ -144,3 +144,13 @@ def test_noise_agrees_with_python_integers() -> None:
     drawn = noise(derive(8), indices, 33)
     expected = [noise_in_integers(derive(8), index, 33) for index in indices.tolist()]
     assert drawn.tolist() == expected
+
+
+@pytest.mark.parametrize("words", [(), (0,), (1, 2), (-1,), (2**64 + 5, 7), (2**63,)])
+@pytest.mark.parametrize("seed", [0, 1, -1, 2**64 + 3])
+def test_a_state_is_a_chain_of_splitmix(seed: int, words: tuple[int, ...]) -> None:
+    """So the same seed gives the same numbers in every version; all integers count modulo 2**64."""
+    expected = splitmix(seed & MASK, 0)
+    for word in words:
+        expected = splitmix((expected + word) & MASK, 1)
+    assert derive(seed, *words) == expected

@@ -76,3 +76,52 @@ def test_lengths_may_be_arrays_tensors_and_numpy_numbers() -> None:
 def test_lengths_that_are_not_numbers_are_refused(lengths: object) -> None:
     with pytest.raises(TypeError, match="lengths must be a sequence of sizes or fractions, got"):
         split_sizes(cast("list[int]", lengths), 10)
+
+
+def test_a_class_prefers_the_parts_of_its_largest_remainders() -> None:
+    """As far as these parts have places."""
+    assert stratified_counts([1, 2], [1, 2]) == [[0, 1], [1, 1]]
+    assert stratified_counts([4, 6, 0], [3, 3, 4]) == [[1, 1, 2], [2, 2, 2], [0, 0, 0]]
+
+
+@pytest.mark.parametrize(
+    ("class_counts", "sizes"),
+    [
+        ([3, 6, 5, 5, 0, 1], [2, 3, 3, 6, 6]),  # a first path to a free part is a dead end
+        ([2, 2, 2, 2, 2], [1, 2, 3, 4]),
+        ([1] * 12, [3, 4, 5]),
+    ],
+)
+def test_a_share_moves_to_another_part_where_its_part_is_full(
+    class_counts: list[int], sizes: list[int]
+) -> None:
+    """The rounding is deterministic, so that the same seed splits the same data the same way."""
+    counts = stratified_counts(class_counts, sizes)
+    assert [sum(row) for row in counts] == class_counts
+    assert [sum(column) for column in zip(*counts, strict=True)] == sizes
+    total = sum(class_counts)
+    for row, members in zip(counts, class_counts, strict=True):
+        for count, size in zip(row, sizes, strict=True):
+            assert abs(count - Fraction(members * size, total)) < 1
+    assert stratified_counts(class_counts, sizes) == counts
+
+
+@pytest.mark.parametrize("fractions", [[0.3, 0.7000005], [0.3, 0.6999995], [0.1] * 10])
+def test_fractions_are_relative_to_their_sum(fractions: list[float]) -> None:
+    """Oracle: the largest remainder method in exact arithmetic; no example is lost."""
+    total = 10_000_003
+    whole = sum(Fraction(fraction) for fraction in fractions)
+    exact = [Fraction(fraction) * total / whole for fraction in fractions]
+    expected = [int(size) for size in exact]
+    remainders = [size - int(size) for size in exact]
+    for part in np.argsort([-float(one) for one in remainders], kind="stable"):
+        if sum(expected) < total:
+            expected[int(part)] += 1
+    sizes = split_sizes(fractions, total)
+    assert sizes == expected
+    assert sum(sizes) == total
+
+
+def test_a_part_may_be_empty() -> None:
+    assert split_sizes([0, 10], 10) == [0, 10]
+    assert split_sizes([0.0, 1.0], 10) == [0, 10]

@@ -51,35 +51,55 @@ LABELS: dict[str, tuple[Any, tuple[str, ...] | None, list[int]]] = {
 }
 
 
+# The same kinds in every dtype that can hold them, as (N,) and as (N, 1).
+DTYPES = (
+    *(torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64),
+    *(torch.uint16, torch.uint32, torch.uint64),
+    *(torch.float16, torch.float32, torch.float64),
+)
+for dtype in DTYPES:
+    for kind, values, names in (
+        ("0 and 1", [0, 1, 1, 0], ("no", "yes")),
+        ("from 1", [1, 2, 2, 1], ("no", "yes")),
+        ("signs", SIGNS, ("no", "yes")),
+    ):
+        stored = torch.tensor(values).to(dtype)
+        if stored.tolist() != values:  # the dtype does not hold these values
+            continue
+        for end, odd in (("", stored), (" in a column", stored[:, None])):
+            LABELS[f"{kind}{end}, {dtype}"] = (odd, names, [0, 1, 1, 0])
+    one_hot = ONE_HOT.to(dtype)
+    if not dtype.is_floating_point:  # else distributions, which are accepted
+        LABELS[f"one-hot, {dtype}"] = (one_hot, CLASSES, INDICES)
+
+
 @pytest.mark.parametrize("label", LABELS)
 @pytest.mark.parametrize("origin", ["tensor", "array", "list", "dataset"])
-def test_following_the_messages_gives_class_indices(label: str, origin: str) -> None:
-    """At most three messages, each followed literally, lead to the right labels."""
+def test_following_the_message_gives_class_indices(label: str, origin: str) -> None:
+    """One message, followed literally, leads to the right labels."""
     targets, classes, expected = LABELS[label]
     given: Any = targets
     if origin == "array":
         given = targets.numpy()
     if origin == "list":
         given = targets.tolist()
-    for _ in range(4):
-        try:
-            if origin == "tensor":
-                data = LabeledTensors(INPUTS, given, classes)
-            elif origin == "dataset":
-                data = LabeledTensors.from_dataset(TensorDataset(INPUTS, given), classes=classes)
-            else:
-                data = LabeledTensors.from_numpy(INPUTS.numpy(), given, classes)
-        except (TypeError, ValueError) as error:
-            code = expression(str(error))
-            if origin == "dataset":
-                each = [run(code, target=target) for target in given]
-                given = torch.tensor(each)
-            else:
-                given = run(code, targets=given)
+
+    def load() -> LabeledTensors:
+        if origin == "tensor":
+            return LabeledTensors(INPUTS, given, classes)
+        if origin == "dataset":
+            return LabeledTensors.from_dataset(TensorDataset(INPUTS, given), classes=classes)
+        return LabeledTensors.from_numpy(INPUTS.numpy(), given, classes)
+
+    try:
+        data = load()
+    except (TypeError, ValueError) as error:
+        code = expression(str(error))
+        if origin == "dataset":
+            given = torch.tensor([run(code, target=target) for target in given])
         else:
-            break
-    else:
-        pytest.fail("the messages lead nowhere")
+            given = run(code, targets=given)
+        data = load()
     assert data.targets.tolist() == expected
     assert data.targets.dtype is torch.int64
     if classes is not None:
@@ -92,8 +112,9 @@ def test_following_the_messages_gives_class_indices(label: str, origin: str) -> 
         np.array([b"b", b"a", b"b", b"c"]),
         np.array([b"b", b"a", b"b", b"c"], dtype=object),
         [b"b", b"a", b"b", b"c"],
+        np.array([[b"b"], [b"a"], [b"b"], [b"c"]]),
     ],
-    ids=["bytes", "objects", "list"],
+    ids=["bytes", "objects", "list", "column"],
 )
 def test_names_as_bytes_are_decoded_by_following_the_message(targets: Any) -> None:
     message = "targets must be an array of numbers or of names"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -40,7 +42,10 @@ def test_invalid_values_are_refused(
 
 
 def test_float_targets_must_be_finite() -> None:
-    with pytest.raises(ValueError, match="targets must be finite in every element, got '1 element"):
+    with pytest.raises(
+        ValueError,
+        match="targets must be finite in every element, got 1 element that is not finite; ",
+    ):
         LabeledTensors(torch.zeros(2), torch.tensor([0.0, torch.inf]))
 
 
@@ -103,3 +108,51 @@ def test_an_index_beyond_int64_is_shown_unchanged() -> None:
     data = LabeledTensors(torch.zeros(7), torch.zeros(7).long())
     with pytest.raises(ValueError, match=r"indices must be integers .*, got 18446744073709551615"):
         data.subset(np.array([2**64 - 1], dtype=np.uint64))
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("layout", [torch.strided, torch.jagged])
+@pytest.mark.parametrize("place", ["inputs", "targets", "weights"])
+def test_the_cure_for_nested_tensors_works(layout: torch.layout, place: str) -> None:
+    """A nested tensor has rows of different sizes; a padded one is dense."""
+    odd = torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=layout)
+    given: dict[str, Any] = {"inputs": torch.ones(2, 4), "targets": torch.zeros(2), place: odd}
+    message = f"^{place} must be a dense tensor, got a nested one; pad it with "
+    with pytest.raises(TypeError, match=message) as caught:
+        LabeledTensors(**given)
+    code = str(caught.value).partition("pad it with ")[2]
+    padded = eval(code, {"torch": torch, place: odd})  # noqa: S307 - from this package
+    assert padded.shape == (2, 3)
+    if place != "weights":  # which have one axis
+        assert len(LabeledTensors(**{**given, place: padded})) == 2
+
+
+def test_sparse_weights_are_refused() -> None:
+    with pytest.raises(TypeError, match=r"^weights must be a dense tensor, got torch\.sparse_coo"):
+        LabeledTensors(torch.ones(2, 4), torch.zeros(2), weights=torch.ones(2).to_sparse())
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor")
+@pytest.mark.parametrize("place", ["inputs", "targets", "weights"])
+@pytest.mark.parametrize("kind", ["float8", "quantized", "meta"])
+def test_tensors_with_which_torch_does_not_compute_are_refused(place: str, kind: str) -> None:
+    """They hold no values, or values of a dtype without arithmetic."""
+    odd, message = {
+        "float8": (torch.ones(2, dtype=torch.float8_e4m3fn), r"with \w+\.float\(\)"),
+        "quantized": (
+            torch.quantize_per_tensor(torch.ones(2), 1.0, 0, torch.qint8),
+            r"(with \w+\.dequantize\(\)|a floating-point tensor)",
+        ),
+        "meta": (torch.ones(2, device="meta"), "on a device that holds values, got 'meta'"),
+    }[kind]
+    given = {"inputs": torch.ones(2), "targets": torch.zeros(2), "weights": torch.ones(2)}
+    given[place] = odd
+    with pytest.raises((TypeError, ValueError), match=rf"^{place} must be .*{message}"):
+        LabeledTensors(given["inputs"], given["targets"], weights=given["weights"])
+
+
+@pytest.mark.parametrize("indices", [None, "x", {}, [[1], [2, 3]], [None], [10**30], object()])
+def test_indices_that_are_no_tensor_are_refused(indices: object) -> None:
+    data = LabeledTensors(torch.zeros(7, 2), torch.zeros(7).long())
+    with pytest.raises(TypeError, match=r"^indices must be integers or a boolean mask, got "):
+        data.subset(indices)  # type: ignore[arg-type]

@@ -282,3 +282,22 @@ def test_repr_shows_widths_and_options() -> None:
     assert lines[4] == (
         "    (1): Dropout(0.5) -> Linear(5, 5, bias=False) -> BatchNorm -> ReLU() (+ input)"
     )
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: MLP(64, (10**18,), 10),
+        lambda: MLP(10**25, (), 10),
+        lambda: MLP(64, (4,), 10**25),
+        lambda: MLP(64, (10**25,), 10, activation=ActivationConfig(name="prelu", per_unit=True)),
+        lambda: MLP(64, (4,), 10, activation=ActivationConfig(name="maxout", num_pieces=10**20)),
+    ],
+    ids=["hidden", "inputs", "outputs", "slopes", "pieces"],
+)
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_widths_that_no_tensor_can_have_are_refused(build: Callable[[], MLP], device: str) -> None:
+    """Torch would raise an error about overflow with the frames of its own stack."""
+    rule = r"^hidden_features must be widths for which every weight has fewer than 2\*\*60 elements"
+    with torch.device(device), pytest.raises(ValueError, match=rule):
+        build()

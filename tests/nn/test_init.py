@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
-from typing import get_args
+from typing import ClassVar, get_args
 
 import numpy as np
 import pytest
@@ -447,3 +447,139 @@ def test_the_second_moment_is_preserved_at_infinite_width(
     for _ in range(DEPTH):
         moment = second_moment(name, variance * moment)
     assert moment == pytest.approx(1.0, rel=1e-6)
+
+
+# --- what mutants of the source have shown to be untested
+
+
+@pytest.mark.parametrize("kind", [PReLU, nn.PReLU], ids=["mlpkit", "torch"])
+def test_the_scale_of_a_prelu_follows_its_current_slopes(
+    kind: type[PReLU] | type[nn.PReLU],
+) -> None:
+    """Not the slope that it was made with."""
+    module = kind(2, init=0.25)
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor([0.5, 1.0]))
+    expected = 2 / (1 + (0.25 + 1.0) / 2)
+    assert layer_scale(module) == pytest.approx((expected, 1.0))
+    assert layer_scale(PReLU(2, init=0.5, device="meta")).preactivation_variance == pytest.approx(
+        2 / 1.25
+    )
+
+
+def test_a_slope_of_zero_is_that_of_relu() -> None:
+    """A second moment of exactly 1 at a power of 2 is found as well."""
+    prelu = ActivationConfig("prelu", init=0.0)
+    assert second_moment(prelu) == 0.5
+    assert layer_scale(prelu) == pytest.approx((2.0, 1.0))
+
+
+@pytest.mark.parametrize(("lower", "upper"), [(0.0, 0.5), (0.25, 0.75), (0.5, 0.5), (0.0, 1.0)])
+def test_the_random_slope_is_uniform(lower: float, upper: float) -> None:
+    """E a^2 = Var a + (E a)^2 of a uniform distribution."""
+    expected = (1 + (upper - lower) ** 2 / 12 + ((lower + upper) / 2) ** 2) / 2
+    config = ActivationConfig("rrelu", lower=lower, upper=upper)
+    assert second_moment(config) == pytest.approx(expected)
+    assert second_moment(config, 3.0) == pytest.approx(3 * expected)
+
+
+@pytest.mark.parametrize("variance", [1 / 63, 1 / 40, 1 / 20, 0.3, 0.9, 1.1, 3.0, 20.0, 40.0, 63.0])
+def test_every_scale_in_the_search_range_is_found(variance: float) -> None:
+    """From 1/64 to 64."""
+    slope = 1 / math.sqrt(variance)
+    assert layer_scale(lambda x: slope * x) == pytest.approx((variance, 1.0))
+
+
+class Cube(nn.Module):
+    """A module of a class without a name whose second moment is in the tails: E x^4 = 3."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * x.abs()
+
+
+def test_a_sample_has_the_tails_of_the_normal_distribution() -> None:
+    for width in (1, 64):
+        assert second_moment(Cube(), width=width) == pytest.approx(3.0, rel=0.01)
+        assert second_moment(Cube(), 4.0, width=width) == pytest.approx(48.0, rel=0.01)
+    assert second_moment_gain(Cube()) == pytest.approx(1 / math.sqrt(3), rel=0.01)
+
+
+class Seen(nn.Module):
+    """Remembers the shape of its inputs."""
+
+    shapes: ClassVar[list[torch.Size]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.shapes.append(x.shape)
+        return x
+
+
+@pytest.mark.parametrize("measure", [second_moment, second_moment_gain, layer_scale])
+def test_a_module_without_a_name_sees_one_feature_or_the_given_width(
+    measure: Callable[..., object],
+) -> None:
+    """Of 2**16 values."""
+    for options, width in (({}, 1), ({"width": 4}, 4)):
+        Seen.shapes.clear()
+        measure(Seen(), **options)
+        assert {shape[-1] for shape in Seen.shapes} == {width}
+        assert {shape.numel() for shape in Seen.shapes} == {2**16}
+    with pytest.raises(ValueError, match=r"^width must be a positive integer, got 0"):
+        measure(Seen(), width=0)
+    measure("relu", width=1)
+
+
+def test_the_activation_that_is_refused_is_named() -> None:
+    def nothing(x: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+    for measure in (second_moment, second_moment_gain, layer_scale):
+        with pytest.raises(ValueError, match=r"^activation must be .* got <function .*nothing"):
+            measure(nothing)
+    with pytest.raises(ValueError, match=r"^activation must be an element-wise .* got <built-in"):
+        layer_scale(torch.sum)
+    for measure in (second_moment, second_moment_gain, layer_scale):
+        with pytest.raises(
+            ValueError, match=r"^activation must be .* got ActivationConfig\(name='thr"
+        ):
+            measure(ActivationConfig("threshold", threshold=30.0, value=0.0))
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, math.inf, math.nan])
+@pytest.mark.parametrize("name", ["preactivation_variance", "input_second_moment"])
+def test_scales_of_weights_are_positive_and_finite(name: str, value: float) -> None:
+    linear = nn.Linear(3, 2)
+    before = linear.weight.detach().clone()
+    with pytest.raises(ValueError, match=f"^{name} must be a finite number greater than 0"):
+        reset_linear_(linear, **{name: value})  # type: ignore[arg-type]  # mypy sees a generator
+    assert torch.equal(linear.weight, before)
+
+
+def test_weights_are_those_of_torch_with_the_same_generator() -> None:
+    """Oracle: normal_; by default for standardized inputs and outputs."""
+    linear, expected = nn.Linear(5, 4), torch.empty(4, 5)
+    reset_linear_(linear, generator=torch.Generator().manual_seed(1))
+    expected.normal_(0.0, math.sqrt(1 / 5), generator=torch.Generator().manual_seed(1))
+    assert torch.equal(linear.weight, expected)
+    torch.manual_seed(3)
+    reset_linear_(linear, preactivation_variance=2.0, input_second_moment=0.5)
+    torch.manual_seed(3)
+    assert torch.equal(linear.weight, expected.normal_(0.0, math.sqrt(2.0 / (5 * 0.5))))
+    assert linear.weight.requires_grad
+
+
+class DistantGenerator(torch.Generator):
+    """A generator of the CPU that claims to be on another device, as one on a GPU is."""
+
+    device = torch.device("cpu", 0)
+
+
+def test_a_generator_on_another_device_draws_the_weights() -> None:
+    """The values that the generator draws are copied to the weights."""
+    linear, expected = nn.Linear(5, 4), torch.empty(4, 5)
+    assert DistantGenerator().device != linear.weight.device
+    generator = DistantGenerator()
+    reset_linear_(linear, preactivation_variance=2.0, generator=generator.manual_seed(1))
+    expected.normal_(0.0, math.sqrt(2 / 5), generator=torch.Generator().manual_seed(1))
+    assert torch.equal(linear.weight, expected)
+    assert linear.bias.count_nonzero() == 0

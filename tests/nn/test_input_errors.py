@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mlpkit import MLP, SoftmaxClassifier, Trainer, TrainerConfig
 from mlpkit.data import LabeledTensors
+from mlpkit.nn import NormName
 from mlpkit.training import fit_many
 
 with warnings.catch_warnings():
@@ -171,3 +172,38 @@ def test_a_device_that_the_machine_lacks_is_refused() -> None:
         MLP(4, (8,), 2, device="nonsense")
     with pytest.raises(TypeError, match=r"^device must be a torch\.device or its name, got 1\.5"):
         MLP(4, (8,), 2, device=1.5)  # type: ignore[arg-type]  # bad on purpose
+
+
+def nested(layout: torch.layout) -> Tensor:
+    return torch.nested.nested_tensor([torch.ones(2, 4), torch.ones(3, 4)], layout=layout)
+
+
+NESTED: list[tuple[torch.layout, MLP]] = [
+    (torch.strided, MLP(4, (3,), 2)),
+    (torch.strided, MLP(4, (3,), None)),
+    (torch.strided, MLP(12, (3,), 2, flatten=True)),
+    (torch.jagged, MLP(12, (3,), 2, flatten=True)),
+    (torch.jagged, MLP(4, (3,), 2, norm="batch")),
+    (torch.jagged, MLP(4, (3,), 2, norm="batch").eval()),
+]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize(("layout", "model"), NESTED)
+def test_the_cure_for_nested_tensors_works(layout: torch.layout, model: MLP) -> None:
+    """Rows of different sizes are accepted as jagged tensors, where each row is independent."""
+    x = nested(layout)
+    message = r"^x must be a dense tensor, got a nested one; pad it with "
+    with pytest.raises(TypeError, match=message) as caught:
+        model(x)
+    code = str(caught.value).partition("pad it with ")[2]
+    padded = eval(code, {"torch": torch, "x": x})  # noqa: S307 - from this package
+    assert model(padded).shape[0] == 2
+
+
+@pytest.mark.parametrize("norm", [None, "layer", "rms"])
+def test_jagged_tensors_without_batch_norm_are_accepted(norm: NormName | None) -> None:
+    """Each row equals that of a dense tensor."""
+    model = MLP(4, (3,), 2, norm=norm)
+    for row in model(nested(torch.jagged)).unbind():
+        torch.testing.assert_close(row, model(torch.ones(len(row), 4)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 import pytest
 import torch
 from torch import nn
 
-from mlpkit.nn import MLP, BatchNorm
+from mlpkit.nn import MLP, BatchNorm, NormName
 
 
 def test_equals_torch_on_two_axes_for_several_steps() -> None:
@@ -58,3 +59,59 @@ def test_it_is_an_instance_of_batch_norm_1d() -> None:
     """Tools of torch find batch norms by their class."""
     modules = list(MLP(6, (5,), 2, norm="batch").modules())
     assert sum(isinstance(module, nn.BatchNorm1d) for module in modules) == 1
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (2, 3, 5), (2, 3, 4, 5), (3, 1, 2, 2, 5)])
+@pytest.mark.parametrize("order", ["rows", "reversed", "channels_last", "strided"])
+@pytest.mark.parametrize("training", [True, False])
+def test_leading_axes_in_a_network_of_any_memory_format(
+    shape: tuple[int, ...], order: str, training: bool
+) -> None:
+    """Output, gradient and statistics are those of the flattened input, computed by hand."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(shape, generator=generator)
+    if order == "channels_last" and len(shape) == 4:
+        x = x.to(memory_format=torch.channels_last)
+    if order == "reversed":
+        x = x.permute(*reversed(range(x.ndim))).contiguous().permute(*reversed(range(x.ndim)))
+    if order == "strided":
+        x = torch.randn(*shape[:-1], 2 * shape[-1], generator=generator)[..., ::2]
+    assert x.shape == shape
+    model = MLP(5, (4, 4), 2, norm="batch", activation="maxout", residual=True)
+    model.train(training)
+    flat_model = copy.deepcopy(model)
+    x.requires_grad_()
+    flat = x.detach().clone().reshape(-1, 5).requires_grad_()
+    y = model(x)
+    y_flat = flat_model(flat)
+    torch.testing.assert_close(y, y_flat.view(*shape[:-1], 2))
+    torch.autograd.backward(y.square().sum())
+    torch.autograd.backward(y_flat.square().sum())
+    assert x.grad is not None
+    assert flat.grad is not None
+    torch.testing.assert_close(x.grad, flat.grad.view(shape))
+    for ours, theirs in zip(model.parameters(), flat_model.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad)
+    for name, buffer in model.named_buffers():
+        torch.testing.assert_close(buffer, flat_model.get_buffer(name))
+
+
+def test_two_examples_are_enough_in_training_mode() -> None:
+    """Their variance is not 0."""
+    x = torch.tensor([[1.0, 5.0], [3.0, 1.0]])
+    expected = torch.tensor([[-1.0, 1.0], [1.0, -1.0]])
+    torch.testing.assert_close(BatchNorm(2, eps=1e-12)(x), expected)
+
+
+@pytest.mark.parametrize(
+    ("norm", "kind"), [("batch", BatchNorm), ("layer", nn.LayerNorm), ("rms", nn.RMSNorm)]
+)
+def test_each_name_builds_its_layer(norm: NormName, kind: type[nn.Module]) -> None:
+    """Of the size, dtype and device of its hidden layer."""
+    for options in ({"dtype": torch.float64}, {"device": "meta"}):
+        model = MLP(6, (5,), 2, norm=norm, **options)
+        (built,) = [module for module in model.modules() if isinstance(module, kind)]
+        assert next(parameter.shape for parameter in built.parameters()) == (5,)
+        weight = next(model.parameters())
+        for parameter in built.parameters():
+            assert (parameter.dtype, parameter.device) == (weight.dtype, weight.device)

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -146,3 +146,25 @@ def test_another_object_is_refused() -> None:
     build = cast("Callable[..., MLP]", MLP.from_options)
     with pytest.raises(TypeError, match=r"^options must be an MLPOptions, got 'tanh'; MLPOptions"):
         build(6, (5,), 1, "tanh")
+
+
+@pytest.mark.parametrize(
+    "dropout",
+    [np.array([0.1, 0.25]), torch.tensor([0.1, 0.25], dtype=torch.float64), [0.1, 0.25]],
+    ids=["array", "tensor", "list"],
+)
+def test_dropout_of_each_layer_as_an_array(dropout: Any) -> None:
+    """It is stored as Python floats, so the configuration has a JSON form."""
+    model = MLP(4, (3, 3), 2, dropout=dropout)
+    assert model.config.dropout == (0.1, 0.25)
+    assert MLPConfig.from_json(model.config.to_json()) == model.config
+
+
+@pytest.mark.parametrize(
+    "value", [np.array([[0.1]]), np.array([]), torch.ones(2, 2), torch.tensor(0.5, device="meta")]
+)
+@pytest.mark.parametrize("name", ["dropout", "input_dropout"])
+def test_arrays_that_are_no_probabilities_are_refused(name: str, value: Any) -> None:
+    options: dict[str, Any] = {name: value}
+    with pytest.raises((TypeError, ValueError), match=f"^{name} must be "):
+        MLP(4, (3, 3), 2, **options)

@@ -7,12 +7,14 @@ separated by commas. A pair of numbers is written with a slash (``betas=0.9/0.99
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from tyro.constructors import PrimitiveConstructorSpec
 
 from mlpkit import _serialization
+from mlpkit.errors import ConfigError
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -20,15 +22,27 @@ if TYPE_CHECKING:
 _Config = TypeVar("_Config", bound="DataclassInstance")
 
 NONE = "none"
+# None, True and False, outside of quotes
+_PYTHON_VALUE = re.compile(r"""(?:'[^']*'|"[^"]*")|\b(None|True|False)\b""")
 
 
 def parse_config(cls: type[_Config], text: str) -> _Config:
     """Parse a configuration.
 
+    The messages of the errors have the words of the command line.
+
     Raises:
         ConfigError: If an option is unknown; the message suggests the closest known option.
-        ValueError: If a value is out of range.
+        ValueError: If a value has the wrong type or is out of range.
     """
+    try:
+        return _parse_config(cls, text)
+    except (TypeError, ValueError) as error:
+        kind = ConfigError if isinstance(error, ConfigError) else ValueError
+        raise kind(_as_strings(cls, str(error))) from error
+
+
+def _parse_config(cls: type[_Config], text: str) -> _Config:
     head, _, options = text.partition(":")
     values: dict[str, object] = {dataclasses.fields(cls)[0].name: _parse_value(head)}
     for option in options.split(",") if options else ():
@@ -37,6 +51,16 @@ def parse_config(cls: type[_Config], text: str) -> _Config:
             raise ValueError(f"{text!r} must be NAME:OPTION=VALUE, got {option!r} as an option")
         values[name.strip().replace("-", "_")] = _parse_value(value)
     return _serialization.from_dict(cls, values)
+
+
+def _as_strings(cls: type[DataclassInstance], message: str) -> str:
+    """Return an error message of a configuration in the words of NAME:OPTION=VALUE."""
+    first = dataclasses.fields(cls)[0].name.upper()
+    head = "NAME" if first == "KIND" else first
+    message = message.replace(f"a key of {cls.__name__} must", "OPTION must")
+    message = re.sub(r"^\w+\.(?=\w+ must )", "", message)  # the name of the class or of the field
+    message = re.sub(rf"^{first}(?= must )", head, message, flags=re.IGNORECASE)
+    return _PYTHON_VALUE.sub(lambda match: match[1].lower() if match[1] else match[0], message)
 
 
 def _parse_value(text: str) -> object:

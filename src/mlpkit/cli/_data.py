@@ -73,7 +73,7 @@ class _Show:
 
     def run(self) -> None:
         """Write the image and print its path."""
-        check_int("columns", self.columns, minimum=1)
+        check_int("--columns", self.columns, minimum=1)
         train = load(self.name, root=self.root).train
         rows = [
             torch.nonzero(train.targets == label).flatten()[: self.columns]

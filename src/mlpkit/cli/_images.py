@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit.data.images import center_digit, full_ink_value, gray_plane
 from mlpkit.errors import ArtifactError, DataError
 from mlpkit.models import SoftmaxClassifier
@@ -43,7 +43,9 @@ class ImageReader:
         if len(shape) != 2 or min(shape) < 2:
             rule = "a classifier of gray images"
             found = f"a classifier of inputs of shape {model.input_shape}"
-            raise ArtifactError(error_message("MODEL", rule, found, "predict them from Python"))
+            raise ArtifactError(
+                error_message("MODEL", rule, Unquoted(found), "predict them from Python")
+            )
         self._shape = (shape[0], shape[1])
         self._input_shape = model.input_shape
         are_characters = all(len(name) == 1 for name in model.classes)
@@ -81,7 +83,7 @@ class ImageReader:
         low, high = plane.aminmax()
         if low == high:
             rule = "an image of more than one gray value"
-            raise DataError(error_message(f"the image {path}", rule, "a uniform image"))
+            raise DataError(error_message(f"the image {path}", rule, Unquoted("a uniform image")))
         plane = (plane - low) / (high - low)
         border = torch.cat([plane[0], plane[-1], plane[:, 0], plane[:, -1]])
         return _fit_inside(1.0 - plane if border.median() > 0.5 else plane, self._shape)

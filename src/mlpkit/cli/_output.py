@@ -15,7 +15,33 @@ __all__ = ["accept_any_text", "as_options", "print_path"]
 
 _STDOUT = 1
 _HANDLER = "mlpkit.cli"
-_ARGUMENT = re.compile(r"""\b(pass|set|use|with) (\w+)=("[^"]*"|'[^']*'|[\w.]+)""")
+# The parts of a message that may name an argument. Text in quotes is a value, and is not changed.
+_QUOTED = r"""'[^']*'|"[^"]*\""""
+_PARTS = re.compile(
+    "|".join(
+        (
+            rf"\b(?P<verb>pass|set|use|with) (?P<argument>\w+)=(?P<value>{_QUOTED}|[\w.]+)",
+            r"^(?P<subject>\w+)(?:\[\d+\])?(?=(?:\.\w+)* must be )",
+            r"\bif (?P<flag>\w+) is (?P<state>True|False)\b",
+            r"(?<=\bfor )(?P<purpose>\w+)(?=, got )",
+            _QUOTED,
+            # a name with an underscore is no English word, and no part of a path
+            r"(?<![\w./\\-])(?P<word>[a-z]+(?:_[a-z]+)+)(?![\w/\\(=-]|\.\w)",
+        )
+    )
+)
+_NAMES = ("argument", "subject", "flag", "purpose", "word")
+_CALL = re.compile(r"(?:,? or|;) pass [\w.]+\([^;]*\)$")  # advice that only Python can follow
+_OBJECT = re.compile(r", got \W*[A-Z]\w+(?:Config|Options)\([^;]*")  # a value in Python's notation
+_CLASS = re.compile(r"\bmust be (?:an? )?[A-Z]\w*(?:Config|Schedule|Stopping)(?: or None)?, got")
+_KEY = re.compile(r"^a key of (\w+)")
+# Tables of a configuration file, and words that no option of `mlpkit train` explains.
+_TABLES = {
+    "NetworkOptions": "[network]",
+    "TrainingOptions": "[training]",
+    "ConfigFile": "the options",
+}
+_OTHERS = {"ActivationConfig": "activation", "root": "--root", "run": "RUN"}
 
 
 def accept_any_text() -> None:
@@ -46,18 +72,57 @@ def print_path(path: Path) -> None:
 
 def as_options(message: str) -> str:
     """Return an error message that names options of the command line, not Python arguments."""
-    return _ARGUMENT.sub(_as_option, message)
+    message = _OBJECT.sub("", _CALL.sub("", message))
+    message = _CLASS.sub("must be a table of options, got", message)
+    if _KEY.match(message):  # of a configuration file, whose keys are spelled as in Python
+        return _as_keys(message)
+    return _PARTS.sub(_as_option, message)
+
+
+def _as_keys(message: str) -> str:
+    """Return a message about a wrong key with the tables and the keys of the file."""
+    from mlpkit.cli._options import HIDDEN_OPTIONS
+
+    for hidden in HIDDEN_OPTIONS:
+        message = message.replace(f" {hidden},", "", 1)
+    return _KEY.sub(lambda match: f"a key of {_TABLES.get(match[1], match[1])}", message)
 
 
 def _as_option(match: re.Match[str]) -> str:
-    # imported with the first error: it imports torch, and Ctrl-C must end the command before
-    from mlpkit.cli._options import HIDDEN_NETWORK_OPTIONS, NetworkOptions, TrainingOptions
-
-    verb, name, value = match.groups()
-    fields = dataclasses.fields(NetworkOptions) + dataclasses.fields(TrainingOptions)
-    if name not in {field.name for field in fields} - {*HIDDEN_NETWORK_OPTIONS}:
+    """Return a part of a message with the spelling of the command line."""
+    part = match.groupdict()
+    name = next((part[kind] for kind in _NAMES if part[kind] is not None), None)
+    option = None if name is None else _option_of(name)
+    if option is None:
         return match[0]
-    option = f"--{name.replace('_', '-')}"
-    if value == "False":
-        return f"leave out {option}"
-    return f"{verb} {option}" + ("" if value == "True" else f" {value.strip(chr(34) + chr(39))}")
+    if part["flag"] is not None:
+        given = (part["state"] == "True") is not option.startswith("--no-")
+        return f"if {option} is {'given' if given else 'left out'}"
+    if part["argument"] is None:
+        return option
+    value = part["value"].strip("'\"")
+    if " " in option:  # an option of the optimizer
+        return f"{part['verb']} {option}={value.lower()}"
+    if value in ("True", "False"):
+        given = (value == "True") is not option.startswith("--no-")
+        return f"{part['verb']} {option}" if given else f"leave out {option}"
+    return f"{part['verb']} {option} {value}"
+
+
+def _option_of(name: str) -> str | None:
+    """Return the option with the meaning of a Python argument, None if there is none.
+
+    An option of the optimizer is part of ``--optimizer``, which is written NAME:OPTION=VALUE.
+    """
+    # imported with the first error: it imports torch, and Ctrl-C must end the command before
+    from mlpkit.cli._options import HIDDEN_OPTIONS, NetworkOptions, TrainingOptions
+    from mlpkit.training import OptimizerConfig
+
+    fields = (*dataclasses.fields(NetworkOptions), *dataclasses.fields(TrainingOptions))
+    defaults = {field.name: field.default for field in fields if field.name not in HIDDEN_OPTIONS}
+    if name in defaults:
+        spelled = name.replace("_", "-")
+        return f"--no-{spelled}" if defaults[name] is True else f"--{spelled}"
+    if name in {field.name for field in dataclasses.fields(OptimizerConfig)} - {"name"}:
+        return f"--optimizer NAME:{name}"
+    return _OTHERS.get(name)

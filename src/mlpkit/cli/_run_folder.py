@@ -7,9 +7,11 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlpkit._checks import error_message
 from mlpkit._files import write_atomically
+from mlpkit.errors import ConfigError
 
-__all__ = ["RunFolder"]
+__all__ = ["RunFolder", "make_folder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +26,14 @@ class RunFolder:
 
     @classmethod
     def create(cls, parent: Path, name: str) -> RunFolder:
-        """Create a new folder for a run; an existing folder is never reused."""
+        """Create a new folder for a run; an existing folder is never reused.
+
+        Raises:
+            ConfigError: If ``parent`` is not a folder.
+            OSError: If the folder cannot be created.
+        """
         moment = datetime.datetime.now(tz=datetime.UTC).astimezone().strftime("%Y%m%d-%H%M%S")
-        parent.mkdir(parents=True, exist_ok=True)
+        make_folder("--runs", parent)
         for number in itertools.count(1):
             path = parent / (f"{name}-{moment}" + (f"-{number}" if number > 1 else ""))
             try:
@@ -74,3 +81,21 @@ class RunFolder:
     def write_text(self, path: Path, text: str) -> None:
         """Write a text file atomically."""
         write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def make_folder(option: str, path: Path) -> None:
+    """Create a folder and its parents unless it exists.
+
+    Args:
+        option: The option that names the folder, for the error message.
+        path: The folder.
+
+    Raises:
+        ConfigError: If a file has its path, or that of a parent.
+        OSError: If it cannot be created.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        cure = "a file has this path or the path of a parent folder"
+        raise ConfigError(error_message(option, "a folder", str(path), cure)) from error

@@ -12,7 +12,12 @@ from tyro.conf import Positional
 
 from mlpkit import _serialization
 from mlpkit._checks import check_choice, error_message
-from mlpkit.cli._options import HIDDEN_NETWORK_OPTIONS, NetworkOptions, TrainingOptions
+from mlpkit.cli._options import (
+    HIDDEN_NETWORK_OPTIONS,
+    HIDDEN_TRAINING_OPTIONS,
+    NetworkOptions,
+    TrainingOptions,
+)
 from mlpkit.cli._presets import PresetName, preset
 from mlpkit.cli._run_folder import RunFolder
 from mlpkit.cli._train import Train
@@ -69,18 +74,18 @@ class ConfigFile:
     training: dict[str, object] | None = None
 
     def __post_init__(self) -> None:
-        tables: tuple[tuple[str, object], ...] = (
-            ("network", self.network),
-            ("training", self.training),
+        tables: tuple[tuple[str, object, tuple[str, ...], str], ...] = (
+            ("network", self.network, HIDDEN_NETWORK_OPTIONS, "data set"),
+            ("training", self.training, HIDDEN_TRAINING_OPTIONS, "folder of the run"),
         )
-        for name, values in tables:
+        for name, values, hidden, determined_by in tables:
             if values is not None and not isinstance(values, dict):
                 cure = f"write [{name}] on a separate line, and the options below it"
                 raise ConfigError(error_message(name, "a table of options", values, cure))
-        for hidden in HIDDEN_NETWORK_OPTIONS:
-            if hidden in (self.network or {}):
-                cure = "remove it; the data set determines it"
-                raise ConfigError(error_message("a key of network", "an option", hidden, cure))
+            for key in hidden:
+                if key in (values or {}):
+                    cure = f"remove it; the {determined_by} determines it"
+                    raise ConfigError(error_message(f"a key of {name}", "an option", key, cure))
         root: object = self.root
         if root is not None and not isinstance(root, str | Path):
             raise ConfigError(error_message("root", "the path of a folder", root))
@@ -100,7 +105,7 @@ def train_defaults(arguments: Sequence[str]) -> Train:
     """
     first = _first_pass(arguments)
     if first.resume is not None:
-        _check_resume(first)
+        _check_resume(first, first.resume)
     path = RunFolder(first.resume).config if first.resume is not None else first.config
     file = ConfigFile() if path is None else _read_config(path)
     dataset = check_choice(
@@ -118,8 +123,11 @@ def train_defaults(arguments: Sequence[str]) -> Train:
     )
 
 
-def _check_resume(first: _FirstPass) -> None:
-    """Refuse options that have no effect on a resumed run."""
+def _check_resume(first: _FirstPass, folder: Path) -> None:
+    """Refuse a folder without a run, and options that have no effect on a resumed run."""
+    if not RunFolder(folder).config.is_file():
+        cure = "mlpkit train creates one in runs"
+        raise ConfigError(error_message("--resume", "the folder of a run", str(folder), cure))
     for name in ("config", "runs", "preset"):
         value: object = getattr(first, name)
         if value is not None:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit.data.images import check_convertible, is_pil_image, pil_to_tensor
 from mlpkit.errors import DataError
 
@@ -78,7 +78,7 @@ class _Stack:
             found = f"{row.dtype} of shape {tuple(row.shape)}"
             name = f"the {self._name} of example {self._size}"
             cure = "resize or convert the examples to one shape and dtype"
-            raise DataError(error_message(name, rule, found, cure))
+            raise DataError(error_message(name, rule, Unquoted(found), cure))
         if self._count is None or self._size == 0:
             self._rows.append(row.clone())  # the data set may reuse one buffer for all examples
         if self._count is not None:
@@ -91,7 +91,9 @@ class _Stack:
         if self._stacked is not None:
             return self._stacked
         if not self._rows:
-            raise DataError(error_message("dataset", "a data set with examples", "an empty one"))
+            raise DataError(
+                error_message("dataset", "a data set with examples", Unquoted("an empty one"))
+            )
         return torch.stack(self._rows)
 
 
@@ -155,7 +157,8 @@ def _no_targets(array: npt.NDArray[np.generic]) -> str:
     items: list[object] = list(array.flat)
     cure = "convert it to numbers or strings"
     if array.dtype.kind == "S" or all(isinstance(item, bytes) for item in items):
-        cure = "pass np.char.decode(np.asarray(targets, dtype=bytes)) for names as bytes"
+        flat = "np.ravel(targets)" if array.ndim > 1 and array.size == len(array) else "targets"
+        cure = f"pass np.char.decode(np.asarray({flat}, dtype=bytes)) for names as bytes"
     elif all(isinstance(item, numbers.Integral | np.bool_) for item in items):
         cure = "pass np.asarray(targets).astype(int)"
     elif any(item is None or item != item for item in items):  # NaN

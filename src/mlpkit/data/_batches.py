@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from mlpkit._checks import check_bool, check_int, error_message, stable_repr
+from mlpkit._checks import Unquoted, check_bool, check_int, error_message, stable_repr
 from mlpkit._protocols import Batch
 from mlpkit.data._random import derive, permutation, random_bits
 from mlpkit.data.augment import Augmentation, check_augmentation
@@ -279,6 +279,6 @@ def _indices_by_class(data: Examples) -> list[Tensor]:
     if not counts.all():
         empty = int((counts == 0).nonzero()[0])
         rule = "a data set with examples of every class if balanced is True"
-        raise ValueError(error_message("data", rule, f"no examples of class {empty}"))
+        raise ValueError(error_message("data", rule, Unquoted(f"no examples of class {empty}")))
     by_class = torch.argsort(data.targets, stable=True)
     return list(torch.split(by_class, counts.tolist()))

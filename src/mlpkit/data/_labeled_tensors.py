@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 
-from mlpkit._checks import check_int, error_message
+from mlpkit._checks import Unquoted, check_int, error_message
 from mlpkit._devices import check_device
 from mlpkit.data._adapters import encode_targets, stack_dataset, tensor_from_array
 from mlpkit.data._batches import Batches
@@ -42,17 +42,18 @@ class LabeledTensors:
     Args:
         inputs: Inputs of any dtype, on any device. Floating-point values must be finite.
         targets: Class indices of any integer dtype, stored as int64, or floating-point targets:
-            distributions over C classes, or regression targets. They must be on the device of
-            ``inputs``.
-        classes: Name of each class, in the order of the class indices. None if the classes have no
-            names or the targets are not classes.
+            distributions over C classes, C labels that are present (1) or absent (0), or regression
+            targets. They must be on the device of ``inputs``.
+        classes: Name of each class, in the order of the class indices. For floating-point targets
+            of shape (N, C) the names of the C classes, labels or regression targets. None if they
+            have no names.
         weights: Weight of each example in the loss, floating-point, finite and non-negative. None
             gives all examples the same weight.
 
     Shape:
         - ``inputs``: (N, ...).
-        - ``targets``: (N,) for class indices; (N, C) for distributions over C classes; (N,) or
-          (N, ...) for regression targets.
+        - ``targets``: (N,) for class indices; (N, C) for distributions over C classes or for C
+          labels; (N,) or (N, ...) for regression targets.
         - ``weights``: (N,).
 
     Raises:
@@ -207,7 +208,7 @@ class LabeledTensors:
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """Name of each class, or None if the classes have no names."""
+        """Name of each class, label or regression target, or None without names."""
         return self._classes
 
     @property
@@ -237,7 +238,7 @@ class LabeledTensors:
             ValueError: If the targets are not class indices.
         """
         if self._targets.is_floating_point():
-            found = _describe(self._targets)
+            found = Unquoted(_describe(self._targets))
             raise ValueError(error_message("targets", "class indices", found))
         return torch.bincount(self._targets, minlength=self.num_classes or 0)
 

@@ -11,48 +11,59 @@ __all__ = ["Origin", "conversion_cure", "index_cure"]
 
 Origin: TypeAlias = Literal["tensor", "array", "dataset"]
 
-_Kind: TypeAlias = Literal["integers", "column", "one_hot", "from_one", "signs"]
+_Step: TypeAlias = Literal["stored", "column", "one_hot", "integers", "from_one", "signs"]
 
-# Expressions that a user of LabeledTensors, of from_numpy or of from_dataset can execute.
-_EXPRESSIONS: Final[dict[Origin, dict[_Kind, str]]] = {
+# One step of a conversion, of a user of LabeledTensors, of from_numpy or of from_dataset.
+_STEPS: Final[dict[Origin, dict[_Step, str]]] = {
     "tensor": {
-        "integers": "targets.long()",
-        "column": "targets.squeeze(1)",
-        "one_hot": "targets.argmax(1)",
-        "from_one": "targets - 1",
-        "signs": "(targets + 1) // 2",
+        "stored": "{}.long()",
+        "column": "{}.squeeze(1)",
+        "one_hot": "{}.argmax(1)",
+        "integers": "{}.long()",
+        "from_one": "{} - 1",
+        "signs": "({} + 1) // 2",
     },
     "array": {
-        "integers": "np.asarray(targets).astype(int)",
-        "column": "np.ravel(targets)",
-        "one_hot": "np.argmax(targets, 1)",
-        "from_one": "np.asarray(targets) - 1",
-        "signs": "(np.asarray(targets) + 1) // 2",
+        "stored": "{}",
+        "column": "np.ravel({})",
+        "one_hot": "np.argmax({}, 1)",
+        "integers": "np.asarray({}).astype(int)",
+        "from_one": "np.asarray({}) - 1",
+        "signs": "(np.asarray({}) + 1) // 2",
     },
     "dataset": {
-        "integers": "int(target)",
-        "column": "int(target)",
-        "one_hot": "int(target.argmax())",
-        "from_one": "int(target) - 1",
-        "signs": "(int(target) + 1) // 2",
+        "stored": "{}.long()",
+        "column": "{}",
+        "one_hot": "int({}.argmax())",
+        "integers": "int({})",
+        "from_one": "{} - 1",
+        "signs": "({} + 1) // 2",
     },
 }
-_REASONS: Final[dict[_Kind, str]] = {
-    "integers": "for class indices",
+_REASONS: Final[dict[_Step, str]] = {
+    "stored": "for class indices",
     "column": "for class indices",
     "one_hot": "for the class indices of one-hot rows",
+    "integers": "for class indices",
     "from_one": "for class indices that start at 1",
     "signs": "for the classes -1 and +1",
 }
+# torch has neither argmax nor arithmetic for these
+_STORED_ONLY: Final = (torch.bool, torch.uint16, torch.uint32, torch.uint64)
 
 
-def _cure(kind: _Kind, origin: Origin, dtype: torch.dtype = torch.int64) -> str:
-    expression = _EXPRESSIONS[origin][kind]
-    if dtype is torch.bool and origin != "array":  # torch has no argmax of bool
-        expression = expression.replace(".argmax", ".long().argmax")
+def _cure(steps: list[_Step], origin: Origin) -> str:
+    """Return the advice to take some steps, one after the other."""
+    expression = "target" if origin == "dataset" else "targets"
+    for step in steps:
+        template = _STEPS[origin][step]
+        if expression != "targets":  # it is an array already
+            template = template.replace("np.asarray({})", "{}")
+        expression = template.format(expression)
+    reason = _REASONS[steps[-1]]
     if origin == "dataset":
-        return f"return {expression} as the target of each example {_REASONS[kind]}"
-    return f"pass {expression} {_REASONS[kind]}"
+        return f"return {expression} as the target of each example {reason}"
+    return f"pass {expression} {reason}"
 
 
 def conversion_cure(targets: Tensor, origin: Origin, *, num_classes: int | None) -> str | None:
@@ -63,13 +74,21 @@ def conversion_cure(targets: Tensor, origin: Origin, *, num_classes: int | None)
         origin: Where they come from, which determines the expression.
         num_classes: Number of class names; None without names.
     """
-    if targets.ndim == 2 and targets.shape[1] == 1:
-        return _cure("column", origin)
-    if targets.ndim == 2 and _is_one_hot(targets):
-        return _cure("one_hot", origin, targets.dtype)
     is_index = not targets.is_floating_point() or bool((targets == targets.round()).all())
-    if targets.ndim == 1 and is_index:
-        return _cure("integers", origin)
+    if targets.ndim == 2 and targets.shape[1] > 1 and _is_one_hot(targets):
+        first: list[_Step] = ["stored"] if targets.dtype in _STORED_ONLY else []
+        return _cure([*first, "one_hot"], origin)
+    is_column = targets.ndim == 2 and targets.shape[1] == 1
+    if is_index and (is_column or targets.ndim == 1):
+        steps: list[_Step] = ["column"] if is_column else []
+        needs_integers = targets.is_floating_point() or targets.dtype in _STORED_ONLY
+        if needs_integers or origin == "dataset":
+            steps.append("integers")
+        indices = targets.flatten().to(torch.int64)
+        if len(indices):
+            lowest, highest = (int(bound) for bound in torch.aminmax(indices))
+            steps += _shift(indices, lowest, highest, num_classes)
+        return _cure(steps, origin)
     if targets.is_floating_point() and num_classes is not None:
         return "omit classes for a regression"
     if targets.ndim > 1:
@@ -78,18 +97,42 @@ def conversion_cure(targets: Tensor, origin: Origin, *, num_classes: int | None)
 
 
 def index_cure(
-    targets: Tensor, lowest: int, highest: int, origin: Origin, *, num_classes: int | None
+    targets: Tensor,
+    indices: Tensor,
+    lowest: int,
+    highest: int,
+    origin: Origin,
+    *,
+    num_classes: int | None,
 ) -> str:
-    """Return how to convert integers, ``(N,)``, that are not class indices."""
-    if lowest == -1 and highest <= 1 and not bool((targets == 0).any()):
-        return _cure("signs", origin)
-    if lowest == 1 and highest == num_classes:
-        return _cure("from_one", origin)
+    """Return how to convert integers, ``(N,)``, that are not class indices.
+
+    Args:
+        targets: The targets as they were given.
+        indices: The targets as int64.
+        lowest: The lowest of them.
+        highest: The highest of them.
+        origin: Where they come from, which determines the expression.
+        num_classes: Number of class names; None without names.
+    """
+    steps = _shift(indices, lowest, highest, num_classes)
+    if steps:
+        needs_integers = origin == "dataset" or targets.dtype in _STORED_ONLY
+        return _cure(["integers", *steps] if needs_integers else steps, origin)
     wrong = lowest if lowest < 0 else highest
-    where = f"see example {int((targets == wrong).nonzero()[0])}"
+    where = f"see example {int((indices == wrong).nonzero()[0])}"
     if lowest < 0:
         return f"{where}, and leave out examples without a label"
     return f"{where}, and pass a name for each class"
+
+
+def _shift(targets: Tensor, lowest: int, highest: int, num_classes: int | None) -> list[_Step]:
+    """Return the step from -1 and +1, or from indices that start at 1, to class indices."""
+    if lowest == -1 and highest <= 1 and not bool((targets == 0).any()):
+        return ["signs"]
+    if lowest == 1 and highest == num_classes:
+        return ["from_one"]
+    return []
 
 
 def _is_one_hot(targets: Tensor) -> bool:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit.data._adapters import tensor_from_array
 from mlpkit.data._target_cures import Origin, conversion_cure, index_cure
 
@@ -19,9 +19,7 @@ def check_inputs(inputs: object) -> Tensor:
     if not isinstance(inputs, Tensor):
         cure = "use LabeledTensors.from_numpy for arrays"
         raise TypeError(error_message("inputs", "a tensor", type(inputs), cure))
-    if inputs.layout is not torch.strided:
-        cure = "convert it with inputs.to_dense()"
-        raise TypeError(error_message("inputs", "a dense tensor", inputs.layout, cure))
+    _check_dense("inputs", inputs)
     if inputs.ndim == 0:
         raise ValueError(error_message("inputs", "a tensor of shape (N, ...)", inputs))
     _check_finite("inputs", inputs)
@@ -57,9 +55,7 @@ def check_targets(
     if not isinstance(targets, Tensor):
         cure = "use LabeledTensors.from_numpy for lists and arrays"
         raise TypeError(error_message("targets", rule, type(targets), cure))
-    if targets.layout is not torch.strided:
-        cure = "convert it with targets.to_dense()"
-        raise TypeError(error_message("targets", "a dense tensor", targets.layout, cure))
+    _check_dense("targets", targets)
     if targets.dtype is torch.bool or targets.is_complex():
         is_bool = targets.dtype is torch.bool
         remedy = conversion_cure(targets, origin, num_classes=num_classes) if is_bool else None
@@ -88,7 +84,7 @@ def _check_class_indices(targets: Tensor, num_classes: int | None, origin: Origi
     if lowest < 0 or (num_classes is not None and highest >= num_classes):
         bounds = "of at least 0" if num_classes is None else f"in [0, {num_classes})"
         wrong = lowest if lowest < 0 else highest
-        cure = index_cure(indices, lowest, highest, origin, num_classes=num_classes)
+        cure = index_cure(targets, indices, lowest, highest, origin, num_classes=num_classes)
         raise ValueError(error_message("targets", f"class indices {bounds}", wrong, cure))
     return indices
 
@@ -99,6 +95,7 @@ def check_weights(weights: object, inputs: Tensor) -> Tensor:
         found = weights.dtype if isinstance(weights, Tensor) else type(weights)
         cure = "convert it with weights.float()" if isinstance(weights, Tensor) else None
         raise TypeError(error_message("weights", "a floating-point tensor", found, cure))
+    _check_dense("weights", weights)
     _check_matches_inputs("weights", weights, inputs)
     if weights.ndim != 1:
         raise ValueError(error_message("weights", "of shape (N,)", tuple(weights.shape)))
@@ -116,7 +113,11 @@ def check_indices(
     """Return indices, or the indices that a boolean mask selects, as int64 on ``device``."""
     if isinstance(indices, np.ndarray):
         indices = tensor_from_array("indices", indices)
-    rows = torch.as_tensor(indices, device=device)
+    try:
+        rows = torch.as_tensor(indices, device=device)
+    except (TypeError, ValueError, RuntimeError) as error:
+        rule = "integers or a boolean mask"
+        raise TypeError(error_message("indices", rule, indices)) from error
     if rows.dtype is torch.bool:
         if rows.shape != (count,):
             rule = f"a mask of shape ({count},)"
@@ -138,6 +139,22 @@ def check_indices(
     return positions
 
 
+def _check_dense(argument: str, values: Tensor) -> None:
+    """Check that a tensor has one value for each index; a nested tensor has rows of other sizes."""
+    if values.is_nested:
+        cure = f"pad it with torch.nested.to_padded_tensor({argument}, 0.0)"
+        raise TypeError(error_message(argument, "a dense tensor", Unquoted("a nested one"), cure))
+    if values.is_quantized:
+        cure = f"convert it with {argument}.dequantize()"
+        raise TypeError(error_message(argument, "a tensor of numbers", values.dtype, cure))
+    if values.is_meta:
+        rule = "on a device that holds values"
+        raise ValueError(error_message(argument, rule, str(values.device)))
+    if values.layout is not torch.strided:
+        cure = f"convert it with {argument}.to_dense()"
+        raise TypeError(error_message(argument, "a dense tensor", values.layout, cure))
+
+
 def _check_matches_inputs(argument: str, values: Tensor, inputs: Tensor) -> None:
     """Check that there is one value per example, on the device of the inputs."""
     if values.ndim == 0 or len(values) != len(inputs):
@@ -151,9 +168,19 @@ def _check_matches_inputs(argument: str, values: Tensor, inputs: Tensor) -> None
 def _check_finite(argument: str, values: Tensor) -> None:
     if not values.is_floating_point():
         return
-    finite = torch.isfinite(values)
+    try:
+        finite = torch.isfinite(values)
+    except NotImplementedError as error:  # torch stores float8, but does not compute with it
+        cure = f"convert it with {argument}.float()"
+        rule = "of a dtype with which torch computes"
+        raise TypeError(error_message(argument, rule, values.dtype, cure)) from error
     if not finite.all():
         row = int((~finite).nonzero()[0, 0])
-        found = f"{int((~finite).sum())} elements that are not finite"
+        count = int((~finite).sum())
+        found = "1 element that is" if count == 1 else f"{count} elements that are"
         cure = f"the first is in example {row}"
-        raise ValueError(error_message(argument, "finite in every element", found, cure))
+        raise ValueError(
+            error_message(
+                argument, "finite in every element", Unquoted(f"{found} not finite"), cure
+            )
+        )

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit._serialization import JSONValue, to_dict
 from mlpkit.errors import ConfigError
 from mlpkit.models import SoftmaxClassifier
@@ -39,7 +39,9 @@ class Weights:
         values = tensor.detach().to(device="cpu", dtype=torch.float32).reshape(-1)
         if not bool(values.isfinite().all()):
             cure = "train the network again with a lower learning rate"
-            raise ValueError(error_message(name, "finite in float32", "NaN or infinity", cure))
+            raise ValueError(
+                error_message(name, "finite in float32", Unquoted("NaN or infinity"), cure)
+            )
         location: Description = {"offset": self._length, "length": values.numel()}
         # through NumPy, because torch has no dtypes with an explicit byte order
         self._parts.append(values.numpy().astype(np.dtype("<f4")).tobytes())

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit.errors import ConfigError
 from mlpkit.nn import (
     MLP,
@@ -265,4 +265,4 @@ def _compare(sequential: nn.Sequential, network: MLP) -> None:
         rule = "a network whose modules alone determine its outputs"
         cure = "remove hooks from its modules"
         found = f"outputs that differ by {worst:.2g}"
-        raise ValueError(error_message("sequential", rule, found, cure))
+        raise ValueError(error_message("sequential", rule, Unquoted(found), cure))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import nn
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit._devices import check_device
 from mlpkit.nn._config import MLPConfig
 from mlpkit.nn._hidden_layer import HiddenLayer
@@ -41,15 +42,29 @@ class FactoryKwargs(NamedTuple):
 
     def activation(self, argument: str, activation: Activation, width: int) -> nn.Module:
         """Return a new activation for one layer."""
+        _check_size(width)
         return build_activation(
             activation, width, argument=argument, device=self.device, dtype=self.dtype
         )
 
     def linear(self, in_features: int, out_features: int, *, bias: bool) -> nn.Linear:
         """Return a linear layer with uninitialized parameters."""
+        _check_size(in_features, out_features)
         return uninitialized_linear(
             in_features, out_features, bias=bias, device=self.device, dtype=self.dtype
         )
+
+
+def _check_size(*shape: int) -> None:
+    """Raise if no tensor can have this shape: torch counts bytes in 64 bits."""
+    if math.prod(shape) >= _MAX_ELEMENTS:
+        rule = "widths for which every weight has fewer than 2**60 elements"
+        raise ValueError(
+            error_message("hidden_features", rule, Unquoted(f"a weight of shape {shape}"))
+        )
+
+
+_MAX_ELEMENTS = 2**60
 
 
 def uninitialized_linear(

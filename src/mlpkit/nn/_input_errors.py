@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 
 __all__ = ["check_fits_weight", "input_type_error"]
 
@@ -26,6 +26,9 @@ def input_type_error(x: object, weight: object) -> TypeError:
     if not isinstance(x, Tensor):
         cure = f"torch.as_tensor(x, dtype={dtype}) makes one"
         return TypeError(error_message("x", rule, x, cure))
+    if x.is_nested:
+        cure = "pad it with torch.nested.to_padded_tensor(x, 0.0)"
+        return TypeError(error_message("x", "a dense tensor", Unquoted("a nested one"), cure))
     if x.layout is not torch.strided and x.layout is not torch.jagged:
         cure = "convert it with x.to_dense()"
         return TypeError(error_message("x", "a dense tensor", x.layout, cure))

@@ -420,9 +420,12 @@ class MLP(nn.Module):
             if isinstance(x, Proxy):  # of torch.fx.symbolic_trace: no dtype and no shape
                 return cast("Tensor", x.flatten(1) if self.flatten else x)
             raise input_type_error(x, self._first_weight())
-        if (x.layout is not torch.strided and x.layout is not torch.jagged) or not (
-            x.is_floating_point()
-        ):
+        if x.layout is torch.jagged:
+            # its rows have different sizes: they cannot be flattened, nor counted for batch norm
+            is_dense = not self.flatten and self._config.norm != "batch"
+        else:
+            is_dense = x.layout is torch.strided and not x.is_nested
+        if not (is_dense and x.is_floating_point()):
             raise input_type_error(x, self._first_weight())
         shape = tuple(x.shape)
         if self.flatten and x.ndim > 1:

@@ -11,7 +11,9 @@ from mlpkit._checks import (
     check_choice,
     check_float,
     check_probability,
+    check_tuple,
     error_message,
+    plain_scalar,
 )
 from mlpkit.nn.activations import Activation, check_activation
 
@@ -172,11 +174,15 @@ def _output_activation(value: object) -> Activation | None:
 
 def _dropout(value: object) -> float | tuple[float, ...]:
     """Return one checked probability, or a tuple of them."""
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    is_array = getattr(value, "ndim", 0) == 1  # of NumPy or torch
+    if isinstance(value, str) or not (is_array or isinstance(value, Sequence)):
         return _probability("dropout", value)
-    return tuple(_probability(f"dropout[{index}]", item) for index, item in enumerate(value))
+    rule = "a probability, or one for each hidden layer"
+    return check_tuple("dropout", value, _probability, rule=rule)
 
 
 def _probability(argument: str, value: object) -> float:
     cure = "it is the probability of zeroing, and 1 would zero everything"
-    return check_probability(argument, value, cure=cure if value == 1 else None)
+    scalar = plain_scalar(value)
+    is_one = isinstance(scalar, int | float) and scalar == 1
+    return check_probability(argument, value, cure=cure if is_one else None)

@@ -40,7 +40,7 @@ def test_labels_are_written_below_their_images() -> None:
 
 def test_invalid_arguments_are_refused() -> None:
     images = torch.zeros(2, 4, 4)
-    with pytest.raises(ValueError, match="labels must be one for each of the 2 images, got '1 lab"):
+    with pytest.raises(ValueError, match="labels must be one for each of the 2 images, got 1 lab"):
         contact_sheet(images, ["a"])
     with pytest.raises(ValueError, match="columns must be a positive integer, got 0"):
         contact_sheet(images, columns=0)

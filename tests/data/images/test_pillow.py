@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -69,7 +70,7 @@ def test_no_other_format_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         lambda: center_digit(path),
         lambda: LabeledTensors.from_folder(tmp_path / "root"),
     ):
-        with pytest.raises(DataError, match=r"must be an image file \(PNG, .*got 'another format'"):
+        with pytest.raises(DataError, match=r"must be an image file \(PNG, .*got another format"):
             read()
 
 
@@ -82,3 +83,12 @@ def test_importing_data_does_not_import_pillow() -> None:
     code = "import sys, mlpkit.data; print({'PIL', 'torchvision', 'scipy'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "set()"
+
+
+def test_a_pipe_or_a_device_is_not_opened(tmp_path: Path) -> None:
+    """Opening a pipe would wait for a writer, and a device may have no end."""
+    os.mkfifo(tmp_path / "pipe.png")
+    for path, found in ((tmp_path / "pipe.png", "a pipe"), (Path("/dev/zero"), "a device")):
+        message = rf"the image {path} must be readable, got .*not a regular file but {found}"
+        with pytest.raises(DataError, match=message):
+            read_image(path)

@@ -39,7 +39,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def small(entry: SetInfo, content: Sequence[Tensor], *, archived: bool = False) -> SetInfo:
+def small(entry: SetInfo, content: Sequence[Tensor]) -> SetInfo:
     """Return a catalog entry whose files have the given content."""
     files = []
     for file, tensor in zip(entry.files, content, strict=True):
@@ -49,15 +49,13 @@ def small(entry: SetInfo, content: Sequence[Tensor], *, archived: bool = False) 
                 name=file.name,
                 shape=tuple(tensor.shape),
                 dtype=tensor.dtype,
-                sha256=None if archived else digest(plain),
-                archive_sha256=digest(gzip.compress(plain, mtime=0)) if archived else None,
+                sha256=digest(plain),
             )
         )
     return dataclasses.replace(entry, files=tuple(files))
 
 
 MNIST = small(info("mnist"), CONTENT)
-FASHION = small(info("fashion_mnist"), CONTENT, archived=True)
 
 
 def write_all(
@@ -204,28 +202,11 @@ def test_without_verification_any_number_of_examples_is_accepted(tmp_path: Path)
         read_train(MNIST, offline(tmp_path))
 
 
-def test_only_the_archive_has_a_digest(tmp_path: Path) -> None:
-    """Of Fashion-MNIST the archive is read, not the uncompressed file next to it."""
-    write_all(tmp_path, entry=FASHION, end=".gz")
-    write_all(tmp_path, entry=FASHION, content=(*TEST, *TRAIN))  # never read
-    assert_is_content(both(FASHION, offline(tmp_path)))
-    for path in tmp_path.glob("*.gz"):
-        path.unlink()
-    write_all(tmp_path, entry=FASHION)
-    with pytest.raises(DataError, match="gzipped, because only the digest of the arc"):
-        read_train(FASHION, offline(tmp_path))
-
-
 @pytest.mark.parametrize("end", ["", ".gz"])
 @pytest.mark.parametrize("place", ["", "FashionMNIST/raw", "FashionMNIST", "fashion_mnist"])
-def test_unpacked_files_with_both_digests(place: str, end: str, tmp_path: Path) -> None:
+def test_unpacked_files_and_archives(place: str, end: str, tmp_path: Path) -> None:
     """The digest of the content decides, also for an archive that was compressed again."""
-    plain, packed = small(info("fashion_mnist"), CONTENT), FASHION
-    files = tuple(
-        dataclasses.replace(file, archive_sha256=archive.archive_sha256)
-        for file, archive in zip(plain.files, packed.files, strict=True)
-    )
-    fashion = dataclasses.replace(plain, files=files)
+    fashion = small(info("fashion_mnist"), CONTENT)
     write_all(tmp_path / place, entry=fashion, end=end)
     assert_is_content(both(fashion, offline(tmp_path)))
     for file, tensor in zip(fashion.files, CONTENT, strict=True):
@@ -288,8 +269,8 @@ def test_a_set_without_digests_is_not_mistaken_for_another(
 def test_archives_and_uncompressed_files_of_another_set_are_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fashion-MNIST has digests of its archives, MNIST of its decompressed bytes."""
-    fashion = small(info("fashion_mnist"), OTHER_CONTENT, archived=True)
+    """The digest of the content decides, in a file and in an archive."""
+    fashion = small(info("fashion_mnist"), OTHER_CONTENT)
     catalog = {"mnist": MNIST, "fashion_mnist": fashion}
     monkeypatch.setattr(idx_sets, "CATALOG", MappingProxyType(catalog))
     write_all(tmp_path, end=".gz", content=OTHER_CONTENT)
@@ -361,7 +342,9 @@ def mirror(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-@pytest.mark.parametrize("entry", [MNIST, FASHION, small(info("kmnist"), CONTENT)])
+@pytest.mark.parametrize(
+    "entry", [MNIST, small(info("fashion_mnist"), CONTENT), small(info("kmnist"), CONTENT)]
+)
 def test_missing_files_are_downloaded_to_torchvisions_layout(
     entry: SetInfo, slash: str, mirror: str, tmp_path: Path
 ) -> None:

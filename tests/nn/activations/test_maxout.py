@@ -177,3 +177,23 @@ def test_other_strides_have_the_same_values(permuted: tuple[int, ...]) -> None:
     activation = Maxout(2)
     x = torch.randn(6, 6, 6).permute(permuted)
     assert torch.equal(activation(x), activation(x.contiguous()))
+
+
+@pytest.mark.parametrize("num_pieces", PIECES)
+def test_a_symbolic_trace_is_equal(num_pieces: int) -> None:
+    """Also on more than two axes."""
+    module = Maxout(num_pieces)
+    traced = torch.fx.symbolic_trace(module)
+    for leading in AXES:
+        z = torch.randn(*leading, 4 * num_pieces)
+        assert torch.equal(traced(z), module(z))
+
+
+def test_the_number_of_pieces_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^num_pieces must be a positive integer, got 0"):
+        contiguous_pieces(torch.zeros(4), num_pieces=0)
+    with pytest.raises(ValueError, match=r"^parameter must be a tensor whose first axis .* \(5,\)"):
+        contiguous_pieces(torch.zeros(5), num_pieces=2)
+    with pytest.raises(ValueError, match=r"^parameter must be a tensor whose first axis .* \(\)"):
+        contiguous_pieces(torch.zeros(()), num_pieces=1)
+    assert contiguous_pieces(torch.arange(3), num_pieces=1).tolist() == [0, 1, 2]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 import torch
 from tests.training.scenario import differences
 from torch import Tensor
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from mlpkit.training import BatchSource
 from mlpkit.training.batches import LoaderBatches
@@ -94,3 +95,35 @@ def test_a_stream_without_an_end_is_refused() -> None:
         ValueError, match=r"a DataLoader must be a loader .* over a data set with a l"
     ):
         LoaderBatches(DataLoader(Stream(), 2))  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors", "ignore:Sparse")
+@pytest.mark.parametrize("kind", ["nested", "jagged", "sparse"])
+@pytest.mark.parametrize("place", ["inputs", "targets", "weights"])
+def test_batches_of_nested_and_sparse_tensors_are_refused(kind: str, place: str) -> None:
+    rows = [torch.ones(2), torch.ones(3)]
+    if kind == "sparse":
+        odd = torch.eye(2).to_sparse()
+    else:
+        layout = torch.jagged if kind == "jagged" else torch.strided
+        odd = torch.nested.nested_tensor(rows, layout=layout)
+    batch = {"inputs": torch.ones(2, 4), "targets": torch.zeros(2), "weights": torch.ones(2)}
+    batch[place] = odd
+    given = tuple(batch.values())
+    numbers = cast("Dataset[tuple[Tensor, ...]]", [0, 1])
+    loader = DataLoader(numbers, 2, collate_fn=lambda _: given)
+    found = r"torch\.sparse_coo" if kind == "sparse" else "a nested one"
+    message = rf"^{place} of a DataLoader must be dense tensors, got {found}; convert it in the col"
+    with pytest.raises(TypeError, match=message):
+        next(iter(LoaderBatches(loader).epoch(0)))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("place", ["inputs", "targets"])
+def test_values_that_are_not_finite_are_named(value: float, place: str) -> None:
+    tensors = {"inputs": torch.ones(4, 2), "targets": torch.zeros(4)}
+    tensors[place][2] = value
+    loader = DataLoader(TensorDataset(*tensors.values()), 2)
+    message = f"^{place} of a DataLoader must be finite, got NaN or infinity; "
+    with pytest.raises(ValueError, match=message):
+        list(LoaderBatches(loader).epoch(0))

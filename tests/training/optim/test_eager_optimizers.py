@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from torch.optim.optimizer import (
     register_optimizer_step_pre_hook,
 )
 
-from mlpkit.training.optim import EagerAdamW
+from mlpkit.training.optim import EagerAdamW, can_fuse
 from mlpkit.training.optim._eager_optimizers import EagerMuon, EagerSGD
 
 # Each takes parameters, or groups of them, and torch's options.
@@ -189,3 +190,45 @@ def test_building_and_stepping_leaves_the_compiler_out() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+MIXED = (torch.float32, torch.bfloat16, torch.float64)
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_parameters_of_several_dtypes_are_left_to_torch(
+    separate: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On CUDA one call of the fused kernel takes tensors of one dtype; its calls are recorded."""
+    kernel = torch._fused_adamw_
+    dtypes: list[set[torch.dtype]] = []
+
+    def recorded(tensors: list[Tensor], *others: Any, **options: Any) -> None:
+        dtypes.append({tensor.dtype for tensor in tensors})
+        kernel(tensors, *others, **options)
+
+    monkeypatch.setattr(torch, "_fused_adamw_", recorded)
+    monkeypatch.setattr("mlpkit.training.optim._eager_optimizers._is_on_cuda", lambda _: True)
+    results = []
+    for build in (EagerAdamW, AdamW):
+        parameters = [nn.Parameter(torch.ones(3, 2, dtype=dtype)) for dtype in MIXED]
+        groups = [{"params": [each]} for each in parameters] if separate else parameters
+        optimizer = build(groups, lr=0.1, fused=True)
+        for _ in range(3):
+            for parameter in parameters:
+                parameter.grad = parameter.detach() + 1
+            optimizer.step()
+        results.append(parameters)
+    assert all(len(found) == 1 for found in dtypes)
+    assert len(dtypes) == 2 * 3 * len(MIXED)
+    eager, own = results
+    assert differences(eager, own) == []
+
+
+def test_one_dtype_is_one_call() -> None:
+    """Groups of one dtype share a launch; those of several do not."""
+    for dtype in MIXED:
+        parameters = [nn.Parameter(torch.ones(2, dtype=dtype)) for _ in range(3)]
+        assert can_fuse(EagerAdamW(parameters, lr=0.1, fused=True))
+    parameters = [nn.Parameter(torch.ones(2, dtype=dtype)) for dtype in MIXED]
+    assert not can_fuse(EagerAdamW(parameters, lr=0.1, fused=True))

@@ -202,7 +202,7 @@ def test_muon_refuses_a_vector_that_is_added_later() -> None:
     model = network()
     both = MuonWithAdamW(*parts(model))
     vector = nn.Parameter(torch.zeros(3))
-    rule = r"^use_muon must be False for parameters that are not matrices, got 'shapes \[\(3,\)\]'$"
+    rule = r"^use_muon must be False for parameters that are not matrices, got shapes \[\(3,\)\]$"
     with pytest.raises(ValueError, match=rule):
         both.add_param_group({"params": (vector for _ in range(1)), "use_muon": True})
     assert len(both.param_groups) == 2

@@ -303,6 +303,7 @@ class TestLearningRateFactor:
             batch_size=16,
             optimizer=OptimizerConfig(name="sgd", lr=0.5, momentum=0.0),
             schedule=Schedule(kind="linear"),
+            label_smoothing=0.0,
             progress=False,
         )
         Trainer(model, config).fit(LabeledTensors(inputs, targets))
@@ -393,7 +394,7 @@ class TestRefusals:
 
     def test_fused_kernels_where_there_are_none(self) -> None:
         expected = (
-            r"fused must be False .*, got 'a torch\.float32 parameter on meta'; set fused=False"
+            r"fused must be False .*, got a torch\.float32 parameter on meta; set fused=False"
         )
         with pytest.raises(ValueError, match=expected):
             build_optimizer(nn.Linear(2, 2, device="meta"), OptimizerConfig())
@@ -403,3 +404,37 @@ class TestRefusals:
         expected = r"optimizer must be an optimizer with momentum .*'Adagrad'"
         with pytest.raises(ValueError, match=expected):
             set_momentum(optimizer, 0.9)
+
+
+class TestMuonGroups:
+    """Hidden matrices are those before the last one; embeddings are no matrices of a layer."""
+
+    @staticmethod
+    def hidden(model: nn.Module) -> set[str]:
+        optimizer = build_optimizer(model, OptimizerConfig(name="muon"))
+        found = {
+            id(parameter)
+            for group in optimizer.param_groups
+            if group["use_muon"]
+            for parameter in group["params"]
+        }
+        return {name for name, parameter in model.named_parameters() if id(parameter) in found}
+
+    def test_the_head_of_a_network_before_another_layer_is_hidden(self) -> None:
+        alone = MLP(4, (3, 3), 2)
+        assert self.hidden(alone) == {"layers.0.linear.weight", "layers.1.linear.weight"}
+        followed = nn.Sequential(MLP(4, (3,), 5), nn.ReLU(), nn.Linear(5, 2))
+        assert self.hidden(followed) == {"0.layers.0.linear.weight", "0.head.weight"}
+        backbone = nn.Sequential(MLP(4, (3,), None), nn.Linear(3, 2))
+        assert self.hidden(backbone) == {"0.layers.0.linear.weight"}
+
+    def test_embeddings_use_adamw(self) -> None:
+        for embedding in (nn.Embedding(10, 4), nn.EmbeddingBag(10, 4)):
+            model = nn.Sequential(embedding, MLP(4, (3,), 2))
+            assert self.hidden(model) == {"1.layers.0.linear.weight"}
+
+    def test_a_frozen_output_layer_stays_the_output_layer(self) -> None:
+        model = MLP(4, (3, 3), 2)
+        assert model.head is not None
+        model.head.requires_grad_(False)
+        assert self.hidden(model) == {"layers.0.linear.weight", "layers.1.linear.weight"}

@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -251,3 +252,163 @@ class TestRefusals:
             Schedule().ratio(-1, 5)
         with pytest.raises(ValueError, match="total_steps must be a positive integer, got 0"):
             MomentumSchedule().momentum(0, 0)
+
+
+class TestOptions:
+    """Every option of every kind: its default, its range and the type that is stored."""
+
+    @pytest.mark.parametrize(
+        ("schedule", "given"),
+        [
+            (Schedule(), {}),
+            (Schedule(kind="cosine"), {"final_ratio": 0.0}),
+            (Schedule(kind="linear"), {"final_ratio": 0.0}),
+            (Schedule(kind="exponential", gamma=0.9), {"gamma": 0.9}),
+            (Schedule(kind="step", step_size=3), {"step_size": 3, "gamma": 0.1}),
+            (
+                Schedule(kind="one_cycle"),
+                {
+                    "initial_ratio": 0.04,
+                    "final_ratio": 4e-6,
+                    "pct_start": 0.3,
+                    "anneal_strategy": "cos",
+                },
+            ),
+        ],
+        ids=lambda value: value.kind if isinstance(value, Schedule) else "",
+    )
+    def test_the_defaults_of_each_schedule(
+        self, schedule: Schedule, given: dict[str, object]
+    ) -> None:
+        """Those of the docstring, which are torch's; None for options of other kinds."""
+        expected: dict[str, object] = {field.name: None for field in dataclasses.fields(Schedule)}
+        expected |= {"kind": schedule.kind, "warmup_steps": 0, "hold_steps": 0} | given
+        assert dataclasses.asdict(schedule) == expected
+
+    def test_the_defaults_of_each_momentum(self) -> None:
+        expected = {field.name: None for field in dataclasses.fields(MomentumSchedule)}
+        linear = {"kind": "linear", "initial": 0.5, "final": 0.9}
+        assert dataclasses.asdict(MomentumSchedule()) == expected | linear
+        cycle = {"kind": "one_cycle", "base_momentum": 0.85, "max_momentum": 0.95}
+        cycle |= {"pct_start": 0.3, "anneal_strategy": "cos"}
+        assert dataclasses.asdict(MomentumSchedule(kind="one_cycle")) == expected | cycle
+
+    @pytest.mark.parametrize(
+        ("kind", "option", "accepted", "refused"),
+        [
+            ("constant", "warmup_steps", [0, 1], [-1, 0.5, True]),
+            ("constant", "hold_steps", [0, 1], [-1, 0.5, True]),
+            ("cosine", "decay_steps", [1, 2], [0, -1, 1.5]),
+            ("linear", "decay_steps", [1, 2], [0, -1, 1.5]),
+            ("cosine", "final_ratio", [0.0, 0.5, 2.0], [-0.1, math.nan, math.inf]),
+            ("linear", "final_ratio", [0.0, 0.5, 2.0], [-0.1, math.nan, math.inf]),
+            ("one_cycle", "final_ratio", [0.0, 0.5, 2.0], [-0.1, math.nan, math.inf]),
+            ("one_cycle", "initial_ratio", [0.0, 0.5, 2.0], [-0.1, math.nan, math.inf]),
+            ("one_cycle", "pct_start", [0.0, 0.5, 1.0], [-0.1, 1.1]),
+            ("one_cycle", "anneal_strategy", ["cos", "linear"], ["sine", "COS", 3]),
+            ("step", "step_size", [1, 2], [0, -1, 1.5]),
+            ("step", "gamma", [0.01, 1.0], [0.0, 1.1]),
+            ("exponential", "gamma", [0.01, 1.0], [0.0, 1.1]),
+        ],
+    )
+    def test_the_range_of_each_schedule_option(
+        self, kind: ScheduleKind, option: str, accepted: list[object], refused: list[object]
+    ) -> None:
+        others: dict[str, object] = {"step_size": 3} if kind == "step" else {}
+        for value in accepted:
+            options = {"kind": kind, **others, option: value}
+            assert getattr(Schedule(**options), option) == value  # type: ignore[arg-type]
+        for value in refused:
+            options = {"kind": kind, **others, option: value}
+            with pytest.raises((TypeError, ValueError), match=f"^{option} must be"):
+                Schedule(**options)  # type: ignore[arg-type]  # bad on purpose
+
+    @pytest.mark.parametrize(
+        ("kind", "option", "accepted", "refused"),
+        [
+            ("linear", "initial", [0.0, 0.99], [-0.1, 1.0]),
+            ("linear", "final", [0.0, 0.99], [-0.1, 1.0]),
+            ("linear", "ramp_steps", [1, 2], [0, -1, 1.5]),
+            ("one_cycle", "base_momentum", [0.0, 0.99], [-0.1, 1.0]),
+            ("one_cycle", "max_momentum", [0.0, 0.99], [-0.1, 1.0]),
+            ("one_cycle", "pct_start", [0.0, 0.5, 1.0], [-0.1, 1.1]),
+            ("one_cycle", "anneal_strategy", ["cos", "linear"], ["sine", "COS", 3]),
+        ],
+    )
+    def test_the_range_of_each_momentum_option(
+        self, kind: MomentumKind, option: str, accepted: list[object], refused: list[object]
+    ) -> None:
+        for value in accepted:
+            options = {"kind": kind, option: value}
+            assert getattr(MomentumSchedule(**options), option) == value  # type: ignore[arg-type]
+        for value in refused:
+            options = {"kind": kind, option: value}
+            with pytest.raises((TypeError, ValueError), match=f"^{option} must be"):
+                MomentumSchedule(**options)  # type: ignore[arg-type]  # bad on purpose
+
+    @pytest.mark.parametrize("kind", ["cosin", "COSINE", "", 3, None])
+    def test_an_unknown_kind(self, kind: object) -> None:
+        with pytest.raises((TypeError, ValueError), match=r"^kind must be one of .*'constant'"):
+            Schedule(kind=kind)  # type: ignore[arg-type]  # bad on purpose
+        with pytest.raises((TypeError, ValueError), match=r"^kind must be one of .*'linear'"):
+            MomentumSchedule(kind=kind)  # type: ignore[arg-type]  # bad on purpose
+
+    def test_numpy_scalars_are_stored_as_numbers_of_python(self) -> None:
+        """So that the configuration can be written."""
+        schedule = Schedule(
+            kind="linear",
+            warmup_steps=np.int64(2),  # type: ignore[arg-type]  # as from an array
+            hold_steps=np.int64(3),  # type: ignore[arg-type]  # as from an array
+            decay_steps=np.int64(4),  # type: ignore[arg-type]  # as from an array
+            final_ratio=np.float32(0.5),  # type: ignore[arg-type]  # as from an array
+        )
+        step = Schedule(kind="step", step_size=np.int64(5), gamma=np.float64(0.5))  # type: ignore[arg-type]
+        cycle = Schedule(kind="one_cycle", initial_ratio=np.float64(0.5), pct_start=np.float64(0.5))
+        linear = MomentumSchedule(
+            initial=np.float64(0.5),
+            final=np.float64(0.5),
+            ramp_steps=np.int64(3),  # type: ignore[arg-type]  # as from an array
+        )
+        one_cycle = MomentumSchedule(
+            kind="one_cycle",
+            base_momentum=np.float64(0.5),
+            max_momentum=np.float64(0.5),
+            pct_start=np.float64(0.5),
+        )
+        for made in (schedule, step, cycle, linear, one_cycle):
+            types = {type(value) for value in dataclasses.asdict(made).values()}
+            assert types <= {str, int, float, type(None)}
+
+
+def test_every_curve_keeps_its_last_value() -> None:
+    """After the last step of the run, also behind warmup and hold steps."""
+    exponential = Schedule(kind="exponential", gamma=0.5, warmup_steps=2, hold_steps=1)
+    assert [exponential.ratio(step, 7) for step in (3, 4, 6, 7, 8, 100)] == [
+        *(1.0, 0.5, 0.125, 0.0625, 0.0625, 0.0625)
+    ]
+    steps = Schedule(kind="step", step_size=2, gamma=0.5)
+    assert [steps.ratio(step, 4) for step in (0, 1, 2, 3, 4, 5, 6, 100)] == [
+        *(1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.25, 0.25)
+    ]
+    assert Schedule().ratio(100, 4) == 1.0
+    ramp = MomentumSchedule(initial=0.9, final=0.3, ramp_steps=3)  # 0.9 + (0.3 - 0.9) is not 0.3
+    assert [ramp.momentum(step, 10) for step in (0, 3, 4, 100)] == [0.9, 0.3, 0.3, 0.3]
+    cycle = MomentumSchedule(kind="one_cycle", base_momentum=0.5, max_momentum=0.75)
+    assert [cycle.momentum(step, 10) for step in (0, 9, 10, 100)] == [0.75] * 4
+
+
+def test_steps_and_run_lengths_are_checked() -> None:
+    """By the rate and by the momentum."""
+    for curve in (Schedule().ratio, MomentumSchedule().momentum):
+        with pytest.raises(ValueError, match=r"^step must be a non-negative integer, got -1"):
+            curve(-1, 5)
+        with pytest.raises(ValueError, match=r"^total_steps must be a positive integer, got 0"):
+            curve(0, 0)
+        with pytest.raises(TypeError, match=r"^total_steps must be a positive integer, got 1\.5"):
+            curve(0, 1.5)  # type: ignore[arg-type]  # bad on purpose
+        assert curve(0, 1) in (1.0, 0.5)
+    late = Schedule(warmup_steps=1, hold_steps=2)
+    assert [late.ratio(step, 4) for step in range(5)] == [0.5, 1.0, 1.0, 1.0, 1.0]
+    for schedule in (late, Schedule(hold_steps=3), Schedule(warmup_steps=4)):
+        with pytest.raises(ValueError, match=r"total_steps in total \(3\), got [34]; train for"):
+            schedule.ratio(0, 3)

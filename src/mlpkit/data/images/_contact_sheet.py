@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from mlpkit._checks import check_int, error_message
+from mlpkit._checks import Unquoted, check_int, error_message
 from mlpkit.data.augment import image_planes
 from mlpkit.data.images._pillow import to_pil_image
 
@@ -60,7 +60,7 @@ def contact_sheet(
         raise ValueError(error_message("images", rule, tuple(images.shape)))
     if labels is not None and len(labels) != len(planes):
         rule = f"one for each of the {len(planes)} images"
-        raise ValueError(error_message("labels", rule, f"{len(labels)} labels"))
+        raise ValueError(error_message("labels", rule, Unquoted(f"{len(labels)} labels")))
     columns = min(check_int("columns", columns, minimum=1), len(planes))
     tiles = _tiles(planes, check_int("zoom", zoom, minimum=1))
     gap = check_int("gap", gap, minimum=0)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit.data.images._pillow import is_pil_image, read_image
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as in Pillow's mode L
@@ -69,7 +69,9 @@ def _merge_channels(array: npt.NDArray[np.generic]) -> GrayPlane:
         rule = "of shape (H, W), (H, W, 1 to 4) in an array or (1 to 4, H, W) in a tensor"
         raise ValueError(error_message("image", rule, array.shape))
     if not np.isfinite(grays).all():
-        raise ValueError(error_message("image", "finite in every pixel", "NaN or infinity"))
+        raise ValueError(
+            error_message("image", "finite in every pixel", Unquoted("NaN or infinity"))
+        )
     if not has_channels:
         return grays
     has_alpha = grays.shape[2] in (2, 4)

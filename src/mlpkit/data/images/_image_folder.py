@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from mlpkit._checks import check_bool, check_int, error_message
+from mlpkit._checks import Unquoted, check_bool, check_int, error_message
 from mlpkit.data.images._pillow import check_convertible, pil_to_tensor, read_image
 from mlpkit.errors import DataError
 
@@ -50,7 +50,9 @@ def read_image_folder(
         if not paths:
             name = f"the class folder {folder}"
             cure = "add images or remove the folder"
-            raise DataError(error_message(name, "a folder with images", "an empty folder", cure))
+            raise DataError(
+                error_message(name, "a folder with images", Unquoted("an empty folder"), cure)
+            )
         for path in paths:
             images.append(_read(path, mode, resized))
             targets.append(label)
@@ -59,7 +61,7 @@ def read_image_folder(
                 rule = f"of the same size as {first}, {_size_text(images[0])}"
                 cure = "pass size=(height, width) to resize every image"
                 got = _size_text(images[-1])
-                raise DataError(error_message(f"the image {path}", rule, got, cure))
+                raise DataError(error_message(f"the image {path}", rule, Unquoted(got), cure))
     return torch.stack(images), torch.tensor(targets), names
 
 
@@ -84,7 +86,9 @@ def _class_folders(root: Path) -> list[Path]:
     if not found:
         cure = "arrange the images as root/<class name>/<file name>.png"
         raise DataError(
-            error_message(f"the folder {root}", "a folder of class folders", "no subfolder", cure)
+            error_message(
+                f"the folder {root}", "a folder of class folders", Unquoted("no subfolder"), cure
+            )
         )
     return sorted(found, key=lambda path: path.name)
 

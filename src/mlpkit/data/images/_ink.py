@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit.data.images._gray import GrayPlane
 from mlpkit.errors import DataError
 
@@ -95,7 +95,7 @@ def check_no_lines(ink: Ink) -> None:
         if is_line or _is_frame_around(component, others):
             cure = "crop the image so that only the digit stands out"
             found = "an image with a line that spans the picture or a frame"
-            raise DataError(error_message("image", "an image of a digit", found, cure))
+            raise DataError(error_message("image", "an image of a digit", Unquoted(found), cure))
 
 
 def _reaches_both_borders(component: npt.NDArray[np.bool_]) -> bool:
@@ -185,7 +185,7 @@ def _local_noise(grays: GrayPlane) -> float:
 def _no_ink_error() -> DataError:
     cure = "check that ink and paper differ in brightness, and leave some paper around the digit"
     found = "an image in which nothing stands out"
-    return DataError(error_message("image", "an image of a digit", found, cure))
+    return DataError(error_message("image", "an image of a digit", Unquoted(found), cure))
 
 
 def _contrast(grays: GrayPlane) -> GrayPlane:

@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
+from mlpkit._files import open_regular
 from mlpkit.errors import DataError
 
 if TYPE_CHECKING:
@@ -35,8 +36,8 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     The content decides which of ``FORMATS`` it is, not the suffix.
 
     Raises:
-        DataError: If the file is missing, has none of these formats, is truncated, or exceeds
-            Pillow's limit on the number of pixels.
+        DataError: If the file is missing, is not a regular file, has none of these formats, is
+            truncated, or exceeds Pillow's limit on the number of pixels.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -44,29 +45,31 @@ def read_image(path: str | os.PathLike[str]) -> Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
+            with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
                 return ImageOps.exif_transpose(image)
     except FileNotFoundError as error:
-        raise DataError(error_message(name, "a file", "no such file")) from error
+        raise DataError(error_message(name, "a file", Unquoted("no such file"))) from error
     except UnidentifiedImageError as error:
         rule = f"an image file ({', '.join(FORMATS)})"
         cure = "remove the file, or save it in one of these formats"
-        raise DataError(error_message(name, rule, "another format", cure)) from error
+        raise DataError(error_message(name, rule, Unquoted("another format"), cure)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         rule = "within Pillow's limit on the number of pixels"
-        raise DataError(error_message(name, rule, str(error))) from error
+        raise DataError(error_message(name, rule, Unquoted(str(error)))) from error
     except (
         *(OSError, EOFError, SyntaxError, TypeError, ValueError),
         *(ArithmeticError, LookupError, RuntimeError, struct.error),
     ) as error:  # what Pillow raises for damaged files
-        raise DataError(error_message(name, "readable", str(error))) from error
+        raise DataError(error_message(name, "readable", Unquoted(str(error)))) from error
 
 
 def check_convertible(image: Image, name: str) -> None:
     """Refuse an image that Pillow would silently distort when converting it to gray or RGB."""
     if image.mode in ("I", "F", "LAB") or image.mode.startswith("I;"):  # values would be clipped
         cure = "rescale the values to [0, 255] and save the image again"
-        raise DataError(error_message(name, "of 8 bits per channel", f"mode {image.mode}", cure))
+        raise DataError(
+            error_message(name, "of 8 bits per channel", Unquoted(f"mode {image.mode}"), cure)
+        )
     if not image.has_transparency_data:
         return
     if image.mode == "La":  # Pillow converts La only to LA
@@ -74,7 +77,7 @@ def check_convertible(image: Image, name: str) -> None:
     # Dropping the alpha channel would reveal hidden pixels.
     if image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         cure = "place it on a background of one color and save it again"
-        raise DataError(error_message(name, "opaque", "transparent pixels", cure))
+        raise DataError(error_message(name, "opaque", Unquoted("transparent pixels"), cure))
 
 
 def pil_to_tensor(image: Image) -> Tensor:
@@ -88,7 +91,7 @@ def pil_to_tensor(image: Image) -> Tensor:
     if image.mode not in ("RGB", "RGBA"):
         rule = "gray, RGB or RGBA with 8 bits per channel"
         cure = "convert it to a tensor in a custom transform"
-        raise DataError(error_message("an image", rule, f"mode {image.mode}", cure))
+        raise DataError(error_message("an image", rule, Unquoted(f"mode {image.mode}"), cure))
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 

@@ -37,15 +37,12 @@ class DataFile:
         shape: Shape of the stored tensor.
         dtype: Data type of the stored tensor.
         sha256: SHA-256 of the decompressed bytes; None if it is not published.
-        archive_sha256: SHA-256 of the compressed file; None if it is not published. It is only
-            needed if ``sha256`` is None.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: torch.dtype = torch.uint8
     sha256: str | None = None
-    archive_sha256: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +101,6 @@ _MERGED = tuple(letter for letter in _LOWER if letter not in "cijklmopsuvwxyz")
 
 def _four_files(
     digests: Sequence[str | None] = (None,) * 4,
-    archive_digests: Sequence[str | None] = (None,) * 4,
 ) -> tuple[DataFile, ...]:
     """Return the four files in which MNIST and its successors are published."""
     names = (
@@ -115,15 +111,8 @@ def _four_files(
     )
     shapes = ((60_000, 28, 28), (60_000,), (10_000, 28, 28), (10_000,))
     return tuple(
-        DataFile(
-            name=name,
-            shape=shape,
-            sha256=digest,
-            archive_sha256=archive_digest,
-        )
-        for name, shape, digest, archive_digest in zip(
-            names, shapes, digests, archive_digests, strict=True
-        )
+        DataFile(name=name, shape=shape, sha256=digest)
+        for name, shape, digest in zip(names, shapes, digests, strict=True)
     )
 
 
@@ -206,12 +195,6 @@ _FASHION_MNIST = SetInfo(
             "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
             "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
             "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        ),
-        (
-            "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-            "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-            "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-            "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
         ),
     ),
     mirrors=(

@@ -83,8 +83,7 @@ class Expected:
         shape: Size of each dimension; None for a dimension of any size.
         dtype: Data type of the numbers.
         sha256: SHA-256 of the decompressed bytes.
-        archive_sha256: SHA-256 of the compressed file, which matters if ``sha256`` is None.
-        other_sets: Digests of the files of other data sets, of decompressed bytes or of archives.
+        other_sets: Digests of the decompressed bytes of the files of other data sets.
         skip_hint: How to skip the check of the digest, for a note of the error: the command line
             shows no notes, and has no such argument.
     """
@@ -92,7 +91,6 @@ class Expected:
     shape: tuple[int | None, ...] | None = None
     dtype: torch.dtype | None = None
     sha256: str | None = None
-    archive_sha256: str | None = None
     other_sets: frozenset[str] = frozenset()
     skip_hint: str = _SKIP_HINT
 
@@ -125,7 +123,7 @@ def decode_idx(data: bytes, *, name: str = "data") -> Tensor:
         LeCun, Cortes and Burges, "The MNIST database of handwritten digits", section "The IDX
         file format".
     """
-    return _decode(io.BytesIO(data), len(data), 1, name, Expected())[0]
+    return _decode(io.BytesIO(data), len(data), 1, name, Expected())
 
 
 def read_idx(
@@ -208,63 +206,14 @@ def _read_open(file: io.FileIO, size: int, name: str, expected: Expected) -> Ten
     """Decode an open file; its first two bytes tell whether it is gzipped."""
     compressed = file.read(2) == _GZIP_MAGIC
     file.seek(0)
-    hashed = expected.archive_sha256 is not None or expected.other_sets
-    archive = _HashingFile(file, hashlib.sha256() if hashed else None)
     if not compressed:
-        tensor, _ = _decode(archive, size, 1, name, expected)
-        if expected.archive_sha256 is not None and expected.sha256 is None:
-            rule = "gzipped, because only the digest of the archive is published"
-            error = IdxError(
-                name, rule, "an uncompressed file", "place the published archive next to it"
-            )
-            error.add_note(_SKIP_HINT)
-            raise error
-        return tensor
-    with gzip.GzipFile(fileobj=archive, mode="rb") as decompressed:
-        try:
-            tensor, sha256 = _decode(decompressed, size, _MAX_RATIO, name, expected)
-        except DigestError as error:
-            if archive.hexdigest in expected.other_sets:
-                raise OtherSetError(name) from error
-            raise
-    found = archive.hexdigest
-    if found in expected.other_sets:
-        raise OtherSetError(name)
-    has_other = expected.sha256 is None and expected.archive_sha256 not in (None, found)
-    if found is not None and has_other:
-        published = f"archive has SHA-256 {expected.archive_sha256}"
-        raise DigestError(name, published, found, sha256, expected.skip_hint)
-    return tensor
+        return _decode(file, size, 1, name, expected)
+    with gzip.GzipFile(fileobj=file, mode="rb") as decompressed:
+        return _decode(decompressed, size, _MAX_RATIO, name, expected)
 
 
-class _HashingFile:
-    """A file that updates a digest with the bytes read by ``read``, if a digest is given."""
-
-    def __init__(self, file: io.FileIO, digest: hashlib._Hash | None) -> None:
-        self._file = file
-        self._digest = digest
-
-    def read(self, size: int) -> bytes:
-        chunk = self._file.read(size)
-        if self._digest is not None:
-            self._digest.update(chunk)
-        return chunk
-
-    def readinto(self, buffer: memoryview, /) -> int:
-        return self._file.readinto(buffer)
-
-    def seek(self, offset: int) -> int:
-        raise io.UnsupportedOperation(f"seek to {offset}: the bytes are hashed as they are read")
-
-    @property
-    def hexdigest(self) -> str | None:
-        return None if self._digest is None else self._digest.hexdigest()
-
-
-def _decode(
-    source: _Source, size: int, ratio: int, name: str, expected: Expected
-) -> tuple[Tensor, str]:
-    """Return the tensor and the SHA-256 of all decompressed bytes.
+def _decode(source: _Source, size: int, ratio: int, name: str, expected: Expected) -> Tensor:
+    """Return the tensor, after a check of the SHA-256 of all decompressed bytes.
 
     Args:
         source: The decompressed bytes.
@@ -307,7 +256,7 @@ def _decode(
     if expected.sha256 not in (None, sha256):
         published = f"decompressed bytes have SHA-256 {expected.sha256}"
         raise DigestError(name, published, sha256, sha256, expected.skip_hint)
-    return torch.from_numpy(_to_native_order(array)), sha256
+    return torch.from_numpy(_to_native_order(array))
 
 
 def _parse_magic(magic: bytes, name: str) -> tuple[np.dtype[np.generic], torch.dtype, int]:

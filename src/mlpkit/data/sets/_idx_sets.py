@@ -112,7 +112,6 @@ def _expected(info: SetInfo, file: DataFile, *, verify: bool) -> Expected:
         shape=file.shape,
         dtype=file.dtype,
         sha256=file.sha256,
-        archive_sha256=file.archive_sha256,
         other_sets=_digests_of_other_sets(info),
     )
 
@@ -120,12 +119,11 @@ def _expected(info: SetInfo, file: DataFile, *, verify: bool) -> Expected:
 def _digests_of_other_sets(info: SetInfo) -> frozenset[str]:
     """Return every published digest of a file of another data set."""
     return frozenset(
-        digest
+        file.sha256
         for other in CATALOG.values()
         if other.name != info.name
         for file in other.files
-        for digest in (file.sha256, file.archive_sha256)
-        if digest is not None
+        if file.sha256 is not None
     )
 
 

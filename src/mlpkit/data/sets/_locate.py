@@ -49,13 +49,11 @@ def search_folders(root: Path, info: SetInfo) -> tuple[Path, ...]:
 def file_names(file: DataFile) -> tuple[str, ...]:
     """Return the names under which a file may be stored, in search order.
 
-    Uncompressed names come first, because they are faster to read, unless only the archive has a
-    published digest. Some mirrors write ``train-images.idx3-ubyte``.
+    Uncompressed names come first, because they are faster to read. Some mirrors write
+    ``train-images.idx3-ubyte``.
     """
     plain = (file.name, file.name.replace("-idx", ".idx"))
-    compressed = tuple(f"{name}.gz" for name in plain)
-    archive_first = file.archive_sha256 is not None and file.sha256 is None
-    return compressed + plain if archive_first else plain + compressed
+    return (*plain, *(f"{name}.gz" for name in plain))
 
 
 def existing_files(root: Path, info: SetInfo, file: DataFile) -> list[Path]:

@@ -141,6 +141,9 @@ class _AutogradModules:
         assert out is not None, "call forward before backward"
         self._leaf = self._out = None
         if out.requires_grad:
-            torch.autograd.backward(out, grad.to(out.dtype))
+            # backward(out, grad) would import sympy to compare the shapes; the bits are equal.
+            with torch.enable_grad():
+                total = (out * grad.to(out.dtype)).sum()
+            torch.autograd.backward(total)
         # A step function, for example, gives no gradient.
         return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit._protocols import Batch
 
 __all__ = ["LoaderBatches"]
@@ -108,6 +108,11 @@ def _checked(batch: object) -> tuple[Tensor, ...] | list[Tensor]:
 
 def _check_values(inputs: Tensor, targets: Tensor, weights: Tensor | None) -> None:
     """Raise for what :class:`mlpkit.data.LabeledTensors` refuses too."""
+    for name, values in (("inputs", inputs), ("targets", targets), ("weights", weights)):
+        if values is not None and (values.is_nested or values.layout is not torch.strided):
+            cure = "convert it in the collate_fn"
+            found = Unquoted("a nested one") if values.is_nested else values.layout
+            raise TypeError(error_message(f"{name} of a DataLoader", "dense tensors", found, cure))
     if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets):
         rule = f"one for each of the {len(inputs) if inputs.ndim else 0} inputs"
         raise ValueError(error_message("targets of a DataLoader", rule, tuple(targets.shape)))
@@ -115,7 +120,9 @@ def _check_values(inputs: Tensor, targets: Tensor, weights: Tensor | None) -> No
         if values.is_floating_point() and not bool(values.isfinite().all()):
             cure = "remove or impute these examples"
             raise ValueError(
-                error_message(f"{name} of a DataLoader", "finite", "NaN or infinity", cure)
+                error_message(
+                    f"{name} of a DataLoader", "finite", Unquoted("NaN or infinity"), cure
+                )
             )
     if weights is None:
         return
@@ -123,7 +130,7 @@ def _check_values(inputs: Tensor, targets: Tensor, weights: Tensor | None) -> No
         rule = f"floating-point of shape ({len(targets)},)"
         got = f"{weights.dtype} of shape {tuple(weights.shape)}"
         cure = "the third tensor of a batch is the weight of each example, not its number"
-        raise ValueError(error_message("weights of a DataLoader", rule, got, cure))
+        raise ValueError(error_message("weights of a DataLoader", rule, Unquoted(got), cure))
     if not bool((weights.isfinite() & (weights >= 0)).all()):
         raise ValueError(error_message("weights of a DataLoader", "finite and at least 0", weights))
 

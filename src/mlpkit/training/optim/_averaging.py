@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mlpkit._checks import (
     Check,
+    Unquoted,
     check_float,
     check_int,
     error_message,
@@ -159,7 +160,9 @@ class WeightAverage:
         if tensors.keys() != self._averages.keys():
             differing = sorted(tensors.keys() ^ self._averages.keys())
             rule = "the model that the average was created for"
-            raise ValueError(error_message("model", rule, f"other names: {', '.join(differing)}"))
+            raise ValueError(
+                error_message("model", rule, Unquoted(f"other names: {', '.join(differing)}"))
+            )
         return [(tensors[name], average) for name, average in self._averages.items()]
 
     def copy_to(self, model: nn.Module) -> None:
@@ -202,7 +205,9 @@ class WeightAverage:
                 if shapes.get(name) != expected.get(name)
             )
             rule = "the average of a model with the same parameters"
-            raise ValueError(error_message("state", rule, f"differences in {', '.join(differing)}"))
+            raise ValueError(
+                error_message("state", rule, Unquoted(f"differences in {', '.join(differing)}"))
+            )
         self._num_averaged = check_int("num_averaged", state["num_averaged"], minimum=0)
         for name, average in self._averages.items():
             average.copy_(state["tensors"][name])

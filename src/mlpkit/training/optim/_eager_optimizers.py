@@ -202,14 +202,20 @@ def _is_on_cuda(optimizer: Optimizer) -> bool:
 
 
 def can_fuse(optimizer: Optimizer) -> bool:
-    """Return whether :func:`fused_adamw_` supports the device and the options of all groups."""
-    devices = {
-        parameter.device for group in optimizer.param_groups for parameter in group["params"]
+    """Return whether :func:`fused_adamw_` supports the parameters and the options of all groups.
+
+    One call of the kernel takes tensors of one device and one dtype; torch's step makes a call for
+    each.
+    """
+    kinds = {
+        (parameter.device, parameter.dtype)
+        for group in optimizer.param_groups
+        for parameter in group["params"]
     }
     return (
         getattr(optimizer, "grad_scale", None) is None
-        and len(devices) == 1
-        and _has_kernel(devices.pop(), optimizer)
+        and len(kinds) == 1
+        and _has_kernel(kinds.pop()[0], optimizer)
         and all(
             group["fused"]
             and not (group["amsgrad"] or group["maximize"] or group["differentiable"])

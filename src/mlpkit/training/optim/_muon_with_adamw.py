@@ -1,4 +1,4 @@
-"""Muon for hidden weight matrices and AdamW for all other parameters, as one optimizer."""
+"""Muon for some parameter groups and AdamW for the others, as one optimizer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import overload
 import torch
 from torch.optim import AdamW, Muon, Optimizer
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit.training.optim._eager_optimizers import EagerOptimizer
 
 __all__ = ["MuonWithAdamW"]
@@ -49,7 +49,7 @@ class MuonWithAdamW(EagerOptimizer):
         if added["use_muon"] and any(len(shape) != 2 for shape in shapes):
             self.param_groups.pop()
             rule = "False for parameters that are not matrices"
-            raise ValueError(error_message("use_muon", rule, f"shapes {shapes}"))
+            raise ValueError(error_message("use_muon", rule, Unquoted(f"shapes {shapes}")))
         self._share()
 
     def _part(self, group: MutableMapping[str, object]) -> Optimizer:

@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 
 from mlpkit._checks import (
     Check,
+    Unquoted,
     check_bool,
     check_choice,
     check_float,
@@ -43,13 +44,15 @@ OptimizerName: TypeAlias = Literal["adamw", "muon", "sgd"]
 class OptimizerConfig:
     r"""An optimizer by name, with its settings.
 
-    ``adamw`` and ``sgd`` are torch's optimizers. ``muon`` orthogonalizes the update of every weight
-    matrix except that of the output layer; the output layer and all vectors use AdamW:
+    ``adamw`` and ``sgd`` are torch's optimizers. ``muon`` orthogonalizes the update of every hidden
+    weight matrix; the output layer, embeddings and all vectors use AdamW:
 
     .. math::
         W \leftarrow W - \eta \lambda W - 0.2\, \eta \sqrt{\max(m, n)}\, \operatorname{NS}(M)
 
-    The factor makes one learning rate suitable for both optimizers.
+    The factor makes one learning rate suitable for both optimizers. The output layer is the one
+    with the last matrix of ``model.parameters()``. All matrices before it are hidden, also the
+    head of a network that is followed by another layer.
 
     Args:
         name: The algorithm.
@@ -236,7 +239,7 @@ def _check_fused(groups: Sequence[ParamGroup]) -> None:
             if not has_kernel:
                 got = f"a {parameter.dtype} parameter on {parameter.device}"
                 rule = "False for a parameter without fused kernels"
-                raise ValueError(error_message("fused", rule, got, "set fused=False"))
+                raise ValueError(error_message("fused", rule, Unquoted(got), "set fused=False"))
 
 
 _FUSED_DEVICES: Final = ("cpu", "cuda", "hpu", "mps", "mtia", "xpu")
@@ -273,8 +276,17 @@ def _sgd(groups: list[ParamGroup], config: OptimizerConfig, _model: nn.Module) -
 
 
 def _muon(groups: list[ParamGroup], config: OptimizerConfig, model: nn.Module) -> Optimizer:
-    matrices = [p for p in model.parameters() if p.ndim == 2 and p.requires_grad]
-    hidden = {id(matrix) for matrix in matrices[:-1]}
+    embeddings = {
+        id(module.weight)
+        for module in model.modules()
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag)
+    }
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim == 2]
+    hidden = {
+        id(matrix)
+        for matrix in matrices[:-1]
+        if matrix.requires_grad and id(matrix) not in embeddings
+    }
     if not hidden:
         rule = "a model with at least one hidden weight matrix for optimizer 'muon'"
         raise ValueError(error_message("model", rule, type(model).__name__, "use 'adamw' or 'sgd'"))
