@@ -89,7 +89,7 @@ def train(
 ) -> tuple[Trainer, FitResult]:
     """Train the small network, from fresh objects as a fresh process has them."""
     trainer = Trainer(network(), config, callbacks=callbacks)
-    batches = Batches(examples(), config.batch_size, seed=config.seed, augment=noise)
+    batches = Batches(examples(), config.batch_size or 8, seed=config.seed, augment=noise)
     result = trainer.fit(batches, examples(20, seed=1), resume=resume)
     return trainer, result
 

@@ -60,8 +60,11 @@ def test_an_unknown_key_is_refused_by_name() -> None:
         ("seed", -1, ValueError, "seed must be a non-negative integer, got -1"),
         ("label_smoothing", 1.5, ValueError, r"label_smoothing must be .* at most 1, got 1\.5"),
         ("mixup", 0.0, ValueError, r"mixup must be .* greater than 0, got 0\.0"),
-        ("class_weights", 1.0, TypeError, r"class_weights must be one number per class, .* got 1"),
-        ("class_weights", "12", TypeError, r"class_weights must be one number per class, .* '12'"),
+        ("class_weights", 1.0, TypeError, r"class_weights must be 'balanced', or one .* got 1"),
+        ("class_weights", "12", ValueError, r"class_weights must be 'balanced', or one .* '12'"),
+        ("class_weights", {1: 2.0}, TypeError, r"class_weights must be a mapping from class names"),
+        ("class_weights", {"a": -1.0}, ValueError, r"class_weights\['a'\] must be .* got -1\.0"),
+        ("class_weights", {"a": 0.0}, ValueError, r"class_weights must be .* at least one above 0"),
         ("class_weights", [True], TypeError, r"class_weights\[0\] must be a finite .* got True"),
         ("class_weights", (0.0, 0.0), ValueError, r"class_weights must be .* at least one above 0"),
         ("class_weights", (1.0, -1.0), ValueError, r"class_weights\[1\] must be .* got -1\.0"),
@@ -72,7 +75,7 @@ def test_an_unknown_key_is_refused_by_name() -> None:
         ("device", "gpu7", ValueError, "device must be .* got 'gpu7'"),
         ("deterministic", 1, TypeError, "deterministic must be True or False, got 1"),
         ("progress", "yes", TypeError, "progress must be True or False, got 'yes'"),
-        ("optimizer", "sgd", TypeError, "optimizer must be OptimizerConfig, got 'sgd'"),
+        ("optimizer", "sgd", TypeError, "optimizer must be OptimizerConfig or None, got 'sgd'"),
         ("checkpoints", "folder", TypeError, "checkpoints must be CheckpointConfig or None"),
     ],
 )
@@ -128,6 +131,8 @@ class StopAfterEpoch(Callback):
 def numpy_everything(folder: Path) -> TrainerConfig:
     """Return `everything` with its numbers as NumPy and torch scalars and arrays."""
     plain = everything(folder)
+    assert plain.epochs is not None
+    assert plain.optimizer is not None
     changes: dict[str, object] = {
         "epochs": np.int64(plain.epochs),
         "batch_size": torch.tensor(plain.batch_size),

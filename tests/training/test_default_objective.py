@@ -19,7 +19,10 @@ CONFIG = TrainerConfig(progress=False)
 
 
 def test_the_configuration_describes_the_default() -> None:
-    assert Trainer(nn.Linear(2, 2), CONFIG).objective == CrossEntropy()
+    default = Trainer(nn.Linear(2, 2), CONFIG)
+    assert default.objective == CrossEntropy(label_smoothing=0.05)
+    plain = replace(CONFIG, label_smoothing=0.0)
+    assert Trainer(nn.Linear(2, 2), plain).objective == CrossEntropy()
     smooth = replace(CONFIG, label_smoothing=0.1)
     assert Trainer(nn.Linear(2, 2), smooth).objective == CrossEntropy(label_smoothing=0.1)
     mixed = Trainer(nn.Linear(2, 2), replace(smooth, mixup=0.3)).objective

@@ -15,12 +15,20 @@ from mlpkit.data import LabeledTensors
 from mlpkit.nn import MLP
 from mlpkit.training import (
     OptimizerConfig,
+    Schedule,
     Trainer,
     TrainerConfig,
 )
 from mlpkit.training._engine import _norm
 
-CONFIG = TrainerConfig(epochs=3, batch_size=8, progress=False)
+CONFIG = TrainerConfig(
+    epochs=3,
+    batch_size=8,
+    optimizer=OptimizerConfig(),
+    schedule=Schedule(),
+    label_smoothing=0.0,
+    progress=False,
+)
 
 
 def test_a_window_has_the_gradient_of_one_batch() -> None:
@@ -30,6 +38,7 @@ def test_a_window_has_the_gradient_of_one_batch() -> None:
     base = TrainerConfig(
         epochs=2,
         batch_size=24,
+        schedule=Schedule(),
         progress=False,
         class_weights=(0.5, 1.0, 3.0),
         optimizer=OptimizerConfig(name="sgd", lr=0.5),

@@ -22,6 +22,7 @@ from mlpkit.training import (
     MeanSquaredError,
     Objective,
     OptimizerConfig,
+    Schedule,
     StepInfo,
     Trainer,
     TrainerConfig,
@@ -80,7 +81,14 @@ class StopAt(Callback):
             trainer.stop()
 
 
-CONFIG = TrainerConfig(epochs=4, batch_size=8, progress=False)
+CONFIG = TrainerConfig(
+    epochs=4,
+    batch_size=8,
+    optimizer=OptimizerConfig(),
+    schedule=Schedule(),
+    label_smoothing=0.0,
+    progress=False,
+)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

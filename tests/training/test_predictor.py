@@ -27,6 +27,7 @@ from mlpkit.training import (
     Mixup,
     Objective,
     OptimizerConfig,
+    Schedule,
     Trainer,
     TrainerConfig,
     VirtualAdversarial,
@@ -42,6 +43,8 @@ CONFIG = TrainerConfig(
     epochs=3,
     batch_size=64,
     optimizer=OptimizerConfig(lr=0.01),
+    schedule=Schedule(),
+    label_smoothing=0.0,
     device="cpu",
     progress=False,
 )
@@ -294,6 +297,7 @@ class TestFindPredictor:
 
             def evaluate(self, data: LabeledTensors, **options: object) -> Evaluation:
                 assert options == {
+                    "objective": CrossEntropy(),
                     "batch_size": 4,
                     "device": torch.device("cpu"),
                     "precision": "bf16",
@@ -405,7 +409,7 @@ class TestObjectiveLoss:
     def test_it_is_weighted_as_the_loss(self) -> None:
         weights = torch.linspace(0.1, 2.0, len(VAL))
         data = LabeledTensors(VAL.inputs, VAL.targets, VAL.classes, weights=weights)
-        model = classifier()
+        model = classifier().eval()
         found = Trainer(model, CONFIG, objective=focal).evaluate(data)
         (batch,) = data.batches(10**6, shuffle=False).epoch(0)
         losses = focal(model, batch).detach().double()

@@ -87,7 +87,11 @@ def test_resume_is_exact_at_every_kind_of_step(
 
 
 PLAIN = TrainerConfig(
-    epochs=4, batch_size=8, optimizer=OptimizerConfig(name="sgd", lr=0.1), progress=False
+    epochs=4,
+    batch_size=8,
+    optimizer=OptimizerConfig(name="sgd", lr=0.1),
+    schedule=Schedule(),
+    progress=False,
 )
 
 

@@ -18,12 +18,12 @@ from mlpkit.nn import MLPOptions
 from mlpkit.training import (
     BatchSource,
     CrossEntropy,
+    FilledConfig,
     MomentumSchedule,
     Objective,
     OptimizerConfig,
     Schedule,
     Trainer,
-    TrainerConfig,
     build_optimizer,
     reestimate_batch_norm,
 )
@@ -31,11 +31,12 @@ from mlpkit.training._nonfinite import NonFiniteStep
 from mlpkit.training._stepper import Stepper, _obeys_found_inf, reestimate_on
 
 CPU = torch.device("cpu")
-CONFIG = TrainerConfig(
+CONFIG = FilledConfig(
     epochs=3,
     batch_size=8,
     optimizer=OptimizerConfig(lr=0.01, weight_decay=0.1),
     schedule=Schedule(kind="one_cycle"),
+    label_smoothing=0.0,
     device="cpu",
     progress=False,
 )
@@ -43,7 +44,7 @@ CONFIG = TrainerConfig(
 
 def stepper_of(
     model: nn.Module,
-    config: TrainerConfig = CONFIG,
+    config: FilledConfig = CONFIG,
     *,
     train: BatchSource | None = None,
     objective: Objective | None = None,
@@ -260,7 +261,7 @@ def test_batch_norm_is_reestimated_on_the_batches_of_an_epoch() -> None:
     ],
 )
 def test_which_optimizer_can_skip_an_update_on_the_device(
-    device: str, config: TrainerConfig, *, expected: bool
+    device: str, config: FilledConfig, *, expected: bool
 ) -> None:
     optimizer = build_optimizer(MLP(6, (9,), 3), config.optimizer)
     assert _obeys_found_inf(optimizer, torch.device(device), config) is expected

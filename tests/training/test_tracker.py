@@ -22,13 +22,15 @@ from mlpkit.training import (
     EarlyStopping,
     EpochRow,
     Evaluation,
+    FilledConfig,
     History,
     MeanSquaredError,
     Monitor,
     Objective,
+    OptimizerConfig,
+    Schedule,
     StepInfo,
     Trainer,
-    TrainerConfig,
     TrainState,
 )
 from mlpkit.training._engine import StepResult
@@ -36,10 +38,17 @@ from mlpkit.training._nonfinite import NonFiniteStep
 from mlpkit.training._tracker import Tracker
 
 CPU = torch.device("cpu")
-CONFIG = TrainerConfig(epochs=3, batch_size=8, progress=False)
+CONFIG = FilledConfig(
+    epochs=3,
+    batch_size=8,
+    optimizer=OptimizerConfig(),
+    schedule=Schedule(),
+    label_smoothing=0.0,
+    progress=False,
+)
 
 
-def tracker(config: TrainerConfig = CONFIG, objective: Objective | None = None) -> Tracker:
+def tracker(config: FilledConfig = CONFIG, objective: Objective | None = None) -> Tracker:
     """Return a tracker of a run on the 61 examples of the scenario."""
     objective = CrossEntropy() if objective is None else objective
     return Tracker(config, objective, train=Batches(examples(), 8), device=CPU)

@@ -25,6 +25,7 @@ from mlpkit.training import (
     CSVLogger,
     EarlyStopping,
     EpochRow,
+    FilledConfig,
     JSONLinesLogger,
     MeanSquaredError,
     OptimizerConfig,
@@ -36,13 +37,20 @@ from mlpkit.training import (
 from mlpkit.training.checkpoints import RandomStream, read_checkpoint
 
 CPU = torch.device("cpu")
-CONFIG = TrainerConfig(epochs=3, batch_size=8, progress=False)
+CONFIG = FilledConfig(
+    epochs=3,
+    batch_size=8,
+    optimizer=OptimizerConfig(),
+    schedule=Schedule(),
+    label_smoothing=0.0,
+    progress=False,
+)
 
 
 def loop_by_hand(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    config: TrainerConfig,
+    config: FilledConfig,
     *,
     data: LabeledTensors | None = None,
 ) -> None:
@@ -109,7 +117,7 @@ def loop_by_hand(
     ids=["sgd", "nesterov", "adamw", "gradient_accumulation_steps", "clip", "schedule"],
 )
 def test_it_is_the_loop_by_hand(
-    config: TrainerConfig, optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
+    config: FilledConfig, optimizer: Callable[[Iterator[nn.Parameter]], torch.optim.Optimizer]
 ) -> None:
     """Every weight is equal, to the last bit; dropout and a short last batch are among it."""
     model, by_hand = network(), network()

@@ -29,13 +29,14 @@ from mlpkit.training import (
     EpochRow,
     MeanSquaredError,
     OptimizerConfig,
+    Schedule,
     StepInfo,
     Trainer,
     TrainerConfig,
 )
 from mlpkit.training.checkpoints import read_checkpoint
 
-CONFIG = TrainerConfig(epochs=2, batch_size=8, progress=False)
+CONFIG = TrainerConfig(epochs=2, batch_size=8, schedule=Schedule(), progress=False)
 
 
 def plain(seed: int = 0) -> nn.Module:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
@@ -29,7 +30,9 @@ from mlpkit.training.optim import AveragingConfig, MomentumSchedule, OptimizerCo
 __all__ = [
     "MONITOR_DIRECTIONS",
     "CheckpointConfig",
+    "ClassWeights",
     "EarlyStopping",
+    "FilledConfig",
     "Gradients",
     "Monitor",
     "TrainerConfig",
@@ -47,6 +50,7 @@ MONITOR_DIRECTIONS: dict[Monitor, Literal["min", "max"]] = {
 
 
 Gradients: TypeAlias = Literal["auto", "autograd"]
+ClassWeights: TypeAlias = tuple[float, ...] | Mapping[str, float] | Literal["balanced"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,20 +142,32 @@ class EarlyStopping:
 class TrainerConfig:
     """Settings of a training run.
 
+    Where None means the default of the task, the value depends on the training data and is chosen
+    when the run begins: :attr:`Trainer.config` then has it, and every checkpoint too.
+
     Args:
-        epochs: Number of passes over the training examples.
-        batch_size: Number of examples per batch; ignored for data that is already batched.
+        epochs: Number of passes over the training examples. None means 10, or for fewer than
+            10,000 examples as many as make 1,000 steps, at most 200; for a regression 300 steps, at
+            most 50.
+        batch_size: Number of examples per batch; ignored for data that is already batched. None
+            means 128, for fewer than 10,000 examples 64.
         eval_batch_size: Number of examples per batch in evaluation and prediction.
         gradient_accumulation_steps: Number of batches whose gradients are accumulated into one
             optimizer step; the last step of an epoch may have fewer. The loss of a step is one mean
             over all its examples.
-        optimizer: The optimizer and its settings.
-        schedule: Learning rate schedule, evaluated at every step.
+        optimizer: The optimizer and its settings. None means AdamW with weight decay 0.01 and a
+            learning rate of 0.003, or 0.001 with a constant schedule.
+        schedule: Learning rate schedule, evaluated at every step. None means one-cycle, or, if
+            ``early_stopping`` or ``max_seconds`` may end the run at any step, a constant rate after
+            a warmup of at most 100 steps.
         momentum_schedule: Momentum schedule; None keeps the momentum of the optimizer.
-        label_smoothing: Fraction of every target that is spread over all classes, in [0, 1].
+        label_smoothing: Fraction of every target that is spread over all classes, in [0, 1]. None
+            means 0.05 for the cross-entropy without mixup, and 0 otherwise.
         mixup: Parameter of the Beta distribution of :class:`Mixup`, above 0; None disables mixup.
         class_weights: One factor per class on the weight of its examples, as a sequence, array or
-            tensor; None means equal weights.
+            tensor, or as a mapping from every class name to its factor. ``"balanced"`` gives class
+            :math:`c` the factor :math:`N / (C n_c)`, with :math:`n_c` of the :math:`N` training
+            examples in class :math:`c` of :math:`C`, as in scikit-learn. None means equal weights.
         clip_grad_norm: Maximum Euclidean norm of the gradient; a larger gradient is scaled down.
             None never clips.
         averaging: Average of the weights over the steps. Validation uses it, and the model holds
@@ -202,16 +218,16 @@ class TrainerConfig:
         True
     """
 
-    epochs: int = 10
-    batch_size: int = 128
+    epochs: int | None = None
+    batch_size: int | None = None
     eval_batch_size: int = 4096
     gradient_accumulation_steps: int = 1
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    schedule: Schedule = field(default_factory=Schedule)
+    optimizer: OptimizerConfig | None = None
+    schedule: Schedule | None = None
     momentum_schedule: MomentumSchedule | None = None
-    label_smoothing: float = 0.0
+    label_smoothing: float | None = None
     mixup: float | None = None
-    class_weights: tuple[float, ...] | None = None
+    class_weights: ClassWeights | None = None
     clip_grad_norm: float | None = None
     averaging: AveragingConfig | None = None
     precision: Precision = "fp32"
@@ -230,14 +246,14 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         checks: dict[str, Check[object]] = {
-            "epochs": _positive_int,
-            "batch_size": _positive_int,
+            "epochs": or_none(_positive_int),
+            "batch_size": or_none(_positive_int),
             "eval_batch_size": _positive_int,
             "gradient_accumulation_steps": _positive_int,
-            "optimizer": _instance_of(OptimizerConfig),
-            "schedule": _instance_of(Schedule),
+            "optimizer": _instance_of(OptimizerConfig, type(None)),
+            "schedule": _instance_of(Schedule, type(None)),
             "momentum_schedule": _instance_of(MomentumSchedule, type(None)),
-            "label_smoothing": partial(check_float, minimum=0.0, maximum=1.0),
+            "label_smoothing": or_none(partial(check_float, minimum=0.0, maximum=1.0)),
             "mixup": or_none(partial(check_float, above=0.0)),
             "class_weights": or_none(_class_weights),
             "clip_grad_norm": or_none(partial(check_float, above=0.0)),
@@ -245,7 +261,7 @@ class TrainerConfig:
             "precision": partial(check_choice, names=get_args(Precision)),
             "gradients": partial(check_choice, names=get_args(Gradients)),
             "device": _device_name,
-            "seed": partial(check_int, minimum=0),
+            "seed": _seed,
             "cuda_graph": check_bool,
             "deterministic": check_bool,
             "validate_every": _positive_int,
@@ -262,6 +278,7 @@ class TrainerConfig:
 
     def _check_can_be_captured(self) -> None:
         """Raise if a setting requires that the host decides in each step what the device does."""
+        optimizer = OptimizerConfig() if self.optimizer is None else self.optimizer
         for name, value, is_supported, rule in (
             ("precision", self.precision, self.precision != "fp16", "'fp32' or 'bf16'"),
             ("mixup", self.mixup, self.mixup is None, "None"),
@@ -274,11 +291,11 @@ class TrainerConfig:
             ("momentum_schedule", self.momentum_schedule, self.momentum_schedule is None, "None"),
             (
                 "optimizer.name",
-                self.optimizer.name,
-                self.optimizer.name != "muon",
+                optimizer.name,
+                optimizer.name != "muon",
                 "'adamw' or 'sgd'",
             ),
-            ("optimizer.fused", self.optimizer.fused, self.optimizer.fused, "True"),
+            ("optimizer.fused", optimizer.fused, optimizer.fused, "True"),
         ):
             if not is_supported:
                 cure = "or set cuda_graph=False"
@@ -307,7 +324,27 @@ class TrainerConfig:
         return _serialization.to_dict(self)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilledConfig(TrainerConfig):
+    """Settings in which every default of the task has its value; see ``fill_defaults``."""
+
+    epochs: int
+    batch_size: int
+    optimizer: OptimizerConfig
+    schedule: Schedule
+    label_smoothing: float
+    class_weights: tuple[float, ...] | None = None
+
+
 _positive_int = partial(check_int, minimum=1)
+_LARGEST_SEED = 2**64 - 1  # that torch's generators take
+
+
+def _seed(argument: str, value: object) -> int:
+    seed = check_int(argument, value, minimum=0)
+    if seed > _LARGEST_SEED:
+        raise ValueError(error_message(argument, "below 2**64", seed))
+    return seed
 
 
 def _path(argument: str, value: object) -> Path:
@@ -326,9 +363,25 @@ def _device_name(argument: str, value: object) -> str:
     return name
 
 
-def _class_weights(argument: str, value: object) -> tuple[float, ...]:
-    rule = "one number per class, at least one above 0"
-    weights = check_tuple(argument, value, partial(check_float, minimum=0.0), rule=rule)
+def _class_weights(argument: str, value: object) -> ClassWeights:
+    """Return ``"balanced"``, a tuple of numbers, or a dict of numbers by class name."""
+    rule = "'balanced', or one number per class, at least one above 0"
+    if isinstance(value, str):
+        if value != "balanced":
+            raise ValueError(error_message(argument, rule, value))
+        return "balanced"
+    check = partial(check_float, minimum=0.0)
+    if isinstance(value, Mapping):
+        by_name = {}
+        for name, weight in value.items():
+            if not isinstance(name, str):
+                rule = "a mapping from class names to numbers"
+                raise TypeError(error_message(argument, rule, value, "use strings as keys"))
+            by_name[str(name)] = check(f"{argument}[{name!r}]", weight)
+        if not any(by_name.values()):
+            raise ValueError(error_message(argument, rule, by_name))
+        return by_name
+    weights = check_tuple(argument, value, check, rule=rule)
     if not any(weights):
         raise ValueError(error_message(argument, rule, weights))
     return weights

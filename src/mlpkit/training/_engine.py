@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit._devices import Precision, autocast, has_autocast
 from mlpkit._protocols import collect_max_norms
 from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep
@@ -134,7 +134,9 @@ class Engine:
         if added:
             rule = "a model whose trainable parameters are those of the start of the run"
             cure = "unfreeze or replace parameters before fit, or between two fits"
-            raise ValueError(error_message("model", rule, f"also {', '.join(added)}", cure))
+            raise ValueError(
+                error_message("model", rule, Unquoted(f"also {', '.join(added)}"), cure)
+            )
 
     def _discard_gradients(self) -> None:
         """Discard gradients that are left from before, for instance by a callback."""

@@ -10,8 +10,17 @@ from torch import Tensor, nn
 from mlpkit._devices import Precision
 from mlpkit.training.batches import TrainingData
 from mlpkit.training.metrics import Evaluation
+from mlpkit.training.objectives import Objective
 
-__all__ = ["Predictor", "ProbabilityPredictor", "find_predictor", "reset_calibration"]
+__all__ = [
+    "ObjectiveChooser",
+    "Predictor",
+    "ProbabilityPredictor",
+    "check_input_range",
+    "find_objective_chooser",
+    "find_predictor",
+    "reset_calibration",
+]
 
 
 @runtime_checkable
@@ -26,6 +35,7 @@ class Predictor(Protocol):
         self,
         data: TrainingData,
         *,
+        objective: Objective,
         batch_size: int,
         device: torch.device,
         precision: Precision,
@@ -43,6 +53,31 @@ class ProbabilityPredictor(Predictor, Protocol):
         ...
 
 
+@runtime_checkable
+class ObjectiveChooser(Protocol):
+    """A model that names its default objective."""
+
+    def choose_objective(self, given: Objective | None) -> Objective:
+        """Return the default objective for None, and else ``given``, adapted to the targets."""
+        ...
+
+
+def find_objective_chooser(model: nn.Module) -> ObjectiveChooser | None:
+    """Return the model itself if its class has ``choose_objective``, else None.
+
+    A compiled model has the objective of the original one.
+    """
+    found = _original(model)
+    has_method = callable(getattr(type(found), "choose_objective", None))
+    return found if has_method and isinstance(found, ObjectiveChooser) else None
+
+
+def _original(model: nn.Module) -> nn.Module:
+    """Return the module that ``torch.compile`` has wrapped, else the model itself."""
+    original: nn.Module | None = model.__dict__.get("_modules", {}).get("_orig_mod")
+    return model if original is None else original
+
+
 def find_predictor(model: nn.Module) -> Predictor | None:
     """Return the model itself if its class has ``predict`` and ``evaluate``, else None.
 
@@ -50,12 +85,19 @@ def find_predictor(model: nn.Module) -> Predictor | None:
     is not asked for them, since they would not call the wrapper's ``forward``. A compiled model
     computes what the original one does, so the original one answers for it.
     """
-    original = model.__dict__.get("_modules", {}).get("_orig_mod")  # of torch.compile
-    found = model if original is None else original
+    found = _original(model)
     has_methods = all(
         callable(getattr(type(found), name, None)) for name in ("predict", "evaluate")
     )
     return found if has_methods and isinstance(found, Predictor) else None
+
+
+def check_input_range(model: nn.Module, inputs: Tensor) -> None:
+    """Let a model whose class has ``check_input_range`` warn of inputs in other units."""
+    found = _original(model)
+    check: object = getattr(type(found), "check_input_range", None)
+    if callable(check):
+        check(found, inputs)
 
 
 def reset_calibration(model: nn.Module) -> None:

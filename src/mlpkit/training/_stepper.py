@@ -10,7 +10,7 @@ from torch import nn
 
 from mlpkit._devices import Precision, autocast
 from mlpkit.errors import NonFiniteError
-from mlpkit.training._config import TrainerConfig
+from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training._engine import Engine, StepEngine, StepResult
 from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep, nonfinite_error
 from mlpkit.training.batches import (
@@ -48,7 +48,7 @@ class Stepper:
     def __init__(
         self,
         model: nn.Module,
-        config: TrainerConfig,
+        config: FilledConfig,
         objective: Objective,
         optimizer: torch.optim.Optimizer,
         *,

@@ -12,10 +12,11 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from mlpkit._checks import error_message
-from mlpkit.training._config import MONITOR_DIRECTIONS, TrainerConfig
+from mlpkit._checks import Unquoted, error_message
+from mlpkit.training._config import MONITOR_DIRECTIONS, FilledConfig
 from mlpkit.training._engine import StepResult
 from mlpkit.training._nonfinite import NonFiniteStep
+from mlpkit.training._run_config import check_class_weights, known_targets
 from mlpkit.training.batches import BatchLike, BatchSource
 from mlpkit.training.metrics import EpochMeter, EpochRow, Evaluation, History
 from mlpkit.training.objectives import Objective, Task, task_of
@@ -77,7 +78,7 @@ class Tracker:
 
     def __init__(
         self,
-        config: TrainerConfig,
+        config: FilledConfig,
         objective: Objective,
         *,
         train: BatchSource,
@@ -95,8 +96,8 @@ class Tracker:
 
     def start_with(self, train: object) -> None:
         """Call :meth:`start` with training data whose targets are known before the first batch."""
-        targets: object = getattr(getattr(train, "data", train), "targets", None)
-        if isinstance(targets, Tensor) and targets.ndim:
+        targets = known_targets(train)
+        if targets is not None:
             self.start(targets)
 
     def start(self, targets: Tensor) -> None:
@@ -108,17 +109,12 @@ class Tracker:
         if self.task is not None:
             return
         self.task = task_of(self._objective, targets)
-        if self.task == "classification":
-            return
-        config, got = self._config, "a regression"
-        if config.monitor in ("val_accuracy", "val_error"):
+        config = self._config
+        check_class_weights(config, self.task)
+        if self.task == "regression" and config.monitor in ("val_accuracy", "val_error"):
             rule = f"a classification for monitor={config.monitor!r}"
-            raise ValueError(error_message("train", rule, got, 'use monitor="val_loss"'))
-        if config.class_weights is not None:
-            cure = "give the examples weights instead"
-            raise ValueError(
-                error_message("train", "a classification for class_weights", got, cure)
-            )
+            cure = 'use monitor="val_loss"'
+            raise ValueError(error_message("train", rule, Unquoted("a regression"), cure))
 
     def update(self, microbatches: Sequence[BatchLike], result: StepResult) -> None:
         """Count one optimizer step."""
@@ -188,7 +184,9 @@ class Tracker:
         if evaluation is not None and not math.isfinite(evaluation.loss):
             raise self.nonfinite_step("the validation loss", evaluation.loss)
         loss, grad_norm = self._meter.means()
-        classes = None if evaluation is None else evaluation.classification
+        accuracy = None
+        if evaluation is not None and evaluation.task != "regression":
+            accuracy = evaluation.accuracy
         state = self.state
         examples = self._train.num_examples * state.batch / len(self._train)
         return EpochRow(
@@ -199,8 +197,8 @@ class Tracker:
             seconds=state.epoch_seconds,
             examples_per_second=examples / max(state.epoch_seconds, 1e-9),
             val_loss=None if evaluation is None else evaluation.loss,
-            val_accuracy=None if classes is None else classes.accuracy,
-            val_error=None if classes is None else 1.0 - classes.accuracy,
+            val_accuracy=accuracy,
+            val_error=None if accuracy is None else 1.0 - accuracy,
             val_objective_loss=None if evaluation is None else evaluation.objective_loss,
             grad_norm=grad_norm,
         )

@@ -14,23 +14,29 @@ from typing import TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit._class_names import check_same_classes, class_names
 from mlpkit._devices import autocast, available_device, evaluation_mode, has_fast_bf16
 from mlpkit.errors import CheckpointError, CheckpointWriteError
-from mlpkit.training._config import CheckpointConfig, TrainerConfig
+from mlpkit.training._config import CheckpointConfig, FilledConfig, TrainerConfig
 from mlpkit.training._default_objective import choose_objective
+from mlpkit.training._defaults import fill_from_run
 from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._fit_result import FitResult, StopReason
 from mlpkit.training._hooks import CallbackLike, StepInfo, hooks
 from mlpkit.training._lr_finder import LRCurve, range_test
 from mlpkit.training._nonfinite import NonFiniteStep
-from mlpkit.training._predictor import ProbabilityPredictor, find_predictor, reset_calibration
+from mlpkit.training._predictor import (
+    ProbabilityPredictor,
+    check_input_range,
+    find_predictor,
+    reset_calibration,
+)
 from mlpkit.training._progress_bar import ProgressBar
+from mlpkit.training._run_config import known_inputs, run_config
 from mlpkit.training._signals import StopSignals, interruption
 from mlpkit.training._stepper import Stepper
 from mlpkit.training._tracker import Tracker, TrainState
@@ -42,10 +48,10 @@ from mlpkit.training.checkpoints import (
     existing_checkpoints,
     prepare_folder,
     read_checkpoint,
+    saved_config,
 )
 from mlpkit.training.metrics import EpochRow, Evaluation, History, evaluate, forward
 from mlpkit.training.objectives import (
-    CrossEntropy,
     Mixup,
     Objective,
     Task,
@@ -67,6 +73,7 @@ _SLOW_BF16 = (
 class _Run:
     """The parts of one training run."""
 
+    config: FilledConfig
     stepper: Stepper
     tracker: Tracker
     weights: WeightSwapper
@@ -89,15 +96,16 @@ class Trainer:
     Args:
         model: Any module. It is moved to the device of the configuration.
         config: The settings; None uses the defaults.
-        objective: Loss of each example; None means cross-entropy with ``config.label_smoothing``
-            and ``config.mixup``.
+        objective: Loss of each example. None means the default of the model, such as the scaled
+            mean squared error of :class:`mlpkit.Regressor`, or, for a module that names none, the
+            cross-entropy with ``config.label_smoothing`` and ``config.mixup``; targets that are
+            neither class indices nor distributions are refused then.
         optimizer: Function that builds the optimizer from the parameters, for an optimizer that
             ``config.optimizer`` does not support. The schedule multiplies its learning rate.
         callbacks: Instances of :class:`Callback`; their hooks are called in this order.
 
     Attributes:
         model: The model.
-        config: The settings.
         objective: The loss of each example.
         device: Device of the model.
         state: Counters of the run, also after an exception.
@@ -132,26 +140,32 @@ class Trainer:
         optimizer: OptimizerFactory | None = None,
         callbacks: Sequence[CallbackLike] = (),
     ) -> None:
-        self.config = TrainerConfig() if config is None else config
+        self._config = TrainerConfig() if config is None else config
+        self._run: _Run | None = None
         if not isinstance(model, nn.Module):
             raise TypeError(error_message("model", "a torch.nn.Module", model))
-        if not isinstance(self.config, TrainerConfig):
+        if not isinstance(self._config, TrainerConfig):
             raise TypeError(error_message("config", "a TrainerConfig", config))
         for callback in callbacks:
             if isinstance(callback, type) or not isinstance(callback, CallbackLike):
                 raise TypeError(error_message("callbacks", "instances of Callback", callback))
         self.device = available_device(self.config.device)
         self.model = model.to(self.device)
-        self.objective = choose_objective(self.config, objective)
+        self._given_objective = objective
+        self.objective = choose_objective(self._config, model, objective)
         if self.config.cuda_graph:
             _check_can_be_captured(self.device, self.objective, optimizer)
         self.state = TrainState()
         self.history = History()
         self._optimizer_factory = optimizer
         self._callbacks = tuple(callbacks)
-        self._run: _Run | None = None
         self._signals = StopSignals()
         self._stop_reason: StopReason | None = None
+
+    @property
+    def config(self) -> TrainerConfig:
+        """The settings; once ``fit`` has been called, with a value for every default."""
+        return self._config if self._run is None else self._run.config
 
     # ------------------------------------------------------------------ training
 
@@ -187,7 +201,9 @@ class Trainer:
             warnings.warn(_SLOW_BF16, UserWarning, stacklevel=2)
         if torch.is_inference_mode_enabled():
             rule = "called outside of torch.inference_mode"
-            raise RuntimeError(error_message("fit", rule, "a call inside", "leave the block first"))
+            raise RuntimeError(
+                error_message("fit", rule, Unquoted("a call inside"), "leave the block first")
+            )
         run = self._begin(train, val, self._resume_path(resume))
         with (
             torch.enable_grad(),
@@ -220,7 +236,7 @@ class Trainer:
 
     def _train(self, run: _Run, bar: ProgressBar) -> StopReason:
         """Run the loop over epochs and steps."""
-        config, state, stepper, tracker = self.config, self.state, run.stepper, run.tracker
+        config, state, stepper, tracker = run.config, self.state, run.stepper, run.tracker
         on_step_end = bool(hooks(self._callbacks, "on_step_end"))
         every_steps = None if config.checkpoints is None else config.checkpoints.every_steps
 
@@ -256,7 +272,7 @@ class Trainer:
 
     def _finish_epoch(self, run: _Run, bar: ProgressBar) -> None:
         """Validate, append the history row, and save."""
-        config, tracker = self.config, run.tracker
+        config, tracker = run.config, run.tracker
         run.stepper.guard.sync()
         row, is_best = tracker.finish_epoch(
             lambda: self._validate(run), lr=self.lr, is_last=self._stop_reason is not None
@@ -362,27 +378,26 @@ class Trainer:
             TypeError: If ``data`` is none of these.
             ValueError: If there is no example.
         """
-        batches = self._batches("data", data, shuffle=False)
         check_same_classes({"model": self.model, "data": data})
-        classes = class_names(data)
         with self._final_weights():
             predictor = find_predictor(self.model)
-            if predictor is None or self._task == "regression":
-                return self._evaluate(batches, classes=classes)
-            config = self.config
-            evaluation = predictor.evaluate(
+            if predictor is None:
+                batches = self._eval_batches("data", data)
+                return self._evaluate(batches, classes=class_names(data))
+            return predictor.evaluate(
                 data,
-                batch_size=config.eval_batch_size,
+                objective=self.objective,
+                batch_size=self.config.eval_batch_size,
                 device=self.device,
-                precision=config.precision,
+                precision=self.config.precision,
             )
-            if self.objective == CrossEntropy():
-                return evaluation
-            loss = self._evaluate(batches, classes=classes).objective_loss
-            return dataclasses.replace(evaluation, objective_loss=loss)
 
     def predict(self, x: Tensor) -> Tensor:
         """Return the predicted class of each example, int64, or the outputs for a regression.
+
+        For a module that is trained on several labels, the result is whether the probability of
+        each label is above 0.5, as bool. A model that predicts itself, such as
+        :class:`mlpkit.Regressor`, returns what its ``predict`` returns.
 
         Args:
             x: Inputs of the model, ``(N, ...)``, on any device; computed in batches of
@@ -393,12 +408,15 @@ class Trainer:
             with self._final_weights(), autocast(self.config.precision, self.device):
                 return predictor.predict(x, batch_size=self.config.eval_batch_size)
         outputs = self._outputs(x)
+        if self._task == "multilabel":
+            return outputs > 0.0
         return outputs if self._task == "regression" else outputs.argmax(dim=-1)
 
     def predict_proba(self, x: Tensor) -> Tensor:
         """Return the probability of each class.
 
-        The probabilities are the softmax of the logits. A model whose class has ``predict``,
+        The probabilities are the softmax of the logits, or their sigmoid for a module that is
+        trained on several labels. A model whose class has ``predict``,
         ``predict_proba`` and ``evaluate``, such as :class:`mlpkit.SoftmaxClassifier`, computes them
         itself, with its fitted temperature.
 
@@ -416,7 +434,8 @@ class Trainer:
         if self._task == "regression":
             rule = "one of a classification for predict_proba"
             raise ValueError(error_message("objective", rule, self.objective, "use predict"))
-        return self._outputs(x).softmax(dim=-1)
+        outputs = self._outputs(x)
+        return outputs.sigmoid() if self._task == "multilabel" else outputs.softmax(dim=-1)
 
     @property
     def _task(self) -> Task:
@@ -477,13 +496,14 @@ class Trainer:
             Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3.
         """
         model = copy.deepcopy(self.model)
-        config = dataclasses.replace(self.config, cuda_graph=False)
+        config = run_config(self._config, model, self.objective, train)
+        config = dataclasses.replace(config, cuda_graph=False)
         stepper = Stepper(
             model,
             config,
             self.objective,
-            self._build_optimizer(model),
-            train=self._batches("train", train, shuffle=True),
+            self._build_optimizer(model, config),
+            train=_train_batches(config, train),
             device=self.device,
         )
         with RandomStream(config.seed, self.device).active():
@@ -547,21 +567,25 @@ class Trainer:
 
     def _begin(self, train: TrainingData, val: TrainingData | None, resume: Path | None) -> _Run:
         """Build the parts of the run, and restore the checkpoint that it resumes."""
-        config = self.config
+        content, config = None, self._config
+        if resume is not None:
+            content = read_checkpoint(resume)
+            config = fill_from_run(config, saved_config(content, resume))
+            self.objective = choose_objective(config, self.model, self._given_objective)
+        config = run_config(config, self.model, self.objective, train)
         if config.early_stopping is not None and val is None and config.monitor != "train_loss":
             rule = f"given for early stopping on {config.monitor}"
             raise ValueError(error_message("val", rule, None, 'or set monitor="train_loss"'))
         if config.checkpoints is not None and resume is None:
             check_folder(config.checkpoints)
         check_same_classes({"model": self.model, "train": train, "val": val})
-        _check_class_weights(config, self.model, train)
         _check_num_examples(self.objective, train)
         stepper = Stepper(
             self.model,
             config,
             self.objective,
-            self._build_optimizer(self.model),
-            train=self._batches("train", train, shuffle=True),
+            self._build_optimizer(self.model, config),
+            train=_train_batches(config, train),
             device=self.device,
         )
         _check_batch_norm(self.model, stepper.train)
@@ -572,7 +596,7 @@ class Trainer:
             reestimate=lambda: stepper.reestimate_batch_norm(tracker.current_epoch),
         )
         stream = RandomStream(config.seed, self.device)
-        val_batches = None if val is None else self._batches("val", val, shuffle=False)
+        val_batches = None if val is None else self._eval_batches("val", val)
         checkpointer = Checkpointer(
             config,
             stepper=stepper,
@@ -583,12 +607,15 @@ class Trainer:
             callbacks=self._callbacks,
         )
         tracker.start_with(train)
-        if resume is not None:
-            checkpointer.restore(resume, read_checkpoint(resume))
+        if resume is not None and content is not None:
+            checkpointer.restore(resume, content)
         if config.checkpoints is not None:
             _claim_folder(config.checkpoints, checkpointer, resume)
         reset_calibration(self.model)
-        run = _Run(stepper, tracker, weights, checkpointer, stream, val_batches)
+        inputs = known_inputs(train)
+        if inputs is not None:
+            check_input_range(self.model, inputs)
+        run = _Run(config, stepper, tracker, weights, checkpointer, stream, val_batches)
         self.state, self.history = tracker.state, tracker.history
         self._run, self._stop_reason = run, None
         return run
@@ -603,9 +630,9 @@ class Trainer:
         found = (self.config.checkpoints.last, self.config.checkpoints.best)
         return next((path for path in found if path.exists()), None)
 
-    def _build_optimizer(self, model: nn.Module) -> Optimizer:
+    def _build_optimizer(self, model: nn.Module, config: FilledConfig) -> Optimizer:
         if self._optimizer_factory is None:
-            return build_optimizer(model, self.config.optimizer)
+            return build_optimizer(model, config.optimizer)
         optimizer = self._optimizer_factory(p for p in model.parameters() if p.requires_grad)
         if not isinstance(optimizer, Optimizer):
             raise TypeError(
@@ -614,10 +641,10 @@ class Trainer:
         set_initial_lr(optimizer)
         return optimizer
 
-    def _batches(self, argument: str, data: TrainingData, *, shuffle: bool) -> BatchSource:
-        config = self.config
-        size = config.batch_size if shuffle else config.eval_batch_size
-        return as_batches(argument, data, batch_size=size, shuffle=shuffle, seed=config.seed)
+    def _eval_batches(self, argument: str, data: TrainingData) -> BatchSource:
+        config = self._config
+        size = config.eval_batch_size
+        return as_batches(argument, data, batch_size=size, shuffle=False, seed=config.seed)
 
     def _result(self, run: _Run, reason: StopReason) -> FitResult:
         checkpoints = self.config.checkpoints
@@ -651,10 +678,14 @@ def _claim_folder(
 
 
 def _check_batch_norm(model: nn.Module, train: BatchSource) -> None:
-    """Refuse a last batch of one example, on which batch norm cannot be trained."""
+    """Refuse a batch of one example, on which batch norm of vectors cannot be trained."""
     size: object = getattr(train, "batch_size", None)
-    norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
-    if norms and isinstance(size, int) and size > 1 and train.num_examples % size == 1:
+    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
+    if not (norms and isinstance(size, int)):
+        return
+    if size == 1:
+        raise ValueError(error_message("batch_size", "at least 2 for batch norm", size))
+    if train.num_examples % size == 1:
         rule = f"a divisor that leaves no last batch of one of {train.num_examples} examples"
         cure = "choose another batch_size, or pass data.batches(..., drop_last=True)"
         raise ValueError(error_message("batch_size", rule, size, f"batch norm needs two; {cure}"))
@@ -668,16 +699,9 @@ def _check_num_examples(objective: Objective, train: TrainingData) -> None:
         check(len(examples))
 
 
-def _check_class_weights(config: TrainerConfig, model: nn.Module, train: TrainingData) -> None:
-    """Refuse class weights of another number than there are classes."""
-    if config.class_weights is None:
-        return
-    names = class_names(model) or class_names(train)
-    outputs: object = getattr(model, "out_features", None)
-    count = len(names) if names is not None else outputs
-    if isinstance(count, int) and count != len(config.class_weights):
-        rule = f"one number for each of the {count} classes"
-        raise ValueError(error_message("class_weights", rule, config.class_weights))
+def _train_batches(config: FilledConfig, train: TrainingData) -> BatchSource:
+    size = config.batch_size
+    return as_batches("train", train, batch_size=size, shuffle=True, seed=config.seed)
 
 
 def _check_can_be_captured(

@@ -23,11 +23,11 @@ from mlpkit._serialization import JSONValue, Saved
 from mlpkit.data import Batches
 from mlpkit.errors import CheckpointCorruptError, ResumeMismatchError
 from mlpkit.nn import MLPConfig
-from mlpkit.training import Callback, CheckpointConfig, StepInfo, Trainer, TrainerConfig
+from mlpkit.training import Callback, CheckpointConfig, Schedule, StepInfo, Trainer, TrainerConfig
 from mlpkit.training.checkpoints import read_checkpoint
 from mlpkit.training.checkpoints._file_format import write_checkpoint
 
-CONFIG = TrainerConfig(epochs=2, batch_size=8, progress=False)
+CONFIG = TrainerConfig(epochs=2, batch_size=8, schedule=Schedule(), progress=False)
 
 KEYS = {
     *("format", "version", "versions", "config", "model_config", "fingerprint", "model", "average"),

@@ -17,10 +17,10 @@ from mlpkit import MLP
 from mlpkit.data import LabeledTensors
 from mlpkit.training import (
     CrossEntropy,
+    FilledConfig,
     MomentumSchedule,
     OptimizerConfig,
     Schedule,
-    TrainerConfig,
 )
 from mlpkit.training.ensemble._ensemble_stepper import EnsembleStepper, NonFiniteNetworkStep
 from mlpkit.training.ensemble._joined_batches import JoinedBatches
@@ -28,12 +28,13 @@ from mlpkit.training.ensemble._network_stack import NetworkStack
 
 K = 3
 CPU = torch.device("cpu")
-CONFIG = TrainerConfig(
+CONFIG = FilledConfig(
     epochs=2,
     batch_size=8,
     optimizer=OptimizerConfig(lr=0.01, weight_decay=0.1),
     schedule=Schedule(kind="cosine"),
     momentum_schedule=MomentumSchedule(kind="linear"),
+    label_smoothing=0.0,
     device="cpu",
     progress=False,
 )
@@ -49,7 +50,7 @@ def networks(**options: object) -> list[MLP]:
 
 def stepper_of(
     models: Sequence[nn.Module],
-    configs: Sequence[TrainerConfig],
+    configs: Sequence[FilledConfig],
     data: LabeledTensors,
     *,
     fast: bool,

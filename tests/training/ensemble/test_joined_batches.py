@@ -7,17 +7,22 @@ import torch
 from tests.training.scenario import examples, noise
 
 from mlpkit.data import Batches, LabeledTensors
-from mlpkit.training import TrainerConfig
+from mlpkit.training import FilledConfig, TrainerConfig, fill_defaults
 from mlpkit.training.ensemble._joined_batches import JoinedBatches
 
 CPU = torch.device("cpu")
+
+
+def filled(config: TrainerConfig) -> FilledConfig:
+    return fill_defaults(config, task="classification", num_examples=61)
 
 
 @pytest.mark.parametrize("seeds", [(0, 1, 0), (3, 3, 3)])
 def test_each_has_the_order_of_its_seed(seeds: tuple[int, ...]) -> None:
     data = examples()
     configs = [
-        TrainerConfig(batch_size=8, gradient_accumulation_steps=3, seed=seed) for seed in seeds
+        filled(TrainerConfig(batch_size=8, gradient_accumulation_steps=3, seed=seed))
+        for seed in seeds
     ]
     joined = JoinedBatches(data, configs, CPU)
     assert joined.shared == (len(set(seeds)) == 1)
@@ -31,7 +36,7 @@ def test_each_has_the_order_of_its_seed(seeds: tuple[int, ...]) -> None:
 
 
 def test_batches_have_one_order() -> None:
-    configs = [TrainerConfig(seed=seed) for seed in range(3)]
+    configs = [filled(TrainerConfig(seed=seed)) for seed in range(3)]
     joined = JoinedBatches(Batches(examples(), 8, seed=5), configs, CPU)
     assert joined.shared
     assert len(joined.sources) == 3
@@ -62,7 +67,7 @@ def weighted() -> LabeledTensors:
 @pytest.mark.parametrize("data", [examples(), weighted(), Augmented()], ids=["", "w", "augmented"])
 def test_every_part_of_a_batch_is_joined(data: LabeledTensors | Augmented) -> None:
     seeds = (4, 7)
-    configs = [TrainerConfig(batch_size=8, seed=seed) for seed in seeds]
+    configs = [filled(TrainerConfig(batch_size=8, seed=seed)) for seed in seeds]
     found = [window[0] for window in JoinedBatches(data, configs, CPU).epoch(1)]
     assert len(found) == 8
     for number, seed in enumerate(seeds):

@@ -9,11 +9,17 @@ import torch
 from torch import nn
 
 from mlpkit import MLP
-from mlpkit.training import CrossEntropy, OptimizerConfig, Schedule, TrainerConfig
+from mlpkit.training import CrossEntropy, FilledConfig, OptimizerConfig, Schedule
 from mlpkit.training.ensemble._network_stack import NetworkStack
 from mlpkit.training.ensemble._updates import PerModelUpdate, StackUpdate, build_update
 
-CONFIG = TrainerConfig(optimizer=OptimizerConfig(lr=0.01, weight_decay=0.3))
+CONFIG = FilledConfig(
+    epochs=10,
+    batch_size=128,
+    optimizer=OptimizerConfig(lr=0.01, weight_decay=0.3),
+    schedule=Schedule(),
+    label_smoothing=0.0,
+)
 
 
 def networks() -> list[nn.Module]:

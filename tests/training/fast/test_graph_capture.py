@@ -31,6 +31,7 @@ from mlpkit.training import (
     Callback,
     CheckpointConfig,
     EpochRow,
+    FilledConfig,
     Mixup,
     MomentumSchedule,
     OptimizerConfig,
@@ -312,7 +313,15 @@ def test_every_augmentation_can_be_captured(augment: Augmentation) -> None:
             assert float(seen.loss) == float(expected)
 
 
-CONFIG = TrainerConfig(epochs=3, batch_size=8, progress=False, device="cpu")
+CONFIG = FilledConfig(
+    epochs=3,
+    batch_size=8,
+    optimizer=OptimizerConfig(),
+    schedule=Schedule(),
+    label_smoothing=0.0,
+    progress=False,
+    device="cpu",
+)
 
 
 @pytest.mark.parametrize(

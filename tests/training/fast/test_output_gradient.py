@@ -6,7 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from mlpkit.training import CrossEntropy, MeanSquaredError, OutputObjective
+from mlpkit.training import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    GaussianNLL,
+    Huber,
+    MeanAbsoluteError,
+    MeanSquaredError,
+    OutputObjective,
+    ScaledTargets,
+)
 from mlpkit.training.fast._output_gradient import loss_and_gradient, stacked_loss_and_gradient
 
 
@@ -46,6 +55,80 @@ def test_distributions_and_regression() -> None:
     targets = torch.rand(9, 4).softmax(1)
     assert_as_autograd(CrossEntropy(), torch.randn(9, 4), targets, torch.rand(9))
     assert_as_autograd(MeanSquaredError(), torch.randn(9, 4), torch.randn(9, 4), torch.rand(9))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("pos_weight", [None, 2.3, (0.1, 2.0, 5.0, 1.0)], ids=str)
+@pytest.mark.parametrize("shape", [(37,), (37, 1), (37, 4)], ids=str)
+def test_labels(
+    shape: tuple[int, ...], pos_weight: float | tuple[float, ...] | None, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    if isinstance(pos_weight, tuple):
+        pos_weight = pos_weight[: shape[1] if len(shape) > 1 else 1]
+    outputs, targets = (10 * torch.randn(shape)).to(dtype), torch.rand(shape)
+    weights = torch.rand(37) if dtype != torch.float64 else torch.rand(37).double()
+    objective = BinaryCrossEntropy(pos_weight=pos_weight)
+    assert_as_autograd(objective, outputs, targets, weights)
+    assert_as_autograd(objective, outputs, targets.round(), weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("shape", [(37,), (37, 1), (37, 4), (37, 2, 3)], ids=str)
+@pytest.mark.parametrize("kind", ["plain", "one scale", "scales"])
+@pytest.mark.parametrize(
+    "base", [MeanSquaredError(), MeanAbsoluteError(), Huber(delta=0.5)], ids=str
+)
+def test_regressions(
+    base: MeanSquaredError | MeanAbsoluteError | Huber,
+    kind: str,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+) -> None:
+    torch.manual_seed(0)
+    outputs, targets = (3 * torch.randn(shape)).to(dtype), torch.randn(shape)
+    weights = torch.rand(37) if dtype != torch.float64 else torch.rand(37).double()
+    objective: OutputObjective = base
+    if kind != "plain":
+        scales = (0.3 + torch.rand(shape[1:]).flatten()).tolist()
+        objective = ScaledTargets(base, scale=3.3 if kind == "one scale" else tuple(scales))
+    assert_as_autograd(objective, outputs, targets, weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_distributions_of_targets(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    outputs, targets = torch.randn(9, 6).to(dtype), torch.randn(9, 3)
+    assert_as_autograd(GaussianNLL(), outputs, targets, torch.rand(9))
+
+
+def test_no_gradient_is_written_to_the_outputs() -> None:
+    for objective in (MeanSquaredError(), BinaryCrossEntropy()):
+        outputs, targets = torch.randn(9, 4), torch.rand(9, 4)
+        before = outputs.clone(), targets.clone()
+        loss_and_gradient(objective, outputs, targets, torch.rand(9))
+        assert torch.equal(outputs, before[0])
+        assert torch.equal(targets, before[1])
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        BinaryCrossEntropy(pos_weight=(1.0, 2.0, 3.0, 4.0)),
+        ScaledTargets(MeanSquaredError(), scale=(1.0, 2.0, 3.0, 4.0)),
+        ScaledTargets(Huber(), scale=2.0),
+        GaussianNLL(),
+    ],
+    ids=str,
+)
+def test_many_networks_with_objectives_of_several_targets(objective: OutputObjective) -> None:
+    torch.manual_seed(0)
+    outputs, weights = torch.randn(3, 4, 7).mT, torch.rand(3, 7)
+    targets = torch.rand(3, 7, 2 if isinstance(objective, GaussianNLL) else 4)
+    losses, gradient = stacked_loss_and_gradient(objective, outputs, targets, weights)
+    for k in range(3):
+        own = loss_and_gradient(objective, outputs[k], targets[k], weights[k])
+        torch.testing.assert_close((losses[k], gradient[k]), own)
 
 
 def test_infinite_logits_give_what_autograd_gives() -> None:

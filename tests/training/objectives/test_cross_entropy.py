@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -11,7 +12,13 @@ from torch import Tensor, nn
 
 from mlpkit import _serialization
 from mlpkit.data import Batch
-from mlpkit.training import CrossEntropy, Objective, OutputObjective
+from mlpkit.training import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    MeanSquaredError,
+    Objective,
+    OutputObjective,
+)
 
 
 def make_targets(kind: str, num_classes: int = 4, rows: int = 6) -> Tensor:
@@ -110,8 +117,44 @@ class TestRefusedTargets:
 
     @pytest.mark.parametrize("num_classes", [0, 1])
     def test_logits_of_fewer_than_two_classes(self, num_classes: int) -> None:
-        with pytest.raises(ValueError, match=r"at least two classes.*objective=MeanSquaredError"):
+        with pytest.raises(ValueError, match=r"at least two classes.*output per class, or pass"):
             CrossEntropy().loss(torch.zeros(2, num_classes), torch.zeros(2, dtype=torch.int64))
+
+    @pytest.mark.parametrize(
+        ("targets", "outputs", "expected"),
+        [
+            (torch.tensor([0.5, -2.0]), 1, "Regressor"),
+            (torch.tensor([[0.5], [-2.0]]), 1, "Regressor"),
+            (torch.tensor([[0.5, 7.0], [-2.0, 1.0]]), 2, "Regressor"),
+            (torch.tensor([0.0, 1.0]), 1, "MultilabelClassifier"),
+            (torch.tensor([[0.0], [1.0]]), 1, "MultilabelClassifier"),
+            (torch.tensor([[0.0, 0.0], [1.0, 1.0]]), 2, "MultilabelClassifier"),
+            (torch.tensor([0, 1]), 1, None),
+        ],
+        ids=str,
+    )
+    def test_the_cure_names_the_objective_that_works(
+        self, targets: Tensor, outputs: int, expected: str | None
+    ) -> None:
+        logits = torch.zeros(2, outputs)
+        with pytest.raises(ValueError, match="; ") as caught:
+            CrossEntropy().loss(logits, targets)
+        message = str(caught.value)
+        found = re.search(
+            r"objective=(\w+\(\))(?: and (targets(?:\[:, None\])?(?:\.float\(\))?))?", message
+        )
+        assert found is not None
+        assert expected is None or f"train a mlpkit.{expected}, or" in message
+        names = {"MeanSquaredError": MeanSquaredError, "BinaryCrossEntropy": BinaryCrossEntropy}
+        objective: OutputObjective = eval(found[1], names)  # noqa: S307 - from this package
+        given = eval(found[2] or "targets", {"targets": targets})  # noqa: S307 - from this package
+        assert objective.loss(logits, given).shape == (2,)
+
+    def test_whole_numbers_may_be_class_indices(self) -> None:
+        with pytest.raises(ValueError, match=r"for class indices pass targets\.long\(\)$"):
+            CrossEntropy().loss(torch.zeros(2, 3), torch.tensor([0.0, 2.0]))
+        with pytest.raises(ValueError, match=r"one output for each entry of a target$"):
+            CrossEntropy().loss(torch.zeros(2, 3), torch.tensor([0.0, 2.5]))
 
     @pytest.mark.parametrize("shape", [(3,), (2, 3, 4)])
     def test_logits_that_are_not_rows(self, shape: tuple[int, ...]) -> None:

@@ -6,8 +6,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mlpkit.training import CrossEntropy, MeanSquaredError, Objective, OutputObjective
-from mlpkit.training.objectives import task_of, widened
+from mlpkit.training import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    GaussianNLL,
+    MeanSquaredError,
+    Mixup,
+    Objective,
+    OutputObjective,
+    ScaledTargets,
+)
+from mlpkit.training.objectives import is_readable, predictions_of, task_of, widened
 
 
 def test_a_function_is_an_objective_but_not_one_of_outputs() -> None:
@@ -31,6 +40,7 @@ class TestTask:
     def test_the_objective_says_it(self) -> None:
         assert task_of(CrossEntropy(), torch.zeros(2, 3)) == "classification"
         assert task_of(MeanSquaredError(), torch.zeros(2, 3)) == "regression"
+        assert task_of(BinaryCrossEntropy(), torch.zeros(2, 3)) == "multilabel"
 
     def test_else_the_targets_say_it(self) -> None:
         def own(model: nn.Module, batch: object) -> Tensor:
@@ -48,3 +58,49 @@ class TestTask:
 
         with pytest.raises(ValueError, match=r"objective\.task must be .*, got 'ranking'"):
             task_of(Ranking(), torch.zeros(2))
+
+
+class TestPredictions:
+    """What the outputs of the model say about the targets of a regression."""
+
+    def test_they_are_the_outputs(self) -> None:
+        outputs, targets = torch.randn(4, 2), torch.randn(4, 2)
+        for objective in (
+            MeanSquaredError(),
+            ScaledTargets(MeanSquaredError(), scale=2.0),
+            Mixup(objective=MeanSquaredError()),
+        ):
+            assert predictions_of(objective, outputs, targets) is outputs
+
+    def test_they_are_the_means_of_a_distribution(self) -> None:
+        outputs, targets = torch.randn(4, 2), torch.randn(4)
+        for objective in (GaussianNLL(), Mixup(objective=GaussianNLL())):
+            found = predictions_of(objective, outputs, targets)
+            assert found is not None
+            assert torch.equal(found, outputs[:, 0])
+
+    def test_they_may_be_unknown(self) -> None:
+        class Sum:
+            def __call__(self, model: nn.Module, batch: object) -> Tensor:
+                raise NotImplementedError
+
+            def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+                return outputs.sum(1) - targets
+
+        assert predictions_of(Sum(), torch.zeros(4, 2), torch.zeros(4)) is None
+        same = torch.zeros(4)
+        assert predictions_of(Sum(), same, torch.zeros(4)) is same
+
+
+def test_values_are_read_where_that_is_cheap_and_possible() -> None:
+    assert is_readable(torch.zeros(2))
+    assert not is_readable(torch.zeros(2, device="meta"))
+    found: list[bool] = []
+
+    def inner(x: Tensor) -> Tensor:
+        found.append(is_readable(x))
+        return x.sum()
+
+    torch.vmap(inner)(torch.zeros(2, 2))
+    torch.func.grad(inner)(torch.zeros(2))
+    assert found == [False, False]

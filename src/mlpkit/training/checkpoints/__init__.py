@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlpkit.training.checkpoints._checkpointer import Checkpointer
+from mlpkit.training.checkpoints._checkpointer import Checkpointer, saved_config
 from mlpkit.training.checkpoints._file_format import (
     check_folder,
     existing_checkpoints,
@@ -18,4 +18,5 @@ __all__ = [
     "existing_checkpoints",
     "prepare_folder",
     "read_checkpoint",
+    "saved_config",
 ]

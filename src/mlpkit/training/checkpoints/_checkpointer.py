@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mlpkit import _serialization
 from mlpkit._serialization import JSONValue, Saved, to_saved
 from mlpkit.errors import CheckpointCorruptError, ResumeMismatchError
-from mlpkit.training._config import TrainerConfig
+from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training._hooks import CallbackLike
 from mlpkit.training._stepper import Stepper
 from mlpkit.training._tracker import Tracker
@@ -36,7 +36,7 @@ from mlpkit.training.checkpoints._fingerprint import (
 from mlpkit.training.checkpoints._random_stream import RandomStream
 from mlpkit.training.optim import AverageState, WeightSwapper
 
-__all__ = ["Checkpointer"]
+__all__ = ["Checkpointer", "saved_config"]
 
 _CONTENT = frozenset(
     {
@@ -64,7 +64,7 @@ class Checkpointer:
 
     def __init__(
         self,
-        config: TrainerConfig,
+        config: FilledConfig,
         *,
         stepper: Stepper,
         tracker: Tracker,
@@ -176,9 +176,7 @@ class Checkpointer:
             CheckpointCorruptError: If a part is missing from the checkpoint.
             ResumeMismatchError: If it belongs to other data, another model or other settings.
         """
-        missing = sorted(_CONTENT - content.keys())
-        if missing:
-            raise CheckpointCorruptError(f"{path} must hold {', '.join(missing)}, got none")
+        _check_complete(path, content)
         states = cast("dict[str, dict[str, JSONValue]]", content["callbacks"])
         self._check_same_run(path, content, states)
         stepper = self._stepper
@@ -203,11 +201,7 @@ class Checkpointer:
     ) -> None:
         """Raise if data, model, settings, callbacks or the schedule so far differ."""
         saved = cast("dict[str, str]", content["fingerprint"])
-        config = (
-            _serialization.from_dict(  # settings that are missing in the file get their default
-                TrainerConfig, cast("dict[str, JSONValue]", content["config"]), source=str(path)
-            )
-        )
+        config = saved_config(content, path)
         written_with = cast("dict[str, str]", content["versions"])["torch"]
         has_same_torch = written_with == str(torch.__version__)
         if not has_same_torch:
@@ -249,6 +243,27 @@ def _by_name(callbacks: Sequence[CallbackLike]) -> dict[str, CallbackLike]:
         number = sum(key.partition("#")[0] == name for key in named)
         named[f"{name}#{number + 1}" if number else name] = callback
     return named
+
+
+def _check_complete(path: Path, content: Mapping[str, Saved]) -> None:
+    missing = sorted(_CONTENT - content.keys())
+    if missing:
+        raise CheckpointCorruptError(f"{path} must hold {', '.join(missing)}, got none")
+
+
+def saved_config(content: Mapping[str, Saved], path: Path) -> TrainerConfig:
+    """Return the settings in a checkpoint; those that are missing in the file get their default.
+
+    Args:
+        content: The content of the checkpoint.
+        path: Its path, for error messages.
+
+    Raises:
+        CheckpointCorruptError: If a part is missing from the checkpoint.
+    """
+    _check_complete(path, content)
+    values = cast("dict[str, JSONValue]", content["config"])
+    return _serialization.from_dict(TrainerConfig, values, source=str(path))
 
 
 def _model_config(model: nn.Module) -> dict[str, JSONValue] | None:

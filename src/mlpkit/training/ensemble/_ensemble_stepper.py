@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mlpkit._protocols import collect_max_norms
-from mlpkit.training._config import TrainerConfig
+from mlpkit.training._config import FilledConfig
 from mlpkit.training._engine import (
     StepResult,
     class_factors,
@@ -53,7 +53,7 @@ class EnsembleStepper:
     def __init__(
         self,
         stack: NetworkStack,
-        configs: Sequence[TrainerConfig],
+        configs: Sequence[FilledConfig],
         *,
         total_steps: int,
         device: torch.device,

@@ -10,16 +10,17 @@ from functools import partial
 import torch
 from torch import nn
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit._class_names import check_same_classes
 from mlpkit._devices import available_device, evaluation_mode
-from mlpkit.training._config import TrainerConfig
+from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training._default_objective import choose_objective
 from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._fit_result import FitResult
 from mlpkit.training._nonfinite import NonFiniteStep, nonfinite_error
 from mlpkit.training._predictor import reset_calibration
 from mlpkit.training._progress_bar import ProgressBar
+from mlpkit.training._run_config import run_config
 from mlpkit.training._signals import StopSignals, interruption
 from mlpkit.training._stepper import reestimate_on
 from mlpkit.training._tracker import Tracker
@@ -92,9 +93,9 @@ def fit_many(
             ``averaging``, ``class_weights``, ``clip_grad_norm``, ``momentum_schedule``,
             ``monitor``, ``optimizer``, ``schedule`` and ``seed``. ``checkpoints``,
             ``early_stopping``, ``max_seconds``, ``mixup`` and reduced precision are not supported.
-        objective: Loss of each example; None means cross-entropy with ``config.label_smoothing``. A
-            custom objective must use only functions that :func:`torch.vmap` supports, and draw no
-            random numbers.
+        objective: Loss of each example; None means the default, as for :class:`Trainer`. A custom
+            objective must use only functions that :func:`torch.vmap` supports, and draw no random
+            numbers.
 
     Returns:
         The result of each run, in the order of ``models``.
@@ -136,12 +137,15 @@ def fit_many(
         Hansen and Salamon 1990, "Neural Network Ensembles", IEEE PAMI 12, pages 993-1001.
     """
     networks = _modules(models)
-    configs = _configs(config, len(networks))
-    first = configs[0]
-    device = available_device(first.device)
-    objective = choose_objective(first, objective)
+    given = _configs(config, len(networks))
+    device = available_device(given[0].device)
+    objective = _common_objective(given[0], networks, objective)
     for number, model in enumerate(networks):
         check_same_classes({f"models[{number}]": model, "train": train, "val": val})
+    configs = [
+        run_config(one, model, objective, train) for one, model in zip(given, networks, strict=True)
+    ]
+    first = configs[0]
     batches = JoinedBatches(train, configs, device)
     val_batches = None
     if val is not None:
@@ -214,7 +218,9 @@ def _configs(config: object, count: int) -> list[TrainerConfig]:
     configs = list(config) if isinstance(config, Sequence) else [config] * count
     if len(configs) != count:
         rule = f"one configuration, or one for each of the {count} models"
-        raise ValueError(error_message("config", rule, f"a sequence of length {len(configs)}"))
+        raise ValueError(
+            error_message("config", rule, Unquoted(f"a sequence of length {len(configs)}"))
+        )
     checked = []
     for number, one in enumerate(configs):
         if not isinstance(one, TrainerConfig):
@@ -235,6 +241,23 @@ def _configs(config: object, count: int) -> list[TrainerConfig]:
     return checked
 
 
+def _common_objective(
+    config: TrainerConfig, models: Sequence[nn.Module], given: Objective | None
+) -> Objective:
+    """Return the objective of all models.
+
+    Raises:
+        ValueError: If the models have different default objectives.
+    """
+    objectives = [choose_objective(config, model, given) for model in models]
+    for number, one in enumerate(objectives):
+        if one != objectives[0]:
+            rule = f"a model with the same default objective as models[0], {objectives[0]!r}"
+            cure = "build all models with for_data from the same examples"
+            raise ValueError(error_message(f"models[{number}]", rule, repr(one), cure))
+    return objectives[0]
+
+
 @torch.no_grad()
 def _check_batch(model: nn.Module, objective: Objective, batch: BatchLike) -> None:
     """Raise the errors that :class:`Trainer` would raise for this batch."""
@@ -249,7 +272,7 @@ class _NetworkRun:
 
     number: int
     model: nn.Module
-    config: TrainerConfig
+    config: FilledConfig
     objective: Objective
     tracker: Tracker
     weights: WeightSwapper
@@ -259,7 +282,7 @@ class _NetworkRun:
 def _network_run(
     number: int,
     model: nn.Module,
-    config: TrainerConfig,
+    config: FilledConfig,
     objective: Objective,
     train: BatchSource,
     device: torch.device,

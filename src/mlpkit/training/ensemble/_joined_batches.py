@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from mlpkit._checks import error_message
 from mlpkit._protocols import Batch
-from mlpkit.training._config import TrainerConfig
+from mlpkit.training._config import FilledConfig
 from mlpkit.training.batches import (
     BatchLike,
     BatchSource,
@@ -51,7 +51,7 @@ class JoinedBatches:
     """
 
     def __init__(
-        self, train: TrainingData, configs: Sequence[TrainerConfig], device: torch.device
+        self, train: TrainingData, configs: Sequence[FilledConfig], device: torch.device
     ) -> None:
         if isinstance(train, DataLoader):
             rule = "LabeledTensors or Batches for several networks"

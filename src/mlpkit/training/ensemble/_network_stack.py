@@ -11,18 +11,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit._protocols import Batch, find_stacked_backpropagation
 from mlpkit.training._named_tensors import named_tensors
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.ensemble._vmap_rules import DropoutCall, VmapRules
 from mlpkit.training.fast import StackedGradients
-from mlpkit.training.objectives import CrossEntropy, MeanSquaredError, Objective
+from mlpkit.training.objectives import Objective, is_loss_of_outputs
 
 __all__ = ["NetworkStack"]
-
-# The loss of an example depends on its output only, so the rows of all networks form one batch.
-_ROW_WISE = (CrossEntropy, MeanSquaredError)
 
 _CURE = "train them one after another with Trainer"
 
@@ -105,7 +102,7 @@ class NetworkStack:
         networks: hand-written gradients read buffers from the first network only.
         """
         model, objective = self.models[0], self._objective
-        if not isinstance(objective, _ROW_WISE):
+        if not is_loss_of_outputs(objective):
             return None
         if self._untrained or not self._template.is_row_wise:
             return None
@@ -184,7 +181,9 @@ class NetworkStack:
         for name, tensor in tensors.items():
             if state[f"model.{name}"] is not tensor:
                 rule = "networks that update their buffers in place"
-                raise ValueError(error_message("models", rule, f"a new tensor as {name}", _CURE))
+                raise ValueError(
+                    error_message("models", rule, Unquoted(f"a new tensor as {name}"), _CURE)
+                )
         return found
 
     def views(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -223,7 +222,7 @@ class _ModelWithObjective(nn.Module):
         super().__init__()
         self.model = model
         self._objective = objective
-        self.is_row_wise = type(objective) in _ROW_WISE
+        self.is_row_wise = is_loss_of_outputs(objective)
 
     def forward(self, batch: BatchLike) -> Tensor:
         if self.is_row_wise:
@@ -233,7 +232,7 @@ class _ModelWithObjective(nn.Module):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each row."""
-        assert isinstance(self._objective, _ROW_WISE)
+        assert is_loss_of_outputs(self._objective), "only row-wise losses are computed here"
         return self._objective.loss(outputs, targets)
 
 
@@ -263,7 +262,9 @@ def _check_separate(models: Sequence[nn.Module]) -> None:
             if owner != number:
                 rule = f"a network that shares no tensor with models[{owner}]"
                 cure = "copy it with copy.deepcopy"
-                raise ValueError(error_message(f"models[{number}]", rule, f"its {name}", cure))
+                raise ValueError(
+                    error_message(f"models[{number}]", rule, Unquoted(f"its {name}"), cure)
+                )
 
 
 def _check_alike(number: int, model: nn.Module, first: nn.Module) -> None:
@@ -274,39 +275,30 @@ def _check_alike(number: int, model: nn.Module, first: nn.Module) -> None:
         raise ValueError(error_message(f"models[{number}]", rule, difference, _CURE))
 
 
-class _Unquoted(str):
-    """A string that error messages show without quotes."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return str(self)
-
-
-def _difference(model: nn.Module, first: nn.Module) -> _Unquoted | None:
+def _difference(model: nn.Module, first: nn.Module) -> Unquoted | None:
     """Return a description of the first difference in architecture; None if there is none."""
     modules, others = dict(model.named_modules()), dict(first.named_modules())
     for name in [*others, *modules]:
         module, other = modules.get(name), others.get(name)
         label = name or "the module itself"
         if module is None or other is None:
-            return _Unquoted(f"{label} in one of them only")
+            return Unquoted(f"{label} in one of them only")
         if type(module) is not type(other):
-            return _Unquoted(f"{_name(module)} instead of {_name(other)} as {label}")
+            return Unquoted(f"{_name(module)} instead of {_name(other)} as {label}")
     tensors, expected = named_tensors(model), named_tensors(first)
     for name in [*expected, *tensors]:
         if name not in tensors or name not in expected:
-            return _Unquoted(f"{name} in one of them only")
+            return Unquoted(f"{name} in one of them only")
         described, wanted = _description(tensors[name]), _description(expected[name])
         if described != wanted:
-            return _Unquoted(f"{described} instead of {wanted} as {name}")
+            return Unquoted(f"{described} instead of {wanted} as {name}")
     for name, module in modules.items():
         attributes, other_attributes = _attributes(module), _attributes(others[name])
         for attribute in [*other_attributes, *attributes]:
             pair = attributes.get(attribute), other_attributes.get(attribute)
             if not _equal(*pair):
                 where = f"{name}.{attribute}" if name else attribute
-                return _Unquoted(f"{pair[0]!r} instead of {pair[1]!r} as {where}")
+                return Unquoted(f"{pair[0]!r} instead of {pair[1]!r} as {where}")
     return None
 
 

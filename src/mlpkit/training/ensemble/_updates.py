@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mlpkit._protocols import collect_param_groups
-from mlpkit.training._config import TrainerConfig
+from mlpkit.training._config import FilledConfig
 from mlpkit.training.ensemble._network_stack import NetworkStack
 from mlpkit.training.ensemble._per_model_adamw import PerModelAdamW
 from mlpkit.training.optim import Rates, build_optimizer
@@ -21,7 +21,7 @@ class PerModelUpdate:
     """One optimizer per network, the same that :class:`Trainer` would build."""
 
     def __init__(
-        self, stack: NetworkStack, configs: Sequence[TrainerConfig], *, total_steps: int
+        self, stack: NetworkStack, configs: Sequence[FilledConfig], *, total_steps: int
     ) -> None:
         self._optimizers: Sequence[Optimizer] = [
             build_optimizer(model, config.optimizer)
@@ -66,7 +66,7 @@ class StackUpdate:
     """One optimizer for the stacks, if all networks have the same settings."""
 
     def __init__(
-        self, stack: NetworkStack, configs: Sequence[TrainerConfig], *, total_steps: int
+        self, stack: NetworkStack, configs: Sequence[FilledConfig], *, total_steps: int
     ) -> None:
         self._parameters = list(stack.parameters.values())
         self._optimizer = build_optimizer(_StackedModel(stack), configs[0].optimizer)
@@ -115,10 +115,10 @@ Update: TypeAlias = PerModelUpdate | StackUpdate
 
 
 def build_update(
-    stack: NetworkStack, configs: Sequence[TrainerConfig], *, total_steps: int
+    stack: NetworkStack, configs: Sequence[FilledConfig], *, total_steps: int
 ) -> Update:
     """Return one optimizer for the stacks if it is equivalent, else one per network."""
-    settings: list[Callable[[TrainerConfig], object]] = [
+    settings: list[Callable[[FilledConfig], object]] = [
         lambda one: one.optimizer,
         lambda one: one.schedule,
         lambda one: one.momentum_schedule,
@@ -130,5 +130,5 @@ def build_update(
     return PerModelUpdate(stack, configs, total_steps=total_steps)
 
 
-def _rates(optimizer: Optimizer, config: TrainerConfig, total_steps: int) -> Rates:
+def _rates(optimizer: Optimizer, config: FilledConfig, total_steps: int) -> Rates:
     return Rates(optimizer, config.schedule, config.momentum_schedule, total_steps=total_steps)

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeGuard
 
 import torch
 from torch import Tensor
 
 from mlpkit._devices import autocast
-from mlpkit._protocols import Backpropagation, find_backpropagation
+from mlpkit._protocols import BackpropagationLike, find_backpropagation
 from mlpkit.training._engine import Engine
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.fast._output_gradient import loss_and_gradient
-from mlpkit.training.objectives import (
-    CrossEntropy,
-    MeanSquaredError,
-    Objective,
-    OutputObjective,
-)
+from mlpkit.training.objectives import is_loss_of_outputs
 
 __all__ = ["FastEngine"]
 
@@ -32,13 +26,13 @@ class FastEngine(Engine):
     objective, a model with hooks) use autograd.
     """
 
-    _backpropagation: Backpropagation | None = None
+    _backpropagation: BackpropagationLike | None = None
 
     def begin_epoch(self) -> None:
         """Discard existing gradients, and find the hand-written gradients of the model."""
         super().begin_epoch()
         self._factors: dict[tuple[int, torch.dtype], Tensor] = {}
-        can_replace = self.scaler is None and _is_loss_of_outputs(self._objective)
+        can_replace = self.scaler is None and is_loss_of_outputs(self._objective)
         self._backpropagation = find_backpropagation(self._model) if can_replace else None
 
     def end(self) -> None:
@@ -59,7 +53,7 @@ class FastEngine(Engine):
         if fast is None or len(microbatches) > 1 or not fast.can_run(microbatches[0].inputs):
             return super()._backward(microbatches, weights, total)
         (batch,), (weight,) = microbatches, weights
-        assert _is_loss_of_outputs(self._objective), "checked in begin_epoch"
+        assert is_loss_of_outputs(self._objective), "checked in begin_epoch"
         with torch.no_grad(), autocast(self._precision, self._device):
             outputs = fast.forward(batch.inputs)
             wide = torch.promote_types(outputs.dtype, torch.float32)
@@ -81,8 +75,3 @@ class FastEngine(Engine):
             if one.device.type != "cuda" or not torch.cuda.is_current_stream_capturing():
                 self._factors[size, dtype] = factors
         return factors
-
-
-def _is_loss_of_outputs(objective: Objective) -> TypeGuard[OutputObjective]:
-    """Return whether the loss is a function of the outputs of one forward pass and the targets."""
-    return type(objective) in (CrossEntropy, MeanSquaredError)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
+from typing import TypeGuard
+
 import torch
 from torch import Tensor
 
 from mlpkit.training.objectives import (
     NEVER_IGNORED,
+    BinaryCrossEntropy,
     CrossEntropy,
+    MeanSquaredError,
     OutputObjective,
+    ScaledTargets,
     check_class_targets,
+    mean_over_entries,
+    prediction_errors,
     widened,
 )
 
@@ -28,9 +36,10 @@ def loss_and_gradient(
         = w_i \left(\operatorname{softmax}(z_i)_c - q_{ic}\right)
         \quad\text{for the cross-entropy of a class, smoothed or not}
 
-    with the targets :math:`q` of :class:`~mlpkit.training.CrossEntropy`. This gradient is computed
-    by the kernels that autograd calls, so it is equal bit for bit. For other objectives and targets
-    autograd computes the gradient.
+    with the targets :math:`q` of :class:`~mlpkit.training.CrossEntropy`. The gradients of the
+    binary cross-entropy and of the squared error, scaled or not, have closed forms too. They are
+    computed in the order of operations of autograd, so they are equal bit for bit. For other
+    objectives and targets autograd computes the gradient.
 
     Args:
         objective: Loss of each example.
@@ -46,6 +55,10 @@ def loss_and_gradient(
     if type(objective) is CrossEntropy and not targets.is_floating_point():
         check_class_targets(outputs, targets)
         return _class_loss_and_gradient(objective, outputs, targets, weights)
+    if type(objective) is BinaryCrossEntropy:
+        return _label_loss_and_gradient(objective, outputs, targets, weights)
+    if type(objective) is MeanSquaredError or _is_scaled_squared_error(objective):
+        return _squared_loss_and_gradient(objective, outputs, targets, weights)
     with torch.enable_grad():
         leaf = outputs.detach().requires_grad_()
         losses = objective.loss(leaf, targets)
@@ -107,3 +120,45 @@ def _class_loss_and_gradient(
         gradient -= (weights * per_class).unsqueeze(1)
     gradient = aten._log_softmax_backward_data(gradient, scores, 1, logits.dtype)
     return losses, gradient.to(outputs.dtype)
+
+
+def _label_loss_and_gradient(
+    objective: BinaryCrossEntropy, outputs: Tensor, targets: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return binary cross-entropy and gradient, ``(N, L)`` or ``(N,)``."""
+    losses = objective.loss(outputs, targets)
+    logits = widened(outputs)
+    targets = targets.to(logits.dtype)
+    pos_weight = objective.pos_weight_of(logits)
+    if pos_weight is None:
+        gradient = torch.sigmoid(logits) - targets
+    else:
+        weighted = pos_weight * targets
+        gradient = (weighted + 1.0 - targets) * torch.sigmoid(logits) - weighted
+    return losses, gradient.mul_(_per_entry(weights, outputs)).to(outputs.dtype)
+
+
+def _is_scaled_squared_error(objective: OutputObjective) -> TypeGuard[ScaledTargets]:
+    return type(objective) is ScaledTargets and type(objective.objective) is MeanSquaredError
+
+
+def _squared_loss_and_gradient(
+    objective: MeanSquaredError | ScaledTargets, outputs: Tensor, targets: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return squared error and gradient, ``(N, ...)``."""
+    scale: float | Tensor = 1.0
+    errors = prediction_errors(outputs, targets)
+    if isinstance(objective, ScaledTargets):
+        scale = objective.scale_of(errors)
+        errors = errors / scale
+    losses = mean_over_entries(errors.square())
+    gradient = errors.mul_(2.0).mul_(_per_entry(weights, errors))
+    if isinstance(objective, ScaledTargets):
+        gradient = gradient.div_(scale)
+    return losses, gradient.to(outputs.dtype)
+
+
+def _per_entry(weights: Tensor, outputs: Tensor) -> Tensor:
+    """Return the factor on the loss of each entry, ``(N, 1, ...)``."""
+    num_entries = math.prod(outputs.shape[1:])
+    return (weights / num_entries).view(-1, *[1] * (outputs.ndim - 1))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mlpkit._protocols import Backpropagation
+from mlpkit._protocols import BackpropagationLike
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.fast._output_gradient import stacked_loss_and_gradient
 from mlpkit.training.objectives import OutputObjective
@@ -27,7 +27,7 @@ class StackedGradients:
 
     def __init__(
         self,
-        backpropagation: Backpropagation,
+        backpropagation: BackpropagationLike,
         objective: OutputObjective,
         stacks: Sequence[nn.Parameter],
         *,

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from mlpkit.training.metrics._accumulators import ClassificationAccumulator, RegressionAccumulator
+from mlpkit.training.metrics._accumulators import ClassificationAccumulator
 from mlpkit.training.metrics._evaluation import evaluate, forward
 from mlpkit.training.metrics._history import EpochRow, History
+from mlpkit.training.metrics._loss_sums import LossAccumulator
 from mlpkit.training.metrics._meter import EpochMeter
-from mlpkit.training.metrics._results import ClassificationMetrics, ClassMetrics, Evaluation
+from mlpkit.training.metrics._multilabel_accumulator import MultilabelAccumulator
+from mlpkit.training.metrics._regression_accumulator import RegressionAccumulator
+from mlpkit.training.metrics._results import (
+    ClassificationMetrics,
+    ClassMetrics,
+    Evaluation,
+    MultilabelMetrics,
+    RegressionMetrics,
+    TargetMetrics,
+)
 
 __all__ = [
     "ClassMetrics",
@@ -16,7 +26,12 @@ __all__ = [
     "EpochRow",
     "Evaluation",
     "History",
+    "LossAccumulator",
+    "MultilabelAccumulator",
+    "MultilabelMetrics",
     "RegressionAccumulator",
+    "RegressionMetrics",
+    "TargetMetrics",
     "evaluate",
     "forward",
 ]

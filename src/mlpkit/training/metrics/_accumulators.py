@@ -1,18 +1,20 @@
-"""Accumulation of metrics over batches, on the device."""
+"""Accumulation of the metrics of a classifier over batches, on the device."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from mlpkit._checks import check_int, error_message
-from mlpkit._devices import accumulator_dtype
+from mlpkit.training.metrics._calibration_bins import CalibrationBins
+from mlpkit.training.metrics._loss_sums import LossSums, check_rows
 from mlpkit.training.metrics._results import ClassificationMetrics, ClassMetrics, Evaluation
-from mlpkit.training.objectives import CrossEntropy, MeanSquaredError, check_class_targets
+from mlpkit.training.objectives import CrossEntropy, check_class_targets
 
-__all__ = ["ClassificationAccumulator", "RegressionAccumulator"]
+__all__ = ["ClassificationAccumulator", "class_metrics"]
 
 
 class ClassificationAccumulator:
@@ -73,8 +75,8 @@ class ClassificationAccumulator:
             ValueError: If a shape does not match.
         """
         check_class_targets(logits, targets)
-        _check_rows("weights", weights, len(logits))
-        _check_rows("losses", losses, len(logits))
+        check_rows("weights", weights, len(logits))
+        check_rows("losses", losses, len(logits))
         with torch.no_grad():
             if losses is None:
                 losses = self._cross_entropy.loss(logits, targets)
@@ -99,111 +101,17 @@ class ClassificationAccumulator:
         """
         if self._sums is None:
             raise ValueError(error_message("data", "at least one example", 0))
-        loss, accuracy, bins, rows = self._sums.fetch()
+        loss, accuracy, calibration_error, rows = self._sums.fetch()
         num_examples = int(rows[:, 2].sum())
-        bin_count, bin_correct, bin_confidence = bins
-        gap = (bin_correct - bin_confidence).abs().sum()  # sum of n_b |acc_b - conf_b|
         return Evaluation(
             loss=loss,
             num_examples=num_examples,
             classification=ClassificationMetrics(
                 accuracy=accuracy,
-                calibration_error=float(gap / bin_count.sum()),
+                calibration_error=calibration_error,
                 counts=tuple((true, predicted, count) for true, predicted, count in rows.tolist()),
                 per_class=_per_class(rows, self._sums.num_classes, self._classes),
             ),
-        )
-
-
-class RegressionAccumulator:
-    """Accumulates the mean loss of a regression, in float64 (float32 on MPS) on the device.
-
-    Example:
-        >>> import torch
-        >>> from mlpkit.training.metrics import RegressionAccumulator
-        >>> metrics = RegressionAccumulator()
-        >>> metrics.update(torch.tensor([[1.0], [2.0]]), torch.tensor([[1.0], [4.0]]))
-        >>> metrics.compute().loss
-        2.0
-    """
-
-    def __init__(self) -> None:
-        self._mean_squared_error = MeanSquaredError()
-        self._sums: _LossSums | None = None
-        self._num_examples = 0
-
-    def update(
-        self,
-        outputs: Tensor,
-        targets: Tensor,
-        weights: Tensor | None = None,
-        *,
-        losses: Tensor | None = None,
-    ) -> None:
-        """Add one batch.
-
-        Args:
-            outputs: Outputs of the model, ``(N, ...)``.
-            targets: Targets, of the same shape.
-            weights: Weight of each example, ``(N,)``; None means 1.
-            losses: Loss of each example, ``(N,)``; None means the mean squared error.
-        """
-        _check_rows("weights", weights, len(outputs))
-        _check_rows("losses", losses, len(outputs))
-        with torch.no_grad():
-            if losses is None:
-                losses = self._mean_squared_error.loss(outputs, targets)
-            if self._sums is None:
-                self._sums = _LossSums(losses.device)
-            self._sums.add(losses, weights)
-            self._num_examples += len(losses)
-
-    def compute(self) -> Evaluation:
-        """Return the mean loss of all batches so far; synchronizes with the device.
-
-        Raises:
-            ValueError: If there was no example, or all weights are zero.
-        """
-        if self._sums is None:
-            raise ValueError(error_message("data", "at least one example", 0))
-        return Evaluation(loss=self._sums.fetch(), num_examples=self._num_examples)
-
-
-def _check_rows(name: str, values: Tensor | None, num_rows: int) -> None:
-    if values is not None and values.shape != (num_rows,):
-        raise ValueError(error_message(name, f"of shape ({num_rows},)", tuple(values.shape)))
-
-
-class _LossSums:
-    """Sum of the weighted losses and sum of the weights."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.loss = torch.zeros((), dtype=accumulator_dtype(device), device=device)
-        self.weight = torch.zeros_like(self.loss)
-
-    def add(self, losses: Tensor, weights: Tensor | None) -> Tensor | None:
-        """Add a batch, and return its weights in the dtype of the sums."""
-        losses = losses.to(self.loss.dtype)
-        if weights is None:
-            self.loss += losses.sum()
-            self.weight += len(losses)
-            return None
-        weights = weights.to(self.loss.dtype)
-        self.loss += (losses * weights).sum()
-        self.weight += weights.sum()
-        return weights
-
-    def fetch(self) -> float:
-        """Return the mean loss."""
-        weight = float(self.weight)
-        _check_weight(weight)
-        return float(self.loss) / weight
-
-
-def _check_weight(weight: float) -> None:
-    if weight <= 0.0:
-        raise ValueError(
-            error_message("weights", "greater than 0 for at least one example", weight)
         )
 
 
@@ -214,16 +122,13 @@ class _ClassificationSums:
     """Sums on the device from which all metrics of a classifier follow."""
 
     def __init__(self, num_classes: int, num_bins: int, device: torch.device) -> None:
-        self._losses = _LossSums(device)
+        self._losses = LossSums(device)
         wide = self._losses.loss.dtype
         self._correct = torch.zeros((), dtype=wide, device=device)
         self._pairs: list[Tensor] = []  # true * C + predicted of each example, or of distinct pairs
         self._pair_counts: list[Tensor] = []
         self._num_pairs = 0
-        # rows: number of examples, of correct ones, sum of confidences
-        self._bins = torch.zeros(3, num_bins, dtype=wide, device=device)
-        self._edges = (torch.arange(1, num_bins, dtype=wide) / num_bins).to(device)
-        self._bin_ids = torch.arange(num_bins, device=device)
+        self._bins = CalibrationBins(num_bins, device)
         self.num_classes = num_classes
 
     def add(self, logits: Tensor, true: Tensor, losses: Tensor, weights: Tensor | None) -> None:
@@ -237,9 +142,7 @@ class _ClassificationSums:
         self._num_pairs += len(true)
         if self._num_pairs > _MAX_PAIRS:
             self._merge_pairs()
-        in_bin = torch.bucketize(confidence, self._edges)[:, None] == self._bin_ids  # (N, bins)
-        rows = torch.stack([torch.ones_like(confidence), correct, confidence])  # (3, N)
-        self._bins += rows @ in_bin.to(wide)
+        self._bins.add(confidence, correct)
 
     def _merge_pairs(self) -> None:
         """Count equal pairs, so that memory grows with the examples or with the distinct pairs."""
@@ -247,10 +150,10 @@ class _ClassificationSums:
         counts = torch.zeros_like(pairs).index_add_(0, inverse, torch.cat(self._pair_counts))
         self._pairs, self._pair_counts, self._num_pairs = [pairs], [counts], len(pairs)
 
-    def fetch(self) -> tuple[float, float, Tensor, Tensor]:
-        """Return loss, accuracy, bins, and rows of true class, predicted class, number of examples.
+    def fetch(self) -> tuple[float, float, float, Tensor]:
+        """Return loss, accuracy, calibration error, and rows of true class, predicted class, count.
 
-        They are on the CPU. The rows are sorted, and there is one for each pair that occurs.
+        The rows are on the CPU and sorted, and there is one for each pair that occurs.
         """
         loss = self._losses.fetch()
         accuracy = float(self._correct) / float(self._losses.weight)
@@ -258,7 +161,7 @@ class _ClassificationSums:
         (pairs,), (counts,) = self._pairs, self._pair_counts
         true = torch.div(pairs, self.num_classes, rounding_mode="floor")
         rows = torch.stack([true, pairs % self.num_classes, counts], dim=1)
-        return loss, accuracy, self._bins.cpu().double(), rows.cpu()
+        return loss, accuracy, self._bins.fetch(), rows.cpu()
 
 
 def _per_class(
@@ -271,17 +174,36 @@ def _per_class(
         found: list[int] = values.new_zeros(num_classes).index_add_(0, labels, values).tolist()
         return found
 
-    predicted, support = totals(guess, counts), totals(true, counts)
-    per_class = []
-    for index, hits in enumerate(totals(true, counts * (true == guess))):
-        either = predicted[index] + support[index]
-        per_class.append(
-            ClassMetrics(
-                name=str(index) if classes is None else classes[index],
-                precision=hits / predicted[index] if predicted[index] else 0.0,
-                recall=hits / support[index] if support[index] else 0.0,
-                f1=2 * hits / either if either else 0.0,
-                support=support[index],
-            )
+    return class_metrics(
+        hits=totals(true, counts * (true == guess)),
+        predicted=totals(guess, counts),
+        support=totals(true, counts),
+        names=classes,
+    )
+
+
+def class_metrics(
+    *,
+    hits: Sequence[int],
+    predicted: Sequence[int],
+    support: Sequence[int],
+    names: Sequence[str] | None,
+) -> tuple[ClassMetrics, ...]:
+    """Return the metrics of each class or label.
+
+    Args:
+        hits: Number of examples that belong to the class and are predicted as it.
+        predicted: Number of examples that are predicted as the class.
+        support: Number of examples that belong to the class.
+        names: Names of the classes; None means their indices.
+    """
+    return tuple(
+        ClassMetrics(
+            name=str(index) if names is None else names[index],
+            precision=hits[index] / predicted[index] if predicted[index] else 0.0,
+            recall=hits[index] / support[index] if support[index] else 0.0,
+            f1=2 * hits[index] / either if either else 0.0,
+            support=support[index],
         )
-    return tuple(per_class)
+        for index, either in enumerate(map(operator.add, predicted, support))
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -11,13 +12,19 @@ from torch import Tensor, nn
 from mlpkit._checks import error_message
 from mlpkit._devices import Precision, autocast, evaluation_mode
 from mlpkit.training.batches import BatchLike, BatchSource, on_device
-from mlpkit.training.metrics._accumulators import ClassificationAccumulator, RegressionAccumulator
+from mlpkit.training.metrics._accumulators import ClassificationAccumulator
+from mlpkit.training.metrics._loss_sums import LossAccumulator
+from mlpkit.training.metrics._multilabel_accumulator import MultilabelAccumulator
+from mlpkit.training.metrics._regression_accumulator import RegressionAccumulator
 from mlpkit.training.metrics._results import Evaluation
 from mlpkit.training.objectives import (
+    BinaryCrossEntropy,
     CrossEntropy,
     Mixup,
     Objective,
     OutputObjective,
+    Task,
+    predictions_of,
     task_of,
     widened,
 )
@@ -35,6 +42,7 @@ def evaluate(
     device: torch.device,
     classes: Sequence[str] | None,
     temperature: Tensor | None = None,
+    thresholds: Tensor | None = None,
     poll: Callable[[], None] | None = None,
 ) -> Evaluation:
     """Return the metrics of ``model`` on all ``batches``, in evaluation mode.
@@ -42,67 +50,141 @@ def evaluate(
     Args:
         model: The network, on ``device``.
         batches: The batches; those of epoch 0 are evaluated.
-        objective: Loss of a regression. The loss of a classifier is always its cross-entropy; the
-            mean of another objective is reported as ``objective_loss``.
+        objective: Loss of a regression. The loss of a classifier is always its cross-entropy (with
+            several labels, the binary cross-entropy); the mean of another objective is reported as
+            ``objective_loss``.
         precision: Precision of the forward pass.
         device: Device of the model.
-        classes: Names of the classes; None means their indices.
+        classes: Names of the classes, labels or targets; None means their indices.
         temperature: Divisor of the logits of a classifier; None means 1.
+        thresholds: Probability above which a label is predicted as present, ``()`` or ``(L,)``;
+            None means 0.5.
         poll: Called before each batch; an exception that it raises ends the evaluation.
     """
-    metrics: ClassificationAccumulator | RegressionAccumulator | None = None
-    objective_mean: RegressionAccumulator | None = None  # of a classifier
+    metrics: _ClassifierMetrics | _RegressionMetrics | None = None
     with evaluation_mode(model):
         for batch in batches.epoch(0):
             if poll is not None:
                 poll()
             batch = on_device(batch, device)
-            is_classifier = task_of(objective, batch.targets) == "classification"
-            with autocast(precision, device):
-                losses = None if is_classifier else _losses(model, batch, objective)
-                outputs = model(batch.inputs) if losses is None else losses
-                objective_losses = (
-                    _objective_losses(model, batch, objective, outputs) if is_classifier else None
-                )
             if metrics is None:
-                metrics = (
-                    ClassificationAccumulator(classes) if is_classifier else RegressionAccumulator()
-                )
-            if objective_losses is not None:
-                if objective_mean is None:
-                    objective_mean = RegressionAccumulator()
-                objective_mean.update(
-                    outputs, batch.targets, batch.weights, losses=objective_losses
-                )
-            if is_classifier and temperature is not None:
-                outputs = widened(outputs) / temperature
-            metrics.update(outputs, batch.targets, batch.weights, losses=losses)
+                task = task_of(objective, batch.targets)
+                if task == "regression":
+                    metrics = _RegressionMetrics(objective, classes)
+                else:
+                    metrics = _ClassifierMetrics(objective, task, classes, temperature, thresholds)
+            with autocast(precision, device):
+                computed = metrics.forward(model, batch)
+            metrics.update(batch, computed)
     if metrics is None:
         raise ValueError(error_message("data", "at least one batch", 0, "add examples"))
-    evaluation = metrics.compute()
-    if objective_mean is None:
-        return evaluation
-    return dataclasses.replace(evaluation, objective_loss=objective_mean.compute().loss)
+    return metrics.compute()
 
 
-def _losses(model: nn.Module, batch: BatchLike, objective: Objective) -> Tensor:
-    if isinstance(objective, OutputObjective):
-        return objective.loss(model(batch.inputs), batch.targets)
-    return objective(model, batch)
+class _Computed(NamedTuple):
+    """What the forward pass of one batch gives.
 
-
-def _objective_losses(
-    model: nn.Module, batch: BatchLike, objective: Objective, outputs: Tensor
-) -> Tensor | None:
-    """Return the objective of each example of a classifier; None if it is the cross-entropy.
-
-    It is also None for an objective that declares its ``task`` but has no method ``loss``. Such an
-    objective changes the inputs or needs gradients, and cannot be computed in evaluation.
+    Attributes:
+        outputs: Logits of a classifier or predictions of a regression; None if they are unknown.
+        losses: The objective of each example; None where it is the cross-entropy of a classifier.
     """
-    base = objective.objective if isinstance(objective, Mixup) else objective
-    if isinstance(base, OutputObjective):
-        return None if base == CrossEntropy() else base.loss(outputs, batch.targets)
-    return None if hasattr(objective, "task") else objective(model, batch)
+
+    outputs: Tensor | None
+    losses: Tensor | None
+
+
+class _ClassifierMetrics:
+    """Metrics of a classifier, with one class or with several labels for each example."""
+
+    def __init__(
+        self,
+        objective: Objective,
+        task: Task,
+        classes: Sequence[str] | None,
+        temperature: Tensor | None,
+        thresholds: Tensor | None,
+    ) -> None:
+        self._objective = objective
+        self._temperature = temperature
+        self._objective_mean: LossAccumulator | None = None
+        self._metrics: ClassificationAccumulator | MultilabelAccumulator
+        self._cross_entropy: OutputObjective
+        if task == "classification":
+            self._metrics, self._cross_entropy = ClassificationAccumulator(classes), CrossEntropy()
+        else:
+            self._metrics = MultilabelAccumulator(classes, thresholds=thresholds)
+            self._cross_entropy = BinaryCrossEntropy()
+
+    def forward(self, model: nn.Module, batch: BatchLike) -> _Computed:
+        """Return the logits, and the losses of an objective that is not the plain cross-entropy.
+
+        There are no losses of an objective that declares its ``task`` but has no method ``loss``.
+        Such an objective changes the inputs or needs gradients, and cannot be computed here.
+        """
+        outputs, objective = model(batch.inputs), self._objective
+        base = objective.objective if isinstance(objective, Mixup) else objective
+        if isinstance(base, OutputObjective):
+            is_default = base == self._cross_entropy
+            return _Computed(outputs, None if is_default else base.loss(outputs, batch.targets))
+        losses = None if hasattr(objective, "task") else objective(model, batch)
+        return _Computed(outputs, losses)
+
+    def update(self, batch: BatchLike, computed: _Computed) -> None:
+        """Add one batch."""
+        outputs, losses = computed
+        assert outputs is not None, "a classifier has outputs"
+        if losses is not None:
+            if self._objective_mean is None:
+                self._objective_mean = LossAccumulator()
+            self._objective_mean.update(losses, batch.weights)
+        if self._temperature is not None:
+            outputs = widened(outputs) / self._temperature
+        self._metrics.update(outputs, batch.targets, batch.weights)
+
+    def compute(self) -> Evaluation:
+        """Return the metrics; synchronizes with the device."""
+        evaluation, mean = self._metrics.compute(), self._objective_mean
+        if mean is None:
+            return evaluation
+        return dataclasses.replace(evaluation, objective_loss=mean.compute().loss)
+
+
+class _RegressionMetrics:
+    """Metrics of a regression; only the loss, if it is unknown what the model predicts."""
+
+    def __init__(self, objective: Objective, target_names: Sequence[str] | None) -> None:
+        self._objective = objective
+        self._target_names = target_names
+        self._metrics: RegressionAccumulator | LossAccumulator | None = None
+
+    def forward(self, model: nn.Module, batch: BatchLike) -> _Computed:
+        """Return the predictions and the losses."""
+        objective = self._objective
+        outputs = model(batch.inputs)
+        if isinstance(objective, OutputObjective):
+            losses = objective.loss(outputs, batch.targets)
+        else:
+            losses = objective(model, batch)  # calls the model itself
+        return _Computed(predictions_of(objective, outputs, batch.targets), losses)
+
+    def update(self, batch: BatchLike, computed: _Computed) -> None:
+        """Add one batch."""
+        predictions, losses = computed
+        assert losses is not None, "a regression has losses"
+        if predictions is None or isinstance(self._metrics, LossAccumulator):
+            if self._metrics is None:
+                self._metrics = LossAccumulator()
+            assert isinstance(self._metrics, LossAccumulator), "all batches have predictions"
+            self._metrics.update(losses, batch.weights)
+            return
+        if self._metrics is None:
+            self._metrics = RegressionAccumulator(self._target_names)
+        self._metrics.update(predictions, batch.targets, batch.weights, losses=losses)
+
+    def compute(self) -> Evaluation:
+        """Return the metrics; synchronizes with the device."""
+        metrics = LossAccumulator() if self._metrics is None else self._metrics
+        return metrics.compute()
 
 
 def forward(model: nn.Module, inputs: Tensor, batch_size: int, device: torch.device) -> Tensor:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit._serialization import JSONValue, to_dict
+from mlpkit.training.objectives import Task
 
-__all__ = ["ClassMetrics", "ClassificationMetrics", "Evaluation"]
+__all__ = [
+    "ClassMetrics",
+    "ClassificationMetrics",
+    "Evaluation",
+    "MultilabelMetrics",
+    "RegressionMetrics",
+    "TargetMetrics",
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassMetrics:
-    """Metrics of a classifier for one class; a ratio with denominator 0 is 0.
+    """Metrics of a classifier for one class or one label; a ratio with denominator 0 is 0.
 
     Attributes:
         name: Name of the class, or its index as a string.
@@ -50,17 +59,74 @@ class ClassificationMetrics:
     per_class: tuple[ClassMetrics, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class Evaluation:
-    """The result of evaluating a model on a data set; ``print`` shows the metrics of each class.
-
-    If the examples have weights, the loss, the accuracy and the error are weighted means. The
-    confusion matrix, the metrics of each class and the calibration error are not weighted.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultilabelMetrics:
+    """Metrics of a classifier with several labels on a data set.
 
     Attributes:
-        loss: Mean loss over the examples, in nats for a classifier.
+        accuracy: Weighted fraction of the labels that are predicted correctly; one minus the
+            Hamming loss.
+        exact_match: Weighted fraction of the examples whose labels are all predicted correctly.
+        calibration_error: Expected calibration error of the probabilities of all labels, in [0, 1].
+        per_label: The metrics of each label.
+    """
+
+    accuracy: float
+    exact_match: float
+    calibration_error: float
+    per_label: tuple[ClassMetrics, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetMetrics:
+    """Weighted metrics of a regression for one entry of the target.
+
+    Attributes:
+        name: Name of the target, or its index as a string.
+        rmse: Square root of the mean squared error, in the units of the target.
+        mae: Mean absolute error, in the units of the target.
+        r2: Coefficient of determination, at most 1; a constant target has 1 if it is predicted
+            exactly, else 0.
+    """
+
+    name: str
+    rmse: float
+    mae: float
+    r2: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegressionMetrics:
+    """Metrics of a regression on a data set.
+
+    Attributes:
+        rmse: Square root of the mean over the targets of their mean squared errors.
+        mae: Mean over the targets of their mean absolute errors.
+        r2: Mean over the targets of their coefficients of determination.
+        per_target: The metrics of each entry of a target.
+    """
+
+    rmse: float
+    mae: float
+    r2: float
+    per_target: tuple[TargetMetrics, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Evaluation:
+    """The result of evaluating a model on a data set; ``print`` shows all metrics.
+
+    If the examples have weights, the loss, the accuracy, the error, the exact matches and the
+    metrics of a regression are weighted. The confusion matrix, the metrics of each class or label
+    and the calibration error are not weighted.
+
+    Attributes:
+        loss: Mean loss over the examples; for a classifier the cross-entropy, in nats.
         num_examples: Number of examples.
-        classification: Metrics of a classifier; None for a regression.
+        classification: Metrics of a classifier with one class for each example; None otherwise.
+        multilabel: Metrics of a classifier with several labels for each example; None otherwise.
+        regression: Metrics of a regression; None otherwise, and if it is unknown which predictions
+            the outputs of the model are.
         objective_loss: Mean of the objective of a classifier that is trained on another loss than
             cross-entropy; None otherwise.
     """
@@ -68,23 +134,65 @@ class Evaluation:
     loss: float
     num_examples: int
     classification: ClassificationMetrics | None = None
+    multilabel: MultilabelMetrics | None = None
+    regression: RegressionMetrics | None = None
     objective_loss: float | None = None
+
+    @property
+    def task(self) -> Task:
+        """Task of the model."""
+        if self.classification is not None:
+            return "classification"
+        return "regression" if self.multilabel is None else "multilabel"
+
+    def _classifier(self, name: str) -> ClassificationMetrics | MultilabelMetrics:
+        found = self.classification or self.multilabel
+        if found is None:
+            rule = "read from the evaluation of a classifier"
+            raise AttributeError(error_message(name, rule, Unquoted("a regression"), "use loss"))
+        return found
 
     def _classification(self, name: str) -> ClassificationMetrics:
         if self.classification is None:
             rule = "read from the evaluation of a classifier"
-            raise AttributeError(error_message(name, rule, "a regression", "use loss"))
+            got, cure = "a regression", "use loss"
+            if self.multilabel is not None:
+                rule += " with one class for each example"
+                got, cure = "several labels", "use per_label"
+            raise AttributeError(error_message(name, rule, Unquoted(got), cure))
         return self.classification
+
+    def _multilabel(self, name: str) -> MultilabelMetrics:
+        if self.multilabel is None:
+            rule = "read from the evaluation of a classifier with several labels"
+            got, cure = "a regression", "use loss"
+            if self.classification is not None:
+                got, cure = "one class for each example", "use accuracy and per_class"
+            raise AttributeError(error_message(name, rule, Unquoted(got), cure))
+        return self.multilabel
+
+    def _regression(self, name: str) -> RegressionMetrics:
+        if self.regression is None:
+            rule = "read from the evaluation of a regression"
+            got, cure = "a classifier", "use accuracy"
+            if self.task == "regression":
+                rule += " whose outputs have the shape of the targets"
+                got, cure = "a custom objective", "use loss"
+            raise AttributeError(error_message(name, rule, Unquoted(got), cure))
+        return self.regression
 
     @property
     def accuracy(self) -> float:
-        """Fraction of correctly classified examples; a soft target counts as its largest class."""
-        return self._classification("accuracy").accuracy
+        """Fraction of correctly classified examples, or of correctly predicted labels.
+
+        A soft target counts as its largest class; a soft label above 0.5 counts as present.
+        """
+        return self._classifier("accuracy").accuracy
 
     @property
     def error(self) -> float:
         """One minus the accuracy."""
-        return 1.0 - self._classification("error").accuracy
+        return 1.0 - self._classifier("error").accuracy
 
     @property
     def confusion(self) -> Tensor:
@@ -107,12 +215,42 @@ class Evaluation:
     @property
     def calibration_error(self) -> float:
         """The expected calibration error, mean difference of confidence and accuracy, in [0, 1]."""
-        return self._classification("calibration_error").calibration_error
+        return self._classifier("calibration_error").calibration_error
+
+    @property
+    def exact_match(self) -> float:
+        """Fraction of the examples whose labels are all predicted correctly."""
+        return self._multilabel("exact_match").exact_match
+
+    @property
+    def per_label(self) -> tuple[ClassMetrics, ...]:
+        """Precision, recall, F1 and support of each label."""
+        return self._multilabel("per_label").per_label
+
+    @property
+    def rmse(self) -> float:
+        """Square root of the mean squared error, in the units of the targets."""
+        return self._regression("rmse").rmse
+
+    @property
+    def mae(self) -> float:
+        """Mean absolute error, in the units of the targets."""
+        return self._regression("mae").mae
+
+    @property
+    def r2(self) -> float:
+        """Coefficient of determination, at most 1; the mean over the targets."""
+        return self._regression("r2").r2
+
+    @property
+    def per_target(self) -> tuple[TargetMetrics, ...]:
+        """RMSE, MAE and coefficient of determination of each target."""
+        return self._regression("per_target").per_target
 
     def to_dict(self) -> dict[str, JSONValue]:
         """Return the evaluation in plain values that JSON can represent.
 
-        The value of ``counts`` is the confusion matrix.
+        The value of ``counts`` is the confusion matrix. Metrics of another task are None.
         """
         found = to_dict(self)
         if self.classification is not None:
@@ -130,21 +268,55 @@ class Evaluation:
                 f"calibration_error={self.calibration_error:.4f}",
                 f"num_classes={len(self.per_class)}",
             ]
+        if self.multilabel is not None:
+            parts += [
+                f"accuracy={self.accuracy:.4f}",
+                f"exact_match={self.exact_match:.4f}",
+                f"calibration_error={self.calibration_error:.4f}",
+                f"num_labels={len(self.per_label)}",
+            ]
+        if self.regression is not None:
+            parts += [
+                f"rmse={self.rmse:.4g}",
+                f"mae={self.mae:.4g}",
+                f"r2={self.r2:.4f}",
+                f"num_targets={len(self.per_target)}",
+            ]
         return f"Evaluation({', '.join(parts)})"
 
     def __str__(self) -> str:
-        lines = [f"loss {self.loss:.4f} on {self.num_examples:,} examples"]
+        first = f"loss {self.loss:.4f} on {self.num_examples:,} examples"
         if self.objective_loss is not None:
-            lines[0] += f", objective {self.objective_loss:.4f}"
-        if self.classification is None:
-            return lines[0]
-        lines[0] += f", accuracy {self.accuracy:.2%}, error {self.error:.2%}"
-        lines[0] += f", calibration error {self.calibration_error:.2%}"
-        width = max(len("class"), *(len(one.name) for one in self.per_class))
-        lines.append(f"{'class':>{width}}  precision  recall      f1  support")
-        lines.extend(
+            first += f", objective {self.objective_loss:.4f}"
+        if self.classification is not None:
+            first += f", accuracy {self.accuracy:.2%}, error {self.error:.2%}"
+            first += f", calibration error {self.calibration_error:.2%}"
+            return "\n".join([first, *_class_table("class", self.per_class)])
+        if self.multilabel is not None:
+            first += f", accuracy {self.accuracy:.2%}, exact match {self.exact_match:.2%}"
+            first += f", calibration error {self.calibration_error:.2%}"
+            return "\n".join([first, *_class_table("label", self.per_label)])
+        if self.regression is not None:
+            first += f", RMSE {self.rmse:.4g}, MAE {self.mae:.4g}, R2 {self.r2:.4f}"
+            if len(self.per_target) > 1:
+                return "\n".join([first, *_target_table(self.per_target)])
+        return first
+
+
+def _class_table(kind: str, metrics: Sequence[ClassMetrics]) -> Iterator[str]:
+    """Yield the lines of a table of classes or labels."""
+    width = max([len(kind), *(len(one.name) for one in metrics)])
+    yield f"{kind:>{width}}  precision  recall      f1  support"
+    for one in metrics:
+        yield (
             f"{one.name:>{width}}  {one.precision:9.4f}  {one.recall:6.4f}"
             f"  {one.f1:6.4f}  {one.support:7d}"
-            for one in self.per_class
         )
-        return "\n".join(lines)
+
+
+def _target_table(metrics: Sequence[TargetMetrics]) -> Iterator[str]:
+    """Yield the lines of a table of targets."""
+    width = max([len("target"), *(len(one.name) for one in metrics)])
+    yield f"{'target':>{width}}  {'rmse':>10}  {'mae':>10}  {'r2':>8}"
+    for one in metrics:
+        yield f"{one.name:>{width}}  {one.rmse:10.4g}  {one.mae:10.4g}  {one.r2:8.4f}"

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_float, error_message, store_checked
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._objective import Task, widened
+from mlpkit.training.objectives._objective import Task, is_readable, widened
 
-__all__ = ["NEVER_IGNORED", "CrossEntropy", "check_class_targets"]
+__all__ = ["NEVER_IGNORED", "CrossEntropy", "check_class_targets", "floating_cure"]
 
 # By default torch silently ignores targets of -100; no target has this value.
 NEVER_IGNORED = torch.iinfo(torch.int64).min
@@ -108,17 +108,14 @@ def check_class_targets(logits: Tensor, targets: Tensor) -> None:
         raise ValueError(error_message("logits", "of shape (N, C)", tuple(logits.shape), cure))
     if logits.shape[1] < 2:
         rule = "of at least two classes, (N, C), for cross-entropy"
-        cure = "pass objective=MeanSquaredError() for a regression, or give the model two outputs"
+        cure = _single_logit_cure(logits, targets)
         raise ValueError(error_message("logits", rule, tuple(logits.shape), cure))
     if targets.is_floating_point():
         if targets.shape != logits.shape:
             rule = f"distributions of the shape of the logits, {tuple(logits.shape)}"
-            cure = (
-                "for class indices use an int64 tensor of shape (N,), "
-                "for a regression pass objective=MeanSquaredError()"
-            )
+            cure = floating_cure(logits, targets)
             raise ValueError(error_message("targets", rule, tuple(targets.shape), cure))
-        _check_distributions(targets)
+        _check_distributions(logits, targets)
         return
     if targets.dtype != torch.int64:
         rule = "int64 class indices or floating-point distributions"
@@ -131,15 +128,48 @@ def check_class_targets(logits: Tensor, targets: Tensor) -> None:
         raise ValueError(error_message("targets", rule, tuple(targets.shape), cure))
 
 
-def _check_distributions(targets: Tensor) -> None:
+def _check_distributions(logits: Tensor, targets: Tensor) -> None:
     """Raise unless each row of ``(N, C)`` on the CPU is at least 0 and sums to 1."""
-    is_readable = targets.device.type == "cpu" and not torch._C._functorch.is_batchedtensor(targets)
-    if not is_readable or torch.compiler.is_compiling():
+    if not is_readable(targets):
         return
     sums = targets.sum(dim=1, dtype=torch.float32)
     is_distribution = (targets >= 0).all(dim=1) & ((sums - 1.0).abs() <= _SUM_TOLERANCE)
     if not bool(is_distribution.all()):
         row = targets[int((~is_distribution).nonzero()[0])].tolist()
         rule = "distributions over the classes: rows of at least 0 that sum to 1"
-        cure = "for a regression pass objective=MeanSquaredError()"
-        raise ValueError(error_message("targets", rule, row, cure))
+        raise ValueError(error_message("targets", rule, row, floating_cure(logits, targets)))
+
+
+def _single_logit_cure(logits: Tensor, targets: Tensor) -> str:
+    """Return how to train a model with one output, which has no softmax."""
+    if targets.is_floating_point():
+        return floating_cure(logits, targets)
+    column = "targets[:, None].float()" if targets.ndim == 1 else "targets.float()"
+    return (
+        "give the model one output per class, or pass objective=BinaryCrossEntropy() "
+        f"and {column} for targets of 0 and 1"
+    )
+
+
+def floating_cure(logits: Tensor, targets: Tensor) -> str:
+    """Return the objective and the model for floating-point targets that are no distributions."""
+    if _are_labels(targets):
+        kind, objective, model = "labels of 0 and 1", "BinaryCrossEntropy", "MultilabelClassifier"
+    else:
+        kind, objective, model = "a regression", "MeanSquaredError", "Regressor"
+    cure = f"for {kind} train a mlpkit.{model}, or pass objective={objective}()"
+    if targets.ndim == 1 and logits.shape[1] == 1:
+        return f"{cure} and targets[:, None]"
+    if targets.shape != logits.shape:
+        cure += " with one output for each entry of a target"
+    if targets.ndim == 1 and _are_whole(targets):
+        cure += "; for class indices pass targets.long()"
+    return cure
+
+
+def _are_labels(targets: Tensor) -> bool:
+    return is_readable(targets) and bool(((targets == 0) | (targets == 1)).all())
+
+
+def _are_whole(targets: Tensor) -> bool:
+    return is_readable(targets) and bool(((targets >= 0) & (targets == targets.round())).all())

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from mlpkit._checks import error_message
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._objective import Task, widened
+from mlpkit.training.objectives._errors import mean_over_entries, prediction_errors
+from mlpkit.training.objectives._objective import Task
 
 __all__ = ["MeanSquaredError"]
 
@@ -46,14 +46,8 @@ class MeanSquaredError:
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the squared error of each example, averaged over its outputs."""
-        if not targets.is_floating_point():
-            raise TypeError(
-                error_message("targets", "floating-point", targets.dtype, "convert with .float()")
-            )
-        if outputs.shape != targets.shape or outputs.ndim == 0:
-            rule = f"of the same shape as the output of the model, {tuple(outputs.shape)}"
-            cure = "reshape them, for instance with targets[:, None]; they are not broadcast"
-            raise ValueError(error_message("targets", rule, tuple(targets.shape), cure))
-        predictions = widened(outputs)
-        squares = (predictions - targets.to(predictions.dtype)).square()
-        return squares if squares.ndim == 1 else squares.flatten(1).mean(dim=1)
+        return mean_over_entries(prediction_errors(outputs, targets).square())
+
+    def predictions(self, outputs: Tensor, targets: Tensor) -> Tensor:  # noqa: ARG002 - of GaussianNLL
+        """Return the outputs, which are the predictions of the targets."""
+        return outputs

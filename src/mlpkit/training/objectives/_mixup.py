@@ -41,7 +41,8 @@ class Mixup:
         \ell_i = \lambda\, \ell(f(\tilde{x}_i), y_i)
             + (1 - \lambda)\, \ell(f(\tilde{x}_i), y_{\pi(i)})
 
-    For cross-entropy, which is linear in the target, this equals the loss against the mixed target.
+    For cross-entropy and binary cross-entropy, which are linear in the target, this equals the loss
+    against the mixed target.
     The loss of pair :math:`i` has the weight of example :math:`i`. Evaluation does not mix.
 
     First :math:`\lambda` and then :math:`\pi` are drawn from torch's global generator of the
@@ -95,6 +96,11 @@ class Mixup:
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each example without mixing; used in evaluation."""
         return self.objective.loss(outputs, targets)
+
+    def predictions(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the predictions of the targets of a regression."""
+        predictions = getattr(self.objective, "predictions", None)
+        return predictions(outputs, targets) if callable(predictions) else outputs
 
     def mix(self, inputs: Tensor) -> Mixed:
         """Draw the weight and the partners, and return them with the mixed inputs."""

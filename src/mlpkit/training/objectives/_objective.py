@@ -10,9 +10,18 @@ from torch import Tensor, nn
 from mlpkit._checks import error_message
 from mlpkit.training.batches import BatchLike
 
-__all__ = ["Objective", "OutputObjective", "Task", "check_losses", "task_of", "widened"]
+__all__ = [
+    "Objective",
+    "OutputObjective",
+    "Task",
+    "check_losses",
+    "is_readable",
+    "predictions_of",
+    "task_of",
+    "widened",
+]
 
-Task: TypeAlias = Literal["classification", "regression"]
+Task: TypeAlias = Literal["classification", "multilabel", "regression"]
 
 
 @runtime_checkable
@@ -44,7 +53,12 @@ class Objective(Protocol):
 
 @runtime_checkable
 class OutputObjective(Objective, Protocol):
-    """An objective that depends on the model through its outputs only."""
+    """An objective that depends on the model through its outputs only.
+
+    The evaluation of a regression takes the outputs as predictions of the targets, if both have the
+    same shape. Where that is wrong, a method ``predictions(outputs, targets)`` returns the
+    predictions in the shape of the targets, as that of :class:`~mlpkit.training.GaussianNLL`.
+    """
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each example, ``(N,)``."""
@@ -58,11 +72,26 @@ def task_of(objective: Objective, targets: Tensor) -> Task:
     class indices, and regression if they are floating-point.
     """
     task: object = getattr(objective, "task", None)
-    if task == "classification" or task == "regression":
+    if task == "classification" or task == "multilabel" or task == "regression":
         return task
     if task is not None:
-        raise ValueError(error_message("objective.task", "'classification' or 'regression'", task))
+        rule = "'classification', 'multilabel' or 'regression'"
+        raise ValueError(error_message("objective.task", rule, task))
     return "regression" if targets.is_floating_point() else "classification"
+
+
+def predictions_of(objective: Objective, outputs: Tensor, targets: Tensor) -> Tensor | None:
+    """Return the predictions of the targets of a regression, in their shape.
+
+    An objective may have a method ``predictions(outputs, targets)``; without it the outputs are the
+    predictions. The result is None for outputs of another shape than the targets: there it is
+    unknown what the model predicts.
+    """
+    method: object = getattr(objective, "predictions", None)
+    predictions: object = method(outputs, targets) if callable(method) else outputs
+    if isinstance(predictions, Tensor) and predictions.shape == targets.shape:
+        return predictions
+    return None
 
 
 def check_losses(losses: Tensor, targets: Tensor) -> None:
@@ -80,3 +109,13 @@ def check_losses(losses: Tensor, targets: Tensor) -> None:
 def widened(outputs: Tensor) -> Tensor:
     """Return outputs in half precision as float32, and other outputs unchanged."""
     return outputs.float() if outputs.dtype in (torch.float16, torch.bfloat16) else outputs
+
+
+def is_readable(tensor: Tensor) -> bool:
+    """Return whether reading a value is cheap and possible.
+
+    On an accelerator it would synchronize with the device, and transforms of ``torch.func`` and
+    ``torch.compile`` do not allow it.
+    """
+    is_wrapped = torch._C._functorch.is_functorch_wrapped_tensor(tensor)
+    return tensor.device.type == "cpu" and not is_wrapped and not torch.compiler.is_compiling()

@@ -1,0 +1,72 @@
+"""Class weights as numbers: given for each class, by class name, or balanced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from mlpkit._checks import error_message
+from mlpkit._class_names import class_names
+from mlpkit.training._config import ClassWeights
+from mlpkit.training.batches import TrainingData
+
+__all__ = ["numeric_class_weights"]
+
+
+def numeric_class_weights(
+    given: ClassWeights | None, model: nn.Module, train: TrainingData, targets: Tensor | None
+) -> tuple[float, ...] | None:
+    """Return one number for each class.
+
+    Args:
+        given: The class weights of the configuration.
+        model: The model; its class names or outputs determine the number of classes.
+        train: The training examples.
+        targets: All targets of the training examples, or None if they are not known.
+
+    Raises:
+        ValueError: If there is not one weight for each class, or the balanced weights cannot be
+            computed.
+    """
+    if given is None:
+        return None
+    names = class_names(model) or class_names(train)
+    outputs: object = getattr(model, "out_features", None)
+    count = len(names) if names is not None else outputs
+    if isinstance(given, str):
+        return _balanced(targets, count if isinstance(count, int) else None)
+    if isinstance(given, Mapping):
+        return _by_name(given, names)
+    if isinstance(count, int) and count != len(given):
+        rule = f"one number for each of the {count} classes"
+        raise ValueError(error_message("class_weights", rule, given))
+    return given
+
+
+def _by_name(given: Mapping[str, float], names: tuple[str, ...] | None) -> tuple[float, ...]:
+    if names is None:
+        rule = "a sequence of numbers for classes without names"
+        cure = "give LabeledTensors its classes, or pass one number for each class"
+        raise ValueError(error_message("class_weights", rule, dict(given), cure))
+    if set(given) != set(names):
+        rule = f"one number for each of the classes {list(names)}"
+        missing = [name for name in names if name not in given]
+        unknown = [name for name in given if name not in names]
+        cure = "; ".join([f"add {missing}"] * bool(missing) + [f"remove {unknown}"] * bool(unknown))
+        raise ValueError(error_message("class_weights", rule, dict(given), cure))
+    return tuple(given[name] for name in names)
+
+
+def _balanced(targets: Tensor | None, count: int | None) -> tuple[float, ...]:
+    r"""Return :math:`N / (C n_c)`; a class without examples gets 0, which no example uses."""
+    if targets is None or targets.is_floating_point():
+        rule = "numbers for data whose class indices are not known before the run"
+        cure = "pass LabeledTensors with class indices, or one number for each class"
+        raise ValueError(error_message("class_weights", rule, "balanced", cure))
+    counts = torch.bincount(targets.cpu(), minlength=count or 0).double()
+    if not int(counts.sum()):
+        raise ValueError(error_message("train", "at least one example", 0))
+    balanced = torch.where(counts > 0, counts.sum() / (len(counts) * counts), 0.0)
+    return tuple(balanced.tolist())
