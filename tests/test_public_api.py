@@ -28,8 +28,8 @@ PAGES = ROOT / "docs" / "api"
 
 DESIGNED = {
     "mlpkit": (
-        "MLP MLPConfig PReLU Maxout SoftmaxClassifier Trainer TrainerConfig History "
-        "nn data training"
+        "MLP MLPConfig PReLU Maxout SoftmaxClassifier MultilabelClassifier Regressor Trainer "
+        "TrainerConfig History nn data training"
     ),
     "mlpkit.nn": (
         "MLP MLPConfig PReLU Maxout GLU ReGLU GEGLU SwiGLU merge_affine homogeneous "
@@ -41,9 +41,10 @@ DESIGNED = {
     ),
     "mlpkit.training": (
         "Trainer TrainerConfig Objective Callback History FitResult Evaluation CrossEntropy "
-        "MeanSquaredError Distillation VirtualAdversarial"
+        "MeanSquaredError MeanAbsoluteError Huber GaussianNLL BinaryCrossEntropy Distillation "
+        "VirtualAdversarial"
     ),
-    "mlpkit.models": "SoftmaxClassifier",
+    "mlpkit.models": "SoftmaxClassifier MultilabelClassifier Regressor load_model",
 }
 
 

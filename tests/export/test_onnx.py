@@ -6,17 +6,19 @@ import importlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
 from tests.export.classifiers import DIGITS, NAMES, NORMS, by_name, classifier
+from tests.models.kinds import images, make_model
 from torch import Tensor
 
 from mlpkit.data import LabeledTensors, digits
 from mlpkit.errors import ArtifactError, MissingDependencyError
 from mlpkit.export import _onnx, export_onnx
 from mlpkit.export._deployed import Deployed
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.nn import MLP, ActivationConfig, NormName
 
 TOLERANCE = 1e-5
@@ -104,7 +106,7 @@ def test_a_wrong_export_is_not_written(tmp_path: Path, monkeypatch: pytest.Monke
     path.write_text("old")
     wrong = Deployed(classifier(["tanh"]))
     original = _onnx._onnx_bytes
-    monkeypatch.setattr(_onnx, "_onnx_bytes", lambda _, raw, classes: original(wrong, raw, classes))
+    monkeypatch.setattr(_onnx, "_onnx_bytes", lambda _, raw: original(wrong, raw))
     with pytest.raises(ArtifactError, match=r"the exported network must equal the original, got"):
         export_onnx(classifier(["relu"]), path)
     assert [found.name for found in tmp_path.iterdir()] == ["model.onnx"]
@@ -154,7 +156,9 @@ def test_invalid_examples_raise(
 def test_the_model_must_be_a_classifier(tmp_path: Path) -> None:
     """A network without preprocessing raises."""
     network: object = MLP(2, (), 2)
-    with pytest.raises(TypeError, match=r"model must be a SoftmaxClassifier, got MLP"):
+    with pytest.raises(
+        TypeError, match=r"model must be a SoftmaxClassifier, a .* or a Regressor, got MLP"
+    ):
         export_onnx(network, tmp_path / "model.onnx")  # type: ignore[arg-type]  # the mistake
 
 
@@ -179,3 +183,72 @@ def test_inputs_that_float32_cannot_represent(tmp_path: Path, dtype: torch.dtype
     expected = model.predict_proba(examples)
     torch.testing.assert_close(torch.from_numpy(found), expected, rtol=1e-5, atol=1e-6)
     assert len(torch.unique(expected, dim=0)) == 201
+
+
+def outputs_of(path: Path, inputs: Tensor) -> dict[str, Tensor]:
+    """Return all outputs of onnxruntime by name."""
+    session = importlib.import_module("onnxruntime").InferenceSession(str(path))
+    names = [output.name for output in session.get_outputs()]
+    found = session.run(names, {"input": inputs.numpy()})
+    return dict(zip(names, map(torch.from_numpy, found), strict=True))
+
+
+def metadata_of(path: Path) -> dict[str, object]:
+    """Return the metadata of a file."""
+    session = importlib.import_module("onnxruntime").InferenceSession(str(path))
+    values = session.get_modelmeta().custom_metadata_map
+    return {key: json.loads(value) for key, value in values.items()}
+
+
+@pytest.mark.usefixtures("_onnx_installed")
+@pytest.mark.parametrize("kind", ["labels", "one label"])
+def test_labels_have_logits_and_probabilities(tmp_path: Path, kind: Literal["labels"]) -> None:
+    """At the fitted temperatures; the thresholds are metadata."""
+    model = make_model(kind)
+    assert isinstance(model, MultilabelClassifier)
+    model.temperature.copy_(torch.linspace(0.5, 2, len(model.classes)))
+    path = export_onnx(model, tmp_path / "model.onnx")
+    for n in (1, 3, 30):
+        x = images(n)
+        found = outputs_of(path, x)
+        with torch.no_grad():
+            torch.testing.assert_close(found["logits"], model(x), rtol=1e-5, atol=TOLERANCE)
+        expected = model.predict_proba(x)
+        torch.testing.assert_close(found["probabilities"], expected, rtol=1e-5, atol=TOLERANCE)
+        assert found["probabilities"].shape == (n, *model.target_shape)
+    metadata = metadata_of(path)
+    assert metadata.pop("thresholds") == pytest.approx([0.4] * len(model.classes))
+    assert metadata == {"kind": "MultilabelClassifier", "classes": list(model.classes)}
+
+
+@pytest.mark.usefixtures("_onnx_installed")
+@pytest.mark.parametrize("kind", ["regressor", "vector", "with std"])
+def test_a_regressor_has_predictions_in_its_units(tmp_path: Path, kind: Literal["vector"]) -> None:
+    """And with predicts_std their standard deviation."""
+    model = make_model(kind)
+    assert isinstance(model, Regressor)
+    path = export_onnx(model, tmp_path / "model.onnx")
+    for n in (1, 3, 30):
+        x = images(n)
+        found = outputs_of(path, x)
+        assert list(found) == (["prediction", "std"] if model.predicts_std else ["prediction"])
+        torch.testing.assert_close(found["prediction"], model.predict(x), rtol=1e-5, atol=1e-4)
+        if model.predicts_std:
+            torch.testing.assert_close(found["std"], model.predict_std(x), rtol=1e-4, atol=1e-6)
+    names = None if model.target_names is None else list(model.target_names)
+    assert metadata_of(path) == {"kind": "Regressor", "targets": names}
+
+
+@pytest.mark.usefixtures("_onnx_installed")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.int64])
+def test_a_float64_model_of_large_columns_keeps_them_apart(
+    tmp_path: Path, dtype: torch.dtype
+) -> None:
+    """The weights become float32, and the mean keeps what float32 cannot represent."""
+    inputs = (torch.arange(201)[:, None] + 1_700_000_000_000).to(dtype)
+    data = LabeledTensors(inputs, torch.randn(201).double())
+    model = Regressor.with_network(MLP(1, (8,), 1, dtype=torch.float64), data)
+    found = outputs_of(export_onnx(model, tmp_path / "far.onnx", examples=inputs), inputs)
+    expected = model.predict(inputs).float()
+    torch.testing.assert_close(found["prediction"], expected, rtol=1e-3, atol=1e-3)
+    assert len(set(expected.tolist())) > 190

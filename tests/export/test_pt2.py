@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 from tests.export.classifiers import NAMES, NORMS, by_name, classifier
+from tests.models.kinds import KINDS, KindName, images, make_model
+from torch import Tensor
 
 from mlpkit.data import digits
 from mlpkit.export import export_pt2
+from mlpkit.models import Regressor
 from mlpkit.nn import NormName
 
 GROUPS = [NAMES[start::4] for start in range(4)]
@@ -46,3 +49,20 @@ def test_it_runs_without_mlpkit(
 def test_it_has_no_local_paths(tmp_path: Path) -> None:
     """The exporter's stack traces are removed."""
     assert b"/mlpkit/" not in export_pt2(classifier(), tmp_path / "model.pt2").read_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_of_model_has_its_outputs(tmp_path: Path, kind: KindName) -> None:
+    """For any number of examples."""
+    model = make_model(kind)
+    program = torch.export.load(export_pt2(model, tmp_path / "model.pt2")).module()
+    for n in (1, 2, 30):
+        x = images(n)
+        expected: tuple[Tensor, ...]
+        if not isinstance(model, Regressor):
+            expected = model(x).detach(), model.predict_proba(x)
+        elif model.predicts_std:
+            expected = model.predict(x), model.predict_std(x)
+        else:
+            expected = (model.predict(x),)
+        torch.testing.assert_close(program(x), expected)

@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from tests.models.kinds import KINDS, KindName, make_model, targets
+from torch import Tensor, nn
 
-from mlpkit import MLP, SoftmaxClassifier
+from mlpkit import MLP, MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit._protocols import find_backpropagation, find_stacked_backpropagation
+from mlpkit.data import LabeledTensors
+from mlpkit.training import Trainer, TrainerConfig, fit_many
 
 K = 3
 
@@ -132,3 +135,91 @@ def test_a_classifier_that_computes_something_else_is_left_to_autograd() -> None
     hooked.register_forward_hook(lambda *_: None)
     passes = find_backpropagation(hooked)
     assert passes is None or not passes.can_run(images(9))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_has_the_outputs_and_gradients_of_autograd(kind: KindName) -> None:
+    """Those of a regressor are in the units of the targets; also under autocast."""
+    for precision in (torch.float32, torch.bfloat16):
+        model, other = (make_model(kind).train() for _ in range(2))
+        passes = find_backpropagation(model)
+        assert passes is not None
+        inputs = images(9)
+        assert passes.can_run(inputs)
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision is torch.bfloat16):
+            expected = other(inputs)
+            found = passes.forward(inputs)
+            assert (found.shape, found.dtype) == (expected.shape, expected.dtype)
+            rtol, atol = (1e-5, 1e-4) if precision is torch.float32 else (0.02, 2.0)
+            torch.testing.assert_close(found, expected.detach(), rtol=rtol, atol=atol)
+            upstream = torch.randn_like(expected)
+            torch.autograd.backward(expected, upstream)
+            passes.backward(upstream)
+        for one, two in zip(model.parameters(), other.parameters(), strict=True):
+            assert one.grad is not None
+            assert two.grad is not None
+            error = (one.grad - two.grad).norm() / two.grad.norm()
+            assert float(error) < (1e-5 if precision is torch.float32 else 0.05)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_models_of_each_kind_have_the_gradients_of_each(
+    kind: KindName, *, shared: bool
+) -> None:
+    models = [make_model(kind).train() for _ in range(K)]
+    for number, model in enumerate(models):
+        for parameter in model.parameters():
+            torch.manual_seed(number)
+            nn.init.normal_(parameter, std=0.5)
+    columns = zip(*(model.parameters() for model in models), strict=True)
+    stacked = [nn.Parameter(torch.stack([p.detach() for p in column])) for column in columns]
+    stacks = dict(zip(models[0].parameters(), stacked, strict=True))
+    passes = find_stacked_backpropagation(models[0], stacks, shared=shared)
+    assert passes is not None
+    inputs = images(9) if shared else images(K, 9)
+    assert passes.can_run(inputs)
+    found = passes.forward(inputs)
+    upstream = torch.randn_like(found)
+    passes.backward(upstream)
+    for k, model in enumerate(models):
+        expected = model(inputs if shared else inputs[k])
+        torch.testing.assert_close(found[k], expected.detach(), rtol=1e-5, atol=1e-3)
+        torch.autograd.backward(expected, upstream[k])
+        for parameter, stack in zip(model.parameters(), stacked, strict=True):
+            assert stack.grad is not None
+            assert parameter.grad is not None
+            error = (stack.grad[k] - parameter.grad).norm() / parameter.grad.norm()
+            assert float(error) < 1e-5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_many_models_are_trained_as_each_alone(kind: KindName) -> None:
+    data = LabeledTensors(images(40), targets(kind, 40))
+    config = TrainerConfig(epochs=2, batch_size=16, progress=False)
+    together, alone = ([make_model(kind).train() for _ in range(2)] for _ in range(2))
+    objective = together[0].choose_objective()
+    together[1].predict(images(2))  # what has been predicted makes no difference
+    fit_many(together, data, config=config, objective=objective)
+    for model, other in zip(together, alone, strict=True):
+        Trainer(other, config, objective=objective).fit(data)
+        for one, two in zip(model.parameters(), other.parameters(), strict=True):
+            torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4)
+
+
+def test_a_subclass_of_another_kind_is_left_to_autograd() -> None:
+    class OwnRegressor(Regressor):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) * 2
+
+    class OwnLabels(MultilabelClassifier):
+        pass
+
+    replaced = Regressor(MLP(12, (), 1))
+    replaced._convert_outputs = lambda outputs: outputs  # type: ignore[method-assign]
+    for model in (
+        OwnRegressor(MLP(12, (), 1)),
+        OwnLabels(MLP(12, (), 1), classes=("a",)),
+        replaced,
+    ):
+        assert find_backpropagation(model) is None

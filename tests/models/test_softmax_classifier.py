@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib
+import re
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy import optimize, special
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from mlpkit import SoftmaxClassifier
 from mlpkit.data import Batches, LabeledTensors
+from mlpkit.errors import ArtifactError
 from mlpkit.nn import MLP, ActivationName, MLPOptions
 
 sklearn_metrics = importlib.import_module("sklearn.metrics")  # it has no types
@@ -228,9 +232,9 @@ def test_values_that_float32_cannot_represent_are_kept_apart() -> None:
     oracle = values.numpy().astype(np.float64)
     for inputs in (values, values.double(), values.int()):
         data = LabeledTensors(inputs, torch.arange(201) % 2, ("a", "b"))
-        model = SoftmaxClassifier.for_data(data, (4,))
+        model = SoftmaxClassifier.for_data(data, (4,)).eval()
         assert float(model.std) == pytest.approx(float(np.std(oracle)), rel=1e-6)
-        expected = (oracle - float(model.mean)) / float(model.std)
+        expected = (oracle - np.mean(oracle)) / np.std(oracle)
         found = model.standardize(inputs)
         assert found.dtype is torch.float32
         np.testing.assert_allclose(found.numpy(), expected, rtol=1e-6, atol=1e-6)
@@ -297,6 +301,57 @@ def test_for_data_measures_the_training_inputs() -> None:
     assert model.network.config.activation == "tanh"
     assert model.classes == ("a", "b", "c")
     assert model.input_shape == (4, 3)
+
+
+def test_for_data_takes_data_without_class_names() -> None:
+    """The classes are numbers, of class indices or of distributions."""
+    inputs, indices = torch.rand(6, 2), torch.tensor([0, 2, 1, 0, 1, 2])
+    one_hot = torch.eye(3)[indices]
+    for targets in (indices, one_hot):
+        data = LabeledTensors(inputs, targets)
+        for model in (
+            SoftmaxClassifier.for_data(data, ()),
+            SoftmaxClassifier.with_network(MLP(2, (), 3), data),
+        ):
+            assert model.classes == ("0", "1", "2")
+            assert model.evaluate(data).num_examples == 6
+    assert SoftmaxClassifier.for_data(LabeledTensors(inputs, indices)).network.config == (
+        MLP(2, (512, 256), 3, dropout=0.1).config
+    )
+
+
+@pytest.mark.parametrize(
+    ("targets", "message"),
+    [
+        (torch.rand(4), r"train\.targets must be class indices, or .*use Regressor\.for_data"),
+        (torch.rand(4, 1), r"train\.targets must be of two or more classes, got 1; .*Multilabel"),
+        (torch.zeros(4, dtype=torch.int64), r"train\.targets must be of two or more classes, got"),
+        (torch.arange(4) * 10**8, r"train\.targets must be class indices below 65536 .*got 3000"),
+    ],
+)
+def test_targets_that_are_no_classes_are_refused(targets: Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SoftmaxClassifier.for_data(LabeledTensors(torch.rand(4, 2), targets))
+
+
+def test_for_data_takes_labeled_tensors() -> None:
+    splits: object = (torch.rand(4, 2), torch.arange(4))
+    with pytest.raises(TypeError, match=r"train must be LabeledTensors, got tuple; .*makes"):
+        SoftmaxClassifier.for_data(splits)  # type: ignore[arg-type]  # bad on purpose
+
+
+def test_each_feature_of_a_table_is_standardized() -> None:
+    """Oracle: StandardScaler; one number for all would leave the small features unused."""
+    preprocessing = importlib.import_module("sklearn.preprocessing")
+    inputs = torch.randn(200, 3) * torch.tensor([1e-3, 1.0, 1e4]) + torch.tensor([5.0, 0, 1e5])
+    data = LabeledTensors(inputs, torch.arange(200) % 2, ("a", "b"))
+    expected = preprocessing.StandardScaler().fit_transform(inputs.double().numpy())
+    model = SoftmaxClassifier.for_data(data)
+    np.testing.assert_allclose(model.standardize(inputs).numpy(), expected, atol=2e-3)
+    together = SoftmaxClassifier.for_data(data, standardize="global")
+    assert (together.mean.shape, together.std.shape) == ((), ())
+    untouched = SoftmaxClassifier.for_data(data, standardize=None)
+    assert torch.equal(untouched.standardize(inputs), inputs)
 
 
 def test_for_data_survives_constant_inputs() -> None:
@@ -405,7 +460,7 @@ class TestDataThatDoNotFit:
 
     def test_calibration_takes_labeled_tensors(self) -> None:
         loader = DataLoader(TensorDataset(images(4), torch.zeros(4, dtype=torch.int64)))
-        with pytest.raises(TypeError, match=r"val must be LabeledTensors, got 'DataLoader'"):
+        with pytest.raises(TypeError, match=r"val must be LabeledTensors, got DataLoader"):
             make_model().calibrate(loader)  # type: ignore[arg-type]  # deliberately wrong
 
     def test_a_weight_counts_as_so_many_examples(self) -> None:
@@ -432,3 +487,233 @@ class TestDataThatDoNotFit:
             SoftmaxClassifier(MLP(2, (), 2), classes=("a", "a"))
         with pytest.raises(ValueError, match=r"input_shape\[0\] must be a positive integer"):
             SoftmaxClassifier(MLP(4, (), 2), classes=("a", "b"), input_shape=(-2, -2))
+
+
+# --- what mutants of the source have shown to be untested
+
+
+def plain_model() -> SoftmaxClassifier:
+    """Return a linear classifier of two features whose logits are its inputs."""
+    model = SoftmaxClassifier(MLP(2, (), 2), classes=("a", "b"))
+    head = model.network.head
+    assert head is not None
+    with torch.no_grad():
+        head.weight.copy_(torch.eye(2))
+        head.bias.zero_()
+    return model.eval()
+
+
+def optimal_temperature(logits: Tensor, targets: Tensor, weights: Tensor) -> float:
+    """Return the minimum of the smoothed cross-entropy over T, found by scipy in float64."""
+    scores, shares = logits.double().numpy(), (weights.double() / weights.double().sum()).numpy()
+    effective = float(weights.double().sum() ** 2 / weights.double().square().sum())
+    epsilon = 1 / (effective + 1)
+    smoothed = np.full(scores.shape, epsilon / scores.shape[1])
+    smoothed[np.arange(len(targets)), targets.numpy()] += 1 - epsilon
+
+    def loss(log_temperature: float) -> float:
+        scaled = scores * np.exp(-log_temperature)
+        log_probabilities = scaled - special.logsumexp(scaled, axis=1, keepdims=True)
+        return float(-(shares[:, None] * smoothed * log_probabilities).sum())
+
+    found = optimize.minimize_scalar(
+        loss, bounds=(-6.9, 6.9), method="bounded", options={"xatol": 1e-9}
+    )
+    return float(np.exp(found.x))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_the_temperature_is_the_optimum_of_the_smoothed_cross_entropy(
+    count: int, scale: float, weighted: bool
+) -> None:
+    """Oracle: scipy's bounded search, for confident and for timid logits and few examples."""
+    model = plain_model()
+    logits = torch.randn(count, 2) * scale
+    targets = torch.where(torch.arange(count) % 5 == 4, logits.argmin(1), logits.argmax(1))
+    weights = torch.rand(count) + 0.1 if weighted else torch.ones(count)
+    data = LabeledTensors(logits, targets, ("a", "b"), weights=weights if weighted else None)
+    found = model.calibrate(data)
+    assert found == float(model.temperature)
+    expected = optimal_temperature(logits, targets, weights)
+    assert 0.002 < expected < 500
+    assert found == pytest.approx(expected, rel=2e-5)
+    if weighted:
+        small = LabeledTensors(logits, targets, weights=weights * 1e-3)
+        assert model.calibrate(small) == pytest.approx(found, rel=1e-5)
+
+
+def test_the_temperature_is_between_a_thousandth_and_a_thousand() -> None:
+    """Where every prediction is wrong the optimum is infinite, with tiny logits it is near 0."""
+    model = plain_model()
+    logits = torch.eye(2).repeat(500, 1)
+    wrong = LabeledTensors(logits, logits.argmin(1), ("a", "b"))
+    assert model.calibrate(wrong) == pytest.approx(1000.0, rel=1e-6)
+    timid = LabeledTensors(logits * 1e-5, logits.argmax(1), ("a", "b"))
+    assert model.calibrate(timid) == pytest.approx(0.001, rel=1e-6)
+    equal = LabeledTensors(torch.zeros(6, 2), torch.arange(6) % 2, ("a", "b"))
+    assert model.calibrate(equal) == 1.0  # every temperature gives the same probabilities
+
+
+def test_calibration_can_be_reset() -> None:
+    model = make_model()
+    inputs = images(30)
+    before = model.predict_proba(inputs)
+    model.calibrate(LabeledTensors(inputs, torch.arange(30) % 3))
+    assert float(model.temperature) != 1.0
+    assert not torch.equal(model.predict_proba(inputs), before)
+    model.reset_calibration()
+    assert float(model.temperature) == 1.0
+    assert torch.equal(model.predict_proba(inputs), before)
+
+
+def test_calibration_does_not_depend_on_the_default_device() -> None:
+    model = make_model()
+    data = LabeledTensors(images(30), torch.arange(30) % 3)
+    expected = model.calibrate(data)
+    with torch.device("meta"):
+        assert model.calibrate(data) == expected
+
+
+def test_calibration_needs_examples_with_class_indices() -> None:
+    model = make_model()
+    nothing = LabeledTensors(images(0), torch.zeros(0, dtype=torch.int64))
+    with pytest.raises(ValueError, match=r"^val must be at least one example, got 0"):
+        model.calibrate(nothing)
+    numbers = LabeledTensors(images(2), torch.zeros(2, 1))
+    with pytest.raises(TypeError, match=r"^val\.targets must be class indices, got torch\.float32"):
+        model.calibrate(numbers)
+    model.calibrate(LabeledTensors(images(3), torch.arange(3)))
+
+
+def test_the_argument_with_other_class_names_is_named() -> None:
+    """Each method names its own argument."""
+    model = make_model()
+    other = LabeledTensors(images(3), torch.arange(3), ("c", "b", "a"))
+    with pytest.raises(ValueError, match=r"^data\.classes must be those of model"):
+        model.evaluate(other)
+    with pytest.raises(ValueError, match=r"^val\.classes must be those of model"):
+        model.calibrate(other)
+
+
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "evaluate", "calibrate"])
+def test_at_most_4096_examples_are_in_one_forward_pass(method: str) -> None:
+    model = make_model()
+    sizes: list[int] = []
+    model.network.register_forward_pre_hook(lambda _, inputs: sizes.append(len(inputs[0])))
+    inputs = images(4097)
+    takes_targets = method in ("evaluate", "calibrate")
+    getattr(model, method)(
+        LabeledTensors(inputs, torch.arange(4097) % 3) if takes_targets else inputs
+    )
+    assert sorted(sizes) == [1, 4096]
+
+
+def test_the_defaults_do_not_change_the_inputs() -> None:
+    """Without mean, std and calibration the logits are those of the bare network."""
+    network = MLP(12, (8,), 3)
+    model = SoftmaxClassifier(network, classes=("a", "b", "c"))
+    inputs = torch.randn(4, 12)
+    assert torch.equal(model(inputs), network(inputs))
+    assert (float(model.mean), float(model.std), float(model.temperature)) == (0.0, 1.0, 1.0)
+    assert model.input_shape == (12,)
+
+
+def test_the_temperature_has_the_dtype_of_the_network() -> None:
+    model = SoftmaxClassifier(MLP(12, (), 3).double(), classes=("a", "b", "c"))
+    assert {value.dtype for value in model.state_dict().values()} == {torch.float64}
+    assert model.temperature.shape == ()
+
+
+def test_the_generator_draws_the_weights_of_for_data() -> None:
+    data = LabeledTensors(images(6), torch.arange(6) % 3, ("a", "b", "c"))
+    state = torch.get_rng_state()
+    first, second, other = (
+        SoftmaxClassifier.for_data(data, generator=torch.Generator().manual_seed(seed))
+        for seed in (1, 1, 2)
+    )
+    assert torch.equal(torch.get_rng_state(), state)
+    expected = first.predict_proba(data.inputs)
+    assert torch.equal(second.predict_proba(data.inputs), expected)
+    assert not torch.equal(other.predict_proba(data.inputs), expected)
+    assert first.network.config.hidden_features == (512, 256)
+
+
+def test_a_network_is_wrapped_with_the_statistics_of_the_data() -> None:
+    data = LabeledTensors(images(50), torch.arange(50) % 3, ("a", "b", "c"))
+    network = MLP(12, (5,), 3)
+    model = SoftmaxClassifier.with_network(network, data)
+    values = data.inputs.numpy().astype(np.float64)
+    assert model.network is network
+    assert (model.classes, model.input_shape) == (("a", "b", "c"), (4, 3))
+    assert float(model.mean) == pytest.approx(values.mean(), rel=1e-6)
+    assert float(model.std) == pytest.approx(values.std(), rel=1e-6)
+
+
+@pytest.mark.parametrize("classes", ["abc", {"a", "b", "c"}, 3, ("a", "b", 3), (0, 1, 2)])
+def test_classes_that_are_no_sequence_of_names_are_refused(classes: object) -> None:
+    with pytest.raises(TypeError, match=r"^classes must be a sequence of names, got"):
+        SoftmaxClassifier(MLP(12, (), 3), classes=classes)  # type: ignore[arg-type]  # deliberate
+
+
+def test_numpy_names_become_names_of_python() -> None:
+    names = [np.str_("a"), np.str_("b"), np.str_("c")]
+    model = SoftmaxClassifier(MLP(12, (), 3), classes=names)
+    assert model.classes == ("a", "b", "c")
+    assert {type(name) for name in model.classes} == {str}
+
+
+def test_the_class_names_and_the_shape_are_shown() -> None:
+    assert make_model().extra_repr() == "classes=('a', 'b', 'c'), input_shape=(4, 3)"
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    """With one mean and std for each feature, from the folder or its file, as path or string."""
+    model = make_model(mean=torch.rand(12) * 100, std=torch.rand(12) + 50)
+    model.temperature.fill_(1.75)
+    inputs = images(9)
+    folder = tmp_path / "model"
+    assert model.save(str(folder)) == folder
+    for source in (folder, str(folder), folder / "model.safetensors"):
+        loaded = SoftmaxClassifier.load(source, device="cpu")
+        assert torch.equal(loaded.predict_proba(inputs), model.predict_proba(inputs))
+        assert (loaded.classes, loaded.input_shape) == (model.classes, model.input_shape)
+        assert loaded.network.config == model.network.config
+        assert not any(module.training for module in loaded.modules())
+        assert loaded.state_dict().keys() == model.state_dict().keys()
+        for name, value in loaded.state_dict().items():
+            assert torch.equal(value, model.state_dict()[name]), name
+            assert value.device.type == "cpu"
+    assert SoftmaxClassifier.load(folder, device="meta").mean.is_meta
+
+
+def test_a_saved_model_that_cannot_be_built_names_the_folder(tmp_path: Path) -> None:
+    """The names were changed to invalid ones after the model had been built."""
+    model = make_model()
+    model.classes = ("a", "b", "b")
+    model.save(tmp_path)
+    rule = "describes a model that cannot be built: classes must be distinct names"
+    with pytest.raises(ArtifactError, match=f"^{re.escape(str(tmp_path))} {rule}") as caught:
+        SoftmaxClassifier.load(tmp_path)
+    assert isinstance(caught.value.__cause__, ValueError)
+
+
+def test_a_device_that_this_machine_does_not_have_is_refused(tmp_path: Path) -> None:
+    """Before the model moves, and before the file is built."""
+    model = make_model()
+    model.save(tmp_path)
+    data = LabeledTensors(images(3), torch.arange(3))
+    with pytest.raises(ValueError, match=r"^device must be the name of a torch device.* 'gpu'"):
+        model.evaluate(data, device="gpu")
+    with pytest.raises(ValueError, match=r"^device must be the name of a torch device.* 'gpu'"):
+        SoftmaxClassifier.load(tmp_path, device="gpu")
+    assert model.evaluate(data, device="cpu") == model.evaluate(data)
+
+
+def test_the_model_moves_to_the_device_of_the_evaluation() -> None:
+    """On the meta device there is nothing to evaluate, but the model has been moved."""
+    model = make_model()
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        model.evaluate(LabeledTensors(images(3), torch.arange(3)), device="meta")
+    assert {value.device.type for value in model.state_dict().values()} == {"meta"}

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from mlpkit.models._standardize import check_statistic, mean_and_std
+from mlpkit.models._standardize import (
+    check_statistic,
+    feature_mean_and_std,
+    find_remainder,
+    mean_and_std,
+    measure_inputs,
+)
+
+preprocessing = importlib.import_module("sklearn.preprocessing")  # it has no type hints
 
 LIKE = torch.zeros(2, dtype=torch.float32)
 
@@ -85,3 +95,93 @@ def test_a_statistic_that_does_not_fit_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         check_statistic(name, value, 6, LIKE)
+
+
+TABLES = {
+    "uint8": torch.randint(0, 256, (20_001, 3), dtype=torch.uint8),
+    "unequal scales": torch.randn(5000, 4) * torch.tensor([1e-6, 1.0, 1e4, 1e8]) + 7,
+    "int64 near 1.7e9": torch.randint(0, 200, (999, 2)) + 1_700_000_000,
+    "float64 near 1.7e12": torch.randint(0, 200, (999, 2)).double() + 1.7e12,
+    "bool": torch.rand(50, 3) > 0.5,
+    "images": torch.rand(40, 2, 5),
+    "wide": torch.rand(50, 200_000) + 3,
+}
+
+
+@pytest.mark.parametrize("name", list(TABLES))
+def test_the_statistics_of_each_feature_are_those_of_a_standard_scaler(name: str) -> None:
+    inputs = TABLES[name]
+    scaler = preprocessing.StandardScaler().fit(inputs.flatten(1).double().numpy())
+    mean, std = feature_mean_and_std(inputs)
+    assert (mean.dtype, std.dtype) == (torch.float64, torch.float64)
+    np.testing.assert_allclose(mean.numpy(), scaler.mean_, rtol=1e-12, atol=1e-14)
+    np.testing.assert_allclose(std.numpy(), scaler.scale_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rows", [1, 20_001])
+def test_a_constant_feature_has_its_value_as_mean_and_std_1(dtype: torch.dtype, rows: int) -> None:
+    """Also where the mean of equal numbers is not one of them in floating-point."""
+    values = torch.tensor([0.1, 1e-3, 1.7e9, -3e20, 0.0], dtype=dtype)
+    mean, std = feature_mean_and_std(values.expand(rows, 5))
+    assert torch.equal(mean, values.double())
+    assert torch.equal(std, torch.ones(5, dtype=torch.float64))
+
+
+def test_the_shape_decides_what_is_standardized_together() -> None:
+    vectors, images = torch.rand(9, 4) * 7, torch.rand(9, 2, 2) * 7
+    each = feature_mean_and_std(vectors)
+    everything = mean_and_std(images)
+    for how, inputs, expected in (
+        ("auto", vectors, each),
+        ("feature", vectors, each),
+        ("global", vectors, mean_and_std(vectors)),
+        ("auto", images, everything),
+        ("feature", images, feature_mean_and_std(images)),
+        (None, images, (0.0, 1.0)),
+    ):
+        found = measure_inputs(inputs, how, torch.float32)  # type: ignore[arg-type]  # mypy widens it
+        assert found.input_shape == tuple(inputs.shape[1:])
+        for one, other in zip(found[:2], expected, strict=True):
+            assert torch.equal(torch.as_tensor(one), torch.as_tensor(other))
+
+
+def test_a_std_that_is_0_in_the_dtype_of_the_weights_is_1() -> None:
+    """Float32 has no 1e-50; float64 has."""
+    inputs = torch.tensor([[0.0, 1.0], [1e-50, 2.0]], dtype=torch.float64)
+    for how in ("feature", "global"):
+        found = measure_inputs(inputs[:, :1], how, torch.float32)
+        assert float(found.std) == 1.0
+        found = measure_inputs(inputs[:, :1], how, torch.float64)
+        assert float(found.std) == pytest.approx(5e-51)
+    assert torch.as_tensor(measure_inputs(inputs, "auto", torch.float32).std).tolist() == [1.0, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "how", "message"),
+    [
+        (torch.rand(5), "auto", r"train\.inputs must be of shape \(N, \.\.\.\) .*unsqueeze\(1\)"),
+        (torch.rand(5, 2), "each", r"standardize must be one of 'auto', 'feature', 'global', got"),
+        (torch.rand(0, 2), "auto", r"train must be one example or more, got \(0, 2\)"),
+        (torch.rand(0, 2), "global", r"train must be one example or more, got \(0, 2\)"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(inputs: Tensor, how: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        measure_inputs(inputs, how, torch.float32)  # type: ignore[arg-type]  # bad on purpose
+
+
+def test_the_remainder_is_what_rounding_loses_and_none_if_it_is_negligible() -> None:
+    """Oracle: NumPy in float64."""
+    exact = torch.tensor([1.7e9 + 100.5, 0.1, 1e6 + 0.03], dtype=torch.float64)
+    rounded, std = exact.float(), torch.tensor([58.0, 1.0, 1.0])
+    lost = exact.numpy() - rounded.numpy().astype(np.float64)
+    found = find_remainder(exact, rounded, std)
+    assert found is not None
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.numpy(), [lost[0], 0.0, lost[2]], rtol=1e-6)
+    assert find_remainder(exact[1:2], rounded[1:2], std[1:2]) is None
+    assert find_remainder(0.1, torch.tensor(0.1), torch.tensor(1.0)) is None
+    assert find_remainder(exact, rounded.to("meta"), std) is None
+    pixels = torch.tensor(72.94)  # Fashion-MNIST; bfloat16 has steps of 0.5 there
+    assert find_remainder(pixels, pixels.bfloat16(), torch.tensor(90.0)) is None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -128,3 +132,96 @@ def test_bad_arguments(change: dict[str, object], message: str) -> None:
     arguments = {"network": MLP(12, (), 3), **change}
     with pytest.raises((TypeError, ValueError), match=message):
         StandardizedModel(**arguments)  # type: ignore[arg-type]  # bad on purpose
+
+
+FAR = {
+    "int64": torch.arange(201)[:, None] + torch.tensor([1_700_000_000, 1_700_000_000_000]),
+    "float64": torch.arange(201.0).double()[:, None] + torch.tensor([1.7e9, 1.7e12]).double(),
+}
+FAR_MEAN = torch.tensor([1.7e9 + 100, 1.7e12 + 100], dtype=torch.float64)
+FAR_STD = float(np.std(np.arange(201)))
+
+
+def far_model(dtype: torch.dtype = torch.float32) -> StandardizedModel:
+    """Return a model of two columns whose means float32 cannot represent."""
+    network = MLP(2, (3,), 2, generator=torch.Generator().manual_seed(2), dtype=dtype)
+    return StandardizedModel(network, mean=FAR_MEAN, std=FAR_STD)
+
+
+@pytest.mark.parametrize("name", list(FAR))
+def test_a_mean_that_the_weights_cannot_represent_is_subtracted_exactly(name: str) -> None:
+    """The values stay apart and are centered; oracle: NumPy in float64."""
+    inputs = FAR[name]
+    expected = (inputs.numpy().astype(np.float64) - FAR_MEAN.numpy()) / FAR_STD
+    model = far_model()
+    found = model.standardize(inputs)
+    np.testing.assert_allclose(found.numpy(), expected, atol=2e-4)
+    assert len(torch.unique(found, dim=0)) == 201
+    traced = torch.fx.symbolic_trace(model)
+    copies = [copy.deepcopy(model), pickle.loads(pickle.dumps(model)), traced]
+    empty = far_model().to("meta").to_empty(device="cpu")
+    empty.load_state_dict(model.state_dict())
+    other = StandardizedModel(MLP(2, (3,), 2), mean=torch.zeros(2), std=FAR_STD)
+    other.load_state_dict(model.state_dict())  # it had no remainder
+    for each in [*copies, empty, other]:
+        assert torch.equal(each(inputs), model(inputs))
+    near = StandardizedModel(MLP(2, (3,), 2), mean=torch.zeros(2))
+    model.load_state_dict(near.state_dict())
+    assert model.mean_remainder is None
+    assert torch.equal(model(torch.ones(1, 2)), near(torch.ones(1, 2)))
+
+
+def test_a_mean_keeps_its_value_in_another_dtype() -> None:
+    """From float64 to float32 it gets a remainder, and back again it is nearly the same."""
+    inputs, model = FAR["float64"], far_model(torch.float64)
+    assert model.mean_remainder is None
+    expected = model.standardize(inputs)
+    found = model.float().standardize(inputs)
+    torch.testing.assert_close(found, expected.float(), rtol=0, atol=2e-4)
+    assert "mean_remainder" in model.state_dict()
+    torch.testing.assert_close(model.double().standardize(inputs), expected, rtol=0, atol=2e-4)
+
+
+def test_other_models_have_no_remainder() -> None:
+    """Their state_dict has no key for it."""
+    for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        model = make_model(mean=torch.rand(12) * 255).to(dtype)
+        assert model.mean_remainder is None
+        assert {"mean", "std"} == {key for key in model.state_dict() if "network" not in key}
+
+
+def test_a_model_that_an_earlier_version_pickled_predicts(x: Tensor) -> None:
+    """It lacks the attributes of this version."""
+    model = make_model()
+    expected = model(x)
+    state = {name: value for name, value in vars(model).items() if name != "_examined"}
+    state["_buffers"] = {"mean": model.mean, "std": model.std}
+    old = StandardizedModel.__new__(StandardizedModel)
+    old.__setstate__(state)
+    assert torch.equal(old(x), expected)
+    assert torch.equal(old._apply_in_batches(x, 5, lambda outputs: outputs), expected)
+
+
+@pytest.mark.parametrize("shape", [(4, 3), (1, 4, 3), (12,)])
+def test_it_exports_with_any_number_of_examples(x: Tensor, shape: tuple[int, ...]) -> None:
+    """In each shape of the inputs, of which flattened images have as many axes as one image."""
+    model = make_model()
+    given = x.reshape(5, *shape)
+    program = torch.export.export(model, (given,), dynamic_shapes=({0: torch.export.Dim("N")},))
+    for n in (2, 4, 5, 64):
+        inputs = given.repeat(13, *[1] * len(shape))[:n]
+        torch.testing.assert_close(program.module()(inputs), model(inputs))
+
+
+def test_only_methods_that_predict_examine_the_range_of_the_inputs(x: Tensor) -> None:
+    """And a caller can, such as the trainer when a run begins."""
+    model = make_model()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model(x / 255)
+        model.check_input_range(x)
+    with pytest.warns(UserWarning, match=r"pass raw inputs, for pixels between 0 and 1 x [*] 255"):
+        model.check_input_range(x / 255)
+    with pytest.warns(UserWarning, match="pass raw inputs") as caught:
+        make_model().check_input_range(x / 255)
+    assert caught[0].filename == __file__

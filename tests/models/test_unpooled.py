@@ -94,6 +94,8 @@ def test_what_cannot_be_unpooled_is_named() -> None:
         ValueError, match=r"model\.input_shape must be \(H, W\) or \(channels, H, W\)"
     ):
         unpooled(classifier(shape=(6,)), 2)
+    with pytest.raises(TypeError, match="model must be a SoftmaxClassifier, got MLP"):
+        unpooled(MLP(6, (), 3), 2)  # type: ignore[arg-type]  # bad on purpose
     with pytest.raises(ValueError, match="factor must be a positive integer, got 0"):
         unpooled(classifier(), 0)
     model = classifier()

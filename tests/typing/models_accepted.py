@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 import mlpkit
 from mlpkit.data import digits
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier, load_model
 from mlpkit.nn import MLP, MLPConfig, MLPOptions, ParamGroup
-from mlpkit.training import Trainer
+from mlpkit.training import Evaluation, MeanSquaredError, Objective, Trainer
 
 train, val, test = digits()
 x = test.inputs
@@ -30,6 +30,9 @@ SoftmaxClassifier.for_data(train, (32,), MLPOptions(activation="maxout", dropout
 SoftmaxClassifier.for_data(train, (32,), options=MLPOptions(activation=nn.ELU, norm="batch"))
 config = MLPConfig(in_features=64, hidden_features=(32,), out_features=10, residual=True)
 SoftmaxClassifier.for_data(train, (32,), config)
+
+SoftmaxClassifier.for_data(train, standardize="feature")
+SoftmaxClassifier.for_data(train, None, standardize=None)
 
 # Around a network.
 network = MLP(64, (32,), 10)
@@ -72,3 +75,35 @@ SoftmaxClassifier.load("model/model.safetensors", device=torch.device("cpu"))
 as_function: Callable[[Tensor], Tensor] = model
 as_module: nn.Module = model
 Trainer(model).fit(train, val)
+
+# A classifier of labels.
+labels = MultilabelClassifier.for_data(train, (32,), pos_weight="balanced", standardize="global")
+assert_type(labels, MultilabelClassifier)
+MultilabelClassifier.for_data(train, pos_weight=(1.0, 2.0))
+MultilabelClassifier.with_network(network, train, pos_weight=2.0)
+MultilabelClassifier(network, classes=["a"] * 10, thresholds=0.3, target_shape=(10,))
+MultilabelClassifier(network, classes=["a"] * 10, thresholds=[0.3] * 10, pos_weight=[1.0] * 10)
+assert_type(labels.predict(x), Tensor)
+assert_type(labels.predict_proba(x, batch_size=64), Tensor)
+assert_type(labels.calibrate(test), tuple[float, ...])
+assert_type(labels.fit_thresholds(test), tuple[float, ...])
+assert_type(labels.thresholds, Tensor)
+assert_type(labels.evaluate(test), Evaluation)
+assert_type(MultilabelClassifier.load("labels"), MultilabelClassifier)
+
+# A regressor.
+regressor = Regressor.for_data(train, predicts_std=True, generator=torch.Generator())
+assert_type(regressor, Regressor)
+assert_type(Regressor.with_network(network, train, standardize=None), Regressor)
+Regressor(network, target_mean=torch.zeros(10), target_std=2.0, target_shape=(10,))
+assert_type(regressor.predict(x), Tensor)
+assert_type(regressor.predict_std(x, batch_size=64), Tensor)
+assert_type(regressor.target_names, tuple[str, ...] | None)
+assert_type(regressor.choose_objective(), Objective)
+assert_type(regressor.choose_objective(MeanSquaredError()), Objective)
+assert_type(regressor.save("model"), Path)
+Trainer(regressor).fit(train, val)
+
+# Any of them.
+assert_type(load_model("model"), SoftmaxClassifier | MultilabelClassifier | Regressor)
+assert_type(load_model(Path("model"), device="cpu").evaluate(test), Evaluation)

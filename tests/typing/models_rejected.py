@@ -5,11 +5,10 @@ Each comment is an assertion: mypy reports one that is not needed (warn_unused_i
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
 from mlpkit.data import digits
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier, load_model
 from mlpkit.nn import MLP, MLPOptions
 
 train, val, test = digits()
@@ -23,7 +22,7 @@ SoftmaxClassifier.for_data(train, 32)  # type: ignore[arg-type]
 SoftmaxClassifier.for_data(train, (32,), "tanh")  # type: ignore[arg-type]
 SoftmaxClassifier.for_data(train, (32,), {"norm": "batch"})  # type: ignore[arg-type]
 SoftmaxClassifier.for_data(train, (32,), activation="tanh")  # type: ignore[call-arg]
-SoftmaxClassifier.for_data(train, (32,), MLPOptions(), torch.Generator())  # type: ignore[call-arg]
+SoftmaxClassifier.for_data(train, (32,), MLPOptions(), train)  # type: ignore[call-arg, arg-type]
 SoftmaxClassifier.for_data(train, (32,), generator=0)  # type: ignore[arg-type]
 
 # The network is an MLP, and its classes have names.
@@ -46,3 +45,17 @@ text: str = model(test.inputs)  # type: ignore[assignment]
 model.save()  # type: ignore[call-arg]
 model.save(3)  # type: ignore[arg-type]
 SoftmaxClassifier.load("model", map_location="cpu")  # type: ignore[call-arg]
+
+# What is standardized together, and weights of labels.
+SoftmaxClassifier.for_data(train, standardize="column")  # type: ignore[arg-type]
+SoftmaxClassifier.for_data(train, standardize=True)  # type: ignore[arg-type]
+MultilabelClassifier.for_data(train, pos_weight="equal")  # type: ignore[arg-type]
+MultilabelClassifier.for_data(train, thresholds=0.3)  # type: ignore[call-arg]
+MultilabelClassifier(network)  # type: ignore[call-arg]
+
+# A regressor has no classes, and any model may be loaded.
+Regressor(network, classes=("a",))  # type: ignore[call-arg]
+Regressor.for_data(train).predict_proba(train.inputs)  # type: ignore[operator]
+Regressor.for_data(train, target_mean=0.0)  # type: ignore[call-arg]
+load_model("model").predict_proba(train.inputs)  # type: ignore[operator]
+load_model(3)  # type: ignore[arg-type]

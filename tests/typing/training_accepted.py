@@ -129,7 +129,7 @@ config = TrainerConfig(
     ),
     progress=False,
 )
-assert_type(config.epochs, int)
+assert_type(config.epochs, int | None)
 assert_type(config.checkpoints, CheckpointConfig | None)
 assert_type(config.early_stopping, EarlyStopping | None)
 assert_type(config.to_json(), str)

@@ -7,7 +7,7 @@ nested configurations, and hides the fields that the command fills in.
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import tyro
 
@@ -23,12 +23,21 @@ from mlpkit.training import (
     TrainerConfig,
 )
 
-__all__ = ["HIDDEN_NETWORK_OPTIONS", "NetworkOptions", "TrainingOptions"]
+__all__ = [
+    "HIDDEN_NETWORK_OPTIONS",
+    "HIDDEN_OPTIONS",
+    "HIDDEN_TRAINING_OPTIONS",
+    "NetworkOptions",
+    "TrainingOptions",
+]
 
 NamedActivation: TypeAlias = ActivationName | ActivationConfig
 
 # Determined by the data set and by SoftmaxClassifier.
 HIDDEN_NETWORK_OPTIONS = ("in_features", "out_features", "flatten", "output_activation")
+# Determined by the folder of the run.
+HIDDEN_TRAINING_OPTIONS = ("checkpoints",)
+HIDDEN_OPTIONS = (*HIDDEN_NETWORK_OPTIONS, *HIDDEN_TRAINING_OPTIONS)
 
 _NAMED = "NAME[:OPTION=VALUE,...]"
 
@@ -49,8 +58,15 @@ class NetworkOptions(MLPConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingOptions(TrainerConfig):
-    """The options of the run."""
+    """The options of the run; the preset and the data set determine their defaults."""
 
+    epochs: int = 10
+    batch_size: int = 128
+    label_smoothing: float = 0.0
+    class_weights: Annotated[
+        tuple[float, ...] | dict[str, float] | Literal["balanced"] | None,
+        tyro.conf.arg(metavar="balanced|NUMBER...|CLASS NUMBER..."),
+    ] = None
     optimizer: Annotated[OptimizerConfig, config_spec(OptimizerConfig, _NAMED)] = dataclasses.field(
         default_factory=OptimizerConfig
     )

@@ -10,7 +10,8 @@ from typing import Literal, TypeAlias
 
 from mlpkit.cli._options import NetworkOptions, TrainingOptions
 from mlpkit.data import DatasetName, info
-from mlpkit.training import OptimizerConfig, Schedule
+from mlpkit.models import NETWORK_DEFAULTS
+from mlpkit.training import OptimizerConfig, Schedule, TrainerConfig, fill_defaults
 
 __all__ = ["PRESETS", "Preset", "PresetName", "preset"]
 
@@ -37,7 +38,7 @@ class _Recipe:
     """A preset that is not adapted to a data set yet."""
 
     hidden_features: tuple[int, ...]
-    training: TrainingOptions
+    training: TrainerConfig
     dropout: float = 0.0
     input_dropout: float = 0.0
     pool: int = 1
@@ -50,21 +51,24 @@ def _one_cycle(
     *,
     weight_decay: float,
     betas: tuple[float, float] | None = None,
-) -> TrainingOptions:
-    return TrainingOptions(
+) -> TrainerConfig:
+    return TrainerConfig(
         epochs=epochs,
         batch_size=batch_size,
         optimizer=OptimizerConfig(lr=lr, weight_decay=weight_decay, betas=betas),
         schedule=Schedule(kind="one_cycle"),
-        label_smoothing=0.05,
     )
 
 
+_DROPOUT = NETWORK_DEFAULTS["classification"].options.dropout
+assert isinstance(_DROPOUT, float), "one number for all layers"
+
 PRESETS: Mapping[PresetName, _Recipe] = {
+    # What `Trainer(SoftmaxClassifier.for_data(train))` uses.
     "default": _Recipe(
-        hidden_features=(512, 256),
-        training=_one_cycle(10, 3e-3, 128, weight_decay=0.01),
-        dropout=0.1,
+        hidden_features=NETWORK_DEFAULTS["classification"].hidden_features,
+        training=TrainerConfig(),
+        dropout=_DROPOUT,
     ),
     # Selected on 5,000 of MNIST's training images; `python -m benchmarks.launch` measures it.
     "fast": _Recipe(
@@ -93,8 +97,12 @@ def preset(name: PresetName, dataset: DatasetName) -> Preset:
     """Return a preset, adapted to the image shape, the classes and the size of a data set."""
     recipe = PRESETS[name]
     facts = info(dataset)
-    training = recipe.training
-    if facts.num_train < _SMALL:
+    num_examples = facts.num_train - facts.val_size
+    filled = fill_defaults(recipe.training, task="classification", num_examples=num_examples)
+    training = TrainingOptions(
+        **{field.name: getattr(filled, field.name) for field in dataclasses.fields(filled)}
+    )
+    if num_examples < _SMALL and recipe.training.epochs is not None:
         optimizer = training.optimizer
         training = dataclasses.replace(
             training,

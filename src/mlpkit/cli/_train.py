@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from tyro.conf import Positional
 
 from mlpkit import _serialization
 from mlpkit._checks import check_int, error_message
+from mlpkit.cli._compute_options import check_device_option
 from mlpkit.cli._layer_health import LayerHealthLog
 from mlpkit.cli._options import HIDDEN_NETWORK_OPTIONS, NetworkOptions, TrainingOptions
 from mlpkit.cli._presets import PresetName
@@ -58,7 +60,12 @@ class Train:
     """Folder of an interrupted run to resume."""
 
     def __post_init__(self) -> None:
-        check_int("pool", self.pool, minimum=1)
+        check_int("--pool", self.pool, minimum=1)
+        check_device_option(self.training.device)
+        if self.training.seed >= 2**64:  # torch's generators have 64 bits
+            raise ValueError(error_message("--seed", "less than 2**64", self.training.seed))
+        if self.network.norm == "batch" and self.training.batch_size == 1:
+            raise ValueError(error_message("--batch-size", "at least 2 with --norm batch", 1))
 
     def run(self) -> None:
         """Train, calibrate, evaluate and save the classifier."""
@@ -87,7 +94,13 @@ class Train:
         trainer = Trainer(model, self._trainer_config(folder), callbacks=callbacks)
         # "auto": a run that was killed before its first checkpoint starts from the beginning
         resume = None if self.resume is None else "auto"
-        trainer.fit(splits.train, splits.val, resume=resume).history.save_json(folder.history_json)
+        try:
+            result = trainer.fit(splits.train, splits.val, resume=resume)
+        except (TypeError, ValueError):  # options that do not fit the data
+            if self.resume is None and trainer.state.step == 0:
+                shutil.rmtree(folder.path)
+            raise
+        result.history.save_json(folder.history_json)
 
     def _calibrate(self, model: SoftmaxClassifier, splits: Splits) -> None:
         """Fit the temperature to the validation set."""
@@ -187,12 +200,14 @@ class EpochLines(Callback):
 
     def __init__(self, options: Train) -> None:
         self._epochs = options.training.epochs
+        # Those of the validation loss are never smoothed, so the losses cannot be compared.
+        self._are_smoothed = options.training.label_smoothing > 0.0
 
     def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002 - the hook
         """Print the metrics of the epoch."""
         parts = [
             f"epoch {row.epoch + 1:>{len(str(self._epochs))}}/{self._epochs}",
-            f"train loss {row.train_loss:.4f}",
+            f"train loss {row.train_loss:.4f}" + " (smoothed labels)" * self._are_smoothed,
         ]
         if row.val_loss is not None:
             parts.append(f"val loss {row.val_loss:.4f}")
@@ -207,7 +222,7 @@ def _pool(splits: Splits, kernel_size: int) -> Splits:
     height, width = splits.train.inputs.shape[-2:]
     if height % kernel_size or width % kernel_size:
         rule = f"a divisor of both sides of the images ({height} x {width})"
-        raise ValueError(error_message("pool", rule, kernel_size))
+        raise ValueError(error_message("--pool", rule, kernel_size))
     val = None if splits.val is None else avg_pool(splits.val, kernel_size)
     return splits._replace(train=avg_pool(splits.train, kernel_size), val=val)
 

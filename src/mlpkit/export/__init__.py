@@ -1,4 +1,4 @@
-"""Export of trained classifiers to ONNX and to the ``.pt2`` format of :func:`torch.export.save`."""
+"""Export of trained models to ONNX and to the ``.pt2`` format of :func:`torch.export.save`."""
 
 from __future__ import annotations
 

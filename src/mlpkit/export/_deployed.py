@@ -1,32 +1,45 @@
-"""A classifier in the form that is exported: raw inputs to logits and probabilities."""
+"""A model in the form that is exported: from raw inputs to everything that it predicts."""
 
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
 from mlpkit._checks import error_message
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
 
-__all__ = ["INPUT", "OUTPUTS", "Deployed", "any_number_shapes", "raw_examples", "sample_batch"]
+__all__ = [
+    "INPUT",
+    "Deployed",
+    "ExportableModel",
+    "any_number_shapes",
+    "raw_examples",
+    "sample_batch",
+]
+
+ExportableModel: TypeAlias = SoftmaxClassifier | MultilabelClassifier | Regressor
 
 INPUT = "input"
-OUTPUTS = ("logits", "probabilities")
 INPUT_DTYPES = (torch.uint8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float64)
 NUM_RANDOM_EXAMPLES = 32
 
 
 class Deployed(nn.Module):
-    """A copy of a classifier on the CPU, in float32 and in eval mode.
+    """A copy of a model on the CPU, in float32 and in eval mode.
 
     Args:
-        model: The classifier, which is not modified.
+        model: The model, which is not modified.
+
+    Attributes:
+        output_names: Name of each output.
+        metadata: What a file says besides the network, as JSON by key.
     """
 
-    def __init__(self, model: SoftmaxClassifier) -> None:
+    def __init__(self, model: ExportableModel) -> None:
         super().__init__()
         model = copy.deepcopy(model).cpu().eval()
         dtype = next(model.network.parameters()).dtype
@@ -41,25 +54,57 @@ class Deployed(nn.Module):
         self.model = model.float()
         self.requires_grad_(requires_grad=False)
         self.eval()
+        self.output_names = _output_names(model)
+        self.metadata = _metadata(model)
 
-    def forward(self, input: Tensor) -> tuple[Tensor, Tensor]:  # noqa: A002 - its name in the file
-        """Return logits and probabilities of raw inputs of shape ``(N, *input_shape)``."""
-        logits = self.model(input)
-        return logits, torch.softmax(logits / self.model.temperature, -1)
+    def forward(self, input: Tensor) -> tuple[Tensor, ...]:  # noqa: A002 - its name in the file
+        """Return all outputs for raw inputs of shape ``(N, *input_shape)``."""
+        outputs = self.model(input)
+        model = self.model
+        if isinstance(model, Regressor):
+            if not model.predicts_std:
+                return (outputs,)
+            return model.means(outputs), model.stds(outputs)
+        return outputs, model.probabilities(outputs)
 
     if TYPE_CHECKING:
 
-        def __call__(self, input: Tensor) -> tuple[Tensor, Tensor]: ...  # noqa: A002
+        def __call__(self, input: Tensor) -> tuple[Tensor, ...]: ...  # noqa: A002
 
 
-def raw_examples(model: SoftmaxClassifier, examples: Tensor | None) -> Tensor:
+def _output_names(model: ExportableModel) -> tuple[str, ...]:
+    if isinstance(model, Regressor):
+        return ("prediction", "std") if model.predicts_std else ("prediction",)
+    return ("logits", "probabilities")
+
+
+def _metadata(model: ExportableModel) -> dict[str, str]:
+    """Return the kind of the model and what its outputs mean, as JSON by key."""
+    values: dict[str, object]
+    if isinstance(model, Regressor):
+        values = {"kind": "Regressor", "targets": model.target_names}
+    elif isinstance(model, MultilabelClassifier):
+        thresholds = model.thresholds.tolist()
+        values = {
+            "kind": "MultilabelClassifier",
+            "classes": model.classes,
+            "thresholds": thresholds,
+        }
+    else:
+        values = {"kind": "SoftmaxClassifier", "classes": model.classes}
+    return {key: json.dumps(value) for key, value in values.items()}
+
+
+def raw_examples(model: ExportableModel, examples: Tensor | None) -> Tensor:
     """Validate examples, or generate random ones for None; return ``(N, *input_shape)`` on the CPU.
 
     Random examples have the mean and standard deviation of the model. They are uint8 if the input
     shape has two or more dimensions, as for images, else float32.
     """
-    if not isinstance(model, SoftmaxClassifier):
-        raise TypeError(error_message("model", "a SoftmaxClassifier", model))
+    given: object = model
+    if not isinstance(given, ExportableModel):
+        rule = "a SoftmaxClassifier, a MultilabelClassifier or a Regressor"
+        raise TypeError(error_message("model", rule, given))
     if examples is None:
         return _random_examples(model)
     if not isinstance(examples, Tensor):
@@ -76,7 +121,7 @@ def raw_examples(model: SoftmaxClassifier, examples: Tensor | None) -> Tensor:
     return examples.detach().cpu().reshape(-1, *model.input_shape)
 
 
-def _random_examples(model: SoftmaxClassifier) -> Tensor:
+def _random_examples(model: ExportableModel) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     shape = (NUM_RANDOM_EXAMPLES, model.network.in_features)
     spread = torch.randn(shape, generator=generator)

@@ -1,12 +1,10 @@
-"""export_onnx: a classifier as one ONNX file, verified before it is written."""
+"""export_onnx: a model as one ONNX file, verified before it is written."""
 
 from __future__ import annotations
 
 import importlib
-import json
 import os
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -18,45 +16,48 @@ from mlpkit._files import write_atomically
 from mlpkit.errors import ArtifactError, MissingDependencyError
 from mlpkit.export._deployed import (
     INPUT,
-    OUTPUTS,
     Deployed,
+    ExportableModel,
     any_number_shapes,
     raw_examples,
     sample_batch,
 )
-from mlpkit.models import SoftmaxClassifier
 
 __all__ = ["export_onnx"]
 
 BATCH_SIZES = (1, 2, 7, 64)
-TOLERANCE = 1e-4  # relative to the larger of 1 and the largest logit; both compute in float32
+TOLERANCE = 1e-4  # relative to the larger of 1 and the largest output; both compute in float32
 
 
 def export_onnx(
-    model: SoftmaxClassifier,
+    model: ExportableModel,
     path: str | os.PathLike[str],
     *,
     examples: Tensor | None = None,
     verify: bool = True,
 ) -> Path:
-    """Write a classifier as one ONNX file, and return its path.
+    """Write a model as one ONNX file, and return its path.
 
-    The file contains the preprocessing, the network with its weights, and the softmax:
+    The file contains the preprocessing, the network with its weights, and the conversion of its
+    outputs:
 
     ================= ======= ======================= =========================================
     name              kind    shape                   values
     ================= ======= ======================= =========================================
-    ``input``         input   ``(N, *input_shape)``   raw inputs of
-                                                      :class:`mlpkit.SoftmaxClassifier`; any N
-    ``logits``        output  ``(N, num_classes)``    float32
-    ``probabilities`` output  ``(N, num_classes)``    float32, with the fitted temperature
+    ``input``         input   ``(N, *input_shape)``   raw inputs of the model; any N
+    ``logits``        output  that of the model       float32, of a classifier
+    ``probabilities`` output  like ``logits``         float32, with the fitted temperature
+    ``prediction``    output  ``(N, *target_shape)``  float32, of a regressor, in the units of the
+                                                      targets
+    ``std``           output  like ``prediction``     float32, of a regressor with ``predicts_std``
     ================= ======= ======================= =========================================
 
-    The metadata contain the names of the classes, as JSON with the key ``classes``. The weights are
-    converted to float32.
+    The metadata contain as JSON with the key ``kind`` the name of the class, with ``classes`` the
+    names of the classes or labels, with ``thresholds`` the thresholds of the labels, and with
+    ``targets`` the names of the targets or null. The weights are converted to float32.
 
     Args:
-        model: The classifier, which is not modified.
+        model: The model, which is not modified.
         path: The file, which is replaced if it exists; the usual suffix is ``.onnx``.
         examples: Raw inputs for the verification, preferably real ones. Their dtype is that of
             ``input`` in the file. None generates random inputs with the mean and standard deviation
@@ -69,7 +70,7 @@ def export_onnx(
         ArtifactError: If the results of onnxruntime and PyTorch differ; no file is written.
         MissingDependencyError: If onnx, onnxscript or, with ``verify``, onnxruntime is not
             installed.
-        TypeError: If ``model`` is not a classifier, or ``examples`` has another type or dtype.
+        TypeError: If ``model`` is not one of mlpkit, or ``examples`` has another type or dtype.
         ValueError: If the shape of ``examples`` does not match the model.
         OSError: If the file cannot be written; an older one is then unchanged.
 
@@ -94,7 +95,7 @@ def export_onnx(
         _import(package)
     runtime = _import("onnxruntime") if verify else None
     deployed = Deployed(model)
-    content = _onnx_bytes(deployed, raw, model.classes)
+    content = _onnx_bytes(deployed, raw)
 
     def check(written: Path) -> None:
         if runtime is not None:
@@ -112,7 +113,7 @@ def _import(package: str) -> ModuleType:
         ) from error
 
 
-def _onnx_bytes(deployed: Deployed, raw: Tensor, classes: Sequence[str]) -> bytes:
+def _onnx_bytes(deployed: Deployed, raw: Tensor) -> bytes:
     with warnings.catch_warnings():
         # the exporter warns about its own code; its result is verified afterwards
         warnings.simplefilter("ignore")
@@ -123,7 +124,7 @@ def _onnx_bytes(deployed: Deployed, raw: Tensor, classes: Sequence[str]) -> byte
             dynamic_shapes=any_number_shapes(),
             external_data=False,
             input_names=[INPUT],
-            output_names=OUTPUTS,
+            output_names=deployed.output_names,
             verbose=False,
         )
     assert program is not None, "the dynamo exporter returns a program"
@@ -131,8 +132,9 @@ def _onnx_bytes(deployed: Deployed, raw: Tensor, classes: Sequence[str]) -> byte
     graph = proto.graph
     for part in (graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
         part.ClearField("metadata_props")  # stack traces with paths of this machine
-    entry = proto.metadata_props.add()
-    entry.key, entry.value = "classes", json.dumps(list(classes))
+    for key, value in deployed.metadata.items():
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, value
     content: bytes = proto.SerializeToString()
     return content
 
@@ -140,20 +142,24 @@ def _onnx_bytes(deployed: Deployed, raw: Tensor, classes: Sequence[str]) -> byte
 def _compare(runtime: ModuleType, written: Path, deployed: Deployed, raw: Tensor) -> None:
     """Raise unless onnxruntime and PyTorch give the same results for batches of several sizes."""
     session = runtime.InferenceSession(str(written), providers=["CPUExecutionProvider"])
+    names = deployed.output_names
     with torch.inference_mode():
         for size in BATCH_SIZES:
             batch = raw[torch.arange(size) % len(raw)]
-            logits, probabilities = (
-                torch.from_numpy(value) for value in session.run(OUTPUTS, {INPUT: batch.numpy()})
-            )
+            found = [torch.from_numpy(each) for each in session.run(names, {INPUT: batch.numpy()})]
             expected = deployed(batch)
             scale = max(1.0, float(expected[0].abs().max()))
-            worst = float((logits - expected[0]).abs().max()) / scale
-            drift = float((probabilities - expected[1]).abs().max()) / scale
-            # "not <=" instead of ">", so that NaN fails, too
-            if not (worst <= TOLERANCE and drift <= TOLERANCE):
+            worst = [
+                float((one - other).abs().max()) / scale
+                for one, other in zip(found, expected, strict=True)
+            ]
+            if not all(each <= TOLERANCE for each in worst):  # NaN fails, too
+                listed = " and ".join(
+                    f"{name} that differ by {each:.2g}"
+                    for name, each in zip(names, worst, strict=True)
+                )
                 raise ArtifactError(
-                    f"the exported network must equal the original, got logits that differ by "
-                    f"{worst:.2g} and probabilities by {drift:.2g} of the largest logit on a "
-                    f"batch of {size}; nothing was written, report this with the network's config"
+                    f"the exported network must equal the original, got {listed} of the largest "
+                    f"of {names[0]} on a batch of {size}; nothing was written, report this with "
+                    "the network's config"
                 )

@@ -1,4 +1,4 @@
-"""export_pt2: a classifier as a program of torch.export."""
+"""export_pt2: a model as a program of torch.export."""
 
 from __future__ import annotations
 
@@ -10,33 +10,40 @@ import torch
 from torch import Tensor
 
 from mlpkit._files import write_atomically
-from mlpkit.export._deployed import Deployed, any_number_shapes, raw_examples, sample_batch
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.export._deployed import (
+    Deployed,
+    ExportableModel,
+    any_number_shapes,
+    raw_examples,
+    sample_batch,
+)
 
 __all__ = ["export_pt2"]
 
 
 def export_pt2(
-    model: SoftmaxClassifier, path: str | os.PathLike[str], *, examples: Tensor | None = None
+    model: ExportableModel, path: str | os.PathLike[str], *, examples: Tensor | None = None
 ) -> Path:
-    """Write a classifier as a program of :func:`torch.export.export`, and return its path.
+    """Write a model as a program of :func:`torch.export.export`, and return its path.
 
-    The program takes raw inputs of shape ``(N, *input_shape)`` for any N, standardizes them, and
-    returns ``(logits, probabilities)`` in float32 on the CPU. It contains no Python code of mlpkit:
-    ``torch.export.load(path).module()(input)`` runs it without mlpkit.
+    The program takes raw inputs of shape ``(N, *input_shape)`` for any N and standardizes them. It
+    returns ``(logits, probabilities)`` of a classifier. Of a regressor it returns ``(prediction,)``
+    or, with ``predicts_std``, ``(prediction, std)``. All are float32 on the CPU. The program
+    contains no Python code of mlpkit: ``torch.export.load(path).module()(input)`` runs it without
+    mlpkit.
 
     mlpkit writes this format but never reads it. Loading a ``.pt2`` file can execute code that its
     author included; load only files that you trust. Use :meth:`mlpkit.SoftmaxClassifier.save` for
     models that mlpkit loads again; its files contain no code.
 
     Args:
-        model: The classifier, which is not modified.
+        model: The model, which is not modified.
         path: The file, which is replaced if it exists; the usual suffix is ``.pt2``.
         examples: Raw inputs, whose dtype is that of the program's input. None means uint8 if
             ``input_shape`` has two or more dimensions, as for images, else float32.
 
     Raises:
-        TypeError: If ``model`` is not a classifier, or ``examples`` has another type or dtype.
+        TypeError: If ``model`` is not one of mlpkit, or ``examples`` has another type or dtype.
         ValueError: If the shape of ``examples`` does not match the model.
         OSError: If the file cannot be written; an older one is then unchanged.
 

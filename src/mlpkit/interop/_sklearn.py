@@ -1,15 +1,15 @@
-"""from_sklearn: a fitted MLPClassifier of scikit-learn as a SoftmaxClassifier."""
+"""from_sklearn: a fitted network of scikit-learn as a model of mlpkit."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from mlpkit._checks import error_message
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.nn import MLP, ActivationName
 
 __all__ = ["from_sklearn"]
@@ -22,25 +22,39 @@ _ACTIVATIONS: dict[str, ActivationName] = {
 }
 
 
-def from_sklearn(estimator: object, *, dtype: torch.dtype = torch.float32) -> SoftmaxClassifier:
-    r"""Convert a fitted ``MLPClassifier`` of scikit-learn to a classifier with the same outputs.
+_KINDS = ("Classifier", "Regressor")
+_RULE = (
+    "a fitted MLPClassifier or MLPRegressor of scikit-learn, possibly after a StandardScaler in a "
+    "pipeline or within a TransformedTargetRegressor"
+)
 
-    For two classes, scikit-learn has one logistic output :math:`z`. It is converted to the logits
-    :math:`-z/2` and :math:`z/2`, whose softmax is :math:`1 - \sigma(z)` and :math:`\sigma(z)`. The
-    class names are the elements of ``classes_`` converted by ``str``. For a pipeline of a
-    ``StandardScaler`` and an ``MLPClassifier``, the mean and scale of the scaler become the
-    preprocessing of the classifier.
+
+def from_sklearn(
+    estimator: object, *, dtype: torch.dtype = torch.float32
+) -> SoftmaxClassifier | MultilabelClassifier | Regressor:
+    r"""Convert a fitted network of scikit-learn to a model with the same outputs.
+
+    An ``MLPClassifier`` becomes a :class:`mlpkit.SoftmaxClassifier`, or with several labels a
+    :class:`mlpkit.MultilabelClassifier`. The class names are the elements of ``classes_`` converted
+    by ``str``. For two classes, scikit-learn has one logistic output :math:`z`. It is converted to
+    the logits :math:`-z/2` and :math:`z/2`, whose softmax is :math:`1 - \sigma(z)` and
+    :math:`\sigma(z)`. An ``MLPRegressor`` becomes a :class:`mlpkit.Regressor`.
+
+    For a pipeline of a ``StandardScaler`` and a network, the mean and scale of the scaler become
+    the preprocessing of the model. For a ``TransformedTargetRegressor`` with a ``StandardScaler``
+    as its transformer, they become ``target_mean`` and ``target_std``.
 
     Args:
-        estimator: A fitted ``sklearn.neural_network.MLPClassifier``, or a fitted
-            ``sklearn.pipeline.Pipeline`` of a ``StandardScaler`` and an ``MLPClassifier``.
+        estimator: A fitted ``sklearn.neural_network.MLPClassifier`` or ``MLPRegressor``, a fitted
+            ``sklearn.pipeline.Pipeline`` of a ``StandardScaler`` and one of them, or a fitted
+            ``sklearn.compose.TransformedTargetRegressor`` of a regressor or such a pipeline.
         dtype: Floating-point dtype of the weights. scikit-learn computes in the dtype of its
             training data, usually float64.
 
     Raises:
         TypeError: If ``estimator`` is of another type.
-        ValueError: If ``estimator`` is not fitted, or is a multilabel classifier, whose outputs are
-            not a distribution.
+        ValueError: If ``estimator`` is not fitted, or its outputs have an activation that no model
+            has.
 
     Example:
         >>> import numpy as np
@@ -56,27 +70,103 @@ def from_sklearn(estimator: object, *, dtype: torch.dtype = torch.float32) -> So
         >>> bool(np.abs(ours - estimator.predict_proba(x)).max() < 1e-5)
         True
     """
-    # Any: scikit-learn has no type hints
-    found: Any = estimator
+    found, inputs, targets, is_vector = _parts(estimator)
+    weights = [torch.as_tensor(coefs).T for coefs in found.coefs_]
+    biases = [torch.as_tensor(intercepts) for intercepts in found.intercepts_]
+    if _is("sklearn.neural_network", "MLPRegressor", found):
+        if found.out_activation_ != "identity":
+            rule = "a regressor without an activation of its outputs"
+            cure = "train it with the squared error"
+            raise ValueError(error_message("estimator", rule, found.out_activation_, cure))
+        return Regressor(
+            _network(weights, biases, found.activation, dtype),
+            target_mean=targets.mean,
+            target_std=targets.scale,
+            target_shape=() if is_vector else (found.n_outputs_,),
+            mean=inputs.mean,
+            std=inputs.scale,
+        )
+    names = [str(name) for name in found.classes_]
+    if found.out_activation_ == "logistic" and found.n_outputs_ > 1:
+        network = _network(weights, biases, found.activation, dtype)
+        return MultilabelClassifier(network, classes=names, mean=inputs.mean, std=inputs.scale)
+    if found.out_activation_ == "logistic":
+        weights[-1] = torch.cat([-weights[-1] / 2, weights[-1] / 2])
+        biases[-1] = torch.cat([-biases[-1] / 2, biases[-1] / 2])
+    network = _network(weights, biases, found.activation, dtype)
+    return SoftmaxClassifier(network, classes=names, mean=inputs.mean, std=inputs.scale)
+
+
+class _Scaling(NamedTuple):
+    """Mean and scale of a StandardScaler."""
+
     mean: Tensor | float = 0.0
-    std: Tensor | float = 1.0
-    if _is("sklearn.pipeline", "Pipeline", found) and len(found.steps) == 2:
-        scaler, found = (step for _, step in found.steps)
-        if not _is("sklearn.preprocessing", "StandardScaler", scaler):
-            rule = "a pipeline of a StandardScaler and an MLPClassifier"
-            raise TypeError(error_message("estimator", rule, estimator))
-        if not hasattr(scaler, "scale_"):
-            raise ValueError(error_message("estimator", "fitted", estimator, "call its fit first"))
-        mean = torch.as_tensor(scaler.mean_) if scaler.with_mean else 0.0
-        std = torch.as_tensor(scaler.scale_) if scaler.with_std else 1.0
-    if not _is("sklearn.neural_network", "MLPClassifier", found):
-        rule = "a fitted sklearn.neural_network.MLPClassifier"
-        raise TypeError(error_message("estimator", rule, estimator))
+    scale: Tensor | float = 1.0
+
+
+class _Parts(NamedTuple):
+    """A network of scikit-learn with the scaling around it.
+
+    Attributes:
+        network: The fitted ``MLPClassifier`` or ``MLPRegressor``; scikit-learn has no type hints.
+        inputs: Scaling of the inputs.
+        targets: Scaling of the targets.
+        is_vector: Whether predictions have one axis.
+    """
+
+    network: Any
+    inputs: _Scaling
+    targets: _Scaling
+    is_vector: bool
+
+
+def _parts(estimator: object) -> _Parts:
+    """Return the network and its scaling.
+
+    Raises:
+        TypeError: If the estimator is of another type.
+        ValueError: If a part is not fitted.
+    """
+    found: Any = estimator
+    inputs: _Scaling | None = None
+    targets = _Scaling()
+    is_vector: bool | None = None
+    while True:
+        is_pipeline = _is("sklearn.pipeline", "Pipeline", found) and len(found.steps) == 2
+        if is_pipeline and inputs is None:
+            scaler, found = (step for _, step in found.steps)
+            inputs = _scaling(scaler, estimator)
+        elif _is("sklearn.compose", "TransformedTargetRegressor", found) and is_vector is None:
+            if not hasattr(found, "regressor_"):
+                raise _not_fitted(estimator)
+            is_vector = found._training_dim == 1
+            targets = _scaling(found.transformer_, estimator)
+            found = found.regressor_
+        else:
+            break
+    if not any(_is("sklearn.neural_network", f"MLP{kind}", found) for kind in _KINDS):
+        raise TypeError(error_message("estimator", _RULE, estimator))
     if not hasattr(found, "coefs_"):
-        raise ValueError(error_message("estimator", "fitted", estimator, "call its fit first"))
-    return SoftmaxClassifier(
-        _network(found, dtype), classes=[str(name) for name in found.classes_], mean=mean, std=std
+        raise _not_fitted(estimator)
+    if is_vector is None:
+        is_vector = found.n_outputs_ == 1
+    return _Parts(found, inputs or _Scaling(), targets, is_vector)
+
+
+def _scaling(scaler: Any, estimator: object) -> _Scaling:
+    """Return mean and scale of a fitted StandardScaler."""
+    if not _is("sklearn.preprocessing", "StandardScaler", scaler):
+        raise TypeError(error_message("estimator", _RULE, estimator))
+    if not hasattr(scaler, "scale_"):
+        raise _not_fitted(estimator)
+    return _Scaling(
+        torch.as_tensor(scaler.mean_) if scaler.with_mean else 0.0,
+        torch.as_tensor(scaler.scale_) if scaler.with_std else 1.0,
     )
+
+
+def _not_fitted(estimator: object) -> ValueError:
+    return ValueError(error_message("estimator", "fitted", estimator, "call its fit first"))
 
 
 def _is(module: str, name: str, value: object) -> bool:
@@ -85,22 +175,15 @@ def _is(module: str, name: str, value: object) -> bool:
     return loaded is not None and isinstance(value, getattr(loaded, name))
 
 
-def _network(estimator: Any, dtype: torch.dtype) -> MLP:
-    weights = [torch.as_tensor(coefs).T for coefs in estimator.coefs_]
-    biases = [torch.as_tensor(intercepts) for intercepts in estimator.intercepts_]
-    is_binary = estimator.out_activation_ == "logistic" and len(estimator.classes_) == 2
-    if estimator.out_activation_ == "logistic":
-        if not (is_binary and estimator.n_outputs_ == 1):
-            rule = "a classifier with one label per example"
-            found = f"a multilabel classifier with {estimator.n_outputs_} outputs"
-            raise ValueError(error_message("estimator", rule, found))
-        weights[-1] = torch.cat([-weights[-1] / 2, weights[-1] / 2])
-        biases[-1] = torch.cat([-biases[-1] / 2, biases[-1] / 2])
+def _network(
+    weights: list[Tensor], biases: list[Tensor], activation: str, dtype: torch.dtype
+) -> MLP:
+    """Return the network with these weights, ``(out_features, in_features)``, and biases."""
     network = MLP(
         weights[0].shape[1],
         [len(weight) for weight in weights[:-1]],
         len(weights[-1]),
-        activation=_ACTIVATIONS[estimator.activation],
+        activation=_ACTIVATIONS[activation],
         dtype=dtype,
         device="cpu",
         generator=torch.Generator().manual_seed(0),  # the initial weights are replaced

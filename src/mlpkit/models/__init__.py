@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 import mlpkit.models._backpropagation  # noqa: F401 - registers the hand-written gradients
+from mlpkit.models._load_model import load_model
+from mlpkit.models._multilabel_classifier import MultilabelClassifier
+from mlpkit.models._presets import NETWORK_DEFAULTS, NetworkDefaults
+from mlpkit.models._regressor import Regressor
 from mlpkit.models._softmax_classifier import SoftmaxClassifier
+from mlpkit.models._standardize import Standardize
 from mlpkit.models._unpooled import unpooled
 
-__all__ = ["SoftmaxClassifier", "unpooled"]
+__all__ = [
+    "NETWORK_DEFAULTS",
+    "MultilabelClassifier",
+    "NetworkDefaults",
+    "Regressor",
+    "SoftmaxClassifier",
+    "Standardize",
+    "load_model",
+    "unpooled",
+]

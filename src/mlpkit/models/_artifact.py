@@ -1,38 +1,101 @@
-"""A classifier as one file, ``model.safetensors``; ``config.json`` beside it is never read."""
+"""A model as one file, ``model.safetensors``; ``config.json`` beside it is never read."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from types import MappingProxyType
+from typing import BinaryIO, cast
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from mlpkit import _serialization
-from mlpkit._checks import check_int, error_message
+from mlpkit._checks import Unquoted, check_int, error_message
 from mlpkit._files import open_regular, sweep_temporary, write_atomically
+from mlpkit._serialization import JSONValue
 from mlpkit.errors import ArtifactError
 from mlpkit.nn import MLP, MLPConfig
 
-__all__ = ["Artifact", "read_artifact", "write_artifact"]
+__all__ = [
+    "CLASSIFIER",
+    "MULTILABEL_CLASSIFIER",
+    "REGRESSOR",
+    "Artifact",
+    "Kind",
+    "read_artifact",
+    "write_artifact",
+]
 
-FORMAT = "mlpkit.classifier"
 FORMAT_VERSION = 1
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-STATISTICS = frozenset({"mean", "std", "temperature"})
 # Names, shapes and the description of a network of 100,000 layers take less.
 MAX_HEADER_BYTES = 2**24
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kind:
+    """What distinguishes the files of one class of models.
+
+    Attributes:
+        format: Name of the format in the description.
+        class_name: Name of the class that saves and loads it.
+        keys: JSON type of each key of the description besides network and input_shape.
+        described: What the description has, for error messages.
+        tensors: Names of the tensors besides those of the network.
+        positive: Number of axes of the tensors whose values must be above 0.
+    """
+
+    format: str
+    class_name: str
+    keys: Mapping[str, type | tuple[type, ...]]
+    described: str
+    tensors: frozenset[str]
+    positive: Mapping[str, int]
+
+
+_NONE = type(None)
+CLASSIFIER = Kind(
+    format="mlpkit.classifier",
+    class_name="SoftmaxClassifier",
+    keys=MappingProxyType({"classes": list}),
+    described="a network, its classes and its input shape",
+    tensors=frozenset({"mean", "std", "temperature"}),
+    positive=MappingProxyType({"temperature": 0}),
+)
+MULTILABEL_CLASSIFIER = Kind(
+    format="mlpkit.multilabel_classifier",
+    class_name="MultilabelClassifier",
+    keys=MappingProxyType(
+        {"classes": list, "target_shape": list, "pos_weight": (float, list, _NONE)}
+    ),
+    described="a network, its labels with their shape and weights, and its input shape",
+    tensors=frozenset({"mean", "std", "temperature", "thresholds"}),
+    positive=MappingProxyType({"temperature": 1}),
+)
+REGRESSOR = Kind(
+    format="mlpkit.regressor",
+    class_name="Regressor",
+    keys=MappingProxyType(
+        {"target_names": (list, _NONE), "target_shape": list, "predicts_std": bool}
+    ),
+    described="a network, its targets and its input shape",
+    tensors=frozenset({"mean", "std", "target_mean", "target_std"}),
+    positive=MappingProxyType({"target_std": 1}),
+)
+_KINDS = {kind.format: kind for kind in (CLASSIFIER, MULTILABEL_CLASSIFIER, REGRESSOR)}
+_OPTIONAL_TENSORS = frozenset({"mean_remainder"})  # only models of large means have it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,21 +103,23 @@ class Artifact:
     """What the weights file says.
 
     Attributes:
+        kind: The class of the model.
         network: The network.
-        classes: Name of each class.
         input_shape: Shape of one raw example.
-        tensors: The state of the classifier, in main memory.
+        details: Values of the keys of the kind.
+        tensors: The state of the model, in main memory.
     """
 
+    kind: Kind
     network: MLPConfig
-    classes: tuple[str, ...]
     input_shape: tuple[int, ...]
+    details: Mapping[str, JSONValue]
     tensors: Mapping[str, Tensor]
 
     def bare_network(self) -> MLP:
         """Return the network without memory for its weights: a file may claim any size.
 
-        Its dtype is that of the tensors; a classifier in bfloat16 or float64 comes back as one.
+        Its dtype is that of the tensors; a model in bfloat16 or float64 comes back as one.
         """
         dtype = self.tensors["mean"].dtype if "mean" in self.tensors else torch.float32
         if dtype not in DTYPES:  # PyTorch cannot tell whether a float8 is finite
@@ -70,21 +135,28 @@ class Artifact:
             return sorted(weights - self.tensors.keys())
         state = self.bare_network().state_dict()
         expected = {f"network.{name}": value for name, value in state.items()}
-        wrong = (STATISTICS | expected.keys()) ^ self.tensors.keys()
+        statistics = self.kind.tensors | (_OPTIONAL_TENSORS & self.tensors.keys())
+        wrong = (statistics | expected.keys()) ^ self.tensors.keys()
         wrong |= {
             name
             for name, value in expected.items()
             if name in self.tensors
             and (value.shape, value.dtype) != (self.tensors[name].shape, self.tensors[name].dtype)
         }
+        dtype = self.tensors["mean"].dtype if "mean" in self.tensors else None
+        wrong |= {
+            name
+            for name in statistics & self.tensors.keys()
+            if dtype is not None and self.tensors[name].dtype is not dtype
+        }
         return sorted(wrong)
 
-    def description(self) -> dict[str, _serialization.JSONValue]:
+    def description(self) -> dict[str, JSONValue]:
         """Return what ``config.json`` holds."""
         return {
-            "format": FORMAT,
+            "format": self.kind.format,
             "version": FORMAT_VERSION,
-            "classes": list(self.classes),
+            **self.details,
             "input_shape": list(self.input_shape),
             "network": _serialization.to_dict(self.network),
         }
@@ -97,11 +169,16 @@ def write_artifact(folder: Path, artifact: Artifact) -> Path:
     a copy of the description in ``model.safetensors``.
 
     Raises:
-        ArtifactError: If a tensor is not finite, not one of the network described, or shares its
-            memory with another.
+        ArtifactError: If a tensor has no memory, is not finite, not one of the network described,
+            or shares its memory with another.
         ConfigError: If the network has an activation that only exists as code.
         OSError: If the folder cannot be written.
     """
+    without_memory = [name for name, value in artifact.tensors.items() if value.is_meta]
+    if without_memory:
+        rule = "on a device with memory to be saved"
+        cure = "give the model memory with to_empty(device='cpu'), then load its weights"
+        raise ArtifactError(error_message(without_memory[0], rule, "meta", cure))
     _check_untied(artifact.tensors)
     tensors = {name: value.detach().cpu().contiguous() for name, value in artifact.tensors.items()}
     config = json.dumps(artifact.description(), indent=2) + "\n"
@@ -109,16 +186,18 @@ def write_artifact(folder: Path, artifact: Artifact) -> Path:
     if wrong:
         cure = "a layer was replaced or parametrized; save its state_dict yourself"
         rule = "what its config describes"
-        raise ArtifactError(error_message("network", rule, _listed(wrong), cure))
+        raise ArtifactError(error_message("network", rule, Unquoted(_listed(wrong)), cure))
     for name, value in tensors.items():
         if not bool(value.isfinite().all()):
-            raise ArtifactError(error_message(name, "finite to be saved", "NaN or infinity"))
+            raise ArtifactError(
+                error_message(name, "finite to be saved", Unquoted("NaN or infinity"))
+            )
     content = save(tensors, _expected_metadata(config, tensors))
     header = int.from_bytes(content[:8], "little")
     if header > MAX_HEADER_BYTES:
         rule = f"described in at most {MAX_HEADER_BYTES} bytes"
-        cure = "shorten the class names"
-        raise ArtifactError(error_message("network and classes", rule, f"{header}", cure))
+        cure = "shorten the names"
+        raise ArtifactError(error_message("network and names", rule, header, cure))
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -139,21 +218,23 @@ def write_artifact(folder: Path, artifact: Artifact) -> Path:
     return folder
 
 
-def read_artifact(path: Path) -> Artifact:
+def read_artifact(path: Path, kind: Kind | None = None) -> Artifact:
     """Read the weights file that :func:`write_artifact` wrote; nothing in it can run code.
 
     The file is opened once, so another process may replace it meanwhile.
 
     Args:
         path: The folder, or its ``model.safetensors`` alone.
+        kind: The kind of the model; None for any.
 
     Raises:
-        ArtifactError: If the file is missing, damaged or of an unknown version.
+        ArtifactError: If the file is missing, damaged, of an unknown version or of another kind.
     """
     weights_path = path / WEIGHTS_FILE if path.is_dir() else path
-    tensors, metadata = _read_weights(weights_path)
+    tensors, metadata = _read_weights(weights_path, kind)
     config = metadata.get("config", "")
-    artifact = _described(_parsed(config, weights_path), tensors, weights_path)
+    description, found = _parsed(config, weights_path, kind)
+    artifact = _described(description, found, tensors, weights_path)
     expected = _expected_metadata(config, tensors)
     if "config_sha256" not in metadata:  # files of earlier versions have none
         del expected["config_sha256"]
@@ -165,32 +246,38 @@ def read_artifact(path: Path) -> Artifact:
     for name, value in tensors.items():
         if not bool(value.isfinite().all()):
             rule = "finite, as save writes it"
-            raise ArtifactError(error_message(f"{name} in {weights_path}", rule, "NaN or infinity"))
-    temperature = tensors["temperature"]
-    if temperature.ndim or not float(temperature) > 0:
-        rule = "one number above 0"
-        raise ArtifactError(
-            error_message(f"temperature in {weights_path}", rule, temperature.tolist())
-        )
+            raise ArtifactError(
+                error_message(f"{name} in {weights_path}", rule, Unquoted("NaN or infinity"))
+            )
+    for name, axes in found.positive.items():
+        value = tensors[name]
+        if value.ndim != axes or not bool((value > 0).all()):
+            rule = "numbers above 0 with one axis" if axes else "one number above 0"
+            raise ArtifactError(error_message(f"{name} in {weights_path}", rule, value.tolist()))
     return artifact
 
 
 def _described(
-    description: Mapping[str, object], tensors: Mapping[str, Tensor], path: Path
+    description: Mapping[str, object], kind: Kind, tensors: Mapping[str, Tensor], path: Path
 ) -> Artifact:
     """Return the artifact of a description, after comparing it with the tensors of its file."""
-    network, classes, shape = (
-        description.get(key) for key in ("network", "classes", "input_shape")
+    network, shape = description.get("network"), description.get("input_shape")
+    has_types = all(
+        key in description and isinstance(description[key], types)
+        for key, types in kind.keys.items()
     )
-    if not (isinstance(network, dict) and isinstance(classes, list) and isinstance(shape, list)):
-        rule = "a file that describes a network, its classes and its input shape"
+    if not (has_types and isinstance(network, dict) and isinstance(shape, list)):
+        rule = f"a file that describes {kind.described}"
         raise ArtifactError(error_message(str(path), rule, description))
     try:
         for index, size in enumerate(shape):
             check_int(f"input_shape[{index}]", size, minimum=1)
-        config = _serialization.from_dict(MLPConfig, network, source=str(path))
         artifact = Artifact(
-            network=config, classes=tuple(classes), input_shape=tuple(shape), tensors=tensors
+            kind=kind,
+            network=_serialization.from_dict(MLPConfig, network, source=str(path)),
+            input_shape=tuple(shape),
+            details={key: cast("JSONValue", description[key]) for key in kind.keys},
+            tensors=tensors,
         )
         wrong = artifact.differing()
     # OverflowError: a size beyond 64 bits. RecursionError, a RuntimeError: nested lists.
@@ -220,8 +307,9 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     digest = hashlib.sha256()
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        # a view as bytes: NumPy has no bfloat16
-        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        # A view as bytes, since NumPy has no bfloat16; one element may have any stride.
+        flat = value.contiguous().as_strided((value.numel(),), (1,))
+        digest.update(flat.view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -232,17 +320,22 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _check_untied(tensors: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that overlap in memory: after loading they would no longer be tied."""
+    """Refuse tensors that share an element: after loading they would no longer be tied."""
     spans = sorted(
         (str(value.device), value.data_ptr(), _end(value), name)
         for name, value in tensors.items()
-        if value.numel() and not value.is_meta
+        if value.numel()
     )
-    for (device, _, end, name), (other_device, start, _, other) in itertools.pairwise(spans):
-        if device == other_device and start < end:
-            rule = "a tensor with separate memory to be saved"
-            cure = "a saved model does not keep tied weights; clone one of them"
-            raise ArtifactError(error_message(other, rule, f"the memory of {name}", cure))
+    for index, (device, _, end, name) in enumerate(spans):
+        for other_device, start, _, other in spans[index + 1 :]:
+            if device != other_device or start >= end:
+                break  # the spans are in the order of their first address
+            if _share_element(tensors[name], tensors[other]):
+                rule = "a tensor with separate memory to be saved"
+                cure = "a saved model does not keep tied weights; clone one of them"
+                raise ArtifactError(
+                    error_message(other, rule, Unquoted(f"the memory of {name}"), cure)
+                )
 
 
 def _end(value: Tensor) -> int:
@@ -252,11 +345,34 @@ def _end(value: Tensor) -> int:
     return value.data_ptr() + (last + 1) * value.element_size()
 
 
-def _read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def _share_element(one: Tensor, other: Tensor) -> bool:
+    """Return whether two tensors have a byte in common; views may be interleaved."""
+    start = min(one.data_ptr(), other.data_ptr())
+    mask = np.zeros(max(_end(one), _end(other)) - start, dtype=bool)  # of the bytes of one
+    _bytes_within(mask, one, start)[...] = True
+    return bool(_bytes_within(mask, other, start).any())
+
+
+def _bytes_within(mask: npt.NDArray[np.bool_], value: Tensor, start: int) -> npt.NDArray[np.bool_]:
+    """Return the view of a mask of addresses that has the bytes of a tensor."""
+    size = value.element_size()
+    return np.lib.stride_tricks.as_strided(
+        mask[value.data_ptr() - start :],
+        shape=(*value.shape, size),
+        strides=(*(stride * size for stride in value.stride()), 1),
+    )
+
+
+def _writer(kind: Kind | None) -> str:
+    """Return the method that writes files of a kind; None is any kind."""
+    return "the save method of a model" if kind is None else f"{kind.class_name}.save"
+
+
+def _read_weights(path: Path, kind: Kind | None) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors and the metadata of a safetensors file, opened once."""
     if not path.exists():
         raise ArtifactError(
-            f"{path} must be a file that SoftmaxClassifier.save wrote, got none; check the folder"
+            f"{path} must be a file that {_writer(kind)} wrote, got none; check the folder"
         )
     try:
         with open_regular(path) as file:
@@ -293,16 +409,23 @@ def _metadata(file: BinaryIO) -> dict[str, str]:
     return {str(key): str(value) for key, value in metadata.items()}
 
 
-def _parsed(config: str, path: Path) -> Mapping[str, object]:
-    """Return the configuration inside a weights file, if it is one of this format."""
+def _parsed(config: str, path: Path, kind: Kind | None) -> tuple[Mapping[str, object], Kind]:
+    """Return the configuration inside a weights file and its kind, if it is one of mlpkit."""
     try:
         description = json.loads(config)
     except (ValueError, RecursionError):  # ValueError: no JSON, or an integer of 5,000 digits
         description = None
-    if not isinstance(description, dict) or description.get("format") != FORMAT:
+    name = description.get("format") if isinstance(description, dict) else None
+    found = _KINDS.get(name) if isinstance(name, str) else None
+    if found is None:
         raise ArtifactError(
-            f"{path} must be a model saved by SoftmaxClassifier.save, got another safetensors "
+            f"{path} must be a model saved by {_writer(kind)}, got another safetensors "
             "file; load its tensors with safetensors.torch.load_file"
+        )
+    if kind not in (None, found):
+        raise ArtifactError(
+            f"{path} must be a model saved by {_writer(kind)}, got one saved by {_writer(found)}; "
+            f"load it with {found.class_name}.load or with mlpkit.models.load_model"
         )
     version = description.get("version")
     if version != FORMAT_VERSION:
@@ -310,4 +433,4 @@ def _parsed(config: str, path: Path) -> Mapping[str, object]:
             f"{path} must have format version {FORMAT_VERSION}, got {version!r}; "
             "load it with the version of mlpkit that wrote it"
         )
-    return description
+    return description, found

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import get_args
+from collections.abc import Sequence
+from typing import ClassVar, Self, cast
 
 import torch
 from torch import Tensor
 
-from mlpkit._checks import check_choice, error_message
+from mlpkit._checks import error_message
 from mlpkit._class_names import check_same_classes
-from mlpkit._devices import Precision, accumulator_dtype, check_device
+from mlpkit._devices import accumulator_dtype
+from mlpkit._serialization import JSONValue
 from mlpkit.data import LabeledTensors
-from mlpkit.errors import ArtifactError
-from mlpkit.models._artifact import Artifact, read_artifact, write_artifact
-from mlpkit.models._input_range import ObservedBatches
-from mlpkit.models._standardize import mean_and_std
-from mlpkit.models._standardized_model import StandardizedModel, fast_buffer
+from mlpkit.models._artifact import CLASSIFIER, Artifact, Kind
+from mlpkit.models._calibration import check_held_out, fit_temperature
+from mlpkit.models._predictive_model import (
+    Decision,
+    PredictiveModel,
+    build_network,
+    check_names,
+    check_train,
+)
+from mlpkit.models._standardize import Standardize, measure_inputs
+from mlpkit.models._standardized_model import fast_buffer
 from mlpkit.nn import MLP, MLPOptions
-from mlpkit.training import CrossEntropy, Evaluation, TrainingData
-from mlpkit.training.batches import as_batches
-from mlpkit.training.metrics import evaluate
+from mlpkit.training import CrossEntropy, Objective
 
 __all__ = ["SoftmaxClassifier"]
 
+_MOST_UNNAMED = 2**16  # an index above is an identifier, and would make a huge network
 
-class SoftmaxClassifier(StandardizedModel):
+
+class SoftmaxClassifier(PredictiveModel):
     r"""A softmax classifier: standardize raw inputs, apply a network, return logits.
 
     .. math::
@@ -36,7 +41,11 @@ class SoftmaxClassifier(StandardizedModel):
 
     The logits are unnormalized log-probabilities: the softmax is inside the cross-entropy during
     training, and inside :meth:`predict_proba` afterwards. The temperature :math:`T` is 1 unless
-    :meth:`calibrate` has fitted it.
+    :meth:`calibrate` has fitted it. It is trained with :class:`mlpkit.training.CrossEntropy` unless
+    another objective is given.
+
+    The methods that predict, evaluate or calibrate compare the range of their inputs with that of
+    the training inputs, and warn once of pixels in other units; a call of the model does not.
 
     Args:
         network: An :class:`mlpkit.nn.MLP` with as many outputs as there are classes.
@@ -69,6 +78,8 @@ class SoftmaxClassifier(StandardizedModel):
         section 4.2 (temperature scaling). https://arxiv.org/abs/1706.04599
     """
 
+    _kind: ClassVar[Kind] = CLASSIFIER
+
     temperature: Tensor
 
     def __init__(
@@ -81,44 +92,41 @@ class SoftmaxClassifier(StandardizedModel):
         input_shape: Sequence[int] | None = None,
     ) -> None:
         super().__init__(network, mean=mean, std=std, input_shape=input_shape)
-        given: object = classes
-        if (
-            isinstance(given, str)
-            or not isinstance(given, Sequence)
-            or not all(isinstance(name, str) for name in given)
-        ):
-            raise TypeError(error_message("classes", "a sequence of names", given))
-        if network.out_features != len(classes):
-            rule = f"as many names as the network has outputs ({network.out_features})"
-            raise ValueError(error_message("classes", rule, tuple(classes)))
-        self.classes = tuple(map(str, classes))  # NumPy's strings become Python's
-        if len(set(self.classes)) < len(self.classes):
-            raise ValueError(error_message("classes", "distinct names", self.classes))
+        rule = "the network has outputs"
+        self.classes = check_names("classes", classes, cast("int", network.out_features), rule)
         self.register_buffer("temperature", next(network.parameters()).new_ones(()))
 
     @classmethod
     def for_data(
         cls,
         train: LabeledTensors,
-        hidden_features: Sequence[int] = (512, 256),
+        hidden_features: Sequence[int] | None = None,
         options: MLPOptions | None = None,
         *,
+        standardize: Standardize | None = "auto",
         generator: torch.Generator | None = None,
-    ) -> SoftmaxClassifier:
+    ) -> Self:
         """Return an untrained classifier for a data set.
 
-        The input shape, the class names, and the mean and standard deviation over all values of the
-        training inputs are taken from the data.
+        The input shape, the class names, and the mean and standard deviation of the training inputs
+        are taken from the data. Classes without names are called ``"0"``, ``"1"`` and so on.
 
         Args:
-            train: The training examples, with class names.
+            train: The training examples, with class indices or distributions over classes.
             hidden_features: Output width of each hidden layer, at least 1; empty for a linear
-                model.
-            options: The options of the network; None is ``MLPOptions()``, the defaults.
+                model; None is ``(512, 256)``.
+            options: The options of the network; None is ``MLPOptions(dropout=0.1)``.
+            standardize: ``"feature"`` measures mean and standard deviation of each feature, as
+                scikit-learn's ``StandardScaler``; ``"global"`` those of all values together;
+                ``"auto"`` is ``"feature"`` for examples with one axis and ``"global"`` for images;
+                None is mean 0 and standard deviation 1. Pixels that are flattened to one axis need
+                ``"global"``. A constant feature has standard deviation 1.
             generator: Random number generator for the weights; None is torch's global generator.
 
         Raises:
-            ValueError: If the data has no class names.
+            TypeError: If ``train`` is not ``LabeledTensors``.
+            ValueError: If an argument is out of range, or the targets are not those of two or more
+                classes.
 
         Example:
             >>> from mlpkit import SoftmaxClassifier
@@ -128,29 +136,40 @@ class SoftmaxClassifier(StandardizedModel):
             >>> SoftmaxClassifier.for_data(digits().train, (32,), options).network.layers[0]
             Linear(64, 32) -> BatchNorm -> ReLU()
         """
-        network = MLP.from_options(
-            math.prod(train.inputs.shape[1:]),
-            hidden_features,
-            len(_class_names(train)),
-            MLPOptions() if options is None else options,
-            generator=generator,
+        classes = _class_names(check_train(train))
+        network = build_network(
+            train, len(classes), "classification", hidden_features, options, generator
         )
-        return cls.with_network(network, train)
+        return cls.with_network(network, train, standardize=standardize)
 
     @classmethod
-    def with_network(cls, network: MLP, train: LabeledTensors) -> SoftmaxClassifier:
+    def with_network(
+        cls, network: MLP, train: LabeledTensors, *, standardize: Standardize | None = "auto"
+    ) -> Self:
         """Return a classifier of a network with the preprocessing of a data set.
 
         Args:
             network: An MLP with an input for each value of an example and an output for each class.
-            train: The training examples, with class names.
+            train: The training examples, with class indices or distributions over classes.
+            standardize: How the inputs are standardized; see :meth:`for_data`.
 
         Raises:
-            ValueError: If the data has no class names, or the network does not fit it.
+            TypeError: If ``train`` is not ``LabeledTensors``.
+            ValueError: If the network does not fit the data, or as in :meth:`for_data`.
         """
-        mean, std = mean_and_std(train.inputs)
-        shape = tuple(train.inputs.shape[1:])
-        return cls(network, classes=_class_names(train), mean=mean, std=std, input_shape=shape)
+        classes = _class_names(check_train(train))
+        dtype = next(network.parameters()).dtype
+        mean, std, shape = measure_inputs(train.inputs, standardize, dtype)
+        model = cls(network, classes=classes, mean=mean, std=std, input_shape=shape)
+        return model._place_buffers()
+
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the probabilities of logits at the fitted temperature, in float32.
+
+        Shape:
+            - both: ``(..., num_classes)``.
+        """
+        return torch.softmax(logits.float() / fast_buffer(self, "temperature"), -1)
 
     def predict_proba(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
         """Return the probability of each class, at the fitted temperature, in float32.
@@ -167,11 +186,7 @@ class SoftmaxClassifier(StandardizedModel):
             - Input: as :class:`SoftmaxClassifier`.
             - Output: ``(N, num_classes)``, on the device of the model; rows sum to 1.
         """
-        return self._apply_in_batches(
-            x,
-            batch_size,
-            lambda logits: torch.softmax(logits.float() / fast_buffer(self, "temperature"), -1),
-        )
+        return self._apply_in_batches(x, batch_size, self.probabilities)
 
     def predict(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
         """Return the index of the most probable class as int64.
@@ -186,52 +201,9 @@ class SoftmaxClassifier(StandardizedModel):
         """
         return self._apply_in_batches(x, batch_size, lambda logits: logits.argmax(-1))
 
-    def evaluate(
-        self,
-        data: TrainingData,
-        *,
-        batch_size: int = 4096,
-        device: torch.device | str | None = None,
-        precision: Precision = "fp32",
-    ) -> Evaluation:
-        """Return loss, accuracy, confusion matrix and calibration at the fitted temperature.
-
-        The loss is the mean cross-entropy of :meth:`predict_proba`, in nats. Every module is in
-        evaluation mode, and is put back into its own mode afterwards.
-
-        Args:
-            data: Examples to evaluate: ``LabeledTensors``, ``Batches`` or a ``DataLoader``.
-            batch_size: Number of examples in one forward pass, where the data are not in batches
-                already.
-            device: The model is moved to this device; None leaves it where it is.
-            precision: Precision of the forward pass; the weights stay as they are.
-
-        Raises:
-            TypeError: If ``data`` is none of these.
-            ValueError: If there is no example, the targets do not fit the classes, or the data have
-                other class names or the same in another order.
-
-        Example:
-            >>> from mlpkit import SoftmaxClassifier
-            >>> from mlpkit.data import digits
-            >>> train, val, test = digits()
-            >>> SoftmaxClassifier.for_data(train, (16,)).evaluate(test).num_examples
-            360
-        """
-        check_choice("precision", precision, get_args(Precision))
-        check_same_classes({"model": self, "data": data})
-        batches = as_batches("data", data, batch_size=batch_size, shuffle=False, seed=0)
-        if device is not None:
-            self.to(check_device(device))
-        return evaluate(
-            self,
-            ObservedBatches(batches, self._check_range),
-            CrossEntropy(),
-            precision=precision,
-            device=self.mean.device,
-            classes=self.classes,
-            temperature=self.temperature,
-        )
+    def choose_objective(self, given: Objective | None = None) -> Objective:
+        """Return ``given``, or ``CrossEntropy()`` for None."""
+        return CrossEntropy() if given is None else given
 
     def calibrate(self, val: LabeledTensors) -> float:
         r"""Fit the temperature on held-out examples, and return it.
@@ -259,125 +231,73 @@ class SoftmaxClassifier(StandardizedModel):
             Guo et al. 2017, section 4.2. Platt 1999, Probabilistic Outputs for Support Vector
             Machines, section 2.2 (smoothed targets).
         """
-        given: object = val
-        if not isinstance(given, LabeledTensors):
-            raise TypeError(error_message("val", "LabeledTensors", type(given).__name__))
+        check_held_out(val)
         targets = val.targets
         if targets.is_floating_point():
             raise TypeError(error_message("val.targets", "class indices", targets.dtype))
-        if len(val) == 0:
-            raise ValueError(error_message("val", "at least one example", len(val)))
         check_same_classes({"model": self, "val": val})
         if int(targets.max()) >= len(self.classes):
             rule = f"below the number of classes of the model ({len(self.classes)})"
             raise ValueError(error_message("val.targets", rule, int(targets.max())))
-        scores = self._apply_in_batches(val.inputs, 4096, lambda logits: logits.double())
-        mean = _weighted_mean(val.weights, scores.device)
-        epsilon = 1 / (_effective_number(val) + 1)
-        chosen = mean(scores.gather(1, targets.to(scores.device)[:, None]).squeeze(1))
-        chosen = (1 - epsilon) * chosen + epsilon * mean(scores.mean(-1))
-        inverse = torch.ones((), dtype=torch.float64, device=scores.device)
-        for _ in range(100):
-            probabilities = torch.softmax(inverse * scores, -1)
-            expected = (probabilities * scores).sum(-1)
-            slope = mean(expected) - chosen
-            curvature = mean((probabilities * scores.square()).sum(-1) - expected.square())
-            # At most half: far from the optimum the quadratic model overshoots below zero.
-            step = torch.minimum(slope / curvature.clamp_min(1e-12), inverse / 2)
-            inverse = (inverse - step).clamp(1e-3, 1e3)
-            if abs(float(step)) < 1e-10:
-                break
-        self.temperature.copy_(1.0 / inverse)
+        wide = accumulator_dtype(fast_buffer(self, "temperature").device)
+        scores = self._apply_in_batches(val.inputs, 4096, lambda logits: logits.to(wide))
+        of_target = scores.gather(1, targets.to(scores.device)[:, None]).squeeze(1)
+        self.temperature.copy_(fit_temperature(scores, of_target, val.weights))
         return float(self.temperature)
 
     def reset_calibration(self) -> None:
         """Set the temperature to 1."""
         self.temperature.fill_(1.0)
 
-    def save(self, folder: str | Path) -> Path:
-        """Write ``config.json`` and ``model.safetensors`` into a folder, and return it.
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """Name of each class."""
+        return self.classes
 
-        The folder has the layout of the Hugging Face hub. ``model.safetensors`` is complete: it
-        also holds the configuration and a digest of the weights. If the save is interrupted,
-        :meth:`load` finds the whole old model or the whole new one.
+    @property
+    def _decision(self) -> Decision:
+        """The temperature."""
+        return Decision(temperature=self.temperature)
 
-        Args:
-            folder: Created if it does not exist; a model in it is replaced.
-
-        Raises:
-            ArtifactError: If a weight is not finite.
-            ConfigError: If the network has an activation of a class without a name.
-            OSError: If the folder cannot be written.
-        """
-        tensors = {name: value.detach() for name, value in self.state_dict().items()}
-        artifact = Artifact(
-            network=self.network.config,  # of the current modules
-            classes=self.classes,
-            input_shape=self.input_shape,
-            tensors=tensors,
-        )
-        return write_artifact(Path(folder), artifact)
+    def _details(self) -> dict[str, JSONValue]:
+        """Return the classes."""
+        return {"classes": list(self.classes)}
 
     @classmethod
-    def load(cls, folder: str | Path, *, device: torch.device | str = "cpu") -> SoftmaxClassifier:
-        """Return the classifier saved in a folder, in evaluation mode; loading never runs code.
-
-        Args:
-            folder: What :meth:`save` wrote, or its ``model.safetensors`` alone.
-            device: Device of the weights.
-
-        Raises:
-            ArtifactError: If the file is missing, damaged or of an unknown version.
-            ValueError: If this machine does not have the device.
-        """
-        target = check_device(device)
-        found = read_artifact(Path(folder))
-        try:
-            model = cls(
-                found.bare_network(),
-                classes=found.classes,
-                mean=found.tensors["mean"],
-                std=found.tensors["std"],
-                input_shape=found.input_shape,
-            )
-            model.load_state_dict(dict(found.tensors), assign=True)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise ArtifactError(
-                f"{folder} describes a model that cannot be built: {error}"
-            ) from error
-        return model.to(target).eval()
+    def _from_artifact(cls, artifact: Artifact) -> Self:
+        """Return the classifier of a file, whose weights have no memory yet."""
+        return cls(
+            artifact.bare_network(),
+            classes=cast("list[str]", artifact.details["classes"]),
+            mean=artifact.tensors["mean"],
+            std=artifact.tensors["std"],
+            input_shape=artifact.input_shape,
+        )
 
     def extra_repr(self) -> str:
         """Return class names and input shape."""
         return f"classes={self.classes}, input_shape={self.input_shape}"
 
 
-def _effective_number(val: LabeledTensors) -> float:
-    """Return the effective number of examples, which does not depend on the scale of weights."""
-    if val.weights is None:
-        return len(val)
-    weights = val.weights.double()
-    return float(weights.sum() ** 2 / weights.square().sum())
-
-
-def _weighted_mean(weights: Tensor | None, device: torch.device) -> Callable[[Tensor], Tensor]:
-    """Return the mean over examples, with their weights.
+def _class_names(train: LabeledTensors) -> tuple[str, ...]:
+    """Return the class names of training examples, or the numbers of their classes.
 
     Raises:
-        ValueError: If all weights are 0.
+        ValueError: If the targets are neither class indices nor distributions over classes.
     """
-    if weights is None:
-        return torch.mean
-    shares = weights.to(device).to(accumulator_dtype(device))
-    total = shares.sum()
-    if not bool(total > 0):
-        raise ValueError(error_message("val.weights", "above 0 for at least one example", 0.0))
-    shares = shares / total
-    return lambda values: (shares * values).sum()
-
-
-def _class_names(train: LabeledTensors) -> tuple[str, ...]:
-    if train.classes is None:
-        cure = "give LabeledTensors its classes"
-        raise ValueError(error_message("train", "examples with class names", train, cure))
-    return train.classes
+    if train.classes is not None:
+        return train.classes
+    targets = train.targets
+    if targets.is_floating_point() and targets.ndim != 2:
+        rule = "class indices, or distributions over classes of shape (N, C)"
+        cure = "use Regressor.for_data for a regression"
+        raise ValueError(error_message("train.targets", rule, tuple(targets.shape), cure))
+    count = targets.shape[1] if targets.is_floating_point() else train.num_classes
+    if count is None or count < 2:
+        cure = "give LabeledTensors its classes, or use MultilabelClassifier for one label"
+        raise ValueError(error_message("train.targets", "of two or more classes", count, cure))
+    if count > _MOST_UNNAMED:
+        rule = f"class indices below {_MOST_UNNAMED} without class names"
+        cure = "number the classes from 0 with torch.unique(targets, return_inverse=True)"
+        raise ValueError(error_message("train.targets", rule, count - 1, cure))
+    return tuple(map(str, range(count)))

@@ -1,18 +1,80 @@
-"""Mean and standard deviation of raw inputs."""
+"""Mean and standard deviation of raw inputs and of targets."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
-from mlpkit._checks import error_message
+from mlpkit._checks import check_choice, error_message
+from mlpkit._devices import accumulator_dtype
 
-__all__ = ["check_statistic", "mean_and_std"]
+__all__ = [
+    "Preprocessing",
+    "Standardize",
+    "check_statistic",
+    "feature_mean_and_std",
+    "find_remainder",
+    "mean_and_std",
+    "measure_inputs",
+]
+
+Standardize: TypeAlias = Literal["auto", "feature", "global"]
 
 _ROWS_AT_ONCE = 8192  # bounds the float64 copy of the inputs
+_VALUES_AT_ONCE = 2**22  # the same for wide inputs
 _CANCELLATION = 1e-4  # of variance to squared mean; below, E[x^2] - E[x]^2 loses digits
+_NEGLIGIBLE = 1e-3  # of a standard deviation
+
+
+class Preprocessing(NamedTuple):
+    """What a model takes from its training inputs.
+
+    Attributes:
+        mean: Mean of the inputs: one number, or float64 on the CPU, ``(features,)``.
+        std: Standard deviation, of the same type.
+        input_shape: Shape of one example.
+    """
+
+    mean: float | Tensor
+    std: float | Tensor
+    input_shape: tuple[int, ...]
+
+
+def measure_inputs(
+    inputs: Tensor, standardize: Standardize | None, dtype: torch.dtype
+) -> Preprocessing:
+    """Return the mean and standard deviation of inputs, ``(N, ...)``, and the shape of one.
+
+    A standard deviation that is 0 in ``dtype`` becomes 1.
+
+    Args:
+        inputs: The training inputs.
+        standardize: ``"feature"`` measures each feature, ``"global"`` all values together,
+            ``"auto"`` each feature of vectors, else all values; None is mean 0 and std 1.
+        dtype: Data type of the weights.
+
+    Raises:
+        ValueError: If ``standardize`` is none of these, there is no example, or an example has no
+            axis.
+    """
+    names = get_args(Standardize)
+    how = None if standardize is None else check_choice("standardize", standardize, names)
+    shape = tuple(inputs.shape[1:])
+    if not shape:
+        cure = "use inputs.unsqueeze(1) for one feature"
+        rule = "of shape (N, ...) with one axis or more for an example"
+        raise ValueError(error_message("train.inputs", rule, tuple(inputs.shape), cure))
+    if how is None:
+        return Preprocessing(0.0, 1.0, shape)
+    if how == "global" or (how == "auto" and len(shape) > 1):
+        mean, std = mean_and_std(inputs)
+        is_positive = float(torch.tensor(std, dtype=dtype, device="cpu")) > 0
+        return Preprocessing(mean, std if is_positive else 1.0, shape)
+    means, stds = feature_mean_and_std(inputs)
+    return Preprocessing(means, torch.where(stds.to(dtype) > 0, stds, 1.0), shape)
 
 
 def mean_and_std(inputs: Tensor) -> tuple[float, float]:
@@ -51,11 +113,54 @@ def _variance_around(inputs: Tensor, mean: float) -> float:
     return 0.0 if low == high else squares / inputs.numel()
 
 
-def check_statistic(name: str, value: float | Tensor, features: int, like: Tensor) -> Tensor:
+def feature_mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each feature, summed in float64 in two passes.
+
+    The second pass sums the squared deviations from the mean, so a large mean does not cancel the
+    variance. A constant feature has exactly its value as mean, and std 1.
+
+    Args:
+        values: Values, ``(N, ...)``; the features of an example are flattened.
+
+    Returns:
+        Mean and standard deviation, float64, ``(features,)``, on the CPU.
+
+    Raises:
+        ValueError: If there is no value.
+    """
+    if not values.numel():
+        raise ValueError(error_message("train", "one example or more", tuple(values.shape)))
+    rows = values.detach().reshape(len(values), -1)
+    wide, size = accumulator_dtype(rows.device), max(1, _VALUES_AT_ONCE // rows.shape[1])
+    low, high = rows[0].to(wide), rows[0].to(wide)
+    total, squares = torch.zeros_like(low), torch.zeros_like(low)
+    for chunk in torch.split(rows, size):
+        total += chunk.to(wide).sum(0)
+    mean = total / len(rows)
+    for chunk in torch.split(rows, size):
+        part = chunk.to(wide)
+        low, high = torch.minimum(low, part.amin(0)), torch.maximum(high, part.amax(0))
+        squares += (part - mean).square().sum(0)
+    is_constant = low == high
+    std = torch.where(is_constant, 1.0, (squares / len(rows)).sqrt())
+    mean = torch.where(is_constant, low, mean)
+    return mean.cpu().double(), std.cpu().double()
+
+
+def check_statistic(
+    name: str, value: float | Tensor, features: int, like: Tensor, *, each: str = "features"
+) -> Tensor:
     """Return a mean or std as a new tensor of the dtype of ``like``: ``()`` or ``(features,)``.
 
     A number becomes a tensor on the device of ``like``, also if that is the meta device; its value
     is checked before. A tensor stays on its device.
+
+    Args:
+        name: Name of the argument.
+        value: One number, or one for each feature.
+        features: Number of features.
+        like: A weight of the network.
+        each: What the features are called in error messages.
 
     Raises:
         ValueError: If the shape does not fit, a number is not finite, or a std is not positive.
@@ -67,13 +172,42 @@ def check_statistic(name: str, value: float | Tensor, features: int, like: Tenso
     if tensor.ndim > 0:
         tensor = tensor.flatten()
     if tensor.shape not in ((), (features,)):
-        rule = f"one number or one for each of {features} features"
+        rule = f"one number or one for each of {features} {each}"
         raise ValueError(error_message(name, rule, shape))
     if tensor.is_meta:  # no values
         return tensor
+    given = torch.as_tensor(value, device=device).detach().cpu().double()
     if not bool(tensor.isfinite().all()):
-        raise ValueError(error_message(name, "finite", value))
-    if name == "std" and not bool((tensor > 0).all()):
+        is_finite = bool(given.isfinite().all())
+        cure = f"scale the values, since {like.dtype} has none so large" if is_finite else None
+        raise ValueError(error_message(name, "finite", value, cure))
+    if name.endswith("std") and not bool((tensor > 0).all()):
         cure = "leave constant features at std 1"
+        if bool((given > 0).all()):
+            cure = f"scale the values, since {like.dtype} has none so small"
         raise ValueError(error_message(name, "positive", value, cure))
     return tensor if isinstance(value, Tensor) else tensor.to(like.device)
+
+
+def find_remainder(exact: float | Tensor, rounded: Tensor, std: Tensor) -> Tensor | None:
+    """Return what a mean has lost by rounding, or None if that is negligible for all features.
+
+    Half precision has no remainder: its digits are too few for one, and it rounds the mean of
+    ordinary pixels by more than a thousandth of their standard deviation.
+
+    Args:
+        exact: The mean as it was given, one number or one for each feature.
+        rounded: The mean in the dtype of the weights.
+        std: The standard deviation.
+
+    Returns:
+        ``exact - rounded``, with the shape, dtype and device of ``rounded``, and exactly 0 for the
+        features where it is at most a thousandth of the standard deviation.
+    """
+    if rounded.is_meta or std.is_meta or rounded.dtype.itemsize < 4:  # meta: no values
+        return None
+    near = rounded.detach().cpu().double()
+    given = exact.detach().cpu() if isinstance(exact, Tensor) else exact
+    lost = torch.as_tensor(given, dtype=torch.float64, device="cpu").reshape(near.shape) - near
+    lost = lost.masked_fill(lost.abs() <= _NEGLIGIBLE * std.detach().cpu().double(), 0.0)
+    return lost.to(rounded) if bool(lost.isfinite().all() and lost.any()) else None

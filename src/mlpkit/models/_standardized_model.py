@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +15,26 @@ from torch.fx import Proxy
 from mlpkit._checks import check_int, error_message
 from mlpkit._devices import accumulator_dtype, evaluation_mode
 from mlpkit.models._input_range import find_range_error
-from mlpkit.models._standardize import check_statistic
+from mlpkit.models._standardize import check_statistic, find_remainder
 from mlpkit.nn import MLP, ParamGroup
 
 __all__ = ["StandardizedModel"]
+
+
+@dataclass(slots=True)
+class _ExaminedInputs:
+    """Which inputs have been compared with the statistics; all instances are equal.
+
+    So models that differ only in what they have predicted are alike for
+    :func:`mlpkit.training.fit_many`.
+
+    Attributes:
+        dtypes: Data types of the inputs.
+        has_warned: Whether a warning was given.
+    """
+
+    dtypes: set[torch.dtype] = field(default_factory=set, compare=False)
+    has_warned: bool = field(default=False, compare=False)
 
 
 class StandardizedModel(nn.Module):
@@ -39,6 +56,7 @@ class StandardizedModel(nn.Module):
 
     mean: Tensor
     std: Tensor
+    mean_remainder: Tensor | None
 
     def __init__(
         self,
@@ -63,8 +81,9 @@ class StandardizedModel(nn.Module):
         weight = next(network.parameters())
         self.register_buffer("mean", check_statistic("mean", mean, network.in_features, weight))
         self.register_buffer("std", check_statistic("std", std, network.in_features, weight))
-        self._examined_dtypes: set[torch.dtype] = set()  # of inputs whose range was compared
-        self._has_warned_of_range = False
+        # Nearly always None: no tensor and no key of the state_dict.
+        self.register_buffer("mean_remainder", find_remainder(mean, self.mean, self.std))
+        self._examined = _ExaminedInputs()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the output of the network for raw inputs."""
@@ -80,7 +99,9 @@ class StandardizedModel(nn.Module):
 
         If the dtype of the model cannot represent every input, as float32 cannot represent every
         float64 or int64, the mean is subtracted in float64 (in float32 on MPS), and the difference
-        is rounded to the dtype of the model.
+        is rounded to the dtype of the model. If it cannot represent the mean itself, as float32
+        cannot represent 1.7e9 + 100.5, the buffer ``mean_remainder`` is subtracted too; otherwise
+        that is None.
 
         Args:
             x: Raw inputs of any real dtype, on the device of the model.
@@ -104,8 +125,8 @@ class StandardizedModel(nn.Module):
             _check_dense(x)
             _check_device(x, mean.device)
         shape, one = x.shape, self.input_shape
-        # The number of axes comes first: exporters would fix an N that is compared with a size.
-        if len(shape) == len(one) and shape == one:
+        # The first axis comes last: exporters would fix an N that is compared with a size.
+        if len(shape) == len(one) and shape[1:] == one[1:] and shape == one:
             x = x.reshape(-1)
         elif shape[1:] == one or shape[1:] == (1, *one):
             x = x.flatten(1)
@@ -113,8 +134,9 @@ class StandardizedModel(nn.Module):
             expected = ", ".join(["N", *(str(size) for size in one)])
             rule = f"of shape ({expected}) in its raw units"
             raise ValueError(error_message("x", rule, tuple(shape)))
-        if x.dtype is torch.uint8 or x.dtype is mean.dtype:  # the subtraction converts pixels
-            return (x - mean) / fast_buffer(self, "std")
+        is_near = self._buffers.get("mean_remainder") is None
+        if is_near and (x.dtype is torch.uint8 or x.dtype is mean.dtype):
+            return (x - mean) / fast_buffer(self, "std")  # the subtraction converts pixels
         if x.is_complex():
             raise TypeError(error_message("x", "of real numbers", x.dtype, "use x.abs() or x.real"))
         return self._subtract_widely(x, mean)
@@ -125,8 +147,11 @@ class StandardizedModel(nn.Module):
         Rounding a sum to float64 and then to float32 or less is rounding it once, since float64 has
         more than twice as many digits.
         """
-        wide = x.to(accumulator_dtype(mean.device))
-        return (wide - mean).to(mean.dtype) / fast_buffer(self, "std")
+        difference = x.to(accumulator_dtype(mean.device)) - mean
+        remainder = self._buffers.get("mean_remainder")
+        if remainder is not None:
+            difference = difference - remainder
+        return difference.to(mean.dtype) / fast_buffer(self, "std")
 
     def _apply_in_batches(
         self, x: Tensor, batch_size: int, transform: Callable[[Tensor], Tensor]
@@ -134,7 +159,7 @@ class StandardizedModel(nn.Module):
         """Return ``transform`` of the outputs of each batch, in evaluation mode, concatenated."""
         size = check_int("batch_size", batch_size, minimum=1)
         _check_dense(x)
-        self._check_range(x)
+        self._warn_of_range(x, stacklevel=4)
         with evaluation_mode(self), torch.inference_mode():
             device, shape = fast_buffer(self, "mean").device, x.shape
             if x.is_meta:  # has no values to move
@@ -143,19 +168,64 @@ class StandardizedModel(nn.Module):
                 return transform(self(x.to(device)))
             return torch.cat([transform(self(part.to(device))) for part in torch.split(x, size)])
 
-    def _check_range(self, x: Tensor) -> None:
-        """Warn once if the inputs cannot be in the units of mean and std.
+    def check_input_range(self, x: Tensor) -> None:
+        """Warn once if inputs cannot be in the units of the training inputs.
 
-        Only the first inputs of each dtype are examined, which synchronizes with the device.
+        Methods that predict or evaluate call it; a call of the model itself does not. Only the
+        first inputs of each dtype are examined, which synchronizes with the device.
+
+        Args:
+            x: Raw inputs, on any device.
+
+        Warns:
+            UserWarning: If the values cannot be in the units of ``mean`` and ``std``, such as
+                pixels between 0 and 1 for a model of pixels between 0 and 255.
         """
-        if x.dtype in self._examined_dtypes or self._has_warned_of_range or not x.numel():
+        self._warn_of_range(x, stacklevel=3)
+
+    def _warn_of_range(self, x: Tensor, *, stacklevel: int) -> None:
+        """Warn at the caller of a public method; ``stacklevel`` is its distance from here."""
+        examined = self._examined
+        if x.dtype in examined.dtypes or examined.has_warned or not x.numel():
             return
         error = find_range_error(x.detach(), fast_buffer(self, "mean"), fast_buffer(self, "std"))
         if error.is_conclusive:
-            self._examined_dtypes.add(x.dtype)
+            examined.dtypes.add(x.dtype)
         if error.message is not None:
-            self._has_warned_of_range = True
-            warnings.warn(error.message, UserWarning, stacklevel=4)
+            examined.has_warned = True
+            warnings.warn(error.message, UserWarning, stacklevel=stacklevel)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled or copied model; earlier versions had fewer attributes."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # torch does not annotate it
+        vars(self).setdefault("_examined", _ExaminedInputs())
+        self._buffers.setdefault("mean_remainder", None)
+
+    def _load_from_state_dict(
+        self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
+    ) -> None:
+        """Load the statistics, with or without a remainder, whichever this model had."""
+        mean, remainder = (state_dict.get(prefix + name) for name in ("mean", "mean_remainder"))
+        if mean is not None and remainder is None:
+            self.mean_remainder = None
+        elif remainder is not None and self.mean_remainder is None:
+            self.mean_remainder = torch.zeros_like(self.mean)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - as in torch
+        """Convert the tensors, and keep what the mean loses in its new dtype."""
+        before, remainder = self._buffers.get("mean"), self._buffers.get("mean_remainder")
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # torch does not annotate it
+        after, std = self._buffers.get("mean"), self._buffers.get("std")
+        if before is None or after is None or std is None or before.is_meta:
+            return self
+        if before.dtype is not after.dtype:
+            self._buffers["mean_remainder"] = find_remainder(_exact(before, remainder), after, std)
+        return self
+
+    def _exact_mean(self) -> Tensor:
+        """Return the mean with what it lost by rounding, in float64 on the CPU."""
+        return _exact(fast_buffer(self, "mean"), self._buffers.get("mean_remainder"))
 
     def param_groups(self, weight_decay: float) -> list[ParamGroup]:
         """Return the parameter groups for an optimizer; see :meth:`mlpkit.nn.MLP.param_groups`."""
@@ -190,6 +260,12 @@ def _check_device(x: Tensor, device: torch.device) -> None:
     if device.type == "meta":
         cure = "give the model memory with to_empty(device=...), then load its weights"
     raise ValueError(error_message("x", rule, str(x.device), cure))
+
+
+def _exact(mean: Tensor, remainder: Tensor | None) -> Tensor:
+    """Return the exact mean in float64 on the CPU; None is no remainder."""
+    wide = mean.detach().cpu().double()
+    return wide if remainder is None else wide + remainder.detach().cpu().double()
 
 
 def fast_buffer(module: nn.Module, name: str) -> Tensor:

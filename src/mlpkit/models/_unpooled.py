@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import check_int, error_message
+from mlpkit._checks import Unquoted, check_int, error_message
 from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.nn import MLP
 
@@ -31,6 +31,7 @@ def unpooled(model: SoftmaxClassifier, factor: int) -> SoftmaxClassifier:
             :func:`mlpkit.data.avg_pool`, at least 1.
 
     Raises:
+        TypeError: If ``model`` is not a ``SoftmaxClassifier``.
         ValueError: If the classifier takes no images, or its weights are parametrized or pruned.
         ConfigError: If the network has an activation of a class without a name.
 
@@ -44,6 +45,11 @@ def unpooled(model: SoftmaxClassifier, factor: int) -> SoftmaxClassifier:
         >>> unpooled(small, 2).predict_proba(test.inputs).shape
         torch.Size([360, 10])
     """
+    given: object = model
+    if not isinstance(given, SoftmaxClassifier):
+        raise TypeError(
+            error_message("model", "a SoftmaxClassifier", Unquoted(type(given).__name__))
+        )
     check_int("factor", factor, minimum=1)
     shape = model.input_shape
     if len(shape) not in (2, 3):
@@ -53,7 +59,7 @@ def unpooled(model: SoftmaxClassifier, factor: int) -> SoftmaxClassifier:
     full = SoftmaxClassifier(
         _unpooled_network(model.network, shape, factor),
         classes=model.classes,
-        mean=_repeat_pixels(model.mean, shape, factor),
+        mean=_repeat_pixels(model._exact_mean(), shape, factor),
         std=_repeat_pixels(model.std, shape, factor),
         input_shape=(*channels, height * factor, width * factor),
     )

@@ -1,0 +1,255 @@
+"""What all models share: the data they are built for, evaluation, saving and loading."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, NamedTuple, Self, get_args
+
+import torch
+from torch import Tensor
+
+from mlpkit._checks import Unquoted, check_choice, error_message
+from mlpkit._class_names import check_same_classes
+from mlpkit._devices import Precision, check_device
+from mlpkit._serialization import JSONValue
+from mlpkit.data import LabeledTensors
+from mlpkit.errors import ArtifactError
+from mlpkit.models._artifact import Artifact, Kind, read_artifact, write_artifact
+from mlpkit.models._input_range import ObservedBatches
+from mlpkit.models._presets import NETWORK_DEFAULTS
+from mlpkit.models._standardized_model import StandardizedModel
+from mlpkit.nn import MLP, MLPOptions
+from mlpkit.training import Evaluation, Objective, Task, TrainingData
+from mlpkit.training.batches import as_batches
+from mlpkit.training.metrics import evaluate
+
+__all__ = ["Decision", "PredictiveModel", "build_network", "check_names", "check_train"]
+
+
+class _Named(NamedTuple):
+    """The names of a model, as a source of :func:`check_same_classes`."""
+
+    classes: tuple[str, ...] | None
+
+
+class Decision(NamedTuple):
+    """What turns the outputs of a classifier into predictions.
+
+    Attributes:
+        temperature: Divisor of the logits; None is 1.
+        thresholds: Probability above which a label is predicted; None is 0.5.
+    """
+
+    temperature: Tensor | None = None
+    thresholds: Tensor | None = None
+
+
+class PredictiveModel(StandardizedModel, ABC):
+    """A network with its preprocessing that predicts, evaluates, saves and loads itself.
+
+    A subclass has a kind, which names its file format, and says what its outputs mean.
+    """
+
+    _kind: ClassVar[Kind]
+
+    @abstractmethod
+    def predict(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
+        """Return the prediction for each example."""
+
+    @abstractmethod
+    def choose_objective(self, given: Objective | None = None) -> Objective:
+        """Return the objective that the model is trained with."""
+
+    @property
+    @abstractmethod
+    def _names(self) -> tuple[str, ...] | None:
+        """Name of each class, label or target; None without names."""
+
+    @property
+    def _decision(self) -> Decision:
+        """What turns outputs into predictions, in the shape of the targets of one example."""
+        return Decision()
+
+    @abstractmethod
+    def _details(self) -> dict[str, JSONValue]:
+        """Return the keys of the kind for the description of the model in its file."""
+
+    @classmethod
+    @abstractmethod
+    def _from_artifact(cls, artifact: Artifact) -> Self:
+        """Return the model of a file, whose weights have no memory yet; errors name arguments."""
+
+    def evaluate(
+        self,
+        data: TrainingData,
+        *,
+        objective: Objective | None = None,
+        batch_size: int = 4096,
+        device: torch.device | str | None = None,
+        precision: Precision = "fp32",
+    ) -> Evaluation:
+        """Return the loss and the metrics of the predictions on labeled examples.
+
+        For a classifier these are the mean cross-entropy of ``predict_proba`` in nats, and the
+        metrics of ``predict``, both at the fitted temperature. For a regressor they are the mean of
+        the objective, and the errors in the units of the targets. Every module is in evaluation
+        mode, and is put back into its own mode afterwards.
+
+        Args:
+            data: Examples to evaluate: ``LabeledTensors``, ``Batches`` or a ``DataLoader``.
+            objective: The objective; None is the default of the model. For a classifier its mean is
+                reported as ``objective_loss``, at temperature 1, unless it is the cross-entropy.
+            batch_size: Number of examples in one forward pass, where the data are not in batches
+                already.
+            device: The model is moved to this device; None leaves it where it is.
+            precision: Precision of the forward pass; the weights stay as they are.
+
+        Raises:
+            TypeError: If ``data`` is none of these.
+            ValueError: If there is no example, the targets do not fit the model, or the data have
+                other class names or the same in another order.
+
+        Example:
+            >>> from mlpkit import SoftmaxClassifier
+            >>> from mlpkit.data import digits
+            >>> train, val, test = digits()
+            >>> SoftmaxClassifier.for_data(train, (16,)).evaluate(test).num_examples
+            360
+        """
+        check_choice("precision", precision, get_args(Precision))
+        check_same_classes({"model": _Named(self._names), "data": data})
+        batches = as_batches("data", data, batch_size=batch_size, shuffle=False, seed=0)
+        if device is not None:
+            self.to(check_device(device))
+        return evaluate(
+            self,
+            ObservedBatches(batches, self.check_input_range),
+            self.choose_objective(objective),
+            precision=precision,
+            device=self.mean.device,
+            classes=self._names,
+            temperature=self._decision.temperature,
+            thresholds=self._decision.thresholds,
+        )
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``config.json`` and ``model.safetensors`` into a folder, and return it.
+
+        The folder has the layout of the Hugging Face hub. ``model.safetensors`` is complete: it
+        also holds the configuration and a digest of the weights. If the save is interrupted,
+        :meth:`load` finds the whole old model or the whole new one.
+
+        Args:
+            folder: Created if it does not exist; a model in it is replaced.
+
+        Raises:
+            ArtifactError: If a weight is not finite, shares its memory with another, or is on the
+                meta device.
+            ConfigError: If the network has an activation of a class without a name.
+            OSError: If the folder cannot be written.
+        """
+        artifact = Artifact(
+            kind=self._kind,
+            network=self.network.config,  # of the current modules
+            input_shape=self.input_shape,
+            details=self._details(),
+            tensors={name: value.detach() for name, value in self.state_dict().items()},
+        )
+        return write_artifact(Path(folder), artifact)
+
+    @classmethod
+    def load(cls, folder: str | Path, *, device: torch.device | str = "cpu") -> Self:
+        """Return the model saved in a folder, in evaluation mode; loading never runs code.
+
+        Args:
+            folder: What :meth:`save` wrote, or its ``model.safetensors`` alone.
+            device: Device of the weights.
+
+        Raises:
+            ArtifactError: If the file is missing, damaged, of an unknown version, or a model of
+                another class; :func:`mlpkit.models.load_model` loads any.
+            ValueError: If this machine does not have the device.
+        """
+        target = check_device(device)
+        return cls._build(read_artifact(Path(folder), cls._kind), folder).to(target)
+
+    @classmethod
+    def _build(cls, artifact: Artifact, source: str | Path) -> Self:
+        """Return the model of a file in evaluation mode; ``source`` names it in errors."""
+        try:
+            model = cls._from_artifact(artifact)
+            model.load_state_dict(dict(artifact.tensors), assign=True)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ArtifactError(
+                f"{source} describes a model that cannot be built: {error}"
+            ) from error
+        return model.eval()
+
+    def _place_buffers(self) -> Self:
+        """Move the statistics to the device of the weights, and return the model."""
+        device = next(self.network.parameters()).device
+        for name, value in self._buffers.items():
+            if value is not None:
+                self._buffers[name] = value.to(device)
+        return self
+
+
+def check_train(train: object) -> LabeledTensors:
+    """Return training examples.
+
+    Raises:
+        TypeError: If they are not ``LabeledTensors``.
+    """
+    if isinstance(train, LabeledTensors):
+        return train
+    cure = "LabeledTensors(inputs, targets) makes one; of data with several parts pass the first"
+    raise TypeError(error_message("train", "LabeledTensors", Unquoted(type(train).__name__), cure))
+
+
+def build_network(
+    train: LabeledTensors,
+    out_features: int,
+    task: Task,
+    hidden_features: Sequence[int] | None,
+    options: MLPOptions | None,
+    generator: torch.Generator | None,
+) -> MLP:
+    """Return a network with an input for each value of an example; None is the default."""
+    defaults = NETWORK_DEFAULTS[task]
+    return MLP.from_options(
+        math.prod(train.inputs.shape[1:]),
+        defaults.widths(len(train)) if hidden_features is None else hidden_features,
+        out_features,
+        defaults.options if options is None else options,
+        generator=generator,
+    )
+
+
+def check_names(argument: str, given: object, count: int, rule: str) -> tuple[str, ...]:
+    """Return distinct names, of which there is a given number, as Python strings.
+
+    Args:
+        argument: Name of the argument.
+        given: The names.
+        count: Number of names.
+        rule: Their number in words, for the error message.
+
+    Raises:
+        TypeError: If they are not a sequence of strings.
+        ValueError: If there is another number, or two are equal.
+    """
+    if (
+        isinstance(given, str)
+        or not isinstance(given, Sequence)
+        or not all(isinstance(name, str) for name in given)
+    ):
+        raise TypeError(error_message(argument, "a sequence of names", given))
+    names = tuple(map(str, given))  # NumPy's strings become Python's
+    if len(names) != count:
+        raise ValueError(error_message(argument, f"as many names as {rule} ({count})", names))
+    if len(set(names)) < len(names):
+        raise ValueError(error_message(argument, "distinct names", names))
+    return names
