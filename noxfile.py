@@ -139,6 +139,24 @@ def long(session: nox.Session) -> None:
     session.run("pytest", "-m", "long", "--timeout=3600", *session.posargs, env=ONE_THREAD)
 
 
+@nox.session
+def mutation_sample(session: nox.Session) -> None:
+    """Run the tests against a few small changes of the files with a required score."""
+    run_mutants(session, "--required", "--mutants=8")
+
+
+@nox.session(default=False)
+def mutation(session: nox.Session) -> None:
+    """Run the tests against up to 200 small changes of each file, or of those that are named."""
+    run_mutants(session, *session.posargs)
+
+
+def run_mutants(session: nox.Session, *arguments: str) -> None:
+    """Run the mutation tests of the command line."""
+    session.install("-e", ".[plot]", *group("test"), *group("mutation"))
+    session.run("python", "-m", "tests.mutation", *arguments, env=ONE_THREAD)
+
+
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure mlpkit beside other libraries and write the tables of docs/performance.md."""

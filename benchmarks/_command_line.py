@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks import _machine, _page
 
@@ -21,12 +22,18 @@ def parser(module: str, description: str | None, *, repeats: int) -> argparse.Ar
 
 
 def report(
-    name: str, arguments: Sequence[str], load_before: float, parts: Sequence[str], *, write: bool
+    name: str,
+    arguments: Sequence[str],
+    load_before: float,
+    parts: Sequence[str],
+    *,
+    write: bool,
+    page: Path = _page.PAGE,
 ) -> None:
-    """Print a section of the page, and put it there where asked."""
+    """Print a section of a page, and put it there where asked."""
     shown = [argument for argument in arguments if argument != "--write"]
     command = shlex.join(["python", "-m", f"benchmarks.{name}", *shown])
     content = _page.section(command, load_before, parts)
     print(content)
     if write:
-        _page.replace(name, content)
+        _page.replace(name, content, page)

@@ -19,7 +19,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor  # type: ignore[i
 from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
 from sklearn.preprocessing import StandardScaler  # type: ignore[import-untyped]
 
-from benchmarks import _command_line, _machine
+from benchmarks import _command_line, _machine, _page
 from benchmarks._figures import table
 from mlpkit import Regressor, SoftmaxClassifier, Trainer, TrainerConfig
 from mlpkit.data import LabeledTensors
@@ -124,7 +124,10 @@ def main(arguments: Sequence[str]) -> int:
         "standard error; median seconds of a fit:",
         table(header, rows),
     ]
-    _command_line.report("small_tables", arguments, load_before, parts, write=options.write)
+    page = _page.PAGE.parent / "guides" / "targets.md"
+    _command_line.report(
+        "small_tables", arguments, load_before, parts, write=options.write, page=page
+    )
     return int(is_worse)
 
 

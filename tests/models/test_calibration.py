@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import optimize, special
+from torch import Tensor
 
 from mlpkit.data import LabeledTensors
 from mlpkit.models._calibration import check_held_out, fit_temperature
@@ -54,3 +57,61 @@ def test_held_out_examples_are_checked() -> None:
         check_held_out(data[:0])
     ones = LabeledTensors(torch.rand(2, 2), torch.tensor([0, 1]), weights=torch.ones(2))
     assert check_held_out(ones) is ones
+
+
+def optimal_temperature(scores: Tensor, targets: Tensor, weights: Tensor) -> float:
+    """Return the minimum of the smoothed cross-entropy over T, found by scipy in float64."""
+    logits, shares = scores.numpy(), (weights.double() / weights.double().sum()).numpy()
+    effective = float(weights.double().sum() ** 2 / weights.double().square().sum())
+    epsilon = 1 / (effective + 1)
+    smoothed = np.full(logits.shape, epsilon / logits.shape[1])
+    smoothed[np.arange(len(targets)), targets.numpy()] += 1 - epsilon
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits * np.exp(-log_temperature)
+        log_probabilities = scaled - special.logsumexp(scaled, axis=1, keepdims=True)
+        return float(-(shares[:, None] * smoothed * log_probabilities).sum())
+
+    found = optimize.minimize_scalar(
+        loss, bounds=(-6.9, 6.9), method="bounded", options={"xatol": 1e-9}
+    )
+    return float(np.exp(found.x))
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("scale", [0.01, 1.0, 30.0])
+@pytest.mark.parametrize("count", [1, 2, 40])
+def test_it_is_the_optimum_of_the_smoothed_cross_entropy(
+    count: int, scale: float, *, weighted: bool
+) -> None:
+    """Oracle: scipy's bounded search, for confident and for timid scores and few examples."""
+    scores = torch.randn(count, 3, dtype=torch.float64) * scale
+    targets = torch.where(torch.arange(count) % 5 == 4, scores.argmin(1), scores.argmax(1))
+    of_target = scores.gather(1, targets[:, None]).squeeze(1)
+    weights = torch.rand(count) + 0.1 if weighted else torch.ones(count)
+    found = float(fit_temperature(scores, of_target, weights if weighted else None))
+    assert found == pytest.approx(optimal_temperature(scores, targets, weights), rel=2e-6)
+    for factor in (1e-3, 7.0):  # only the relative size of the weights counts
+        scaled = float(fit_temperature(scores, of_target, weights * factor))
+        assert scaled == pytest.approx(found, rel=1e-6)
+
+
+def test_it_is_between_a_thousandth_and_a_thousand() -> None:
+    """Where every prediction is wrong the optimum is infinite; with tiny scores it is near 0."""
+    scores = torch.eye(2, dtype=torch.float64).repeat(500, 1)
+    assert float(fit_temperature(scores, scores.amin(1), None)) == pytest.approx(1000.0, rel=1e-9)
+    timid = scores * 1e-5
+    assert float(fit_temperature(timid, timid.amax(1), None)) == pytest.approx(0.001, rel=1e-9)
+
+
+def test_it_does_not_depend_on_the_default_device() -> None:
+    scores = torch.randn(20, 3, dtype=torch.float64)
+    expected = fit_temperature(scores, scores.amax(1), None)
+    with torch.device("meta"):
+        assert torch.equal(fit_temperature(scores, scores.amax(1), None), expected)
+
+
+def test_small_weights_are_weights() -> None:
+    """Their sum may be below 1."""
+    data = LabeledTensors(torch.rand(2, 2), torch.tensor([0, 1]), weights=torch.full((2,), 0.1))
+    assert check_held_out(data) is data
