@@ -27,7 +27,7 @@ def test_the_precision_is_that_of_torch(
     with torch.autocast("cpu", dtype):
         expected = plain.predict_proba(inputs)
     compute = ComputeOptions(device="cpu", precision=precision)
-    model = compute.load_model(digits_run)
+    model = compute.load_classifier(digits_run, "predict")
     with compute.autocast():
         found = model.predict_proba(inputs)
     assert torch.equal(found, expected)
@@ -90,7 +90,11 @@ def test_on_a_gpu(digits_run: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     inputs = digits().test.inputs
-    found = ComputeOptions(device="cuda").load_model(digits_run).predict_proba(inputs)
+    found = (
+        ComputeOptions(device="cuda").load_classifier(digits_run, "predict").predict_proba(inputs)
+    )
     assert found.device.type == "cuda"
-    expected = ComputeOptions(device="cpu").load_model(digits_run).predict_proba(inputs)
+    expected = (
+        ComputeOptions(device="cpu").load_classifier(digits_run, "predict").predict_proba(inputs)
+    )
     torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=1e-3)

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from mlpkit.data import digits
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.cli._evaluate import _check_fit
+from mlpkit.data import LabeledTensors, digits
+from mlpkit.errors import DataError
+from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.nn import MLP
 
 
@@ -66,6 +68,57 @@ def test_a_data_set_of_other_shapes_or_classes_is_an_error(
     )
     assert run_here("evaluate", "model", "digits") == 1
     assert capsys.readouterr().err.startswith(f"mlpkit: {message}")
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (
+            Regressor(MLP(64, (), 1), input_shape=(8, 8)),
+            "the targets of a regression for a Regressor, got digits, which has classes",
+        ),
+        (
+            MultilabelClassifier(MLP(64, (), 1), classes=("a",), input_shape=(8, 8)),
+            "several labels for each example for a MultilabelClassifier, got digits, which has one "
+            "class for each example",
+        ),
+    ],
+    ids=["regressor", "labels"],
+)
+def test_a_data_set_of_other_targets_is_an_error(
+    tmp_path: Path,
+    model: Regressor | MultilabelClassifier,
+    message: str,
+    run_here: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The error is one line that says what the data set has, and how to evaluate the model."""
+    model.save(tmp_path / "model")
+    assert run_here("evaluate", "model", "digits") == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err == (
+        f"mlpkit: DATASET must be a data set with {message}; evaluate the model on other data from "
+        "Python with its method evaluate\n"
+    )
+
+
+def test_the_names_and_shapes_of_other_targets_must_fit() -> None:
+    """Labels and targets with other names raise; targets without names take any data."""
+    inputs, targets = torch.zeros(2, 4), torch.zeros(2, 1)
+    named = LabeledTensors(inputs, targets, ("b",))
+    labels = MultilabelClassifier(MLP(4, (), 1), classes=("a",))
+    with pytest.raises(
+        DataError, match=r"DATASET must be a data set with the model's labels \(a\)"
+    ):
+        _check_fit(labels, named, "mine")
+    regressor = Regressor(MLP(4, (), 1), target_shape=(1,), target_names=("a",))
+    with pytest.raises(DataError, match=r"the model's targets \(a\), got 'mine'"):
+        _check_fit(regressor, named, "mine")
+    _check_fit(Regressor(MLP(4, (), 1), target_shape=(1,)), named, "mine")
+    classifier = SoftmaxClassifier(MLP(4, (), 2), classes=("a", "b"))
+    with pytest.raises(DataError, match=r"one class for each example .*has floating-point targets"):
+        _check_fit(classifier, named, "mine")
 
 
 @pytest.mark.parametrize("command", [("evaluate", "digits"), ("export",), ("demo",)])

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from mlpkit import MLP
 from mlpkit.data import digits
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.models import Regressor, SoftmaxClassifier
 
 
 def test_pt2(
@@ -45,6 +46,20 @@ def test_onnx(
     (probabilities,) = session.run(["probabilities"], {"input": images.numpy()})
     expected = SoftmaxClassifier.load(digits_run / "model").predict_proba(images)
     torch.testing.assert_close(torch.from_numpy(probabilities), expected, rtol=0, atol=1e-5)
+
+
+def test_a_regressor_is_exported(
+    tmp_path: Path, run_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The program has the predictions and the standard deviations of the model."""
+    model = Regressor(MLP(4, (8,), 4), target_shape=(2,), predicts_std=True, target_mean=9.0)
+    model.save(tmp_path / "model")
+    assert run_here("export", "model", "--to", "pt2") == 0
+    assert capsys.readouterr() == ("model.pt2\n", "")
+    inputs = torch.randn(5, 4)
+    found, stds = torch.export.load(tmp_path / "model.pt2").module()(inputs)
+    torch.testing.assert_close(found, model.predict(inputs), rtol=0, atol=1e-5)
+    torch.testing.assert_close(stds, model.predict_std(inputs), rtol=0, atol=1e-5)
 
 
 def test_a_missing_package_is_an_error(

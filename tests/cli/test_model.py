@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from mlpkit.cli._model import load_model
+from mlpkit import MLP, MultilabelClassifier, Regressor, SoftmaxClassifier
+from mlpkit.cli._model import load_classifier, load_model
 from mlpkit.errors import ArtifactError
 from mlpkit.training import History
 
@@ -17,9 +18,49 @@ from mlpkit.training import History
 def test_each_way_of_naming_a_model(digits_run: Path) -> None:
     """The run folder, its model folder and the weights file give the same model."""
     images = torch.randint(0, 17, (5, 8, 8), dtype=torch.uint8)
-    expected = load_model(digits_run).predict_proba(images)
+    model = load_model(digits_run)
+    assert isinstance(model, SoftmaxClassifier)
+    expected = model(images)
     for path in (digits_run / "model", digits_run / "model" / "model.safetensors"):
-        assert torch.equal(load_model(path).predict_proba(images), expected)
+        assert torch.equal(load_model(path)(images), expected)
+
+
+def test_each_kind_of_model_is_loaded(tmp_path: Path, digits_run: Path) -> None:
+    """The class is that of the saved model; some commands need a SoftmaxClassifier."""
+    network = MLP(4, (), 1)
+    assert torch.equal(
+        load_classifier(digits_run, "demo").mean, load_model(digits_run / "model").mean
+    )
+    for model in (Regressor(network), MultilabelClassifier(network, classes=("a",))):
+        model.save(tmp_path / "model")
+        assert type(load_model(tmp_path)) is type(model)
+        message = (
+            f"MODEL must be a SoftmaxClassifier for mlpkit demo, got a {type(model).__name__};"
+        )
+        with pytest.raises(ArtifactError, match=message):
+            load_classifier(tmp_path, "demo")
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [(("demo", "model"), "demo"), (("predict", "a.png", "--model", "model"), "predict")],
+)
+def test_a_command_that_needs_classes_refuses_a_regressor(
+    tmp_path: Path,
+    words: tuple[str, ...],
+    command: str,
+    run_here: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The exit code is 1, the error is one line, and nothing is written."""
+    Regressor(MLP(4, (), 1)).save(tmp_path / "model")
+    before = sorted(tmp_path.rglob("*"))
+    assert run_here(*words) == 1
+    assert capsys.readouterr().err == (
+        f"mlpkit: MODEL must be a SoftmaxClassifier for mlpkit {command}, got a Regressor; use it "
+        "from Python: mlpkit.models.load_model loads it\n"
+    )
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_paths_without_a_model_raise(tmp_path: Path) -> None:

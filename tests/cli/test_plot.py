@@ -5,9 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from mlpkit import MultilabelClassifier, Regressor
 from mlpkit.cli import _main as main
+from mlpkit.cli._plot import Plot
+from mlpkit.data import LabeledTensors
+from mlpkit.report import Run
+from mlpkit.training import EpochRow, History
 
 
 def test_a_run_is_plotted(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,6 +30,26 @@ def test_a_run_is_plotted(trained: Path, capsys: pytest.CaptureFixture[str]) -> 
         with Image.open(path) as image:
             image.load()
             assert image.format == "PNG"
+
+
+def test_each_kind_of_model_has_its_plots() -> None:
+    """Labels have curves and calibration; a regression has predictions and residuals."""
+    inputs = torch.rand(40, 4, 4)
+    labels = (torch.rand(40, 2) < 0.5).float()
+    command = Plot(folders=(Path("run"),))
+    row = EpochRow(epoch=0, step=9, lr=0.1, train_loss=1.5, seconds=2.0, examples_per_second=7.0)
+    for test in (LabeledTensors(inputs, labels), LabeledTensors(inputs.flatten(1), labels)):
+        for model, names in (
+            (
+                MultilabelClassifier.for_data(test, (6,)),
+                ("roc_curves", "precision_recall_curves", "calibration"),
+            ),
+            (Regressor.for_data(test, (6,)), ("predicted_against_true", "residuals")),
+        ):
+            run = Run(title="", model=model, test=test, history=History([row]))
+            are_images = ("first_layer_weights",) if test.inputs.ndim == 3 else ()
+            figures = command._plot_run(run)
+            assert tuple(figures) == ("learning_curves", *names, *are_images, "layers")
 
 
 def test_several_runs_are_compared(

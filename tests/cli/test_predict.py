@@ -69,9 +69,9 @@ def test_drawn_digits_are_recognized(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nowhere.png", "mlpkit: the image nowhere.png must be a file, got 'no such file'"),
+        ("nowhere.png", "mlpkit: the image nowhere.png must be a file, got no such file"),
         ("text.png", "mlpkit: the image text.png must be an image"),
-        ("white.png", "mlpkit: white.png: image must be an image of a digit, got 'an image in"),
+        ("white.png", "mlpkit: white.png: image must be an image of a digit, got an image in"),
         ("cut.png", "mlpkit: the image cut.png must be readable"),
     ],
 )

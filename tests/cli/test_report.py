@@ -29,6 +29,6 @@ def test_a_folder_without_a_run_is_an_error(
     """The exit code is 1, the error names the folder, and nothing is written."""
     assert main.run(["report", str(tmp_path)]) == 1
     message = capsys.readouterr().err
-    assert message.startswith("mlpkit: run must be the folder of a run that mlpkit train has")
+    assert message.startswith("mlpkit: RUN must be the folder of a run that mlpkit train has")
     assert len(message.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []

@@ -25,7 +25,6 @@ FOLDERS = ("nn", "training", "data", "models")
 REQUIRED_SCORE = 0.95
 REQUIRED_FILES = (
     "data/_splits.py",
-    "data/_splits.py",
     "models/_calibration.py",
     "models/_softmax_classifier.py",
     "nn/_init.py",

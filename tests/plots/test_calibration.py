@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from scipy.stats import binomtest
 from tests.plots.lines import xs, ys
 
 from mlpkit.plots import calibration, reliability
-from mlpkit.training.metrics import ClassificationAccumulator
+from mlpkit.training.metrics import ClassificationAccumulator, MultilabelAccumulator
 
 
 def example(count: int = 400) -> tuple[torch.Tensor, torch.Tensor]:
@@ -74,3 +76,45 @@ def test_invalid_arguments_raise() -> None:
         reliability(logits[:0], targets[:0])
     with pytest.raises(ValueError, match="num_bins must be a positive integer, got 0"):
         reliability(logits.softmax(-1), targets, num_bins=0)
+
+
+@pytest.mark.parametrize("shape", [(400, 4), (400,)])
+def test_labels_are_pooled(shape: tuple[int, ...]) -> None:
+    """Oracle: the calibration error of MultilabelAccumulator, and scikit-learn's curve."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 2 * torch.randn(shape, generator=generator, dtype=torch.float64)
+    targets = (torch.rand(shape, generator=generator) < 0.7 * logits.sigmoid()).double()
+    metrics = MultilabelAccumulator(num_bins=10)
+    metrics.update(logits, targets)
+    probabilities = logits.sigmoid()
+    found = reliability(probabilities, targets, num_bins=10)
+    assert found.calibration_error == pytest.approx(metrics.compute().calibration_error, abs=1e-12)
+    assert found.num_examples == targets.numel()
+    present, mean = importlib.import_module("sklearn.calibration").calibration_curve(
+        targets.flatten(), probabilities.flatten(), n_bins=10
+    )
+    np.testing.assert_allclose([b.accuracy for b in found.bins], present, rtol=1e-12)
+    np.testing.assert_allclose([b.confidence for b in found.bins], mean, rtol=1e-12)
+    above, below = calibration(probabilities, targets, num_bins=10).axes
+    np.testing.assert_allclose(ys(above.get_lines()[1]), 100 * present, rtol=1e-12)
+    assert (above.get_ylabel(), below.get_ylabel()) == ("present labels [%]", "labels [%]")
+    assert [text.get_text() for text in above.texts] == [
+        "probabilities too high", "probabilities too low",
+    ]  # fmt: skip
+
+
+def test_soft_labels_count_as_fractions() -> None:
+    """A bin with the labels 0.25 and 0.75 has half of its labels present."""
+    found = reliability(torch.tensor([0.55, 0.55]), torch.tensor([0.25, 0.75]), num_bins=10)
+    assert found.bins[0].accuracy == 0.5
+
+
+def test_invalid_labels_raise() -> None:
+    """Labels of another shape, outside [0, 1] or of an integer dtype raise."""
+    probabilities = torch.full((5, 2), 0.5)
+    with pytest.raises(ValueError, match=r"floating-point labels of shape \(5, 2\), got \(5, 1\)"):
+        reliability(probabilities, torch.zeros(5, 1))
+    with pytest.raises(ValueError, match=r"targets must be labels in \[0, 1\], got \[0\.0, 2\.0\]"):
+        reliability(probabilities, torch.tensor([0.0, 2.0]).expand(5, 2))
+    with pytest.raises(ValueError, match=r"got \(5, 2\); convert labels with targets\.float\(\)"):
+        reliability(probabilities, torch.zeros(5, 2, dtype=torch.int64))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from tests.plots.lines import xs, ys
@@ -38,6 +40,25 @@ def test_the_lines_are_the_history() -> None:
     assert error.get_title(loc="left") == "Validation error, best 5.00 % (epoch 3)"
     assert (loss.get_ylabel(), error.get_ylabel()) == ("loss [nats]", "error [%]")
     assert (train.get_linestyle(), val.get_linestyle()) == ("--", "-")
+
+
+def test_the_objective_on_the_validation_data_is_dotted() -> None:
+    """One run that is trained on another loss shows that loss; several runs do not."""
+    rows = [
+        dataclasses.replace(row, val_objective_loss=0.6 - 0.1 * row.epoch)
+        for row in history([0.9, 0.7], {0: 0.05, 1: 0.07})
+    ]
+    figure = learning_curves(History(rows))
+    _, objective, val = figure.axes[0].get_lines()
+    np.testing.assert_allclose(ys(objective), [0.6, 0.5])
+    np.testing.assert_array_equal(ys(val), [0.05, 0.07])
+    assert objective.get_linestyle() == ":"
+    (legend,) = figure.legends
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert labels == ["training", "validation", "training loss on the validation data"]
+    several = learning_curves({"a": History(rows), "b": History(rows)})
+    assert len(several.axes[0].get_lines()) == 4
+    assert len(several.legends[0].get_texts()) == 4
 
 
 def test_several_runs_keep_their_names_and_colors() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from matplotlib.colors import to_rgba
 
-from mlpkit import MLP, SoftmaxClassifier
+from mlpkit import MLP, MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.data import digits
 from mlpkit.nn import ActivationConfig, MLPOptions
 from mlpkit.plots import first_layer_images, first_layer_weights
@@ -58,6 +58,20 @@ def test_inputs_that_are_not_images_raise() -> None:
     model = SoftmaxClassifier(MLP(4, (3,), 2), classes=("a", "b"))
     with pytest.raises(ValueError, match=r"model.input_shape must be \(H, W\), got \(4,\)"):
         first_layer_weights(model)
+
+
+def test_the_title_of_each_kind_of_model() -> None:
+    """Without hidden layers, the weights are those of labels, targets or outputs."""
+    network, shape = MLP(6, (), 2), (2, 3)
+    names = ("a", "b")
+    labels = MultilabelClassifier(network, classes=names, input_shape=shape)
+    assert first_layer_images(labels).title == "Weights of the labels a, b"
+    targets = Regressor(network, target_shape=(2,), target_names=names, input_shape=shape)
+    assert first_layer_images(targets, count=1).title == "Weights of the targets a"
+    unnamed = Regressor(network, target_shape=(2,), input_shape=shape)
+    assert first_layer_images(unnamed).title == "Weights of the outputs, 2 of 2"
+    uncertain = Regressor(network, predicts_std=True, target_names=("a",), input_shape=shape)
+    assert first_layer_images(uncertain).title == "Weights of the outputs, 2 of 2"
 
 
 def test_the_title_counts_the_rows_of_a_unit() -> None:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from tests.demo.chromium import Chromium, find_chromium
 from tests.report.histories import falling_history
+from tests.report.kinds import labels_example, regression_example
 
-from mlpkit import SoftmaxClassifier
-from mlpkit.data import digits
+from mlpkit import MultilabelClassifier, Regressor, SoftmaxClassifier
+from mlpkit.data import LabeledTensors, digits
 from mlpkit.nn import activation_statistics
 from mlpkit.report import Run, write_report
+from mlpkit.training import History
 
 pytestmark = pytest.mark.browser
 
@@ -43,15 +46,36 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
         yield started
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a run with a long title and large numbers."""
+@pytest.fixture(scope="module", params=["classes", "labels", "targets", "one target"])
+def page(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of a run of each kind of model, with a long title and large numbers."""
+    runs: dict[str, Callable[[], Run]] = {
+        "classes": classes_run,
+        "labels": lambda: kind_run(*labels_example(11)),
+        "targets": lambda: kind_run(*regression_example(3)),
+        "one target": lambda: kind_run(*regression_example(predicts_std=True)),
+    }
+    run = runs[request.param]()
+    return write_report(run, tmp_path_factory.mktemp("page") / "report.html")
+
+
+def kind_run(model: MultilabelClassifier | Regressor, test: LabeledTensors) -> Run:
+    """Return a run whose training loss is explained."""
+    rows = [
+        dataclasses.replace(row, val_objective_loss=2 * (row.val_loss or 0.0))
+        for row in falling_history(40, seconds=4321.5)
+    ]
+    return Run(title="a-long-name-" * 4, model=model, test=test, history=History(rows))
+
+
+def classes_run() -> Run:
+    """Return a run of images with activation statistics and options."""
     splits = digits()
     generator = torch.Generator().manual_seed(0)
     model = SoftmaxClassifier.for_data(splits.train, (64, 40, 30), generator=generator)
 
     now = activation_statistics(model.network, model.standardize(splits.test.inputs))
-    run = Run(
+    return Run(
         title="a-run-with-a-long-name-" * 4,
         model=model,
         test=splits.test,
@@ -59,7 +83,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         config='dataset = "digits"\n' * 30,
         layer_health=dict.fromkeys(range(41), now),
     )
-    return write_report(run, tmp_path_factory.mktemp("page") / "report.html")
 
 
 @pytest.mark.parametrize("width", [1400, 1280, 820, 390, 320])
@@ -75,6 +98,7 @@ def test_nothing_overflows(browser: Chromium, page: Path, width: int) -> None:
 
 def test_light_and_dark_mode_have_different_backgrounds(browser: Chromium, page: Path) -> None:
     """The background follows the preferred color scheme; the page requests no other resource."""
+    browser.requests.clear()  # those of other pages
     backgrounds = []
     for scheme in ("light", "dark"):
         feature = {"name": "prefers-color-scheme", "value": scheme}

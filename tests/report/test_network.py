@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import io
 import re
 
@@ -10,10 +11,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tests.report.kinds import regression_example
 
+from mlpkit import Regressor
+from mlpkit.data import LabeledTensors
 from mlpkit.nn import MLP, ActivationStatistics, activation_statistics
 from mlpkit.plots import FirstLayerImages
-from mlpkit.report._network import layer_charts, layer_table, weight_images
+from mlpkit.report import Run
+from mlpkit.report._network import layer_charts, layer_table, network_sections, weight_images
+from mlpkit.training import History
 
 
 def measured(scale: float) -> ActivationStatistics:
@@ -72,6 +78,22 @@ def test_the_charts_contain_the_statistics() -> None:
     np.testing.assert_allclose(slope * np.array(shares) + offset, found, atol=0.1)
     assert shares[0][0] < shares[0][1] < shares[0][2]
     assert re.findall(r"(layers\.\d)</span>", text) == ["layers.0", "layers.1", "layers.2"]
+
+
+def test_the_sections_of_a_network() -> None:
+    """Without images there is no first layer; without hidden layers there is only the summary."""
+    model, test = regression_example(2)
+    run = Run(title="", model=model, test=test, history=History())
+    first, hidden, summary = network_sections(run)
+    assert first == ""
+    expected = activation_statistics(model.network, model.standardize(test.inputs))
+    assert layer_table(expected) in hidden
+    assert html.escape(str(model.network.summary())) in summary
+    flat = Regressor(MLP(4, (), 1), input_shape=(2, 2))
+    images = LabeledTensors(torch.rand(9, 2, 2), torch.rand(9))
+    first, hidden, _ = network_sections(Run(title="", model=flat, test=images, history=History()))
+    assert "Weights of the outputs, 1 of 1" in first
+    assert hidden == ""
 
 
 @pytest.mark.parametrize("hidden", [(3,), (4, 4)])

@@ -15,6 +15,7 @@ import pytest
 import torch
 from PIL import Image
 from tests.report.histories import falling_history
+from tests.report.kinds import labels_example, regression_example
 
 from mlpkit import SoftmaxClassifier
 from mlpkit.data import LabeledTensors, digits
@@ -67,6 +68,7 @@ def test_the_metrics_are_those_of_the_classifier(tmp_path: Path) -> None:
     run = example_run()
     path = write_report(run, tmp_path / "report.html")
     text = path.read_text(encoding="utf-8")
+    assert isinstance(run.model, SoftmaxClassifier)
     metrics = ClassificationAccumulator(run.model.classes)
     metrics.update(run.model.eval()(run.test.inputs), run.test.targets)
     expected = metrics.compute()
@@ -95,6 +97,7 @@ def test_the_images_are_the_worst_mistakes_and_the_first_layer(tmp_path: Path) -
     """The page shows 24 mistakes in descending order of the loss, then the weights of each unit."""
     run = example_run()
     page = Page(write_report(run, tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert isinstance(run.model, SoftmaxClassifier)
     mistakes = find_mistakes(run.model, run.test, 24)
     assert len(page.addresses) == 24 + 16
     for address, mistake in zip(page.addresses, mistakes, strict=False):
@@ -133,6 +136,43 @@ def test_the_page_has_no_scripts_and_no_external_resources(tmp_path: Path) -> No
     assert "<b>0</b>" not in text
     assert "<digits>" not in text
     assert "default-src 'none'" in text
+
+
+@pytest.mark.parametrize(
+    ("kind", "titles"),
+    [
+        (
+            "labels",
+            [
+                "Labels",
+                "ROC",
+                "Precision and recall",
+                "Calibration",
+                "Present labels by confidence",
+            ],
+        ),
+        ("regression", ["Largest errors", "Predictions"]),
+    ],
+)
+def test_the_page_of_each_kind_of_model(tmp_path: Path, kind: str, titles: list[str]) -> None:
+    """The sections of the kind are between those that all kinds share; nothing adds markup."""
+    model, test = labels_example() if kind == "labels" else regression_example()
+    run = Run(title=kind, model=model, test=test, history=falling_history(6, seconds=1.5))
+    text = write_report(run, tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert [title for title in page.cells["h2"] if title.strip()] == [
+        "Loss",
+        "Validation error",
+        *titles,
+        "Hidden layers",
+        "Network",
+        "Versions at the time of writing",
+    ]
+    names = [name for name in page.cells["dt"] if name.strip()]
+    assert names[-3:] == ["parameters", "epochs", "training time"]
+    assert (">loss [nats]</text>" in text) == (kind == "labels")
+    assert "nan" not in text
+    assert "<label" not in text
 
 
 def test_sections_without_content_are_omitted(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from mlpkit import SoftmaxClassifier
+from mlpkit import MLP, MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.data import digits
 from mlpkit.errors import ConfigError
 from mlpkit.nn import activation_statistics
@@ -49,6 +49,16 @@ def test_layer_health_is_read_if_it_exists(folder: Path) -> None:
     path.write_text(path.read_text()[:-9])
     with pytest.raises(ConfigError, match=r"layer_health\.json must be layer health as JSON"):
         read_run(folder)
+
+
+def test_a_model_for_other_targets_raises(folder: Path) -> None:
+    """The data set of the options has class indices."""
+    network = MLP(64, (), 1)
+    for model in (Regressor(network), MultilabelClassifier(network, classes=("a",))):
+        model.save(folder / "model")
+        kind = type(model).__name__
+        with pytest.raises(ConfigError, match=f"targets of its data set, digits, got a {kind}"):
+            read_run(folder)
 
 
 @pytest.mark.parametrize("name", ["config.toml", "history.json"])

@@ -6,11 +6,18 @@ import dataclasses
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from mlpkit._checks import error_message
 from mlpkit._devices import Precision, autocast, available_device, find_device
-from mlpkit.cli._model import load_model
+from mlpkit.cli._model import Model, load_classifier, load_model
 from mlpkit.models import SoftmaxClassifier
 
-__all__ = ["ComputeOptions"]
+__all__ = ["ComputeOptions", "check_device_option"]
+
+
+def check_device_option(name: str) -> None:
+    """Raise unless a device has a valid name, and holds values: a meta device has none."""
+    if find_device(name).type == "meta":
+        raise ValueError(error_message("--device", "a device that holds values", name))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,10 +30,10 @@ class ComputeOptions:
     """Autocast precision of the network; the stored weights are unchanged."""
 
     def __post_init__(self) -> None:
-        find_device(self.device)
+        check_device_option(self.device)
 
-    def load_model(self, path: Path) -> SoftmaxClassifier:
-        """Load the classifier of a folder and move it to the device.
+    def load_model(self, path: Path) -> Model:
+        """Load the model of a folder and move it to the device.
 
         Raises:
             ArtifactError: If the model is missing or damaged.
@@ -34,6 +41,16 @@ class ComputeOptions:
         """
         device = available_device(self.device)
         return load_model(path).to(device)
+
+    def load_classifier(self, path: Path, command: str) -> SoftmaxClassifier:
+        """Load the model of a folder for a command that needs a :class:`SoftmaxClassifier`.
+
+        Raises:
+            ArtifactError: If the model is missing or damaged, or is of another kind.
+            ValueError: If this machine has no such device.
+        """
+        device = available_device(self.device)
+        return load_classifier(path, command).to(device)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the autocast context of the precision."""

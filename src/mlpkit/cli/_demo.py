@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from mlpkit.cli._model import ModelArgument, load_model
+from mlpkit.cli._model import ModelArgument, load_classifier
 from mlpkit.cli._output import print_path
 
 __all__ = ["Demo"]
@@ -26,4 +26,5 @@ class Demo:
         """Load the model, write the page and print its path."""
         from mlpkit.demo import write_demo
 
-        print_path(write_demo(load_model(self.model), self.out, title=self.title))
+        model = load_classifier(self.model, "demo")
+        print_path(write_demo(model, self.out, title=self.title))

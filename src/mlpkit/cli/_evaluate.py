@@ -1,4 +1,4 @@
-"""`mlpkit evaluate`: the metrics of a trained classifier on a data set."""
+"""`mlpkit evaluate`: the metrics of a trained model on a data set."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Annotated, Literal
 import tyro
 from tyro.conf import Positional
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit.cli._compute_options import ComputeOptions
-from mlpkit.cli._model import ModelArgument
+from mlpkit.cli._model import Model, ModelArgument
 from mlpkit.data import DatasetName, LabeledTensors, load
 from mlpkit.errors import DataError
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
 
 __all__ = ["Evaluate"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluate:
-    """Print the loss, the accuracy and the metrics of each class of a model on a data set."""
+    """Print the loss and the metrics of a model on a data set, by class, label or target."""
 
     model: ModelArgument
     """Folder of a run (runs/...) or of a model."""
@@ -33,7 +33,7 @@ class Evaluate:
     root: Path | None = None
     """Folder with the data files; by default MLPKIT_DATA, then the cache, then a download."""
     json: bool = False
-    """Print JSON, which includes the confusion matrix."""
+    """Print JSON, which includes the confusion matrix of a classifier."""
     compute: Annotated[ComputeOptions, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=ComputeOptions
     )
@@ -47,12 +47,32 @@ class Evaluate:
         print(json.dumps(evaluation.to_dict(), indent=2) if self.json else evaluation)
 
 
-def _check_fit(model: SoftmaxClassifier, data: LabeledTensors, name: str) -> None:
-    """Raise if the data set has other classes or input shapes than the model."""
+def _check_fit(model: Model, data: LabeledTensors, name: str) -> None:
+    """Raise if the data set has targets of another kind, other names or input shapes."""
+    if isinstance(model, SoftmaxClassifier) == data.targets.is_floating_point():
+        raise DataError(_target_message(model, name))
     shape = tuple(data.inputs.shape[1:])
     if shape != model.input_shape:
         rule = f"a data set with examples of the model's input shape {model.input_shape}"
-        raise DataError(error_message("DATASET", rule, f"{name}, {shape}"))
-    if data.classes != model.classes:
-        rule = f"a data set with the model's classes ({', '.join(model.classes)})"
+        raise DataError(error_message("DATASET", rule, Unquoted(f"{name}, {shape}")))
+    names = model.target_names if isinstance(model, Regressor) else model.classes
+    if names is not None and data.classes != names:
+        kind = {SoftmaxClassifier: "classes", MultilabelClassifier: "labels", Regressor: "targets"}
+        rule = f"a data set with the model's {kind[type(model)]} ({', '.join(names)})"
         raise DataError(error_message("DATASET", rule, name))
+
+
+def _target_message(model: Model, name: str) -> str:
+    """Return the error message for a data set whose targets are of another kind."""
+    if isinstance(model, SoftmaxClassifier):
+        rule, found = "one class for each example", "floating-point targets"
+    elif isinstance(model, MultilabelClassifier):
+        rule, found = "several labels for each example", "one class for each example"
+    else:
+        rule, found = "the targets of a regression", "classes"
+    return error_message(
+        "DATASET",
+        f"a data set with {rule} for a {type(model).__name__}",
+        Unquoted(f"{name}, which has {found}"),
+        "evaluate the model on other data from Python with its method evaluate",
+    )

@@ -14,7 +14,7 @@ __all__ = ["Export"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Export:
-    """Write a model as one file that maps raw inputs to logits and probabilities."""
+    """Write a model as one file that maps raw inputs to probabilities or predictions."""
 
     model: ModelArgument
     """Folder of a run (runs/...) or of a model."""

@@ -1,4 +1,4 @@
-"""The argument MODEL: the folder of a run or of a saved classifier."""
+"""The argument MODEL: the folder of a run or of a saved model."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from typing import Annotated, TypeAlias
 import tyro
 from tyro.conf import Positional
 
-from mlpkit._checks import error_message
+from mlpkit import models
+from mlpkit._checks import Unquoted, error_message
 from mlpkit.cli._run_folder import RunFolder
 from mlpkit.errors import ArtifactError
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
 
-__all__ = ["ModelArgument", "load_model"]
+__all__ = ["Model", "ModelArgument", "load_classifier", "load_model"]
+
+Model: TypeAlias = SoftmaxClassifier | MultilabelClassifier | Regressor
 
 ModelArgument: TypeAlias = Annotated[Positional[Path], tyro.conf.arg(metavar="MODEL")]
 
 
-def load_model(path: Path) -> SoftmaxClassifier:
-    """Load the classifier of a run folder, a model folder or a ``model.safetensors`` file.
+def load_model(path: Path) -> Model:
+    """Load the model of a run folder, a model folder or a ``model.safetensors`` file.
 
     Raises:
         ArtifactError: If the model is missing or damaged.
     """
     run = RunFolder(path)
     if run.model.is_dir():
-        return SoftmaxClassifier.load(run.model)
+        return models.load_model(run.model)
     if not path.exists():
         rule = "the folder of a run or of a model"
         cure = "mlpkit train creates one in runs"
@@ -34,4 +37,22 @@ def load_model(path: Path) -> SoftmaxClassifier:
     if run.config.exists():
         cure = f"resume it with: mlpkit train --resume {path}"
         raise ArtifactError(error_message("MODEL", "a finished run", str(path), cure))
-    return SoftmaxClassifier.load(path)
+    return models.load_model(path)
+
+
+def load_classifier(path: Path, command: str) -> SoftmaxClassifier:
+    """Load the model of a folder for a command that needs a :class:`SoftmaxClassifier`.
+
+    Args:
+        path: As in :func:`load_model`.
+        command: The command, for the error message.
+
+    Raises:
+        ArtifactError: If the model is missing or damaged, or is of another kind.
+    """
+    model = load_model(path)
+    if isinstance(model, SoftmaxClassifier):
+        return model
+    rule = f"a SoftmaxClassifier for mlpkit {command}"
+    cure = "use it from Python: mlpkit.models.load_model loads it"
+    raise ArtifactError(error_message("MODEL", rule, Unquoted(f"a {type(model).__name__}"), cure))

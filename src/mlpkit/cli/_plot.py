@@ -10,9 +10,12 @@ import tyro
 from tyro.conf import Positional
 
 from mlpkit import plots
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit._files import printable, write_atomically
+from mlpkit.cli._run_folder import make_folder
+from mlpkit.data import LabeledTensors
 from mlpkit.errors import ConfigError
+from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.nn import activation_statistics
 from mlpkit.report import Run, read_run
 from mlpkit.training import History
@@ -27,7 +30,7 @@ _NUM_MEASURED = 1000  # examples for the activation statistics
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Plot:
-    """Plot a run: curves, confusion, mistakes, calibration, weights, layers; or compare several."""
+    """Plot a run: curves, test metrics, calibration or residuals, weights; or compare several."""
 
     folders: Annotated[Positional[tuple[Path, ...]], tyro.conf.arg(metavar="RUN...")]
     """Folders of finished runs (runs/...)."""
@@ -44,7 +47,7 @@ class Plot:
 
     def __post_init__(self) -> None:
         if not self.folders and not self.activations:
-            raise ValueError(error_message("RUN", "at least one folder of a run", self.folders))
+            raise ValueError(error_message("RUN", "at least one folder of a run", Unquoted("none")))
         if self.root is not None and len(self.folders) != 1:
             rule = "given with one RUN, whose test set it holds"
             raise ValueError(error_message("--root", rule, str(self.root), "leave it out"))
@@ -68,20 +71,21 @@ class Plot:
             look = self.appearance
             figures["activation_functions"] = plots.activation_functions(appearance=look)
         folder = self.out or default
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder("--out", folder)
         for name, figure in figures.items():
             print(self._write(folder / f"{name}.{self.format}", figure))
 
     def _plot_run(self, run: Run) -> dict[str, Figure]:
         model, test, look = run.model, run.test, self.appearance
-        probabilities = model.predict_proba(test.inputs)
-        figures = {
-            "learning_curves": plots.learning_curves(run.history, appearance=look),
-            "confusion_matrix": plots.confusion_matrix(model.evaluate(test), appearance=look),
-            "worst_mistakes": plots.worst_mistakes(model, test, appearance=look),
-            "calibration": plots.calibration(probabilities, test.targets, appearance=look),
-            "first_layer_weights": plots.first_layer_weights(model, appearance=look),
-        }
+        figures = {"learning_curves": plots.learning_curves(run.history, appearance=look)}
+        if isinstance(model, SoftmaxClassifier):
+            figures |= _plot_classification(model, test, look)
+        elif isinstance(model, MultilabelClassifier):
+            figures |= _plot_labels(model, test, look)
+        else:
+            figures |= _plot_regression(model, test, look)
+        if len(model.input_shape) > 1 and model.input_shape[:-2] in ((), (1,)):  # gray images
+            figures["first_layer_weights"] = plots.first_layer_weights(model, appearance=look)
         if run.layer_health:
             figures["layer_health"] = plots.layer_health(run.layer_health, appearance=look)
         if len(model.network.layers):
@@ -92,6 +96,44 @@ class Plot:
 
     def _write(self, path: Path, figure: Figure) -> Path:
         return write_atomically(path, lambda file: figure.savefig(file, format=self.format))
+
+
+def _plot_classification(
+    model: SoftmaxClassifier, test: LabeledTensors, look: plots.Appearance
+) -> dict[str, Figure]:
+    probabilities = model.predict_proba(test.inputs)
+    figures = {"confusion_matrix": plots.confusion_matrix(model.evaluate(test), appearance=look)}
+    if test.inputs.ndim in (3, 4):  # images
+        figures["worst_mistakes"] = plots.worst_mistakes(model, test, appearance=look)
+    figures["calibration"] = plots.calibration(probabilities, test.targets, appearance=look)
+    return figures
+
+
+def _plot_labels(
+    model: MultilabelClassifier, test: LabeledTensors, look: plots.Appearance
+) -> dict[str, Figure]:
+    both = model.predict_proba(test.inputs), test.targets
+    names = model.classes
+    return {
+        "roc_curves": plots.roc_curves(*both, classes=names, appearance=look),
+        "precision_recall_curves": plots.precision_recall_curves(
+            *both, classes=names, appearance=look
+        ),
+        "calibration": plots.calibration(*both, appearance=look),
+    }
+
+
+def _plot_regression(
+    model: Regressor, test: LabeledTensors, look: plots.Appearance
+) -> dict[str, Figure]:
+    both = model.predict(test.inputs), test.targets
+    names = model.target_names
+    return {
+        "predicted_against_true": plots.predicted_against_true(
+            *both, target_names=names, appearance=look
+        ),
+        "residuals": plots.residuals(*both, target_names=names, appearance=look),
+    }
 
 
 def _read_history(folder: Path) -> History:

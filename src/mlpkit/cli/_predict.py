@@ -11,10 +11,11 @@ import torch
 import tyro
 from tyro.conf import Positional
 
-from mlpkit._checks import check_float, error_message
+from mlpkit._checks import Unquoted, check_float, error_message
 from mlpkit._serialization import JSONValue
 from mlpkit.cli._compute_options import ComputeOptions
 from mlpkit.cli._images import Fit, ImageReader
+from mlpkit.errors import DataError
 
 __all__ = ["Predict"]
 
@@ -39,20 +40,23 @@ class Predict:
 
     def __post_init__(self) -> None:
         if not self.images:
-            raise ValueError(error_message("IMAGE", "at least one file", "none"))
+            raise ValueError(error_message("IMAGE", "at least one file", Unquoted("none")))
         if self.ink is not None:
-            check_float("ink", self.ink, above=0.0)
+            check_float("--ink", self.ink, above=0.0)
 
     def run(self) -> None:
         """Read all images, then print one line per image."""
-        model = self.compute.load_model(self.model)
+        model = self.compute.load_classifier(self.model, "predict")
         reader = ImageReader(model, self.fit, self.ink)
         inputs = torch.stack([reader.read(path) for path in self.images])
         with self.compute.autocast():
-            probabilities = model.predict_proba(inputs).tolist()
+            probabilities = model.predict_proba(inputs)
+        if not probabilities.isfinite().all():
+            cure = "check --ink, --precision and the weights of the model"
+            raise DataError(error_message("every probability", "finite", float("nan"), cure))
         predictions = [
             _Prediction.ranking(path, dict(zip(model.classes, row, strict=True)))
-            for path, row in zip(self.images, probabilities, strict=True)
+            for path, row in zip(self.images, probabilities.tolist(), strict=True)
         ]
         print(_to_json(predictions) if self.json else _to_table(predictions))
 

@@ -17,7 +17,7 @@ __all__ = ["Report"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """Write an HTML page about a run: curves, classes, mistakes, calibration, options."""
+    """Write an HTML page about a run: curves, test metrics, errors, weights, layers, options."""
 
     folder: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]
     """Folder of a finished run (runs/...)."""

@@ -1,10 +1,10 @@
-"""Reliability diagrams: confidence against accuracy."""
+"""Reliability diagrams: predicted probability against what happened."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,20 +17,50 @@ if TYPE_CHECKING:
 
 __all__ = ["Reliability", "ReliabilityBin", "calibration", "reliability"]
 
+
+class _Words(NamedTuple):
+    """The words of a diagram."""
+
+    confidence: str
+    outcome: str
+    counted: str
+    above: str
+    below: str
+
+
+_CLASS_WORDS = _Words(
+    confidence="probability of the predicted class [%]",
+    outcome="accuracy [%]",
+    counted="examples [%]",
+    above="underconfident",
+    below="overconfident",
+)
+_LABEL_WORDS = _Words(
+    confidence="probability of the label [%]",
+    outcome="present labels [%]",
+    counted="labels [%]",
+    above="probabilities too low",
+    below="probabilities too high",
+)
 _Z = 1.959963984540054  # 97.5 % quantile of the standard normal distribution
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReliabilityBin:
-    """The examples whose confidence (probability of the predicted class) is in one interval.
+    """The predictions whose confidence is in one interval.
+
+    With one class for each example, a prediction is the predicted class, and its confidence is the
+    probability of that class. With several labels, each label of each example is a prediction, and
+    its confidence is the probability of the label.
 
     Attributes:
         lower: Lower end of the interval, exclusive.
         upper: Upper end of the interval, inclusive.
-        count: Number of examples.
+        count: Number of predictions.
         confidence: Mean confidence.
-        accuracy: Fraction of the examples that are classified correctly.
-        interval: Wilson's 95 % confidence interval of the accuracy.
+        accuracy: Fraction of the predicted classes that are correct, or of the labels that are
+            present.
+        interval: Wilson's 95 % confidence interval of ``accuracy``.
     """
 
     lower: float
@@ -47,7 +77,7 @@ class Reliability:
 
     Attributes:
         bins: The nonempty bins, in ascending order of confidence.
-        num_examples: Number of examples.
+        num_examples: Number of predictions: of examples, or of examples times labels.
         calibration_error: Expected calibration error, in [0, 1].
     """
 
@@ -62,16 +92,20 @@ def reliability(probabilities: Tensor, targets: Tensor, *, num_bins: int = 15) -
     .. math::
         \mathrm{ECE} = \sum_{b} \frac{n_b}{N}\, |\mathrm{acc}_b - \mathrm{conf}_b|
 
-    where bin :math:`b` has :math:`n_b` of the :math:`N` examples, with accuracy
-    :math:`\mathrm{acc}_b` and mean confidence :math:`\mathrm{conf}_b`.
+    where bin :math:`b` has :math:`n_b` of the :math:`N` predictions, with accuracy
+    :math:`\mathrm{acc}_b` and mean confidence :math:`\mathrm{conf}_b`. With several labels, all
+    labels are pooled: :math:`N` is the number of examples times labels, :math:`\mathrm{acc}_b` is
+    the fraction of present labels, and :math:`\mathrm{conf}_b` is their mean probability.
 
     Args:
-        probabilities: Probabilities of the classes, which sum to 1 for each example.
-        targets: Class indices.
+        probabilities: Probabilities of the classes, which sum to 1 for each example, or
+            probabilities of the labels.
+        targets: Class indices; or floating-point labels in [0, 1], 1 for present ones.
         num_bins: Number of bins of equal width in [0, 1].
 
     Shape:
-        - probabilities: ``(N, C)``; targets: ``(N,)``.
+        - probabilities: ``(N, C)``; targets: ``(N,)`` for class indices.
+        - Both ``(N, L)``, or ``(N,)`` for one label, for labels.
 
     Raises:
         ValueError: If there are no examples, a shape does not match, or a value is not in [0, 1].
@@ -88,26 +122,29 @@ def reliability(probabilities: Tensor, targets: Tensor, *, num_bins: int = 15) -
         section 2, equation 3. Wilson (1927), Probable Inference, JASA 22 (the intervals).
     """
     bins = check_int("num_bins", num_bins, minimum=1)
-    if probabilities.ndim != 2 or not len(probabilities):
+    of_labels = targets.is_floating_point()
+    if probabilities.ndim not in ((1, 2) if of_labels else (2,)) or not probabilities.numel():
         rule = "of shape (N, C) with at least one example"
         raise ValueError(error_message("probabilities", rule, tuple(probabilities.shape)))
     values = probabilities.detach().double().cpu()
     if not bool(((values >= 0) & (values <= 1 + 1e-6)).all()):
-        cure = "apply a softmax to logits"
+        cure = "apply a softmax to logits, or a sigmoid to those of labels"
         raise ValueError(
             error_message("probabilities", "in [0, 1]", float(values.abs().max()), cure)
         )
-    if targets.shape != values.shape[:1] or targets.is_floating_point():
-        rule = f"class indices of shape ({len(values)},)"
-        raise ValueError(error_message("targets", rule, tuple(targets.shape)))
-    confidence, predicted = values.max(dim=1)
-    is_right = predicted == targets.cpu()
+    if of_labels:
+        confidence, outcomes = values.flatten(), _check_labels(values, targets).flatten()
+    else:
+        if targets.shape != values.shape[:1]:
+            raise ValueError(_target_error(values, targets))
+        confidence, predicted = values.max(dim=1)
+        outcomes = (predicted == targets.cpu()).double()
     edges = torch.arange(1, bins, dtype=torch.float64) / bins
     member = torch.bucketize(confidence, edges)  # open on the left, as in the trainer's metric
     found = []
     for index in sorted(set(member.tolist())):
         chosen = member == index
-        count, right = int(chosen.sum()), int(is_right[chosen].sum())
+        count, right = int(chosen.sum()), float(outcomes[chosen].sum())
         found.append(
             ReliabilityBin(
                 lower=index / bins,
@@ -118,11 +155,34 @@ def reliability(probabilities: Tensor, targets: Tensor, *, num_bins: int = 15) -
                 interval=_wilson(right, count),
             )
         )
-    error = sum(b.count * abs(b.accuracy - b.confidence) for b in found) / len(values)
-    return Reliability(bins=tuple(found), num_examples=len(values), calibration_error=error)
+    error = sum(b.count * abs(b.accuracy - b.confidence) for b in found) / len(confidence)
+    return Reliability(bins=tuple(found), num_examples=len(confidence), calibration_error=error)
 
 
-def _wilson(right: int, count: int) -> tuple[float, float]:
+def _check_labels(values: Tensor, targets: Tensor) -> Tensor:
+    """Return the labels of probabilities, float64 on the CPU.
+
+    Raises:
+        ValueError: If the shape differs, or a label is not in [0, 1].
+    """
+    if targets.shape != values.shape:
+        raise ValueError(_target_error(values, targets))
+    labels = targets.detach().double().cpu()
+    low, high = (float(bound) for bound in torch.aminmax(labels))
+    if not (low >= 0.0 and high <= 1.0):
+        raise ValueError(error_message("targets", "labels in [0, 1]", [low, high]))
+    return labels
+
+
+def _target_error(values: Tensor, targets: Tensor) -> str:
+    """Return the error message for targets of another shape than the probabilities need."""
+    rule = f"class indices of shape ({len(values)},), or floating-point labels of shape "
+    rule += str(tuple(values.shape))
+    cure = "convert labels with targets.float()" if targets.shape == values.shape else None
+    return error_message("targets", rule, tuple(targets.shape), cure)
+
+
+def _wilson(right: float, count: int) -> tuple[float, float]:
     """Return the Wilson score interval of a fraction."""
     fraction, z2 = right / count, _Z**2
     center = (fraction + z2 / (2 * count)) / (1 + z2 / count)
@@ -144,15 +204,21 @@ def calibration(
     overconfident. The vertical bars are 95 % confidence intervals, which are wide for bins with few
     examples.
 
+    With several labels, the plot shows the fraction of present labels against their probability,
+    with all labels pooled; below the diagonal, the probabilities are too high. The intervals count
+    the labels of one example as independent.
+
     Args:
-        probabilities: Probabilities of the classes, for example from
-            :meth:`mlpkit.SoftmaxClassifier.predict_proba`.
-        targets: Class indices.
+        probabilities: Probabilities of the classes or labels, for example from
+            :meth:`mlpkit.SoftmaxClassifier.predict_proba` or
+            :meth:`mlpkit.MultilabelClassifier.predict_proba`.
+        targets: Class indices; or floating-point labels in [0, 1], 1 for present ones.
         num_bins: Number of bins of equal width in [0, 1].
         appearance: ``"light"`` or ``"dark"`` background.
 
     Shape:
-        - probabilities: ``(N, C)``; targets: ``(N,)``.
+        - probabilities: ``(N, C)``; targets: ``(N,)`` for class indices.
+        - Both ``(N, L)``, or ``(N,)`` for one label, for labels.
 
     Raises:
         ValueError: For the reasons given in :func:`reliability`.
@@ -166,6 +232,7 @@ def calibration(
         'probability of the predicted class [%]'
     """
     measured = reliability(probabilities, targets, num_bins=num_bins)
+    words = _LABEL_WORDS if targets.is_floating_point() else _CLASS_WORDS
     figure, look = new_figure(4.8, 5.4, appearance)
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
     bins = measured.bins
@@ -179,11 +246,11 @@ def calibration(
     )
     above.set_xlim(-2, 102)
     above.set_ylim(-2, 102)
-    above.set_ylabel("accuracy [%]")
+    above.set_ylabel(words.outcome)
     above.annotate(
-        "overconfident", (97, 4), ha="right", color=look.quiet, fontsize=9, fontstyle="italic"
+        words.below, (97, 4), ha="right", color=look.quiet, fontsize=9, fontstyle="italic"
     )
-    above.annotate("underconfident", (3, 94), color=look.quiet, fontsize=9, fontstyle="italic")
+    above.annotate(words.above, (3, 94), color=look.quiet, fontsize=9, fontstyle="italic")
     style_axes(
         above, look, title=f"Expected calibration error {100 * measured.calibration_error:.2f} %"
     )
@@ -195,7 +262,7 @@ def calibration(
         color=look.series[0],
         edgecolor=look.paper,
     )
-    below.set_xlabel("probability of the predicted class [%]")
-    below.set_ylabel("examples [%]")
+    below.set_xlabel(words.confidence)
+    below.set_ylabel(words.counted)
     style_axes(below, look)
     return figure

@@ -28,6 +28,10 @@ def learning_curves(
     Training is dashed, validation solid. Epochs are counted from 1, as on the command line. The
     axis of the loss is logarithmic if the losses span a factor of ten or more.
 
+    The validation loss of a classifier is its cross-entropy. If the classifier is trained on
+    another loss, for instance with smoothed labels, the training loss is usually higher; the plot
+    of one run then also shows the mean of that loss on the validation data, dotted.
+
     Args:
         runs: The history of one run, or a mapping from names to the histories of several.
         appearance: ``"light"`` or ``"dark"`` background.
@@ -51,6 +55,7 @@ def learning_curves(
     """
     named = _named_runs(runs)
     rows = [row for history in named.values() for row in history]
+    shows_objective = len(named) == 1 and any(row.val_objective_loss is not None for row in rows)
     panels = 2 if any(row.val_error is not None for row in rows) else 1
     figure, look = new_figure(5.0 * panels, 3.6, appearance)
     all_axes = figure.subplots(1, panels, squeeze=False)[0]
@@ -58,7 +63,12 @@ def learning_curves(
     _loss_panel(all_axes[0], named, look, "loss [nats]" if is_classifier else "loss")
     if panels == 2:
         _error_panel(all_axes[1], named, look)
-    handles = _legend(named, look, with_validation=any(row.val_loss is not None for row in rows))
+    handles = _legend(
+        named,
+        look,
+        with_validation=any(row.val_loss is not None for row in rows),
+        with_objective=shows_objective,
+    )
     longest = max(len(str(handle.get_label())) for handle in handles)
     figure.legend(
         handles=handles,
@@ -109,13 +119,16 @@ def _loss_panel(axes: Axes, named: Mapping[str, History], look: Look, label: str
     for color, history in zip(_colors(named, look), named.values(), strict=True):
         alone = len(named) == 1
         _line(axes, history, lambda row: row.train_loss, look.series[1] if alone else color, "--")
+        if alone:
+            _line(axes, history, lambda row: row.val_objective_loss, look.series[1], ":")
         _line(axes, history, lambda row: row.val_loss, color, "-")
+    columns = ("train_loss", "val_loss", *(("val_objective_loss",) if len(named) == 1 else ()))
     losses = [
         loss
         for history in named.values()
         for row in history
-        for loss in (row.train_loss, row.val_loss)
-        if loss is not None
+        for column in columns
+        if (loss := row.to_dict()[column]) is not None
     ]
     if min(losses) > 0.0 and max(losses) / min(losses) >= _MIN_LOG_RATIO:
         axes.set_yscale("log")
@@ -156,11 +169,13 @@ def _best(history: History) -> tuple[float, int] | None:
     return min(errors, default=None)
 
 
-def _legend(named: Mapping[str, History], look: Look, *, with_validation: bool) -> list[Line2D]:
+def _legend(
+    named: Mapping[str, History], look: Look, *, with_validation: bool, with_objective: bool
+) -> list[Line2D]:
     """Return the entries of the legend: the runs by color, training and validation by dashes."""
     from matplotlib.lines import Line2D
 
-    def entry(label: str, color: str, style: Literal["-", "--"]) -> Line2D:
+    def entry(label: str, color: str, style: Literal["-", "--", ":"]) -> Line2D:
         return Line2D([], [], label=label, color=color, linestyle=style, linewidth=1.8)
 
     alone = len(named) == 1
@@ -172,4 +187,6 @@ def _legend(named: Mapping[str, History], look: Look, *, with_validation: bool) 
     kinds = [entry("training", look.series[1] if alone else look.quiet, "--")]
     if with_validation:
         kinds.append(entry("validation", look.series[0] if alone else look.quiet, "-"))
+    if with_objective:
+        kinds.append(entry("training loss on the validation data", look.series[1], ":"))
     return runs + kinds

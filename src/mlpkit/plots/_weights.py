@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlpkit._checks import check_int, error_message
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.plots._style import BLUE, VERMILLION, Appearance, blend, new_figure, style_axes
 
 if TYPE_CHECKING:
@@ -32,13 +32,15 @@ class FirstLayerImages:
     title: str
 
 
-def first_layer_images(model: SoftmaxClassifier, *, count: int = 48) -> FirstLayerImages:
+def first_layer_images(
+    model: SoftmaxClassifier | MultilabelClassifier | Regressor, *, count: int = 48
+) -> FirstLayerImages:
     """Return the first rows of the first weight matrix, each in the shape of an input image.
 
-    Without hidden layers, the rows are the weights of the classes.
+    Without hidden layers, the rows are the weights of the classes, labels or targets.
 
     Args:
-        model: A classifier of images, with ``input_shape`` ``(H, W)`` or ``(1, H, W)``.
+        model: A model of images, with ``input_shape`` ``(H, W)`` or ``(1, H, W)``.
         count: Maximum number of rows; a Maxout unit has one row per piece.
 
     Raises:
@@ -54,15 +56,15 @@ def first_layer_images(model: SoftmaxClassifier, *, count: int = 48) -> FirstLay
     """
     shape = model.input_shape[1:] if model.input_shape[:-2] == (1,) else model.input_shape
     if len(shape) != 2:
-        cure = "use a classifier of gray images"
+        cure = "use a model of gray images"
         raise ValueError(error_message("model.input_shape", "(H, W)", model.input_shape, cure))
     layers = model.network.layers
     linear = layers[0].linear if len(layers) else model.network.head
-    assert linear is not None, "a classifier has an output layer"
+    assert linear is not None, "a model has an output layer"
     rows = linear.weight.detach().cpu().float()
     shown = rows[: check_int("count", count, minimum=1)].reshape(-1, *shape).numpy()
     if not len(layers):
-        title = "Weights of the classes " + ", ".join(model.classes[: len(shown)])
+        title = _title_of_outputs(model, len(shown))
     else:
         rows_per_unit = len(rows) // layers[0].out_features
         title = f"Weights of the first layer, {len(shown)} of {len(rows):,} " + (
@@ -71,17 +73,32 @@ def first_layer_images(model: SoftmaxClassifier, *, count: int = 48) -> FirstLay
     return FirstLayerImages(images=shown, title=title)
 
 
+def _title_of_outputs(
+    model: SoftmaxClassifier | MultilabelClassifier | Regressor, count: int
+) -> str:
+    """Return the title of the first weights of a model without hidden layers."""
+    if isinstance(model, Regressor):
+        if model.target_names is None or model.predicts_std:
+            return f"Weights of the outputs, {count} of {model.network.out_features}"
+        return "Weights of the targets " + ", ".join(model.target_names[:count])
+    kind = "labels" if isinstance(model, MultilabelClassifier) else "classes"
+    return f"Weights of the {kind} " + ", ".join(model.classes[:count])
+
+
 def first_layer_weights(
-    model: SoftmaxClassifier, *, count: int = 48, appearance: Appearance = "light"
+    model: SoftmaxClassifier | MultilabelClassifier | Regressor,
+    *,
+    count: int = 48,
+    appearance: Appearance = "light",
 ) -> Figure:
     """Plot the rows of the first weight matrix, each in the shape of an input image.
 
     Blue weights are positive, orange ones negative; 0 has the color of the background. All images
     share one scale, which is symmetric about 0 and ends at the largest absolute weight. For a model
-    without hidden layers, the plot shows the weights of the classes.
+    without hidden layers, the plot shows the weights of the classes, labels or targets.
 
     Args:
-        model: A classifier of images, with ``input_shape`` ``(H, W)`` or ``(1, H, W)``.
+        model: A model of images, with ``input_shape`` ``(H, W)`` or ``(1, H, W)``.
         count: Maximum number of rows, from the first one on; a Maxout unit has one row per piece.
         appearance: ``"light"`` or ``"dark"`` background.
 

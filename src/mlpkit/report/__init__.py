@@ -1,4 +1,4 @@
-"""An HTML report of a run and its classifier, in one self-contained file.
+"""An HTML report of a run and its model, in one self-contained file.
 
 The package also reads and writes the files of a run folder that the report uses: the run itself
 (:func:`read_run`) and the activation statistics of its hidden layers (:func:`read_layer_health`

@@ -1,4 +1,4 @@
-"""Line charts as SVG; the style sheet of the page sets their colors for light and dark mode."""
+"""Charts as SVG; the style sheet of the page sets their colors for light and dark mode."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["Line", "line_chart", "ticks"]
+__all__ = ["Line", "histogram", "line_chart", "ticks"]
 
 _SIZE, _SMALL_SIZE = (520, 300), (350, 250)
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 12, 46
@@ -15,7 +16,7 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 12, 46
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
-    """One line of a chart.
+    """One line of a chart, or points, or the area below a line.
 
     Attributes:
         label: The label in the legend.
@@ -23,6 +24,7 @@ class Line:
         style: The CSS class of the line.
         intervals: A vertical interval per point, or none.
         rank: The position of the line among several of the same style, from 0 to 1.
+        shape: How the points are drawn: connected, as separate dots, or as the area below them.
     """
 
     label: str
@@ -30,6 +32,7 @@ class Line:
     style: str
     intervals: Sequence[tuple[float, float]] = ()
     rank: float | None = None
+    shape: Literal["line", "dots", "area"] = "line"
 
     @property
     def color(self) -> str:
@@ -48,9 +51,33 @@ def ticks(low: float, high: float, *, max_intervals: int = 6) -> list[float]:
     return [float(f"{index * step:.12g}") for index in range(first, last + 1)]
 
 
+def histogram(values: Sequence[float], limits: tuple[float, float]) -> list[tuple[float, float]]:
+    """Return the outline of a histogram of values within limits: the counts in equal intervals."""
+    low, high = limits
+    bins = min(40, max(5, math.isqrt(len(values))))
+    counts = [0] * bins
+    for value in values:
+        counts[min(bins - 1, int((value - low) / (high - low) * bins))] += 1
+    edges = [low + index / bins * (high - low) for index in range(bins + 1)]
+    corners = [
+        (edge, float(count))
+        for index, count in enumerate(counts)
+        for edge in (edges[index], edges[index + 1])
+    ]
+    return [(low, 0.0), *corners, (high, 0.0)]
+
+
 def _tick(value: float) -> str:
-    """Format a tick in at most five characters: 0.5, 0.005, 5e-4."""
-    return f"{value:.0e}".replace("e-0", "e-") if 0 < value < 1e-3 else f"{value:g}"
+    """Format a tick in few characters: 0.5, 0.005, 5e-4, 250,000."""
+    if 0 < abs(value) < 1e-3:
+        return f"{value:.0e}".replace("e-0", "e-")
+    return f"{value:,.0f}" if 1e4 <= abs(value) < 1e7 else f"{value:,g}"
+
+
+def _labels(values: Sequence[float]) -> list[str]:
+    """Return the labels of ticks; they have more digits if they would be equal otherwise."""
+    found = [_tick(value) for value in values]
+    return found if len(set(found)) == len(found) else [f"{value:.12g}" for value in values]
 
 
 def _log_ticks(low: float, high: float) -> list[float]:
@@ -59,6 +86,21 @@ def _log_ticks(low: float, high: float) -> list[float]:
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     found = (float(f"{factor * 10.0**power:.12g}") for power in powers for factor in factors)
     return [value for value in found if low <= value <= high]
+
+
+def _x_axis(
+    low: float, high: float, length: float, *, whole: bool
+) -> tuple[list[float], list[str]]:
+    """Return as many ticks as have space for their labels on an axis of this length in pixels."""
+    values, labels = [low], [""]
+    for intervals in (6, 5, 4, 3, 2, 1):
+        values = ticks(low, high, max_intervals=intervals)
+        values = [x for x in values if not whole or x == int(x)]
+        labels = _labels(values)
+        step = (values[1] - values[0]) / (high - low) * length if len(values) > 1 else length
+        if 8 * max(map(len, labels), default=0) <= step:
+            break
+    return values, labels
 
 
 def line_chart(
@@ -71,6 +113,7 @@ def line_chart(
     y_range: tuple[float, float] | None = None,
     log: bool = False,
     whole_x: bool = False,
+    whole_y: bool = False,
     small: bool = False,
 ) -> str:
     """Return an SVG element with axes, grid and lines.
@@ -84,6 +127,7 @@ def line_chart(
         y_range: Limits of the y axis; None fits the points, and a linear axis starts at 0.
         log: Whether the y axis is logarithmic; all values must be positive.
         whole_x: Whether only whole numbers are labeled on the x axis.
+        whole_y: Whether only whole numbers are labeled on the y axis.
         small: Whether the chart is one of three in a row; it then keeps the size of its text.
     """
     width, height = _SMALL_SIZE if small else _SIZE
@@ -93,9 +137,15 @@ def line_chart(
     y_low, y_high = y_range or ((min(ys) / 1.1, max(ys) * 1.1) if log else (0.0, 1.05 * max(ys)))
     x_high = x_high if x_high > x_low else x_low + 1.0
     y_high = y_high if y_high > y_low else y_low + 1.0
+    y_ticks = _log_ticks(y_low, y_high) if log else ticks(y_low, y_high)
+    y_ticks = [y for y in y_ticks if not whole_y or y == int(y)]
+    y_labels = _labels(y_ticks)
+    left = max(_LEFT, 34 + 8 * max(map(len, y_labels), default=0))
+    x_ticks, x_labels = _x_axis(x_low, x_high, width - left - _RIGHT, whole=whole_x)
+    right = width - max(_RIGHT, 4 * max(map(len, x_labels), default=0))  # half of the last label
 
     def px(x: float) -> float:
-        return _LEFT + (x - x_low) / (x_high - x_low) * (width - _LEFT - _RIGHT)
+        return left + (x - x_low) / (x_high - x_low) * (right - left)
 
     def py(y: float) -> float:
         share = (
@@ -105,24 +155,23 @@ def line_chart(
         )
         return height - _BOTTOM - share * (height - _TOP - _BOTTOM)
 
-    bottom, right = height - _BOTTOM, width - _RIGHT
+    bottom = height - _BOTTOM
     parts = [
         f'<svg viewBox="0 0 {width} {height}" class="{"small" if small else "large"}" role="img"'
         f' aria-label="{html.escape(title)}">',
         f"<title>{html.escape(title)}</title>",
     ]
-    for y in _log_ticks(y_low, y_high) if log else ticks(y_low, y_high):
-        parts.append(f'<path class="grid" d="M{_LEFT} {py(y):.1f}H{right}"/>')
-        parts.append(f'<text x="{_LEFT - 7}" y="{py(y) + 4:.1f}" class="end">{_tick(y)}</text>')
+    for y, label in zip(y_ticks, y_labels, strict=True):
+        parts.append(f'<path class="grid" d="M{left} {py(y):.1f}H{right}"/>')
+        parts.append(f'<text x="{left - 7}" y="{py(y) + 4:.1f}" class="end">{label}</text>')
     parts += [
-        f'<text x="{px(x):.1f}" y="{bottom + 18}" class="mid">{x:g}</text>'
-        for x in ticks(x_low, x_high)
-        if not whole_x or x == int(x)
+        f'<text x="{px(x):.1f}" y="{bottom + 18}" class="mid">{label}</text>'
+        for x, label in zip(x_ticks, x_labels, strict=True)
     ]
     middle = (_TOP + bottom) / 2
     parts += [
-        f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{right}"/>',
-        f'<text x="{(_LEFT + right) / 2}" y="{height - 8}" class="mid name">'
+        f'<path class="axis" d="M{left} {_TOP}V{bottom}H{right}"/>',
+        f'<text x="{(left + right) / 2}" y="{height - 8}" class="mid name">'
         f"{html.escape(x_label)}</text>",
         f'<text x="20" y="{middle}" class="mid name" transform="rotate(-90 20 {middle})">'
         f"{html.escape(y_label)}</text>",
@@ -132,8 +181,13 @@ def line_chart(
         for (x, _), (low, high) in zip(pixels, line.intervals, strict=bool(line.intervals)):
             path = f"M{x:.1f} {py(low):.1f}V{py(high):.1f}"
             parts.append(f'<path class="whisker {line.style}" d="{path}"/>')
+        if line.shape == "dots":
+            dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in pixels)
+            parts.append(f'<g class="dots {line.style}">{dots}</g>')
+            continue
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
-        parts.append(f'<polyline class="line {line.style}"{line.color} points="{points}"/>')
+        tag = "polyline" if line.shape == "line" else "polygon"
+        parts.append(f'<{tag} class="{line.shape} {line.style}"{line.color} points="{points}"/>')
         if len(pixels) == 1 or line.intervals:
             parts += [
                 f'<circle class="dot {line.style}"{line.color} cx="{x:.1f}" cy="{y:.1f}" r="4"/>'

@@ -1,24 +1,51 @@
-"""The sections about the network: weights as images, hidden layers as a table and over epochs."""
+"""The sections about the network: first layer as images, hidden layers, summary."""
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from mlpkit.nn import ActivationStatistics
-from mlpkit.plots import FirstLayerImages
+from mlpkit.nn import ActivationStatistics, activation_statistics
+from mlpkit.plots import FirstLayerImages, first_layer_images
 from mlpkit.report._charts import Line, line_chart
+from mlpkit.report._run import Run
+from mlpkit.report._sections import png_url, section, table
 
-__all__ = ["layer_charts", "layer_table", "weight_images"]
+__all__ = ["layer_charts", "layer_table", "network_sections", "weight_images"]
+
+_NUM_WEIGHTS = 48
+_NUM_MEASURED = 1000  # examples for the activation statistics
 
 # The colors of mlpkit.plots, distinguishable with every type of color vision on any background.
 _POSITIVE = (0, 114, 178)
 _NEGATIVE = (213, 94, 0)
+
+
+def network_sections(run: Run) -> tuple[str, ...]:
+    """Return the sections about the network of a run; empty ones for what it does not have."""
+    summary = f"<pre>{html.escape(str(run.model.network.summary()))}</pre>"
+    return _first_layer(run), _hidden_layers(run), section("Network", summary)
+
+
+def _first_layer(run: Run) -> str:
+    try:
+        found = first_layer_images(run.model, count=_NUM_WEIGHTS)
+    except ValueError:  # the inputs are not gray images
+        return ""
+    return section("First layer", weight_images(found))
+
+
+def _hidden_layers(run: Run) -> str:
+    model = run.model
+    if not len(model.network.layers):
+        return ""
+    inputs = run.test.inputs[:_NUM_MEASURED].to(model.mean.device)
+    statistics = activation_statistics(model.network, model.standardize(inputs))
+    charts = layer_charts(run.layer_health) if len(run.layer_health) > 1 else ""
+    return section("Hidden layers", charts + layer_table(statistics))
 
 
 def weight_images(found: FirstLayerImages) -> str:
@@ -46,9 +73,7 @@ def _png(weights: npt.NDArray[np.float32]) -> str:
     pixels = np.empty((*weights.shape, 4), dtype=np.uint8)
     pixels[..., :3] = np.where(weights[..., None] > 0, _POSITIVE, _NEGATIVE)
     pixels[..., 3] = np.round(255 * np.abs(weights))
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return png_url(Image.fromarray(pixels), optimize=True)
 
 
 def layer_table(statistics: ActivationStatistics) -> str:
@@ -58,7 +83,7 @@ def layer_table(statistics: ActivationStatistics) -> str:
         f"<th{spare if name in ('mean', 'std') else ''}>{name}</th>"
         for name in ("activation", "mean", "std", "saturated", "dead", "gain")
     )
-    rows = "".join(
+    rows = (
         f'<tr><th scope="row">{html.escape(layer.name)}</th>'
         f"<td>{html.escape(layer.activation)}</td><td{spare}>{layer.mean:.2f}</td>"
         f"<td{spare}>{layer.std:.2f}</td>"
@@ -72,8 +97,7 @@ def layer_table(statistics: ActivationStatistics) -> str:
         f"{statistics.threshold:g}. Dead: units with a derivative of 0 for every example. Gain: "
         "the factor by which the activation scales the size of a gradient in the backward pass.</p>"
     )
-    table = f'<table class="classes"><tr><th>layer</th>{head}</tr>{rows}</table>'
-    return f'<div class="scroll">{table}</div>{legend}'
+    return table(f"<th>layer</th>{head}", rows) + legend
 
 
 def layer_charts(measured: Mapping[int, ActivationStatistics]) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import get_args
 
 from mlpkit import _serialization
-from mlpkit._checks import check_choice, error_message
+from mlpkit._checks import Unquoted, check_choice, error_message
 from mlpkit._files import open_regular, printable
 from mlpkit.data import DatasetName, LabeledTensors, load
 from mlpkit.errors import ConfigError
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier, load_model
 from mlpkit.nn import ActivationStatistics
 from mlpkit.report._layer_health import read_layer_health
 from mlpkit.training import History
@@ -26,7 +26,7 @@ class Run:
 
     Attributes:
         title: The title of the report.
-        model: The trained classifier.
+        model: The trained model.
         test: The test set.
         history: The history of the run.
         config: The options of the run as text; empty if there are none.
@@ -35,7 +35,7 @@ class Run:
     """
 
     title: str
-    model: SoftmaxClassifier
+    model: SoftmaxClassifier | MultilabelClassifier | Regressor
     test: LabeledTensors
     history: History
     config: str = ""
@@ -51,7 +51,8 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
             :func:`mlpkit.data.load`.
 
     Raises:
-        ConfigError: If the folder is not that of a finished run, or its files cannot be read.
+        ConfigError: If the folder is not that of a finished run, its files cannot be read, or the
+            data set has class indices and the model needs other targets.
         ArtifactError: If the model is missing or damaged.
         DataError: If the data set cannot be found.
     """
@@ -65,7 +66,9 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
             text = file.read().decode()
     except (OSError, UnicodeDecodeError) as error:
         rule = "a readable TOML file"
-        raise ConfigError(error_message(str(path / "config.toml"), rule, str(error))) from error
+        raise ConfigError(
+            error_message(str(path / "config.toml"), rule, Unquoted(str(error)))
+        ) from error
     values = _serialization.parse_toml(text, source=str(path / "config.toml"))
     argument = f"dataset in {path / 'config.toml'}"
     try:
@@ -76,10 +79,17 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
     root_of_run = values.get("root")
     if root is None and isinstance(root_of_run, str):
         root = root_of_run
+    model = load_model(path / "model")
+    test = load(dataset, root=None if root is None else Path(root)).test
+    if isinstance(model, SoftmaxClassifier) == test.targets.is_floating_point():
+        rule = f"the folder of a model for the targets of its data set, {dataset}"
+        cure = "build a Run with a test set of the model"
+        found = Unquoted(f"a {type(model).__name__}")
+        raise ConfigError(error_message("run", rule, found, cure))
     return Run(
         title=printable(path.resolve().name),
-        model=SoftmaxClassifier.load(path / "model"),
-        test=load(dataset, root=None if root is None else Path(root)).test,
+        model=model,
+        test=test,
         history=History.load_json(path / "history.json"),
         config=text,
         layer_health=read_layer_health(layer_health) if layer_health.exists() else {},
