@@ -110,7 +110,12 @@ def test_soft_labels_count_as_fractions() -> None:
 
 
 def test_invalid_labels_raise() -> None:
-    """Labels of another shape, outside [0, 1] or of an integer dtype raise."""
+    """Labels of another shape, outside [0, 1], of an integer dtype, and distributions raise."""
+    logits, targets = example()
+    one_hot = torch.nn.functional.one_hot(targets).double()
+    with pytest.raises(ValueError, match=r"got distributions over classes; pass targets\.argmax"):
+        reliability(logits.softmax(-1), one_hot)
+    assert reliability(logits.sigmoid(), one_hot).num_examples == one_hot.numel()
     probabilities = torch.full((5, 2), 0.5)
     with pytest.raises(ValueError, match=r"floating-point labels of shape \(5, 2\), got \(5, 1\)"):
         reliability(probabilities, torch.zeros(5, 1))

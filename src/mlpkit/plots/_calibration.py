@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
-from mlpkit._checks import check_int, error_message
+from mlpkit._checks import Unquoted, check_int, error_message
 from mlpkit.plots._style import Appearance, new_figure, style_axes
 
 if TYPE_CHECKING:
@@ -108,7 +108,8 @@ def reliability(probabilities: Tensor, targets: Tensor, *, num_bins: int = 15) -
         - Both ``(N, L)``, or ``(N,)`` for one label, for labels.
 
     Raises:
-        ValueError: If there are no examples, a shape does not match, or a value is not in [0, 1].
+        ValueError: If there are no examples, a shape does not match, a value is not in [0, 1], or
+            the targets are distributions over classes.
 
     Example:
         >>> import torch
@@ -163,7 +164,8 @@ def _check_labels(values: Tensor, targets: Tensor) -> Tensor:
     """Return the labels of probabilities, float64 on the CPU.
 
     Raises:
-        ValueError: If the shape differs, or a label is not in [0, 1].
+        ValueError: If the shape differs, a label is not in [0, 1], or the targets are
+            distributions over classes.
     """
     if targets.shape != values.shape:
         raise ValueError(_target_error(values, targets))
@@ -171,7 +173,16 @@ def _check_labels(values: Tensor, targets: Tensor) -> Tensor:
     low, high = (float(bound) for bound in torch.aminmax(labels))
     if not (low >= 0.0 and high <= 1.0):
         raise ValueError(error_message("targets", "labels in [0, 1]", [low, high]))
+    if labels.ndim == 2 and labels.shape[1] > 1 and _sum_to_one(values) and _sum_to_one(labels):
+        rule, found = "class indices, or independent labels", "distributions over classes"
+        cure = "pass targets.argmax(1) for class indices"
+        raise ValueError(error_message("targets", rule, Unquoted(found), cure))
     return labels
+
+
+def _sum_to_one(rows: Tensor) -> bool:
+    """Return whether each row is a distribution, up to rounding."""
+    return bool(((rows.sum(1) - 1).abs() < 1e-3).all())
 
 
 def _target_error(values: Tensor, targets: Tensor) -> str:

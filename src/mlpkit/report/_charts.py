@@ -91,16 +91,14 @@ def _log_ticks(low: float, high: float) -> list[float]:
 def _x_axis(
     low: float, high: float, length: float, *, whole: bool
 ) -> tuple[list[float], list[str]]:
-    """Return as many ticks as have space for their labels on an axis of this length in pixels."""
-    values, labels = [low], [""]
-    for intervals in (6, 5, 4, 3, 2, 1):
-        values = ticks(low, high, max_intervals=intervals)
-        values = [x for x in values if not whole or x == int(x)]
-        labels = _labels(values)
-        step = (values[1] - values[0]) / (high - low) * length if len(values) > 1 else length
-        if 8 * max(map(len, labels), default=0) <= step:
-            break
-    return values, labels
+    """Return ticks and labels that have space on an axis of this length in pixels."""
+    values = [x for x in ticks(low, high) if not whole or x == int(x)]
+    labels = _labels(values)
+    if len(values) < 2:
+        return values, labels
+    step = (values[1] - values[0]) / (high - low) * length
+    stride = math.ceil((8 * max(map(len, labels)) + 8) / step)
+    return values[::stride], labels[::stride]
 
 
 def line_chart(
