@@ -98,3 +98,10 @@ def test_the_cure_for_another_order_works(kind: str) -> None:
     check_same_classes({"train": train, "val": cured})
     before = [Points.classes[index % 3] for index in range(24)]
     assert [NAMES[index] for index in cured.targets.tolist()] == before
+
+
+def test_the_names_of_targets_are_names() -> None:
+    class WithTargets:
+        target_names = ("p", "q")
+
+    assert class_names(WithTargets()) == ("p", "q")

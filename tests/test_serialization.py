@@ -266,7 +266,8 @@ CONFIGURATIONS: list[tuple[type, dict[str, object]]] = [
             "cuda_graph": False,
             "deterministic": True,
             "validate_every": 2,
-            "monitor": "val_error",
+            "monitor": training.Monitor("val_error", "min"),
+            "restore_best": True,
             "early_stopping": training.EarlyStopping(),
             "checkpoints": training.CheckpointConfig(folder="a"),
             "max_seconds": 60.0,
@@ -285,6 +286,7 @@ CONFIGURATIONS: list[tuple[type, dict[str, object]]] = [
         },
     ),
     (training.EarlyStopping, {"patience": 3, "min_delta": 0.5}),
+    (training.Monitor, {"name": "val_f1", "mode": "max"}),
     (
         training.OptimizerConfig,
         {
@@ -347,6 +349,21 @@ CONFIGURATIONS: list[tuple[type, dict[str, object]]] = [
     ),
     (data.RandomElastic, {"alpha": 34.0, "sigma": 4.0}),
     (data.RandomErasing, {"p": 0.5, "scale": (0.1, 0.5), "ratio": (0.5, 2.0), "value": 0.5}),
+    (
+        data.FileSource,
+        {
+            "path": "table.csv",
+            "target": ("price",),
+            "task": "regression",
+            "ignore": ("id",),
+            "image_size": (8, 4),
+            "color": True,
+            "val_fraction": 0.25,
+            "test_fraction": 0.25,
+            "split_seed": 3,
+        },
+    ),
+    (data.TableTarget, {"names": ("sort",), "task": "classification", "classes": ("a", "b")}),
     (training.BinaryCrossEntropy, {"pos_weight": (0.5, 2.0)}),
     (training.GaussianNLL, {"min_variance": 0.5}),
     (training.Huber, {"delta": 0.5}),
@@ -401,7 +418,8 @@ def test_every_option_of_every_configuration_is_tested() -> None:
     assert given == {
         cls: names
         for cls, names in fields.items()
-        if cls not in {*results, data.Compose, training.FilledConfig}  # TrainerConfig, filled in
+        # FilledConfig is TrainerConfig, filled in; the columns of an encoder are objects.
+        if cls not in {*results, data.Compose, data.TableEncoder, training.FilledConfig}
     }
 
 

@@ -10,14 +10,14 @@ __all__ = ["check_same_classes", "class_names"]
 
 
 def class_names(source: object) -> tuple[str, ...] | None:
-    """Return the class names of a model or of data; None if it has none.
+    """Return the names of the classes, labels or targets of a model or of data; None without names.
 
-    The names are the attribute ``classes`` of the object itself, of its ``data`` (as in
-    :class:`mlpkit.data.Batches`) or of its ``dataset`` (as in a ``DataLoader`` of a torchvision
-    data set).
+    The names are the attribute ``classes`` or ``target_names`` of the object itself, of its
+    ``data`` (as in :class:`mlpkit.data.Batches`) or of its ``dataset`` (as in a ``DataLoader`` of a
+    torchvision data set).
     """
     for owner in (source, getattr(source, "data", None), getattr(source, "dataset", None)):
-        names: object = getattr(owner, "classes", None)
+        names: object = getattr(owner, "classes", None) or getattr(owner, "target_names", None)
         if isinstance(names, Sequence) and not isinstance(names, str) and names:
             found = tuple(name for name in names if isinstance(name, str))
             if len(found) == len(names):

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from mlpkit.cli._config_strings import format_config, parse_config
+from mlpkit.cli._config_strings import (
+    CLASS_WEIGHTS,
+    format_config,
+    parse_class_weights,
+    parse_config,
+)
 from mlpkit.errors import ConfigError
 from mlpkit.nn import ActivationConfig
-from mlpkit.training import AveragingConfig, EarlyStopping, OptimizerConfig, Schedule
+from mlpkit.training import (
+    AveragingConfig,
+    ClassWeights,
+    EarlyStopping,
+    OptimizerConfig,
+    Schedule,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +60,26 @@ def test_invalid_strings_raise() -> None:
         parse_config(OptimizerConfig, "sgd:fast")
     with pytest.raises(ValueError, match=r"got 'rleu'; did you mean 'relu'\?"):
         parse_config(ActivationConfig, "rleu")
+
+
+@pytest.mark.parametrize(
+    ("strings", "weights"),
+    [
+        (["none"], None),
+        (["balanced"], "balanced"),
+        (["1", "2.5"], (1.0, 2.5)),
+        (["0=1", "1=2", "a=b=3"], {"0": 1.0, "1": 2.0, "a=b": 3.0}),
+    ],
+)
+def test_class_weights_are_numbers_or_pairs(
+    strings: list[str], weights: ClassWeights | None
+) -> None:
+    """Names of classes that are numbers, such as those of digits, are no weights."""
+    assert parse_class_weights(strings) == weights
+    assert parse_class_weights(CLASS_WEIGHTS.str_from_instance(weights)) == weights
+
+
+def test_class_weights_that_are_no_numbers_are_refused() -> None:
+    for strings in (["cat"], ["cat=x"], ["1", "cat=2"]):
+        with pytest.raises(ValueError, match="could not convert string to float"):
+            parse_class_weights(strings)

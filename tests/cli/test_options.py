@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
-from mlpkit.cli._options import NetworkOptions, TrainingOptions
+import pytest
+
+from mlpkit.cli._options import DataOptions, NetworkOptions, TrainingOptions
+from mlpkit.data import FileSource
 from mlpkit.nn import MLPConfig
 from mlpkit.training import TrainerConfig
 
@@ -25,3 +29,14 @@ def test_options_have_the_fields_of_their_configuration() -> None:
     assert dataclasses.asdict(NetworkOptions(**network)) == dataclasses.asdict(  # type: ignore[arg-type]
         MLPConfig(**network)  # type: ignore[arg-type]  # one dict for both
     )
+
+
+def test_the_options_of_files_are_those_of_their_source() -> None:
+    """Every field of FileSource but the path, with its default."""
+    assert DataOptions().source(Path("x.csv")) == FileSource(path=Path("x.csv"))
+    names = {field.name for field in dataclasses.fields(DataOptions)}
+    assert names == {field.name for field in dataclasses.fields(FileSource)} - {"path"}
+    assert DataOptions().given() == []
+    assert DataOptions(target=("y",), color=True).given() == ["target", "color"]
+    with pytest.raises(ValueError, match="val_fraction must be"):
+        DataOptions(val_fraction=1.5)

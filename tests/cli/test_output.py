@@ -276,7 +276,7 @@ def test_no_message_has_a_traceback_or_names_a_python_argument(
             "mlpkit: --device must be a CUDA device for --cuda-graph, got 'cpu'; "
             "leave out --cuda-graph\n",
         ),
-        ("predict --model x", "IMAGE must be at least one file, got none"),
+        ("predict --model x", "FILE must be at least one file, got none"),
     ],
 )
 def test_the_installed_command_names_options(tmp_path: Path, line: str, message: str) -> None:

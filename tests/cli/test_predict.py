@@ -99,7 +99,7 @@ def test_an_invalid_image_is_an_error(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "IMAGE must be at least one file"),
+        ((), "FILE must be at least one file"),
         (("a.png", "--ink", "0"), "ink must be a finite number greater than 0, got 0.0"),
         (("a.png", "--fit", "middle"), "center"),
     ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from mlpkit.cli._run_folder import RunFolder
+from mlpkit.data import FileSource
 
 
 def test_each_run_has_a_new_folder(tmp_path: Path) -> None:
@@ -21,3 +22,16 @@ def test_text_files_are_replaced(tmp_path: Path) -> None:
     for text in ("one", "two"):
         folder.write_text(folder.config, text)
         assert folder.config.read_text() == text
+
+
+def test_the_files_of_a_run_are_found(tmp_path: Path) -> None:
+    """From its folder or that of its model; a data set has none."""
+    folder = RunFolder.create(tmp_path, "x")
+    assert folder.read_source() is None
+    folder.write_text(folder.config, 'dataset = "/x.csv"\n[data]\ntarget = ["y"]\n')
+    expected = FileSource(path="/x.csv", target=("y",))
+    assert folder.read_source() == expected
+    assert RunFolder(folder.model).read_source() == expected
+    for text in ('dataset = "mnist"\n', "dataset =", 'dataset = "/x.csv"\n[data]\ncolor = 3\n'):
+        folder.write_text(folder.config, text)
+        assert folder.read_source() is None

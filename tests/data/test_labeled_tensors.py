@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mlpkit.data import LabeledTensors, mnist
+from mlpkit.data import LabeledTensors, TableEncoder, mnist
 
 CLASSES = ("cat", "dog", "eel")
 
@@ -227,3 +228,79 @@ def test_classes_can_be_named_later() -> None:
         named.with_classes(("b", "a"))
     with pytest.raises(TypeError, match="classes must be a sequence of strings, got None"):
         data.with_classes(None)  # type: ignore[arg-type]  # bad on purpose
+
+
+def table_frame(count: int = 30, seed: int = 0) -> pd.DataFrame:
+    """Return a frame with numbers, text, classes and weights."""
+    generator = np.random.default_rng(seed)
+    return pd.DataFrame(
+        {
+            "x": generator.normal(size=count),
+            "kind": generator.choice(["p", "q"], count),
+            "y": generator.choice(["no", "yes"], count),
+            "w": generator.random(count),
+        }
+    )
+
+
+def test_a_frame_keeps_its_encoder_in_each_part() -> None:
+    frame = table_frame()
+    train = LabeledTensors.from_frame(frame[:20], target="y", weights="w")
+    encoder = train.encoder
+    assert encoder is not None
+    assert encoder == TableEncoder.fit(frame[:20], target="y", ignore=["w"])
+    assert encoder.feature_names == ("x", "kind=p", "kind=q")
+    assert torch.equal(train.inputs, encoder.transform(frame[:20]))
+    assert train.classes == ("no", "yes")
+    assert [train.classes[index] for index in train.targets] == frame["y"][:20].tolist()
+    assert train.weights is not None
+    assert train.weights.tolist() == frame["w"][:20].tolist()
+    for part in (train[:3], train.subset([0]), train.split([0.5, 0.5])[1], train.to("cpu")):
+        assert part.encoder is encoder
+    assert train.with_classes(("yes", "no", "maybe")).encoder is encoder
+    assert pickle.loads(pickle.dumps(train)).encoder == encoder
+    test = LabeledTensors.from_frame(frame[20:], encoder=encoder)
+    assert test.encoder is encoder
+    assert torch.equal(test.inputs, encoder.transform(frame[20:]))
+    assert LabeledTensors(torch.zeros(2, 1), torch.zeros(2)).encoder is None
+
+
+def test_a_csv_file_gives_what_its_frame_gives(tmp_path: Path) -> None:
+    frame = table_frame().assign(code=["01", "2"] * 15)
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    frame[:5].to_csv(tmp_path / "test.csv", index=False)
+    train = LabeledTensors.from_csv(tmp_path / "train.csv", target="x")
+    assert train.targets.dtype is torch.float32
+    assert train.classes is None
+    encoded = LabeledTensors.from_frame(frame, target="x", task="regression", weights=frame["w"])
+    encoder = encoded.encoder
+    assert encoder is not None
+    test = LabeledTensors.from_csv(tmp_path / "test.csv", encoder=encoder)
+    assert torch.equal(test.inputs, encoded.inputs[:5])  # "01" is no number here
+    assert torch.equal(test.targets, encoded.targets[:5])
+
+
+def test_several_targets_of_a_frame_have_names() -> None:
+    frame = table_frame()
+    data = LabeledTensors.from_frame(frame, target=["x", "w"])
+    assert data.classes == ("x", "w")
+    assert data.targets.shape == (30, 2)
+    labels = LabeledTensors.from_frame(frame.assign(a=1, b=frame["x"] > 0, a2=0), ["b", "a"][:1])
+    assert labels.classes == ("False", "True")
+
+
+def test_arguments_that_differ_from_the_encoder_are_refused() -> None:
+    frame = table_frame()
+    encoder = TableEncoder.fit(frame, target="y")
+    for options in ({"target": "w"}, {"task": "regression"}, {"classes": ("yes", "no")}):
+        with pytest.raises(ValueError, match=r"must be .*, as in encoder, got"):
+            LabeledTensors.from_frame(frame, encoder=encoder, **options)
+    assert len(LabeledTensors.from_frame(frame, "y", encoder=encoder, classes=["no", "yes"])) == 30
+    with pytest.raises(TypeError, match="target must be the name of the column to predict"):
+        LabeledTensors.from_frame(frame)
+    with pytest.raises(TypeError, match="encoder must be a TableEncoder"):
+        LabeledTensors.from_frame(frame, encoder="y")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="encoder must be fitted with a target"):
+        LabeledTensors.from_frame(frame, encoder=TableEncoder.fit(frame))
+    with pytest.raises(ValueError, match="weights must be the name of a column of numbers"):
+        LabeledTensors.from_frame(frame, "y", weights="kind")

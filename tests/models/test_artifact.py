@@ -114,7 +114,9 @@ def test_a_model_of_another_dtype_comes_back_as_one(
     model = make_model(kind, "prelu").to(dtype)
     model.save(tmp_path)
     loaded = load_model(tmp_path)
-    assert {tensor.dtype for tensor in loaded.state_dict().values()} == {dtype}
+    for name, tensor in loaded.state_dict().items():
+        wide = torch.promote_types(dtype, torch.float32)  # of the units of the targets
+        assert tensor.dtype == (wide if name.startswith("target_") else dtype)
     assert torch.equal(loaded(x), model(x))
 
 
@@ -326,6 +328,34 @@ def test_a_description_of_another_kind_that_does_not_fit(
     for load in (type(model).load, load_model):
         with pytest.raises(ArtifactError, match=message):
             load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"median": "1"}, r"cannot be built: NumberColumn\.median must be a finite number"),
+        ({"median": 10**400}, r"cannot be built: NumberColumn\.median must be a finite number"),
+        ({"kind": "code"}, r"cannot be built: encoder\.columns\[0\]\.kind must be one of"),
+        ({"has_missing": True}, r"cannot be built: encoder must be an encoder with features"),
+        ({"name": ["x"]}, r"cannot be built: NumberColumn\.name must be a string"),
+        ({"more": 1}, r"cannot be built: a key of NumberColumn must be one of"),
+    ],
+)
+def test_an_encoder_that_does_not_fit(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    """The state of an encoder is checked as all else in the file."""
+    column: dict[str, object] = {"kind": "number", "name": "x", "median": 1.0, "has_missing": False}
+    encoder = {"version": 1, "dtype": "float32", "columns": [column], "target": None}
+    Regressor(MLP(1, (), 1)).save(tmp_path)
+    rewrite(tmp_path / "model.safetensors", {"encoder": encoder})
+    assert load_model(tmp_path).encoder is not None
+    rewrite(tmp_path / "model.safetensors", {"encoder": encoder | {"columns": [column | change]}})
+    with pytest.raises(ArtifactError, match=message):
+        load_model(tmp_path)
+    rewrite(tmp_path / "model.safetensors", {"encoder": "x"})
+    with pytest.raises(ArtifactError, match="that describes a network, its targets"):
+        load_model(tmp_path)
 
 
 def save_with(path: Path, tensors: dict[str, Tensor]) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from mlpkit import MultilabelClassifier
 from mlpkit.data import LabeledTensors
 from mlpkit.nn import MLP
-from mlpkit.training import BinaryCrossEntropy, CrossEntropy, Trainer, TrainerConfig
+from mlpkit.training import BinaryCrossEntropy, Trainer, TrainerConfig
 
 metrics = importlib.import_module("sklearn.metrics")  # it has no type hints
 
@@ -170,7 +170,7 @@ def test_balanced_weights_are_absent_by_present() -> None:
     model = MultilabelClassifier.for_data(data, pos_weight="balanced")
     assert model.pos_weight == pytest.approx((3.0, 1 / 3, 1.0, 1.0, 3.0))
     assert model.choose_objective() == BinaryCrossEntropy(pos_weight=model.pos_weight)
-    given = CrossEntropy()
+    given = BinaryCrossEntropy()
     assert model.choose_objective(given) is given
     one = LabeledTensors(torch.rand(4, 2), truth[:, 0])
     assert MultilabelClassifier.for_data(one, pos_weight="balanced").pos_weight == (3.0,)

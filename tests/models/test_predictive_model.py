@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import json
 import pickle
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from tests.models.kinds import KINDS, AnyModel, KindName, images, make_model, targets
@@ -17,10 +20,19 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from mlpkit import MultilabelClassifier, Regressor, SoftmaxClassifier
-from mlpkit.data import Batches, LabeledTensors
-from mlpkit.models import NETWORK_DEFAULTS, Standardize
+from mlpkit.data import Batches, LabeledTensors, TableEncoder
+from mlpkit.models import NETWORK_DEFAULTS, Standardize, load_model
 from mlpkit.nn import MLP
-from mlpkit.training import Trainer, TrainerConfig
+from mlpkit.training import (
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    MeanSquaredError,
+    Mixup,
+    Objective,
+    Trainer,
+    TrainerConfig,
+)
 
 OF_ALL_KINDS = pytest.mark.parametrize("kind", KINDS)
 SETTINGS = TrainerConfig(epochs=2, batch_size=16, progress=False)
@@ -71,11 +83,15 @@ def test_the_preprocessing_is_that_of_the_data(kind: KindName) -> None:
     outputs = model.network.out_features
     for dtype in (torch.float32, torch.float64, torch.bfloat16):
         other = with_network(kind, MLP(4, (7,), outputs, dtype=dtype), data)
-        assert {value.dtype for value in other.state_dict().values()} == {dtype}
+        units = {"target_mean", "target_std"}  # at least float32
+        state = other.state_dict().items()
+        assert {value.dtype for name, value in state if name not in units} == {dtype}
+        wide = torch.promote_types(dtype, torch.float32)
+        assert {value.dtype for name, value in state if name in units} <= {wide}
         for name in ("mean", "std", "target_mean", "target_std"):
             if hasattr(model, name):
                 one, two = getattr(model, name), getattr(other, name)
-                torch.testing.assert_close(one.to(dtype), two, rtol=0.01, atol=1e-3)
+                torch.testing.assert_close(one.to(two.dtype), two, rtol=0.01, atol=1e-3)
     with torch.device("meta"):
         empty = for_data(kind, data, hidden_features=(7,))
     assert {value.device.type for value in empty.state_dict().values()} == {"meta"}
@@ -248,3 +264,85 @@ def test_names_of_another_order_are_refused(kind: KindName) -> None:
     found = model.evaluate(LabeledTensors(images(6), targets(kind, 6), ("a", "b", "c")))
     metrics = found.per_label if kind == "labels" else found.per_target
     assert [one.name for one in metrics] == ["a", "b", "c"]
+
+
+def table(count: int, seed: int) -> pd.DataFrame:
+    """Return a frame with numbers, text, and a target of each kind."""
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=count)
+    return pd.DataFrame(
+        {
+            "x": np.where(generator.random(count) < 0.2, np.nan, x),
+            "city": generator.choice(["Rome", "Oslo"], count),
+            "classifier": np.where(x > 0, "high", "low"),
+            "labels": (x > 0).astype(int),
+            "other": (x > 1).astype(int),
+            "regressor": 3 * x + 1,
+        }
+    )
+
+
+@pytest.mark.parametrize("kind", ["classifier", "labels", "regressor"])
+def test_a_model_of_a_table_is_all_that_predicting_a_frame_needs(
+    kind: KindName, tmp_path: Path
+) -> None:
+    frame = table(80, seed=0)
+    target = ["labels", "other"] if kind == "labels" else kind
+    frame = frame[["x", "city", *([target] if isinstance(target, str) else target)]]
+    train = LabeledTensors.from_frame(frame, target)
+    model = for_data(kind, train, hidden_features=(8,))
+    assert model.encoder is train.encoder
+    Trainer(model, SETTINGS).fit(train)
+    loaded = load_model(model.save(tmp_path))
+    assert loaded.encoder == train.encoder
+    assert loaded.encoder is not None
+    test = table(20, seed=1)
+    data = LabeledTensors.from_frame(test, encoder=loaded.encoder)
+    assert torch.equal(loaded.predict(loaded.encoder.transform(test)), model.predict(data.inputs))
+    assert loaded.evaluate(data).num_examples == 20
+    assert copy.deepcopy(loaded).encoder == loaded.encoder
+    assert pickle.loads(pickle.dumps(loaded)).encoder == loaded.encoder
+    assert json.loads((tmp_path / "config.json").read_text())["encoder"]["version"] == 1
+
+
+def test_an_encoder_must_fit_the_model(tmp_path: Path) -> None:
+    encoder = TableEncoder.fit(table(80, seed=0), target="regressor")
+    model = Regressor(MLP(3, (), 1))
+    assert model.encoder is None
+    model.save(tmp_path)
+    assert "encoder" not in json.loads((tmp_path / "config.json").read_text())
+    with pytest.raises(TypeError, match="encoder must be a TableEncoder or None, got str"):
+        model.encoder = "x"  # type: ignore[assignment]  # bad on purpose
+    with pytest.raises(ValueError, match=r"encoder must be .* of shape \(3,\), .*got one with"):
+        model.encoder = encoder
+    model.encoder = TableEncoder.fit(table(80, seed=0)[["x", "labels"]])
+    assert model.save(tmp_path).is_dir()
+    assert load_model(tmp_path).encoder == model.encoder
+
+
+@OF_ALL_KINDS
+@pytest.mark.parametrize(
+    "objective",
+    [CrossEntropy(), BinaryCrossEntropy(), MeanSquaredError(), Mixup(), Huber()],
+    ids=lambda one: type(one).__name__,
+)
+def test_an_objective_of_another_task_is_refused(kind: KindName, objective: Objective) -> None:
+    data = LabeledTensors(torch.rand(20, 4), targets(kind, 20))
+    model = for_data(kind, data, hidden_features=())
+    if getattr(objective, "task", None) == model.task:
+        return
+    with pytest.raises(
+        ValueError, match=rf"objective must be one with the task '{model.task}' for a "
+    ):
+        Trainer(model, objective=objective)
+    with pytest.raises(ValueError, match="objective must be one with the task"):
+        model.evaluate(data, objective=objective)
+
+
+@OF_ALL_KINDS
+def test_what_is_no_objective_is_refused(kind: KindName) -> None:
+    data = LabeledTensors(torch.rand(20, 4), targets(kind, 20))
+    model = for_data(kind, data, hidden_features=())
+    for wrong in (nn.MSELoss(), Huber, 3):
+        with pytest.raises(TypeError, match="objective must be a function of a model and a batch"):
+            model.evaluate(data, objective=wrong)  # type: ignore[arg-type]  # on purpose

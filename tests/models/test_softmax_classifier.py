@@ -324,7 +324,8 @@ def test_for_data_takes_data_without_class_names() -> None:
     ("targets", "message"),
     [
         (torch.rand(4), r"train\.targets must be class indices, or .*use Regressor\.for_data"),
-        (torch.rand(4, 1), r"train\.targets must be of two or more classes, got 1; .*Multilabel"),
+        (torch.rand(4, 1), r"over at least two classes, .*train a mlpkit\.Regressor"),
+        (torch.rand(4, 3), r"distributions over the classes: .*train a mlpkit\.Regressor"),
         (torch.zeros(4, dtype=torch.int64), r"train\.targets must be of two or more classes, got"),
         (torch.arange(4) * 10**8, r"train\.targets must be class indices below 65536 .*got 3000"),
     ],

@@ -99,7 +99,7 @@ def test_a_statistic_that_does_not_fit_is_refused(
 
 TABLES = {
     "uint8": torch.randint(0, 256, (20_001, 3), dtype=torch.uint8),
-    "unequal scales": torch.randn(5000, 4) * torch.tensor([1e-6, 1.0, 1e4, 1e8]) + 7,
+    "unequal scales": torch.randn(5000, 4) * torch.tensor([1e-5, 1.0, 1e4, 1e8]) + 7,
     "int64 near 1.7e9": torch.randint(0, 200, (999, 2)) + 1_700_000_000,
     "float64 near 1.7e12": torch.randint(0, 200, (999, 2)).double() + 1.7e12,
     "bool": torch.rand(50, 3) > 0.5,
@@ -185,3 +185,15 @@ def test_the_remainder_is_what_rounding_loses_and_none_if_it_is_negligible() -> 
     assert find_remainder(exact, rounded.to("meta"), std) is None
     pixels = torch.tensor(72.94)  # Fashion-MNIST; bfloat16 has steps of 0.5 there
     assert find_remainder(pixels, pixels.bfloat16(), torch.tensor(90.0)) is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_differences_that_are_rounding_are_constant(dtype: torch.dtype) -> None:
+    """Shares sum to 1 up to rounding, which another dtype of the same rows rounds otherwise."""
+    shares = torch.rand(500, 7, dtype=dtype)
+    sums = 0.3 * (shares / shares.sum(1, keepdim=True)).sum(1, keepdim=True)
+    assert len(set(sums.flatten().tolist())) > 1
+    mean, std = feature_mean_and_std(sums)
+    assert float(mean) == pytest.approx(0.3, rel=1e-6)
+    assert float(std) == 1.0
+    assert mean_and_std(sums)[1] == 1.0

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from mlpkit import MLP, MultilabelClassifier, Regressor, SoftmaxClassifier
-from mlpkit.data import digits
-from mlpkit.errors import ConfigError
+from mlpkit.data import FileSource, digits
+from mlpkit.errors import ConfigError, DataError
 from mlpkit.nn import activation_statistics
 from mlpkit.report import read_run, write_layer_health
 from mlpkit.training import EpochRow, History
@@ -75,3 +75,22 @@ def test_options_without_a_valid_data_set_raise(folder: Path, text: str) -> None
     (folder / "config.toml").write_text(text)
     with pytest.raises(ConfigError, match=r"config\.toml must be"):
         read_run(folder)
+
+
+def test_the_test_rows_of_a_csv_file_are_found(folder: Path, tmp_path: Path) -> None:
+    """With the options of the split; `root` is the folder of a file that was moved."""
+    rows = "".join(f"{n % 9},{n % 2}\n" for n in range(100))
+    (tmp_path / "t.csv").write_text("x,y\n" + rows)
+    source = FileSource(path=tmp_path / "t.csv", target=("y",), split_seed=5, test_fraction=0.3)
+    train, _, test = source.load()
+    SoftmaxClassifier.for_data(train, (8,)).save(folder / "model")
+    (folder / "config.toml").write_text(
+        f'dataset = "{tmp_path / "t.csv"}"\n'
+        '[data]\ntarget = ["y"]\nsplit_seed = 5\ntest_fraction = 0.3\n'
+    )
+    assert torch.equal(read_run(folder).test.inputs, test.inputs)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "t.csv").rename(tmp_path / "elsewhere" / "t.csv")
+    with pytest.raises(DataError, match=r"t\.csv must be a CSV file"):
+        read_run(folder)
+    assert len(read_run(folder, root=tmp_path / "elsewhere").test) == 30

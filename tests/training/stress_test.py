@@ -56,7 +56,7 @@ def killed(pid: int, after: float) -> bool:
 
 def resume_storm(folder: Path, kills: int) -> dict[str, object]:
     """Kill a training again and again, resume it, and compare the end with one left alone."""
-    config = everything(folder / "reference")
+    config = everything(folder / "reference", restore_best=True)
     start = time.perf_counter()
     train(config)
     alone = time.perf_counter() - start
@@ -67,7 +67,7 @@ def resume_storm(folder: Path, kills: int) -> dict[str, object]:
     positions = []
     while done < kills:
         every_steps = random_moments.choice((1, 2, 5))
-        config = everything(folder / f"run{runs}", every_steps=every_steps)
+        config = everything(folder / f"run{runs}", every_steps=every_steps, restore_best=True)
         assert config.checkpoints is not None
         last = config.checkpoints.last
         while killed(

@@ -84,6 +84,28 @@ def test_what_does_not_fit_the_classes_is_refused(
         trained(weights, data)
 
 
+@pytest.mark.parametrize("count", [2, 5])
+def test_the_outputs_of_a_bare_module_are_counted(count: int) -> None:
+    data = examples(None)
+    model = nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5))
+    trainer = Trainer(model, replace(CONFIG, class_weights=[1.0] * count))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="one number for each of the 3 classes"):
+        trainer.fit(data)
+
+
+def test_balanced_batches_need_no_weights() -> None:
+    trainer = Trainer(nn.Linear(4, 3), replace(CONFIG, class_weights="balanced"))
+    with pytest.raises(ValueError, match="None for batches that are balanced already"):
+        trainer.fit(examples().batches(8, balanced=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_rows_of_any_dtype_are_weighted(dtype: torch.dtype) -> None:
+    rows = torch.rand(42, 3).softmax(1).to(dtype)
+    data = LabeledTensors(torch.rand(42, 4), rows, NAMES)
+    assert trained((1.0, 2.0, 3.0), data).state.step > 0
+
+
 def test_balanced_needs_the_targets_before_the_run() -> None:
     trainer = Trainer(nn.Linear(4, 3), replace(CONFIG, class_weights="balanced"))
     with pytest.raises(ValueError, match="pass LabeledTensors with class indices"):

@@ -22,14 +22,14 @@ from mlpkit.training import (
     EarlyStopping,
     EpochRow,
     MomentumSchedule,
-    Monitor,
+    MonitorName,
     OptimizerConfig,
     Precision,
     Schedule,
     Trainer,
     TrainerConfig,
 )
-from mlpkit.training._config import MONITOR_DIRECTIONS
+from mlpkit.training._monitor import MONITOR_DIRECTIONS
 from mlpkit.training.checkpoints import read_checkpoint
 
 
@@ -71,7 +71,9 @@ def test_an_unknown_key_is_refused_by_name() -> None:
         ("clip_grad_norm", 0.0, ValueError, r"clip_grad_norm must be .* greater than 0, got 0\.0"),
         ("max_seconds", float("nan"), ValueError, "max_seconds must be a finite number .* got nan"),
         ("precision", "fp8", ValueError, "precision must be one of .* got 'fp8'"),
-        ("monitor", "val_los", ValueError, r"monitor must be .* did you mean 'val_loss'\?"),
+        ("monitor", "train_los", ValueError, r"monitor must be .* did you mean 'train_loss'\?"),
+        ("monitor", "val f1", ValueError, r"monitor must be one of .*, got 'val f1'"),
+        ("monitor", 3, TypeError, "monitor must be one of .*, got 3"),
         ("device", "gpu7", ValueError, "device must be .* got 'gpu7'"),
         ("deterministic", 1, TypeError, "deterministic must be True or False, got 1"),
         ("progress", "yes", TypeError, "progress must be True or False, got 'yes'"),
@@ -98,7 +100,7 @@ def test_the_small_ones_check_too() -> None:
 
 
 def test_tables_and_literals_agree() -> None:
-    assert set(MONITOR_DIRECTIONS) == set(get_args(Monitor))
+    assert set(MONITOR_DIRECTIONS) == set(get_args(MonitorName))
     assert set(MONITOR_DIRECTIONS.values()) == {"max", "min"}
     assert set(_AUTOCAST_DTYPES) == set(get_args(Precision))
 

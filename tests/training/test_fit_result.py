@@ -24,7 +24,8 @@ def test_the_repr_tells_the_end() -> None:
     )
     row = result.history[-1]
     assert lines[1] == (
-        f"  epoch 1: train_loss {row.train_loss:.4f}, val_loss {row.val_loss:.4f}, "
+        f"  epoch 1: train_loss {row.train_loss:.4f}, "
+        f"val_objective_loss {row.val_objective_loss:.4f}, val_loss {row.val_loss:.4f}, "
         f"val_accuracy {row.val_accuracy:.4f}"
     )
     assert lines[2] == f"  best epoch: {state.best_epoch}, monitored {state.best_value:.4g}"

@@ -25,6 +25,8 @@ from mlpkit.training import (
     BatchLike,
     Callback,
     CheckpointConfig,
+    EarlyStopping,
+    Monitor,
     OptimizerConfig,
     Schedule,
     StepInfo,
@@ -74,7 +76,7 @@ def stopped_and_resumed(
 def reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Saved]:
     """The last checkpoint of the training that nobody stopped."""
     folder = tmp_path_factory.mktemp("reference")
-    train(everything(folder))
+    train(everything(folder, restore_best=True))
     return read_checkpoint(folder / "last.pt")
 
 
@@ -83,7 +85,10 @@ def test_resume_is_exact_at_every_kind_of_step(
     reference: dict[str, Saved], tmp_path: Path, step: int
 ) -> None:
     """First step, mid-epoch, last window, first of the next epoch, last step but one."""
-    assert differences(reference, stopped_and_resumed(everything(tmp_path), step)) == []
+    assert (
+        differences(reference, stopped_and_resumed(everything(tmp_path, restore_best=True), step))
+        == []
+    )
 
 
 PLAIN = TrainerConfig(
@@ -107,8 +112,16 @@ PLAIN = TrainerConfig(
         replace(PLAIN, mixup=0.3),
         replace(PLAIN, deterministic=True),
         replace(PLAIN, schedule=Schedule(kind="cosine", warmup_steps=5)),
+        replace(
+            PLAIN,
+            monitor=Monitor("val_margin", "max"),
+            early_stopping=EarlyStopping(patience=1000),
+        ),
     ],
-    ids=["sgd", "nesterov", "adamw", "muon", "bf16", "fp16", "mixup", "deterministic", "cosine"],
+    ids=[
+        *("sgd", "nesterov", "adamw", "muon", "bf16", "fp16", "mixup", "deterministic", "cosine"),
+        "monitor",
+    ],
 )
 def test_resume_is_exact_with(config: TrainerConfig, tmp_path: Path) -> None:
     """Each optimizer, precision and schedule, resumed in mid-epoch."""
@@ -182,13 +195,30 @@ def test_a_resume_without_any_part_would_be_noticed(
     reference: dict[str, Saved], tmp_path: Path, change: Callable[[dict[str, Saved]], object]
 ) -> None:
     """Negative controls: the comparison sees what each part of a checkpoint is for."""
-    assert differences(reference, stopped_and_resumed(everything(tmp_path), 4, change))
+    assert differences(
+        reference, stopped_and_resumed(everything(tmp_path, restore_best=True), 4, change)
+    )
+
+
+def test_the_best_weights_of_an_earlier_epoch_come_back(tmp_path: Path) -> None:
+    """The first epoch is the best, since it has the largest loss; a lack of it is noticed."""
+    config = replace(PLAIN, restore_best=True, monitor=Monitor("val_loss", "max"))
+    alone = replace(config, checkpoints=CheckpointConfig(folder=tmp_path / "a", every_steps=1))
+    model = train(alone)[0].model.state_dict()
+    content = read_checkpoint(tmp_path / "a" / "last.pt")
+    assert cast("dict[str, int]", content["state"])["best_epoch"] == 0
+    assert differences(content["best"], model) == []
+    other = replace(config, checkpoints=CheckpointConfig(folder=tmp_path / "b", every_steps=1))
+    assert differences(content, stopped_and_resumed(other, 13)) == []
+    other = replace(config, checkpoints=CheckpointConfig(folder=tmp_path / "c", every_steps=1))
+    without = stopped_and_resumed(other, 13, lambda saved: saved.update(best=None))
+    assert [name.split(":")[0] for name in differences(content, without)] == [".best"]
 
 
 def test_a_finished_training_has_nothing_left_to_do(tmp_path: Path) -> None:
     """Resumed at its end it trains no step, and the model is what it was."""
-    first, _ = train(everything(tmp_path))
-    second, result = train(everything(tmp_path), resume="auto")
+    first, _ = train(everything(tmp_path, restore_best=True))
+    second, result = train(everything(tmp_path, restore_best=True), resume="auto")
     assert result.stop_reason == "completed"
     assert result.state.step == STEPS
     assert differences(first.model.state_dict(), second.model.state_dict()) == []
@@ -204,7 +234,7 @@ def test_a_kill_between_best_and_last_is_no_dead_end(
             if path.name == "best.pt":
                 raise Stopped
 
-    config = everything(tmp_path, every_steps=1000)
+    config = everything(tmp_path, every_steps=1000, restore_best=True)
     with pytest.raises(Stopped):
         train(config, callbacks=[StopAtBest()])
     assert [path.name for path in tmp_path.iterdir()] == ["best.pt"]
@@ -281,7 +311,7 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path, kills: int) -> N
 def test_fresh_processes_resume_exactly(tmp_path: Path) -> None:
     """Whole new interpreters, one of them killed: nothing lives on in the process."""
     alone = tmp_path / "alone"
-    train(everything(alone, epochs=40))
+    train(everything(alone, epochs=40, restore_best=True))
     last = tmp_path / "killed" / "last.pt"
     process = run_python("-c", FRESH, str(last.parent), "40")
     while process.poll() is None and not last.exists():

@@ -25,7 +25,7 @@ from mlpkit.training import (
     FilledConfig,
     History,
     MeanSquaredError,
-    Monitor,
+    MonitorName,
     Objective,
     OptimizerConfig,
     Schedule,
@@ -63,7 +63,7 @@ def row(epoch: int, **metrics: float) -> EpochRow:
         train_loss=1.0,
         seconds=1.0,
         examples_per_second=1.0,
-        **metrics,
+        **metrics,  # type: ignore[arg-type]  # not those of the custom metrics
     )
 
 
@@ -72,7 +72,7 @@ def result(loss: float, weight: float | Tensor, grad_norm: float = 1.0) -> StepR
     return StepResult(torch.tensor(loss), weight, torch.tensor(grad_norm))
 
 
-def close(tracked: Tracker, values: Sequence[float | None], monitor: Monitor) -> list[int]:
+def close(tracked: Tracker, values: Sequence[float | None], monitor: MonitorName) -> list[int]:
     """Close an epoch for each value of the monitored metric, and return the best ones."""
     return [
         epoch
@@ -91,7 +91,11 @@ def close(tracked: Tracker, values: Sequence[float | None], monitor: Monitor) ->
     ],
 )
 def test_which_epoch_is_best(
-    monitor: Monitor, values: list[float], min_delta: float, best: list[int], num_bad_epochs: int
+    monitor: MonitorName,
+    values: list[float],
+    min_delta: float,
+    best: list[int],
+    num_bad_epochs: int,
 ) -> None:
     """Lower or higher by its table, better by more than min_delta, and 0.0 is a value."""
     stopping = EarlyStopping(min_delta=min_delta)
@@ -104,7 +108,7 @@ def test_which_epoch_is_best(
 
 
 @pytest.mark.parametrize("monitor", ["val_loss", "val_accuracy", "val_error"])
-def test_patience_is_that_of_a_loop(monitor: Monitor) -> None:
+def test_patience_is_that_of_a_loop(monitor: MonitorName) -> None:
     """Random metrics, some epochs not validated: the run ends where a loop over them ends."""
     generator = np.random.default_rng(0)
     sign = 1 if monitor == "val_accuracy" else -1

@@ -51,7 +51,7 @@ def regression(number: int = 24) -> LabeledTensors:
 class TestSettingsThatDoNotFit:
     @pytest.mark.parametrize("monitor", ["val_accuracy", "val_error"])
     def test_a_regression_cannot_be_monitored_by_accuracy(self, monitor: str) -> None:
-        config = replace(CONFIG, monitor=monitor, early_stopping=EarlyStopping())  # type: ignore[arg-type]  # one of two
+        config = replace(CONFIG, monitor=monitor, early_stopping=EarlyStopping())
         model = MLP(3, (4,), 1)
         before = [parameter.clone() for parameter in model.parameters()]
         with pytest.raises(ValueError, match=rf"a classification for monitor='{monitor}'"):

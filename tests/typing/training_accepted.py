@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import assert_type
 
@@ -19,6 +19,7 @@ from mlpkit.training import (
     BatchLike,
     BatchSource,
     Callback,
+    Checkpoint,
     CheckpointConfig,
     ClassificationMetrics,
     ClassMetrics,
@@ -35,6 +36,7 @@ from mlpkit.training import (
     MeanSquaredError,
     Mixup,
     MomentumSchedule,
+    Monitor,
     Objective,
     OptimizerConfig,
     OutputObjective,
@@ -42,12 +44,14 @@ from mlpkit.training import (
     StepInfo,
     StopReason,
     TensorBoardLogger,
+    TopKAccuracy,
     Trainer,
     TrainerConfig,
     TrainingData,
     VirtualAdversarial,
     build_optimizer,
     fit_many,
+    load_checkpoint,
 )
 
 x = torch.zeros(8, 6)
@@ -71,6 +75,27 @@ source: BatchSource = Batches(train, 4)
 trainer.fit(train, resume="auto")
 trainer.fit(train, resume=Path("runs/x/last.pt"))
 trainer.fit(train, resume=None)
+
+# A run is continued, or starts from the weights of a checkpoint.
+trainer.fit(train, warm_start=True)
+trainer.fit(train, init_from="runs/x/last.pt", init_optimizer=True)
+assert_type(load_checkpoint("runs/x/best.pt"), Checkpoint)
+assert_type(load_checkpoint("runs/x/best.pt").model_state, dict[str, Tensor])
+assert_type(load_checkpoint("runs/x/best.pt").history, History)
+
+
+# Metrics: functions that return a number or a tensor, and objects.
+def f1(outputs: Tensor, targets: Tensor) -> float:
+    return float((outputs.argmax(dim=1) == targets).float().mean())
+
+
+measured = Trainer(
+    model,
+    TrainerConfig(monitor=Monitor("val_f1", mode="max"), restore_best=True),
+    metrics={"f1": f1, "distance": nn.L1Loss(), "top2": TopKAccuracy(2)},
+)
+assert_type(measured.evaluate(train).metrics, Mapping[str, float])
+assert_type(measured.history[-1].metrics, Mapping[str, float | None])
 
 # The result, and what the trainer has.
 result = trainer.fit(train)

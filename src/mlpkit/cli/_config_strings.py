@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from tyro.constructors import PrimitiveConstructorSpec
 
 from mlpkit import _serialization
 from mlpkit.errors import ConfigError
+from mlpkit.training import ClassWeights
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -121,6 +122,41 @@ def config_spec(cls: type[_Config], metavar: str) -> PrimitiveConstructorSpec[_C
         is_instance=lambda value: isinstance(value, cls),
         str_from_instance=lambda config: [format_config(config)],
     )
+
+
+def parse_class_weights(strings: Sequence[str]) -> ClassWeights | None:
+    """Return class weights: ``balanced``, ``none``, a number per class, or ``CLASS=NUMBER`` each.
+
+    Raises:
+        ValueError: If a weight is no number.
+    """
+    if len(strings) == 1 and strings[0].lower() == NONE:
+        return None
+    if list(strings) == ["balanced"]:
+        return "balanced"
+    if strings and all("=" in text for text in strings):
+        pairs = (text.rpartition("=") for text in strings)
+        return {name: float(weight) for name, _, weight in pairs}
+    return tuple(float(text) for text in strings)
+
+
+def _format_class_weights(weights: ClassWeights | None) -> list[str]:
+    if weights is None:
+        return [NONE]
+    if isinstance(weights, str):
+        return [weights]
+    if isinstance(weights, Mapping):
+        return [f"{name}={weight}" for name, weight in weights.items()]
+    return [str(weight) for weight in weights]
+
+
+CLASS_WEIGHTS: PrimitiveConstructorSpec[ClassWeights | None] = PrimitiveConstructorSpec(
+    nargs="*",
+    metavar="balanced|NUMBER...|CLASS=NUMBER...",
+    instance_from_str=parse_class_weights,
+    is_instance=lambda value: value is None or isinstance(value, str | tuple | Mapping),
+    str_from_instance=_format_class_weights,
+)
 
 
 def optional_config_spec(

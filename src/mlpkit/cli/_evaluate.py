@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import tyro
 from tyro.conf import Positional
 
 from mlpkit._checks import Unquoted, error_message
 from mlpkit.cli._compute_options import ComputeOptions
+from mlpkit.cli._files import check_dataset, read_for_model
 from mlpkit.cli._model import Model, ModelArgument
+from mlpkit.cli._run_folder import RunFolder
 from mlpkit.data import DatasetName, LabeledTensors, load
 from mlpkit.errors import DataError
 from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
@@ -26,10 +28,10 @@ class Evaluate:
 
     model: ModelArgument
     """Folder of a run (runs/...) or of a model."""
-    dataset: Annotated[Positional[DatasetName], tyro.conf.arg(metavar="DATASET")]
-    """digits, mnist, fashion_mnist, kmnist, qmnist, emnist_letters..."""
+    dataset: Annotated[Positional[str], tyro.conf.arg(metavar="DATASET")]
+    """digits, mnist, emnist_letters..., FILE.csv, or a folder of image folders."""
     split: Literal["test", "val", "train"] = "test"
-    """Split of the data set."""
+    """Split of the data set, or of the file or folder that the run used; other files: all rows."""
     root: Path | None = None
     """Folder with the data files; by default MLPKIT_DATA, then the cache, then a download."""
     json: bool = False
@@ -38,10 +40,18 @@ class Evaluate:
         default_factory=ComputeOptions
     )
 
+    def __post_init__(self) -> None:
+        check_dataset(self.dataset)
+
     def run(self) -> None:
         """Evaluate the model and print the metrics."""
         model = self.compute.load_model(self.model)
-        data = getattr(load(self.dataset, root=self.root), self.split)
+        name = next((name for name in get_args(DatasetName) if name == self.dataset), None)
+        if name is not None:
+            data = getattr(load(name, root=self.root), self.split)
+        else:
+            source = RunFolder(self.model).read_source()
+            data = read_for_model(model, Path(self.dataset), source, self.split)
         _check_fit(model, data, self.dataset)
         evaluation = model.evaluate(data, precision=self.compute.precision)
         print(json.dumps(evaluation.to_dict(), indent=2) if self.json else evaluation)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mlpkit._serialization import JSONValue
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.cli._model import Model
 from mlpkit.nn import ActivationStatistics, activation_statistics
 from mlpkit.report import layer_health_from_rows, layer_health_to_rows, write_layer_health
 from mlpkit.training import Callback, EpochRow, Trainer
@@ -25,12 +25,12 @@ class LayerHealthLog(Callback):
     The callback does not change the run. Its measurements are part of the checkpoints.
 
     Args:
-        model: The classifier in training, with at least one hidden layer.
+        model: The model in training, with at least one hidden layer.
         inputs: Raw examples; each measurement uses the same evenly spaced subset of them.
         path: The file; its folder must exist.
     """
 
-    def __init__(self, model: SoftmaxClassifier, inputs: Tensor, path: Path) -> None:
+    def __init__(self, model: Model, inputs: Tensor, path: Path) -> None:
         indices = torch.linspace(0, len(inputs) - 1, min(NUM_EXAMPLES, len(inputs))).long()
         self._model = model
         self._inputs = inputs[indices]

@@ -11,7 +11,13 @@ from types import FrameType
 from typing import TextIO
 
 from mlpkit.cli._output import accept_any_text, as_options
-from mlpkit.errors import MlpkitError, TrainingInterrupted, TrainingKeyboardInterrupt
+from mlpkit.errors import (
+    DataError,
+    MissingDependencyError,
+    MlpkitError,
+    TrainingInterrupted,
+    TrainingKeyboardInterrupt,
+)
 
 __all__ = ["main", "run"]
 
@@ -70,6 +76,8 @@ def _parse_and_run(arguments: Sequence[str]) -> int:
         from mlpkit.cli._commands import parse
     try:
         command = parse(arguments)
+    except (DataError, MissingDependencyError):  # of a file that determines defaults
+        raise
     except (MlpkitError, TypeError, ValueError) as error:
         _print_error(as_options(str(error)))
         return MISUSED

@@ -7,15 +7,23 @@ nested configurations, and hides the fields that the command fills in.
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal, TypeAlias
+from pathlib import Path
+from typing import Annotated, TypeAlias
 
 import tyro
 
-from mlpkit.cli._config_strings import config_or_configs_spec, config_spec, optional_config_spec
+from mlpkit.cli._config_strings import (
+    CLASS_WEIGHTS,
+    config_or_configs_spec,
+    config_spec,
+    optional_config_spec,
+)
+from mlpkit.data import FileSource, TargetTask
 from mlpkit.nn import ActivationConfig, ActivationName, MLPConfig
 from mlpkit.training import (
     AveragingConfig,
     CheckpointConfig,
+    ClassWeights,
     EarlyStopping,
     MomentumSchedule,
     OptimizerConfig,
@@ -27,6 +35,7 @@ __all__ = [
     "HIDDEN_NETWORK_OPTIONS",
     "HIDDEN_OPTIONS",
     "HIDDEN_TRAINING_OPTIONS",
+    "DataOptions",
     "NetworkOptions",
     "TrainingOptions",
 ]
@@ -40,6 +49,46 @@ HIDDEN_TRAINING_OPTIONS = ("checkpoints",)
 HIDDEN_OPTIONS = (*HIDDEN_NETWORK_OPTIONS, *HIDDEN_TRAINING_OPTIONS)
 
 _NAMED = "NAME[:OPTION=VALUE,...]"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class DataOptions:
+    """How a CSV file or a folder of images is read and split; the fields of FileSource."""
+
+    target: Annotated[
+        tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="COLUMN")
+    ] = ()
+    """Column of the CSV file to predict; several for labels or several numbers."""
+    task: TargetTask | None = None
+    """What the target is; found from its values by default."""
+    ignore: Annotated[
+        tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="COLUMN")
+    ] = ()
+    """Column of the CSV file that is left out, such as an identifier; may be repeated."""
+    image_size: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
+    """Size to which the images of a folder are resized."""
+    color: bool = False
+    """Read the images of a folder as RGB."""
+    val_fraction: float = 0.15
+    """Fraction of a file or folder held out for validation."""
+    test_fraction: float = 0.15
+    """Fraction of a file or folder held out for the test."""
+    split_seed: int = 0
+    """Seed of the split of a file or folder."""
+
+    def __post_init__(self) -> None:
+        self.source(Path("FILE"))  # checks the values
+
+    def source(self, path: Path) -> FileSource:
+        """Return the files at a path with these options."""
+        values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return FileSource(path=path, **values)
+
+    def given(self) -> list[str]:
+        """Return the names of the options that differ from their defaults."""
+        default = DataOptions()
+        names = [field.name for field in dataclasses.fields(self)]
+        return [name for name in names if getattr(self, name) != getattr(default, name)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,10 +112,7 @@ class TrainingOptions(TrainerConfig):
     epochs: int = 10
     batch_size: int = 128
     label_smoothing: float = 0.0
-    class_weights: Annotated[
-        tuple[float, ...] | dict[str, float] | Literal["balanced"] | None,
-        tyro.conf.arg(metavar="balanced|NUMBER...|CLASS NUMBER..."),
-    ] = None
+    class_weights: Annotated[ClassWeights | None, CLASS_WEIGHTS] = None
     optimizer: Annotated[OptimizerConfig, config_spec(OptimizerConfig, _NAMED)] = dataclasses.field(
         default_factory=OptimizerConfig
     )

@@ -40,8 +40,15 @@ _TABLES = {
     "NetworkOptions": "[network]",
     "TrainingOptions": "[training]",
     "ConfigFile": "the options",
+    "FileSource": "[data]",
 }
-_OTHERS = {"ActivationConfig": "activation", "root": "--root", "run": "RUN"}
+_OTHERS = {
+    "ActivationConfig": "activation",
+    "dataset": "DATASET",
+    "frame": "FILE.csv",
+    "root": "--root",
+    "run": "RUN",
+}
 
 
 def accept_any_text() -> None:
@@ -115,10 +122,11 @@ def _option_of(name: str) -> str | None:
     An option of the optimizer is part of ``--optimizer``, which is written NAME:OPTION=VALUE.
     """
     # imported with the first error: it imports torch, and Ctrl-C must end the command before
-    from mlpkit.cli._options import HIDDEN_OPTIONS, NetworkOptions, TrainingOptions
+    from mlpkit.cli._options import HIDDEN_OPTIONS, DataOptions, NetworkOptions, TrainingOptions
     from mlpkit.training import OptimizerConfig
 
-    fields = (*dataclasses.fields(NetworkOptions), *dataclasses.fields(TrainingOptions))
+    classes = (NetworkOptions, TrainingOptions, DataOptions)
+    fields = [field for each in classes for field in dataclasses.fields(each)]
     defaults = {field.name: field.default for field in fields if field.name not in HIDDEN_OPTIONS}
     if name in defaults:
         spelled = name.replace("_", "-")

@@ -11,9 +11,17 @@ from typing import Literal, TypeAlias
 from mlpkit.cli._options import NetworkOptions, TrainingOptions
 from mlpkit.data import DatasetName, info
 from mlpkit.models import NETWORK_DEFAULTS
-from mlpkit.training import OptimizerConfig, Schedule, TrainerConfig, fill_defaults
+from mlpkit.training import OptimizerConfig, Schedule, Task, TrainerConfig, fill_defaults
 
-__all__ = ["PRESETS", "Preset", "PresetName", "preset"]
+__all__ = [
+    "DEFAULTS_DEPEND_ON",
+    "PRESETS",
+    "DataFacts",
+    "Preset",
+    "PresetName",
+    "preset",
+    "preset_for",
+]
 
 PresetName: TypeAlias = Literal["default", "fast", "accurate"]
 
@@ -89,20 +97,65 @@ _SMALL = 10_000
 _SMALL_EPOCHS = 4
 _SMALL_BATCH_SIZE = 64
 _LARGEST_SMALL_LR = 5e-3
+#: Options on which the defaults of others depend: a run that may end early has a constant rate.
+DEFAULTS_DEPEND_ON = (
+    *("early_stopping", "max_seconds", "mixup", "batch_size", "gradient_accumulation_steps"),
+    "schedule",
+)
 # Images with a shorter side are not pooled.
 _SMALLEST_POOLED_SIDE = 28
 
 
-def preset(name: PresetName, dataset: DatasetName) -> Preset:
-    """Return a preset, adapted to the image shape, the classes and the size of a data set."""
-    recipe = PRESETS[name]
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DataFacts:
+    """What a preset depends on.
+
+    Attributes:
+        num_examples: Number of training examples.
+        input_shape: Shape of one example.
+        out_features: Number of outputs of the network.
+        task: What the targets are.
+    """
+
+    num_examples: int
+    input_shape: tuple[int, ...]
+    out_features: int
+    task: Task = "classification"
+
+
+def preset(
+    name: PresetName, dataset: DatasetName, given: Mapping[str, object] | None = None
+) -> Preset:
+    """Return a preset, adapted to the image shape, the classes and the size of a data set.
+
+    Args:
+        name: The preset.
+        dataset: The data set.
+        given: Options of the run that the user gives, by the names of ``DEFAULTS_DEPEND_ON``.
+    """
     facts = info(dataset)
-    num_examples = facts.num_train - facts.val_size
-    filled = fill_defaults(recipe.training, task="classification", num_examples=num_examples)
+    return preset_for(
+        name,
+        DataFacts(
+            num_examples=facts.num_train - facts.val_size,
+            input_shape=facts.image_shape,
+            out_features=len(facts.classes),
+        ),
+        given,
+    )
+
+
+def preset_for(
+    name: PresetName, facts: DataFacts, given: Mapping[str, object] | None = None
+) -> Preset:
+    """Return a preset, adapted to the shape, the task and the number of the examples."""
+    recipe = PRESETS[name]
+    wanted = dataclasses.replace(recipe.training, **(given or {}))  # type: ignore[arg-type]  # checked before
+    filled = fill_defaults(wanted, task=facts.task, num_examples=facts.num_examples)
     training = TrainingOptions(
         **{field.name: getattr(filled, field.name) for field in dataclasses.fields(filled)}
     )
-    if num_examples < _SMALL and recipe.training.epochs is not None:
+    if facts.num_examples < _SMALL and recipe.training.epochs is not None:
         optimizer = training.optimizer
         training = dataclasses.replace(
             training,
@@ -110,14 +163,20 @@ def preset(name: PresetName, dataset: DatasetName) -> Preset:
             batch_size=min(training.batch_size, _SMALL_BATCH_SIZE),
             optimizer=dataclasses.replace(optimizer, lr=min(optimizer.lr, _LARGEST_SMALL_LR)),
         )
+    widths = recipe.hidden_features
+    if name == "default":
+        widths = NETWORK_DEFAULTS[facts.task].widths(facts.num_examples)
+    sides = facts.input_shape
+    is_pooled = len(sides) == 2 and min(sides) >= _SMALLEST_POOLED_SIDE
+    is_pooled = is_pooled and all(side % recipe.pool == 0 for side in sides)
     return Preset(
         network=NetworkOptions(
-            in_features=math.prod(facts.image_shape),
-            hidden_features=recipe.hidden_features,
-            out_features=len(facts.classes),
+            in_features=math.prod(facts.input_shape),
+            hidden_features=widths,
+            out_features=facts.out_features,
             dropout=recipe.dropout,
             input_dropout=recipe.input_dropout,
         ),
         training=training,
-        pool=recipe.pool if min(facts.image_shape) >= _SMALLEST_POOLED_SIDE else 1,
+        pool=recipe.pool if is_pooled else 1,
     )

@@ -7,8 +7,10 @@ import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
+from mlpkit import _serialization
 from mlpkit._checks import error_message
 from mlpkit._files import write_atomically
+from mlpkit.data import FileSource
 from mlpkit.errors import ConfigError
 
 __all__ = ["RunFolder", "make_folder"]
@@ -77,6 +79,18 @@ class RunFolder:
     def layer_health(self) -> Path:
         """Activation statistics before the first and after each epoch, as JSON."""
         return self.path / "layer_health.json"
+
+    def read_source(self) -> FileSource | None:
+        """Return the files that the run was trained on; None for a data set, or if unknown.
+
+        The path may be that of the model inside the folder of the run.
+        """
+        path = self.path.parent / "config.toml" if self.path.name == "model" else self.config
+        try:
+            text = path.read_text(encoding="utf-8")
+            return FileSource.from_config(_serialization.parse_toml(text, source=str(path)))
+        except (OSError, UnicodeDecodeError, ConfigError):
+            return None
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a text file atomically."""

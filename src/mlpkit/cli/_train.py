@@ -1,4 +1,4 @@
-"""`mlpkit train`: train, calibrate, evaluate and save a classifier."""
+"""`mlpkit train`: train, calibrate, evaluate and save a model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import torch
 import tyro
@@ -17,14 +17,22 @@ from tyro.conf import Positional
 
 from mlpkit import _serialization
 from mlpkit._checks import check_int, error_message
+from mlpkit._serialization import JSONValue
 from mlpkit.cli._compute_options import check_device_option
+from mlpkit.cli._files import ReadSplits, load_files, task_of
 from mlpkit.cli._layer_health import LayerHealthLog
-from mlpkit.cli._options import HIDDEN_NETWORK_OPTIONS, NetworkOptions, TrainingOptions
+from mlpkit.cli._model import Model
+from mlpkit.cli._options import (
+    HIDDEN_NETWORK_OPTIONS,
+    DataOptions,
+    NetworkOptions,
+    TrainingOptions,
+)
 from mlpkit.cli._presets import PresetName
 from mlpkit.cli._run_folder import RunFolder
 from mlpkit.data import DatasetName, Splits, avg_pool, load
 from mlpkit.errors import ConfigError, TrainingInterrupted
-from mlpkit.models import SoftmaxClassifier, unpooled
+from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier, unpooled
 from mlpkit.nn import MLP
 from mlpkit.training import (
     Callback,
@@ -40,12 +48,15 @@ __all__ = ["Train"]
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Train:
-    """Train a network on a data set, evaluate it, and save everything in a new run folder."""
+    """Train a network on a data set, a CSV file or a folder of images; save all in a run folder."""
 
     network: Annotated[NetworkOptions, tyro.conf.arg(name="")]
     training: Annotated[TrainingOptions, tyro.conf.arg(name="")]
-    dataset: Annotated[Positional[DatasetName], tyro.conf.arg(metavar="DATASET")] = "digits"
-    """digits (no download), mnist, fashion_mnist, kmnist, qmnist, emnist_letters..."""
+    dataset: Annotated[Positional[str], tyro.conf.arg(metavar="DATASET")] = "digits"
+    """digits (no download), mnist, emnist_letters..., FILE.csv, or a folder of image folders."""
+    data: Annotated[DataOptions, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=DataOptions
+    )
     root: Path | None = None
     """Folder with the data files; by default MLPKIT_DATA, then the cache, then a download."""
     preset: PresetName = "default"
@@ -58,6 +69,10 @@ class Train:
     """Folder in which the folder of the run is created."""
     resume: Path | None = None
     """Folder of an interrupted run to resume."""
+    read: Annotated[ReadSplits, tyro.conf.Fixed, tyro.conf.Suppress] = dataclasses.field(
+        default_factory=ReadSplits, repr=False, compare=False
+    )
+    """The examples of a file or folder, if they were read for the defaults."""
 
     def __post_init__(self) -> None:
         check_int("--pool", self.pool, minimum=1)
@@ -66,10 +81,34 @@ class Train:
             raise ValueError(error_message("--seed", "less than 2**64", self.training.seed))
         if self.network.norm == "batch" and self.training.batch_size == 1:
             raise ValueError(error_message("--batch-size", "at least 2 with --norm batch", 1))
+        if self._name is not None and self.data.given():
+            option = "--" + self.data.given()[0].replace("_", "-")
+            rule = f"given with a CSV file or a folder, not with the data set {self.dataset}"
+            value = getattr(self.data, self.data.given()[0])
+            raise ValueError(error_message(option, rule, value, f"./{self.dataset} is a path"))
+        if self._name is None and self.root is not None:
+            rule = "given with a data set, not with the path of a file or folder"
+            raise ValueError(error_message("--root", rule, str(self.root)))
+
+    @property
+    def _name(self) -> DatasetName | None:
+        """The name of the data set; None for a path."""
+        return next((name for name in get_args(DatasetName) if name == self.dataset), None)
+
+    @property
+    def _title(self) -> str:
+        """The name of the data set, or that of the file or folder."""
+        return self.dataset if self._name is not None else Path(self.dataset).resolve().name
+
+    def _load(self) -> Splits:
+        """Return the examples."""
+        if self._name is not None:
+            return load(self._name, root=self.root)
+        return self.read.splits or load_files(self.data, self.dataset)
 
     def run(self) -> None:
-        """Train, calibrate, evaluate and save the classifier."""
-        splits = load(self.dataset, root=self.root)
+        """Train, calibrate, evaluate and save the model."""
+        splits = self._load()
         training_splits = splits if self.pool == 1 else _pool(splits, self.pool)
         model = self._build_model(training_splits)
         Trainer(model, self.training)  # raises for an invalid combination before a folder exists
@@ -78,15 +117,15 @@ class Train:
         with self._print_resume_command(folder):
             self._fit(model, training_splits, folder)
             self._calibrate(model, training_splits)
-            if self.pool > 1:
+            if self.pool > 1 and isinstance(model, SoftmaxClassifier):
                 model = unpooled(model, self.pool)
             evaluation = self._evaluate(model, splits)
             folder.write_text(folder.evaluation, json.dumps(evaluation.to_dict(), indent=2) + "\n")
             model.save(folder.model)
-        self._print_result(evaluation.accuracy, evaluation.num_examples, folder)
+        self._print_result(evaluation, folder)
 
-    def _fit(self, model: SoftmaxClassifier, splits: Splits, folder: RunFolder) -> None:
-        """Train the classifier; write the history and the activation statistics."""
+    def _fit(self, model: Model, splits: Splits, folder: RunFolder) -> None:
+        """Train the model; write the history and the activation statistics."""
         callbacks: list[Callback] = [EpochLines(self), CSVLogger(folder.history_csv)]
         if self.network.hidden_features:
             inputs = (splits.val or splits.train).inputs
@@ -102,13 +141,19 @@ class Train:
             raise
         result.history.save_json(folder.history_json)
 
-    def _calibrate(self, model: SoftmaxClassifier, splits: Splits) -> None:
-        """Fit the temperature to the validation set."""
-        if splits.val is not None:
-            temperature = model.calibrate(splits.val)
-            _print(f"temperature: {temperature:.3f}, fitted to the validation examples")
+    def _calibrate(self, model: Model, splits: Splits) -> None:
+        """Fit the temperature of a classifier, and the thresholds of labels, to the validation."""
+        if splits.val is None or isinstance(model, Regressor):
+            return
+        if isinstance(model, MultilabelClassifier):
+            model.calibrate(splits.val)
+            model.fit_thresholds(splits.val)
+            _print("temperatures and thresholds: fitted to the validation examples")
+            return
+        temperature = model.calibrate(splits.val)
+        _print(f"temperature: {temperature:.3f}, fitted to the validation examples")
 
-    def _evaluate(self, model: SoftmaxClassifier, splits: Splits) -> Evaluation:
+    def _evaluate(self, model: Model, splits: Splits) -> Evaluation:
         """Return the metrics on the test set."""
         return model.evaluate(splits.test, precision=self.training.precision)
 
@@ -121,14 +166,19 @@ class Train:
             _print("resume with: " + shlex.join(["mlpkit", "train", "--resume", str(folder.path)]))
             raise
 
-    def _build_model(self, splits: Splits) -> SoftmaxClassifier:
-        """Build the classifier; its initial weights depend on the seed alone."""
+    def _build_model(self, splits: Splits) -> Model:
+        """Build the model; its initial weights depend on the seed alone."""
         generator = torch.Generator().manual_seed(self.training.seed)
         config = dataclasses.replace(
             self.network, in_features=self.network.in_features // self.pool**2
         )
         network = MLP.from_config(config, generator=generator)
-        return SoftmaxClassifier.with_network(network, splits.train)
+        task = task_of(splits.train)
+        if task == "classification":
+            return SoftmaxClassifier.with_network(network, splits.train)
+        if task == "multilabel":
+            return MultilabelClassifier.with_network(network, splits.train)
+        return Regressor.with_network(network, splits.train)
 
     def _create_folder(self) -> RunFolder:
         if self.resume is not None:
@@ -138,9 +188,13 @@ class Train:
             text.encode()
         except UnicodeEncodeError as error:  # TOML is UTF-8
             rule = "a path in UTF-8"
+            if self._name is None:
+                raise ConfigError(
+                    error_message("DATASET", rule, self.dataset, "rename it")
+                ) from error
             cure = "rename the folder, or set MLPKIT_DATA to it"
             raise ConfigError(error_message("--root", rule, str(self.root), cure)) from error
-        folder = RunFolder.create(self.runs, self.dataset)
+        folder = RunFolder.create(self.runs, self._title.removesuffix(".csv"))
         try:
             folder.write_text(folder.config, text)
         except BaseException:
@@ -150,13 +204,19 @@ class Train:
 
     def to_toml(self) -> str:
         """Return the options as a file for ``--config``, without the paths of this run."""
-        values = _serialization.to_dict(self)
-        for name in ("config", "resume", "runs"):
-            del values[name]
-        network = values["network"]
-        assert isinstance(network, dict)
+        is_named = self._name is not None
+        network = _serialization.to_dict(self.network)
         for name in HIDDEN_NETWORK_OPTIONS:
             del network[name]
+        values: dict[str, JSONValue] = {
+            "dataset": self.dataset if is_named else str(Path(self.dataset).resolve()),
+            "root": None if self.root is None else str(self.root.absolute()),
+            "preset": self.preset,
+            "pool": self.pool,
+            "data": None if is_named else _serialization.to_dict(self.data),
+            "network": network,
+            "training": _serialization.to_dict(self.training),
+        }
         return _serialization.plain_to_toml(values)
 
     def _trainer_config(self, folder: RunFolder) -> TrainingOptions:
@@ -164,7 +224,7 @@ class Train:
             self.training, checkpoints=CheckpointConfig(folder=folder.checkpoints)
         )
 
-    def _print_summary(self, model: SoftmaxClassifier, splits: Splits, folder: RunFolder) -> None:
+    def _print_summary(self, model: Model, splits: Splits, folder: RunFolder) -> None:
         sizes = " -> ".join(
             str(size)
             for size in (
@@ -175,24 +235,29 @@ class Train:
         )
         val = 0 if splits.val is None else len(splits.val)
         _print(
-            f"{self.dataset}: {len(splits.train):,} training, {val:,} validation and "
+            f"{self._title}: {len(splits.train):,} training, {val:,} validation and "
             f"{len(splits.test):,} test examples"
         )
+        if self._name is None:
+            _print(f"target: {_target_text(splits)}")
         means = "" if self.pool == 1 else f", on means of {self.pool} x {self.pool} pixels"
         _print(f"network: {sizes}, {model.network.num_parameters:,} parameters{means}")
         _print(f"run: {folder.path}")
 
-    def _print_result(self, accuracy: float, num_examples: int, folder: RunFolder) -> None:
-        _print(f"test accuracy: {accuracy:.2%} of {num_examples:,} examples")
+    def _print_result(self, evaluation: Evaluation, folder: RunFolder) -> None:
+        count = f"{evaluation.num_examples:,} examples"
+        if evaluation.task == "regression":
+            _print(f"test RMSE: {evaluation.rmse:.4g}, R2: {evaluation.r2:.4f}, on {count}")
+        else:
+            _print(f"test accuracy: {evaluation.accuracy:.2%} of {count}")
         _print(f"model: {folder.model}")
-        _print(
-            "next: "
-            + (
-                "mlpkit train mnist"
-                if self.dataset == "digits"
-                else shlex.join(["mlpkit", "predict", "--model", str(folder.model), "IMAGE.png"])
-            )
-        )
+        if self.dataset == "digits":
+            _print("next: mlpkit train mnist")
+        else:
+            is_table = self._name is None and not Path(self.dataset).is_dir()
+            path = folder.model if self._name is not None else folder.path
+            words = ["mlpkit", "predict", "--model", str(path)]
+            _print("next: " + shlex.join([*words, "FILE.csv" if is_table else "IMAGE.png"]))
 
 
 class EpochLines(Callback):
@@ -213,12 +278,29 @@ class EpochLines(Callback):
             parts.append(f"val loss {row.val_loss:.4f}")
         if row.val_accuracy is not None:
             parts.append(f"val accuracy {row.val_accuracy:.2%}")
+        if row.val_rmse is not None:
+            parts.append(f"val RMSE {row.val_rmse:.4g}")
         parts.append(f"{row.seconds:.1f} s")
         _print("  ".join(parts))
 
 
+def _target_text(splits: Splits) -> str:
+    """Return what the examples of a file or folder are predicted as."""
+    train = splits.train
+    target = None if train.encoder is None else train.encoder.target
+    if target is None or target.task == "classification":
+        name = "" if target is None else f"{target.names[0]}, "
+        listed = ", ".join((train.classes or ())[:10])
+        more = ", ..." if (train.num_classes or 0) > 10 else ""
+        return f"{name}{train.num_classes} classes ({listed}{more})"
+    what = "labels" if target.task == "multilabel" else "numbers"
+    return f"{', '.join(target.names)} ({what})"
+
+
 def _pool(splits: Splits, kernel_size: int) -> Splits:
     """Average-pool the training and validation examples; the test examples are unchanged."""
+    if splits.train.inputs.ndim < 3:
+        raise ValueError(error_message("--pool", "1 for a table", kernel_size, "leave it out"))
     height, width = splits.train.inputs.shape[-2:]
     if height % kernel_size or width % kernel_size:
         rule = f"a divisor of both sides of the images ({height} x {width})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, TypeVar, get_args
@@ -12,17 +13,26 @@ from tyro.conf import Positional
 
 from mlpkit import _serialization
 from mlpkit._checks import check_choice, error_message
+from mlpkit.cli._files import ReadSplits, check_dataset, load_files, task_of
 from mlpkit.cli._options import (
     HIDDEN_NETWORK_OPTIONS,
     HIDDEN_TRAINING_OPTIONS,
+    DataOptions,
     NetworkOptions,
     TrainingOptions,
 )
-from mlpkit.cli._presets import PresetName, preset
+from mlpkit.cli._presets import (
+    DEFAULTS_DEPEND_ON,
+    DataFacts,
+    PresetName,
+    preset,
+    preset_for,
+)
 from mlpkit.cli._run_folder import RunFolder
 from mlpkit.cli._train import Train
-from mlpkit.data import DatasetName
+from mlpkit.data import DatasetName, Splits
 from mlpkit.errors import ConfigError
+from mlpkit.training import TrainerConfig
 
 __all__ = ["train_defaults"]
 
@@ -53,7 +63,10 @@ class _FirstPass:
     training: Annotated[_UncheckedTraining, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=_UncheckedTraining
     )
-    dataset: Positional[DatasetName | None] = None
+    data: Annotated[DataOptions, tyro.conf.arg(name="")] = dataclasses.field(
+        default_factory=DataOptions
+    )
+    dataset: Positional[str | None] = None
     root: Path | None = None
     preset: PresetName | None = None
     pool: int | None = None
@@ -66,15 +79,17 @@ class _FirstPass:
 class ConfigFile:
     """The content of a configuration file."""
 
-    dataset: DatasetName | None = None
+    dataset: str | None = None
     root: Path | None = None
     preset: PresetName | None = None
     pool: int | None = None
+    data: dict[str, object] | None = None
     network: dict[str, object] | None = None
     training: dict[str, object] | None = None
 
     def __post_init__(self) -> None:
         tables: tuple[tuple[str, object, tuple[str, ...], str], ...] = (
+            ("data", self.data, ("path",), "key dataset"),
             ("network", self.network, HIDDEN_NETWORK_OPTIONS, "data set"),
             ("training", self.training, HIDDEN_TRAINING_OPTIONS, "folder of the run"),
         )
@@ -108,18 +123,79 @@ def train_defaults(arguments: Sequence[str]) -> Train:
         _check_resume(first, first.resume)
     path = RunFolder(first.resume).config if first.resume is not None else first.config
     file = ConfigFile() if path is None else _read_config(path)
-    dataset = check_choice(
-        "dataset", first.dataset or file.dataset or "digits", get_args(DatasetName)
-    )
     name = check_choice("preset", first.preset or file.preset or "default", get_args(PresetName))
-    chosen = preset(name, dataset)
+    dataset = first.dataset or file.dataset or "digits"
+    is_named = dataset in get_args(DatasetName)
+    base = _serialization.from_dict(DataOptions, file.data or {}, source=str(path))
+    read = ReadSplits()
+    given = _given(arguments, first.training, file.training or {}, str(path))
+    if is_named:
+        chosen = preset(name, check_choice("dataset", dataset, get_args(DatasetName)), given)
+    else:
+        check_dataset(dataset)
+        read.splits = load_files(_merged(arguments, base), dataset)
+        chosen = preset_for(name, _facts(read.splits), given)
     return Train(
         dataset=dataset,
         preset=name,
         pool=_pool(chosen.pool, file.pool, resuming=first.resume is not None),
         root=None if file.root is None else Path(file.root),
+        data=dataclasses.replace(  # the command line appends to these two
+            base,
+            target=() if first.data.target else base.target,
+            ignore=() if first.data.ignore else base.ignore,
+        ),
         network=_override(chosen.network, file.network, str(path)),
         training=_override(chosen.training, file.training, str(path)),
+        read=read,
+    )
+
+
+def _given(
+    arguments: Sequence[str],
+    training: TrainingOptions,
+    file_training: Mapping[str, object],
+    source: str,
+) -> dict[str, object]:
+    """Return the given options of the run on which the defaults of others depend.
+
+    Args:
+        arguments: The command line.
+        training: Its options; those that are not in ``arguments`` have defaults.
+        file_training: The options of a file, which the command line overrides.
+        source: Name of the file.
+    """
+    from_file = _override(TrainingOptions(), file_training, source)
+    given = {name: getattr(from_file, name) for name in DEFAULTS_DEPEND_ON if name in file_training}
+    options = {argument.partition("=")[0].replace("_", "-") for argument in arguments}
+    for name in DEFAULTS_DEPEND_ON:
+        if f"--{name.replace('_', '-')}" in options:
+            given[name] = getattr(training, name)
+    try:
+        TrainerConfig(**given)
+    except (TypeError, ValueError):  # a wrong value is reported when all options are parsed
+        return {}
+    return given
+
+
+def _merged(arguments: Sequence[str], base: DataOptions) -> DataOptions:
+    """Return the options of files: those of the command line, which override those of a file."""
+    found = _first_pass(arguments, dataclasses.replace(base, target=(), ignore=())).data
+    return dataclasses.replace(
+        found, target=found.target or base.target, ignore=found.ignore or base.ignore
+    )
+
+
+def _facts(splits: Splits) -> DataFacts:
+    """Return what a preset depends on."""
+    train = splits.train
+    task = task_of(train)
+    columns = math.prod(train.targets.shape[1:])
+    return DataFacts(
+        num_examples=len(train),
+        input_shape=tuple(train.inputs.shape[1:]),
+        out_features=(train.num_classes or 0) if task == "classification" else columns,
+        task=task,
     )
 
 
@@ -144,18 +220,20 @@ def _pool(preset_pool: int, file_pool: int | None, *, resuming: bool) -> int:
     return 1 if resuming else preset_pool
 
 
-def _first_pass(arguments: Sequence[str]) -> _FirstPass:
+def _first_pass(arguments: Sequence[str], data: DataOptions | None = None) -> _FirstPass:
     """Parse the arguments; return the defaults for invalid ones, which `parse` reports."""
+    default = _FirstPass(data=data or DataOptions())
     try:
         return tyro.cli(
             _FirstPass,
+            default=default,
             args=[argument for argument in arguments if argument not in _HELP],
             add_help=False,
             console_outputs=False,
             config=(tyro.conf.FlagCreatePairsOff,),
         )
     except SystemExit:
-        return _FirstPass()
+        return default
 
 
 def _read_config(path: Path) -> ConfigFile:

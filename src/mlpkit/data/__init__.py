@@ -1,10 +1,11 @@
-"""Data sets in memory, reproducible batches, and augmentation of images."""
+"""Data sets in memory, tables, reproducible batches, and augmentation of images."""
 
 from __future__ import annotations
 
 from mlpkit._protocols import Batch
 from mlpkit.data._avg_pool import avg_pool
 from mlpkit.data._batches import Batches
+from mlpkit.data._file_source import FileSource
 from mlpkit.data._labeled_tensors import LabeledTensors
 from mlpkit.data.augment import (
     AffineParameters,
@@ -36,6 +37,7 @@ from mlpkit.data.sets import (
     read_idx,
     write_idx,
 )
+from mlpkit.data.tables import Frame, TableEncoder, TableTarget, TargetTask
 
 __all__ = [
     "AffineParameters",
@@ -46,6 +48,8 @@ __all__ = [
     "DataFile",
     "DatasetName",
     "EmnistSplit",
+    "FileSource",
+    "Frame",
     "LabeledTensors",
     "RandomAffine",
     "RandomElastic",
@@ -53,6 +57,9 @@ __all__ = [
     "Rectangles",
     "SetInfo",
     "Splits",
+    "TableEncoder",
+    "TableTarget",
+    "TargetTask",
     "avg_pool",
     "center_digit",
     "contact_sheet",

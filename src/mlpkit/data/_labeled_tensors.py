@@ -28,6 +28,14 @@ from mlpkit.data._validation import (
 )
 from mlpkit.data.augment import Augmentation
 from mlpkit.data.images import read_image_folder
+from mlpkit.data.tables import (
+    Frame,
+    Table,
+    TableEncoder,
+    TargetTask,
+    read_csv,
+    require_target,
+)
 
 _SPLIT_STREAM = 0x5911
 _HASHED_BYTES = 64 * 2**20  # of larger inputs only evenly spaced examples are hashed
@@ -85,6 +93,7 @@ class LabeledTensors:
         self._classes = check_class_names(classes)
         self._targets = check_targets(targets, self._inputs, self._classes)
         self._weights = None if weights is None else check_weights(weights, self._inputs)
+        self._encoder: TableEncoder | None = None
         self._fingerprint: str | None = None
 
     @classmethod
@@ -196,6 +205,114 @@ class LabeledTensors:
         )
         return cls(inputs, targets, names)
 
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Frame,
+        target: str | Sequence[str] | None = None,
+        *,
+        encoder: TableEncoder | None = None,
+        task: TargetTask | None = None,
+        classes: Sequence[str] | None = None,
+        weights: str | npt.ArrayLike | None = None,
+    ) -> LabeledTensors:
+        """Encode the rows of a pandas or polars frame.
+
+        Without ``encoder`` one is fitted on these rows, so they must be the training rows and no
+        others. Encode the other rows with the same encoder, which is :attr:`encoder`.
+
+        Args:
+            frame: The rows.
+            target: Name of the column to predict, or several names. None takes the target of
+                ``encoder``.
+            encoder: The encoder that was fitted on the training rows with a target; None fits one,
+                see :meth:`TableEncoder.fit`.
+            task: What the targets are; None finds it from the values, or takes that of ``encoder``.
+            classes: Name of each class; None takes the sorted values, or those of ``encoder``.
+            weights: Weight of each row: the name of a column, which is then no input, or an array
+                of shape (N,). None gives all rows the same weight.
+
+        Raises:
+            TypeError: If an argument has the wrong type.
+            ValueError: If a column does not exist, or an argument differs from that of ``encoder``.
+            DataError: If a column cannot be used, as in :meth:`TableEncoder.fit` and
+                :meth:`TableEncoder.transform`.
+            MissingDependencyError: If narwhals is not installed.
+
+        Example:
+            >>> import pandas as pd
+            >>> from mlpkit.data import LabeledTensors
+            >>> frame = pd.DataFrame({"x": [1.0, 2.0, 3.0, 4.0], "y": ["b", "a", "b", "a"]})
+            >>> train = LabeledTensors.from_frame(frame[:3], target="y")
+            >>> test = LabeledTensors.from_frame(frame[3:], encoder=train.encoder)
+            >>> train.classes, test.targets.tolist()
+            (('a', 'b'), [0])
+        """
+        table = Table(frame)
+        ignore: list[str] = []
+        if isinstance(weights, str):
+            ignore = [table.check_column("weights", weights)]
+        if encoder is None:
+            if target is None:
+                rule = "the name of the column to predict, or several names"
+                raise TypeError(error_message("target", rule, None))
+            encoder = TableEncoder.fit(
+                table, target=target, task=task, classes=classes, ignore=ignore
+            )
+        else:
+            _check_same_target(encoder, target, task, classes)
+        meaning = require_target(encoder)
+        data = cls(
+            encoder.transform(table),
+            meaning.encode(table),
+            meaning.tensor_names,
+            weights=_row_weights(table, weights),
+        )
+        data._encoder = encoder
+        return data
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | os.PathLike[str],
+        target: str | Sequence[str] | None = None,
+        *,
+        encoder: TableEncoder | None = None,
+        task: TargetTask | None = None,
+        classes: Sequence[str] | None = None,
+        weights: str | npt.ArrayLike | None = None,
+    ) -> LabeledTensors:
+        """Read a CSV file with pandas, and encode its rows as :meth:`from_frame` does.
+
+        The file is UTF-8, and its first line has the names of the columns. The separator is a
+        comma, semicolon, tab or vertical bar, whichever the first lines have. Empty fields and
+        ``NA``, ``NaN`` or ``null`` are missing values.
+
+        Args:
+            path: The file. Without ``encoder`` it must have the training rows and no others.
+            target: As in :meth:`from_frame`, as all other arguments.
+            encoder: The encoder that was fitted on the training rows.
+            task: What the targets are.
+            classes: Name of each class.
+            weights: Weight of each row.
+
+        Raises:
+            DataError: If the file does not exist, is not UTF-8, has no rows or equal names of
+                columns, or as in :meth:`from_frame`.
+            MissingDependencyError: If pandas or narwhals is not installed.
+            TypeError: As in :meth:`from_frame`.
+            ValueError: As in :meth:`from_frame`.
+        """
+        text = () if encoder is None else encoder.text_columns
+        return cls.from_frame(
+            read_csv(path, text_columns=text),
+            target,
+            encoder=encoder,
+            task=task,
+            classes=classes,
+            weights=weights,
+        )
+
     @property
     def inputs(self) -> Tensor:
         """The inputs, shape (N, ...)."""
@@ -215,6 +332,11 @@ class LabeledTensors:
     def weights(self) -> Tensor | None:
         """Weight of each example, shape (N,), or None if all examples have the same weight."""
         return self._weights
+
+    @property
+    def encoder(self) -> TableEncoder | None:
+        """The encoder of the table that the inputs come from; None if they come from no table."""
+        return self._encoder
 
     @property
     def device(self) -> torch.device:
@@ -315,6 +437,7 @@ class LabeledTensors:
         selected._targets = self._targets[rows]
         selected._classes = self._classes
         selected._weights = None if self._weights is None else self._weights[rows]
+        selected._encoder = self._encoder
         selected._fingerprint = None
         return selected
 
@@ -392,6 +515,7 @@ class LabeledTensors:
         renamed._inputs = self._inputs
         renamed._classes = names
         renamed._weights = self._weights
+        renamed._encoder = self._encoder
         renamed._fingerprint = None
         position = torch.tensor([names.index(name) for name in present], device=self.device)
         if self._classes is None:
@@ -420,6 +544,7 @@ class LabeledTensors:
         moved._targets = self._targets.to(target)
         moved._classes = self._classes
         moved._weights = None if self._weights is None else self._weights.to(target)
+        moved._encoder = self._encoder
         moved._fingerprint = self._fingerprint
         return moved
 
@@ -453,6 +578,41 @@ class LabeledTensors:
             rank=rank,
             world_size=world_size,
         )
+
+
+def _check_same_target(
+    encoder: TableEncoder,
+    target: str | Sequence[str] | None,
+    task: TargetTask | None,
+    classes: Sequence[str] | None,
+) -> None:
+    """Refuse arguments that differ from what an encoder was fitted with; None does not differ."""
+    given: object = encoder
+    if not isinstance(given, TableEncoder):
+        raise TypeError(error_message("encoder", "a TableEncoder", type(given)))
+    fitted = require_target(encoder)
+    names = None if target is None else (target,) if isinstance(target, str) else tuple(target)
+    pairs: tuple[tuple[str, object, object], ...] = (
+        ("target", names, fitted.names),
+        ("task", task, fitted.task),
+        ("classes", None if classes is None else tuple(classes), fitted.classes),
+    )
+    for argument, found, expected in pairs:
+        if found is not None and found != expected:
+            raise ValueError(error_message(argument, f"{expected!r}, as in encoder", found))
+
+
+def _row_weights(table: Table, weights: str | npt.ArrayLike | None) -> Tensor | None:
+    """Return the weight of each row: a column of the table, or an array."""
+    if weights is None:
+        return None
+    if not isinstance(weights, str):
+        return tensor_from_array("weights", weights)
+    values = table.read(weights)
+    if values.kind == "text" or bool(values.missing.any()):
+        rule = f"the name of a column of numbers without missing values ({weights!r} has others)"
+        raise ValueError(error_message("weights", rule, weights))
+    return torch.from_numpy(values.numbers)
 
 
 def _describe(tensor: Tensor) -> str:

@@ -108,6 +108,7 @@ class Artifact:
         input_shape: Shape of one raw example.
         details: Values of the keys of the kind.
         tensors: The state of the model, in main memory.
+        encoder: The state of the encoder of its tables; None if its inputs come from no table.
     """
 
     kind: Kind
@@ -115,6 +116,7 @@ class Artifact:
     input_shape: tuple[int, ...]
     details: Mapping[str, JSONValue]
     tensors: Mapping[str, Tensor]
+    encoder: Mapping[str, JSONValue] | None = None
 
     def bare_network(self) -> MLP:
         """Return the network without memory for its weights: a file may claim any size.
@@ -147,7 +149,8 @@ class Artifact:
         wrong |= {
             name
             for name in statistics & self.tensors.keys()
-            if dtype is not None and self.tensors[name].dtype is not dtype
+            if dtype is not None
+            and self.tensors[name].dtype not in (dtype, torch.promote_types(dtype, torch.float32))
         }
         return sorted(wrong)
 
@@ -157,6 +160,7 @@ class Artifact:
             "format": self.kind.format,
             "version": FORMAT_VERSION,
             **self.details,
+            **({} if self.encoder is None else {"encoder": dict(self.encoder)}),
             "input_shape": list(self.input_shape),
             "network": _serialization.to_dict(self.network),
         }
@@ -262,10 +266,12 @@ def _described(
 ) -> Artifact:
     """Return the artifact of a description, after comparing it with the tensors of its file."""
     network, shape = description.get("network"), description.get("input_shape")
+    encoder = description.get("encoder")
     has_types = all(
         key in description and isinstance(description[key], types)
         for key, types in kind.keys.items()
     )
+    has_types = has_types and isinstance(encoder, dict | None)
     if not (has_types and isinstance(network, dict) and isinstance(shape, list)):
         rule = f"a file that describes {kind.described}"
         raise ArtifactError(error_message(str(path), rule, description))
@@ -278,6 +284,7 @@ def _described(
             input_shape=tuple(shape),
             details={key: cast("JSONValue", description[key]) for key in kind.keys},
             tensors=tensors,
+            encoder=cast("dict[str, JSONValue] | None", encoder),
         )
         wrong = artifact.differing()
     # OverflowError: a size beyond 64 bits. RecursionError, a RuntimeError: nested lists.

@@ -27,7 +27,7 @@ from mlpkit.models._standardized_model import fast_buffer
 from mlpkit.models._targets import check_target_shape, shaped
 from mlpkit.models._thresholds import best_f1_threshold
 from mlpkit.nn import MLP, MLPOptions
-from mlpkit.training import BinaryCrossEntropy, Objective
+from mlpkit.training import BinaryCrossEntropy, Objective, Task
 
 __all__ = ["MultilabelClassifier"]
 
@@ -85,6 +85,7 @@ class MultilabelClassifier(PredictiveModel):
         (temperature scaling). https://arxiv.org/abs/1706.04599
     """
 
+    task: ClassVar[Task] = "multilabel"
     _kind: ClassVar[Kind] = MULTILABEL_CLASSIFIER
 
     temperature: Tensor
@@ -201,7 +202,7 @@ class MultilabelClassifier(PredictiveModel):
             input_shape=shape,
             target_shape=train.targets.shape[1:],
         )
-        return model._place_buffers()
+        return model._complete_for(train)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logit of each label for raw inputs."""
@@ -248,9 +249,8 @@ class MultilabelClassifier(PredictiveModel):
             x, batch_size, lambda logits: self.probabilities(logits) > thresholds
         )
 
-    def choose_objective(self, given: Objective | None = None) -> Objective:
-        """Return ``given``, or ``BinaryCrossEntropy(pos_weight=self.pos_weight)`` for None."""
-        return BinaryCrossEntropy(pos_weight=self.pos_weight) if given is None else given
+    def _default_objective(self) -> Objective:
+        return BinaryCrossEntropy(pos_weight=self.pos_weight)
 
     def calibrate(self, val: LabeledTensors) -> tuple[float, ...]:
         r"""Fit the temperature of each label on held-out examples, and return the temperatures.
@@ -348,9 +348,14 @@ class MultilabelClassifier(PredictiveModel):
         return self.classes
 
     @property
+    def target_thresholds(self) -> Tensor:
+        """The thresholds in the shape of the targets of one example, ``(L,)`` or ``()``."""
+        return self._per_label("thresholds")
+
+    @property
     def _decision(self) -> Decision:
         """Temperatures and thresholds, in the shape of the targets of one example."""
-        return Decision(self._per_label("temperature"), self._per_label("thresholds"))
+        return Decision(self._per_label("temperature"), self.target_thresholds)
 
     def _per_label(self, name: str) -> Tensor:
         """Return a buffer with one number for each label, ``target_shape``."""

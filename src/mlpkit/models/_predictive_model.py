@@ -15,7 +15,7 @@ from mlpkit._checks import Unquoted, check_choice, error_message
 from mlpkit._class_names import check_same_classes
 from mlpkit._devices import Precision, check_device
 from mlpkit._serialization import JSONValue
-from mlpkit.data import LabeledTensors
+from mlpkit.data import LabeledTensors, TableEncoder
 from mlpkit.errors import ArtifactError
 from mlpkit.models._artifact import Artifact, Kind, read_artifact, write_artifact
 from mlpkit.models._input_range import ObservedBatches
@@ -25,6 +25,7 @@ from mlpkit.nn import MLP, MLPOptions
 from mlpkit.training import Evaluation, Objective, Task, TrainingData
 from mlpkit.training.batches import as_batches
 from mlpkit.training.metrics import evaluate
+from mlpkit.training.objectives import check_objective
 
 __all__ = ["Decision", "PredictiveModel", "build_network", "check_names", "check_train"]
 
@@ -53,15 +54,69 @@ class PredictiveModel(StandardizedModel, ABC):
     A subclass has a kind, which names its file format, and says what its outputs mean.
     """
 
+    task: ClassVar[Task]
     _kind: ClassVar[Kind]
+    _encoder: TableEncoder | None = None  # of the class: models pickled earlier have none
+
+    @property
+    def encoder(self) -> TableEncoder | None:
+        """The encoder that turns the rows of a table into inputs of this model.
+
+        It is that of the training data, and a saved model has it; None if the inputs are no rows of
+        a table. ``model.predict(model.encoder.transform(frame))`` predicts the rows of a frame.
+
+        Raises:
+            TypeError: If it is set to anything but a ``TableEncoder`` or None.
+            ValueError: If it has another number of features than the model has inputs.
+        """
+        return self._encoder
+
+    @encoder.setter
+    def encoder(self, encoder: TableEncoder | None) -> None:
+        given: object = encoder
+        if given is not None and not isinstance(given, TableEncoder):
+            found = Unquoted(type(given).__name__)
+            raise TypeError(error_message("encoder", "a TableEncoder or None", found))
+        if encoder is not None and self.input_shape != (len(encoder.feature_names),):
+            rule = f"an encoder with features of shape {self.input_shape}, as the model has inputs"
+            found = Unquoted(f"one with {len(encoder.feature_names)}")
+            raise ValueError(error_message("encoder", rule, found))
+        self._encoder = encoder
 
     @abstractmethod
     def predict(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
         """Return the prediction for each example."""
 
-    @abstractmethod
     def choose_objective(self, given: Objective | None = None) -> Objective:
-        """Return the objective that the model is trained with."""
+        """Return the objective that the model is trained with.
+
+        A classifier uses an objective as it is. A regressor measures errors in standard deviations
+        of its targets: it wraps a loss of the error in :class:`~mlpkit.training.ScaledTargets`.
+
+        Args:
+            given: The objective of a run; None is the default of the model.
+
+        Raises:
+            TypeError: If ``given`` is no objective.
+            ValueError: If ``given`` is one of another task.
+        """
+        if given is None:
+            return self._default_objective()
+        check_objective(given)
+        task: object = getattr(given, "task", None)
+        if task not in (None, self.task):
+            rule = f"one with the task {self.task!r} for a {type(self).__name__}"
+            cure = f"use {self._default_objective()!r}"
+            raise ValueError(error_message("objective", rule, given, cure))
+        return self._adapted(given)
+
+    @abstractmethod
+    def _default_objective(self) -> Objective:
+        """Return the objective that suits the outputs of the model."""
+
+    def _adapted(self, objective: Objective) -> Objective:
+        """Return an objective for the units of the targets."""
+        return objective
 
     @property
     @abstractmethod
@@ -133,6 +188,7 @@ class PredictiveModel(StandardizedModel, ABC):
             classes=self._names,
             temperature=self._decision.temperature,
             thresholds=self._decision.thresholds,
+            model_task=self.task,
         )
 
     def save(self, folder: str | Path) -> Path:
@@ -157,6 +213,7 @@ class PredictiveModel(StandardizedModel, ABC):
             input_shape=self.input_shape,
             details=self._details(),
             tensors={name: value.detach() for name, value in self.state_dict().items()},
+            encoder=None if self.encoder is None else self.encoder.to_dict(),
         )
         return write_artifact(Path(folder), artifact)
 
@@ -182,14 +239,17 @@ class PredictiveModel(StandardizedModel, ABC):
         try:
             model = cls._from_artifact(artifact)
             model.load_state_dict(dict(artifact.tensors), assign=True)
+            if artifact.encoder is not None:
+                model.encoder = TableEncoder.from_dict(artifact.encoder)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ArtifactError(
                 f"{source} describes a model that cannot be built: {error}"
             ) from error
         return model.eval()
 
-    def _place_buffers(self) -> Self:
-        """Move the statistics to the device of the weights, and return the model."""
+    def _complete_for(self, train: LabeledTensors) -> Self:
+        """Move the statistics to the device of the weights, keep the encoder; return the model."""
+        self.encoder = train.encoder
         device = next(self.network.parameters()).device
         for name, value in self._buffers.items():
             if value is not None:

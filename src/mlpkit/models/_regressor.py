@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Self, cast
 
 import torch
@@ -37,12 +37,12 @@ from mlpkit.training import (
     Objective,
     OutputObjective,
     ScaledTargets,
+    Task,
 )
 
 __all__ = ["Regressor"]
 
 _LARGEST_SPACING = 1e-3  # of neighboring floats, in standard deviations of a target
-_MIN_VARIANCE = 1e-6  # of the standardized targets
 
 
 class Regressor(PredictiveModel):
@@ -105,6 +105,7 @@ class Regressor(PredictiveModel):
         for Computer Vision?, section 2.2. https://arxiv.org/abs/1703.04977
     """
 
+    task: ClassVar[Task] = "regression"
     _kind: ClassVar[Kind] = REGRESSOR
 
     target_mean: Tensor
@@ -134,7 +135,8 @@ class Regressor(PredictiveModel):
             if target_names is None
             else check_names("target_names", target_names, size, "a target has numbers")
         )
-        like = next(network.parameters())
+        weight = next(network.parameters())
+        like = weight.new_empty((), dtype=torch.promote_types(weight.dtype, torch.float32))
         for name, value in (("target_mean", target_mean), ("target_std", target_std)):
             checked = check_statistic(name, value, size, like, each="numbers of a target")
             # One for each, as in the file.
@@ -160,8 +162,8 @@ class Regressor(PredictiveModel):
         Args:
             train: The training examples. The targets are floating-point, ``(N,)`` or ``(N, ...)``.
             hidden_features: Output width of each hidden layer, at least 1; empty for a linear
-                model; None is ``(512, 256)``.
-            options: The options of the network; None is ``MLPOptions()``.
+                model; None is ``(512, 256)``, or ``(128, 64)`` for fewer than 10,000 examples.
+            options: The options of the network; None is ``MLPOptions(dropout=0.1)``.
             predicts_std: Whether the model also predicts a standard deviation for each prediction.
             standardize: How the inputs are standardized; see
                 :meth:`mlpkit.SoftmaxClassifier.for_data`.
@@ -231,7 +233,7 @@ class Regressor(PredictiveModel):
             std=std,
             input_shape=shape,
         )
-        return model._place_buffers()
+        return model._complete_for(train)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return predictions in the units of the targets for raw inputs."""
@@ -292,32 +294,16 @@ class Regressor(PredictiveModel):
         """
         return self._apply_in_batches(x, batch_size, self.stds)
 
-    def choose_objective(self, given: Objective | None = None) -> Objective:
-        """Return the objective that the model is trained with.
+    def _default_objective(self) -> Objective:
+        return self._scaled(GaussianNLL() if self.predicts_std else MeanSquaredError())
 
-        None is ``ScaledTargets(MeanSquaredError(), scale=target_std)``, or ``GaussianNLL`` with
-        ``predicts_std``. A :class:`~mlpkit.training.MeanSquaredError`,
-        :class:`~mlpkit.training.MeanAbsoluteError` or :class:`~mlpkit.training.Huber`, also within
-        :class:`~mlpkit.training.Mixup`, measures errors in standard deviations of the targets: it
-        is wrapped in :class:`~mlpkit.training.ScaledTargets`. Another objective is returned as it
-        is, and measures errors in the units of the targets.
-
-        Args:
-            given: The objective of a run, or None.
-
-        Raises:
-            ValueError: If ``given`` needs ``predicts_std``, or a model without it.
-        """
-        if given is None and self.predicts_std:
-            smallest = float(self.target_std.min())
-            return GaussianNLL(min_variance=max(_MIN_VARIANCE * smallest**2, 1e-30))
-        if given is None:
-            return self._scaled(MeanSquaredError())
-        if type(given) is Mixup:
-            scaled = self._scaled(given.objective)
-            assert isinstance(scaled, OutputObjective), "it has the methods of the one given"
-            return Mixup(given.alpha, objective=scaled)
-        return self._scaled(given)
+    def _adapted(self, objective: Objective) -> Objective:
+        """Return a loss of the error, also within mixup, in standard deviations of the targets."""
+        if type(objective) is not Mixup:
+            return self._scaled(objective)
+        scaled = self._scaled(objective.objective)
+        assert isinstance(scaled, OutputObjective), "it has the methods of the one given"
+        return Mixup(objective.alpha, objective=scaled)
 
     def extra_repr(self) -> str:
         """Return target shape, names and input shape."""
@@ -330,22 +316,34 @@ class Regressor(PredictiveModel):
 
     def _scaled(self, objective: Objective) -> Objective:
         """Return a loss of the error in standard deviations of the targets, others unchanged."""
-        of_error = type(objective) in (MeanSquaredError, MeanAbsoluteError, Huber)
-        if self.predicts_std and (of_error or type(objective) is ScaledTargets):
+        plain = objective.objective if type(objective) is ScaledTargets else objective
+        of_error = type(plain) in (MeanSquaredError, MeanAbsoluteError, Huber)
+        if self.predicts_std and of_error:
             rule = "GaussianNLL() for a model with predicts_std"
             cure = "build it with predicts_std=False for a loss of the error"
             raise ValueError(error_message("objective", rule, objective, cure))
-        if type(objective) is GaussianNLL and not self.predicts_std:
+        if type(plain) is GaussianNLL and not self.predicts_std:
             rule = (
                 "a loss of the error, such as MeanSquaredError(), for a model without predicts_std"
             )
             cure = "build it with predicts_std=True"
             raise ValueError(error_message("objective", rule, objective, cure))
-        if not of_error:
+        if type(objective) not in (MeanSquaredError, MeanAbsoluteError, Huber, GaussianNLL):
             return objective
-        assert isinstance(objective, MeanSquaredError | MeanAbsoluteError | Huber)
+        assert isinstance(objective, MeanSquaredError | MeanAbsoluteError | Huber | GaussianNLL)
         scale = tuple(self.target_std.tolist())
         return ScaledTargets(objective, scale=scale if len(scale) > 1 else scale[0])
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:  # noqa: FBT001, FBT002 - as in torch
+        """Apply a conversion; the units of the targets stay in float32 or float64."""
+        names = ("target_mean", "target_std")
+        before = {name: fast_buffer(self, name) for name in names}
+        super()._apply(fn, recurse)
+        for name, value in before.items():
+            converted = fast_buffer(self, name)
+            if converted.dtype in (torch.float16, torch.bfloat16):
+                self._buffers[name] = value.to(converted.device)
+        return self
 
     def _convert_outputs(self, outputs: Tensor) -> Tensor:
         """Return outputs of the network in the units of the targets, in float32 or float64.

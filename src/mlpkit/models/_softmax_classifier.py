@@ -25,7 +25,8 @@ from mlpkit.models._predictive_model import (
 from mlpkit.models._standardize import Standardize, measure_inputs
 from mlpkit.models._standardized_model import fast_buffer
 from mlpkit.nn import MLP, MLPOptions
-from mlpkit.training import CrossEntropy, Objective
+from mlpkit.training import CrossEntropy, Objective, Task
+from mlpkit.training.objectives import check_known_targets
 
 __all__ = ["SoftmaxClassifier"]
 
@@ -78,6 +79,7 @@ class SoftmaxClassifier(PredictiveModel):
         section 4.2 (temperature scaling). https://arxiv.org/abs/1706.04599
     """
 
+    task: ClassVar[Task] = "classification"
     _kind: ClassVar[Kind] = CLASSIFIER
 
     temperature: Tensor
@@ -161,7 +163,7 @@ class SoftmaxClassifier(PredictiveModel):
         dtype = next(network.parameters()).dtype
         mean, std, shape = measure_inputs(train.inputs, standardize, dtype)
         model = cls(network, classes=classes, mean=mean, std=std, input_shape=shape)
-        return model._place_buffers()
+        return model._complete_for(train)
 
     def probabilities(self, logits: Tensor) -> Tensor:
         """Return the probabilities of logits at the fitted temperature, in float32.
@@ -201,9 +203,8 @@ class SoftmaxClassifier(PredictiveModel):
         """
         return self._apply_in_batches(x, batch_size, lambda logits: logits.argmax(-1))
 
-    def choose_objective(self, given: Objective | None = None) -> Objective:
-        """Return ``given``, or ``CrossEntropy()`` for None."""
-        return CrossEntropy() if given is None else given
+    def _default_objective(self) -> Objective:
+        return CrossEntropy()
 
     def calibrate(self, val: LabeledTensors) -> float:
         r"""Fit the temperature on held-out examples, and return it.
@@ -285,14 +286,16 @@ def _class_names(train: LabeledTensors) -> tuple[str, ...]:
     Raises:
         ValueError: If the targets are neither class indices nor distributions over classes.
     """
-    if train.classes is not None:
-        return train.classes
     targets = train.targets
+    if train.classes is not None and len(train.classes) > 1:
+        check_known_targets(CrossEntropy(), targets)
+        return train.classes
     if targets.is_floating_point() and targets.ndim != 2:
         rule = "class indices, or distributions over classes of shape (N, C)"
         cure = "use Regressor.for_data for a regression"
         raise ValueError(error_message("train.targets", rule, tuple(targets.shape), cure))
     count = targets.shape[1] if targets.is_floating_point() else train.num_classes
+    check_known_targets(CrossEntropy(), targets)
     if count is None or count < 2:
         cure = "give LabeledTensors its classes, or use MultilabelClassifier for one label"
         raise ValueError(error_message("train.targets", "of two or more classes", count, cure))

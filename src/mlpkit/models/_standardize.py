@@ -25,6 +25,7 @@ Standardize: TypeAlias = Literal["auto", "feature", "global"]
 
 _ROWS_AT_ONCE = 8192  # bounds the float64 copy of the inputs
 _VALUES_AT_ONCE = 2**22  # the same for wide inputs
+_ROUNDINGS = 2  # of a value, in relative spacings of its dtype
 _CANCELLATION = 1e-4  # of variance to squared mean; below, E[x^2] - E[x]^2 loses digits
 _NEGLIGIBLE = 1e-3  # of a standard deviation
 
@@ -100,7 +101,7 @@ def mean_and_std(inputs: Tensor) -> tuple[float, float]:
     if inputs.dtype != torch.uint8 and variance < _CANCELLATION * mean * mean:
         variance = _variance_around(inputs, mean)
     std = math.sqrt(max(variance, 0.0))
-    return mean, std if std > 0 else 1.0
+    return mean, std if std > _rounding(inputs) * abs(mean) else 1.0
 
 
 def _variance_around(inputs: Tensor, mean: float) -> float:
@@ -117,7 +118,8 @@ def feature_mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each feature, summed in float64 in two passes.
 
     The second pass sums the squared deviations from the mean, so a large mean does not cancel the
-    variance. A constant feature has exactly its value as mean, and std 1.
+    variance. A constant feature has exactly its value as mean, and std 1. A feature of
+    floating-point numbers that differ by rounding only counts as constant.
 
     Args:
         values: Values, ``(N, ...)``; the features of an example are flattened.
@@ -133,18 +135,27 @@ def feature_mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
     rows = values.detach().reshape(len(values), -1)
     wide, size = accumulator_dtype(rows.device), max(1, _VALUES_AT_ONCE // rows.shape[1])
     low, high = rows[0].to(wide), rows[0].to(wide)
-    total, squares = torch.zeros_like(low), torch.zeros_like(low)
+    total, rest, squares = (torch.zeros_like(low) for _ in range(3))
     for chunk in torch.split(rows, size):
         total += chunk.to(wide).sum(0)
     mean = total / len(rows)
     for chunk in torch.split(rows, size):
         part = chunk.to(wide)
         low, high = torch.minimum(low, part.amin(0)), torch.maximum(high, part.amax(0))
+        rest += (part - mean).sum(0)  # not 0, since the mean is rounded
         squares += (part - mean).square().sum(0)
-    is_constant = low == high
-    std = torch.where(is_constant, 1.0, (squares / len(rows)).sqrt())
-    mean = torch.where(is_constant, low, mean)
+    std = (squares / len(rows) - (rest / len(rows)).square()).clamp_min(0).sqrt()
+    is_constant = (low == high) | (std <= _rounding(values) * mean.abs())
+    std = torch.where(is_constant, 1.0, std)
+    mean = torch.where(low == high, low, mean)
     return mean.cpu().double(), std.cpu().double()
+
+
+def _rounding(values: Tensor) -> float:
+    """Return the relative size of differences that are rounding: sums of shares, for instance."""
+    if not values.is_floating_point():
+        return 0.0
+    return _ROUNDINGS * torch.finfo(values.dtype).eps
 
 
 def check_statistic(

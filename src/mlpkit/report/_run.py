@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import get_args
 from mlpkit import _serialization
 from mlpkit._checks import Unquoted, check_choice, error_message
 from mlpkit._files import open_regular, printable
-from mlpkit.data import DatasetName, LabeledTensors, load
+from mlpkit.data import DatasetName, FileSource, LabeledTensors, load
 from mlpkit.errors import ConfigError
 from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier, load_model
 from mlpkit.nn import ActivationStatistics
@@ -48,7 +49,8 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
     Args:
         folder: The folder of the run.
         root: Folder with the data files; None uses the folder that the run used, or the default of
-            :func:`mlpkit.data.load`.
+            :func:`mlpkit.data.load`. For a run on a CSV file or a folder of images, the folder in
+            which it is now.
 
     Raises:
         ConfigError: If the folder is not that of a finished run, its files cannot be read, or the
@@ -70,19 +72,11 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
             error_message(str(path / "config.toml"), rule, Unquoted(str(error)))
         ) from error
     values = _serialization.parse_toml(text, source=str(path / "config.toml"))
-    argument = f"dataset in {path / 'config.toml'}"
-    try:
-        dataset = check_choice(argument, values.get("dataset"), get_args(DatasetName))
-    except (TypeError, ValueError) as error:
-        raise ConfigError(str(error)) from error
     layer_health = path / "layer_health.json"
-    root_of_run = values.get("root")
-    if root is None and isinstance(root_of_run, str):
-        root = root_of_run
     model = load_model(path / "model")
-    test = load(dataset, root=None if root is None else Path(root)).test
+    test = _load_test(values, root, path / "config.toml")
     if isinstance(model, SoftmaxClassifier) == test.targets.is_floating_point():
-        rule = f"the folder of a model for the targets of its data set, {dataset}"
+        rule = f"the folder of a model for the targets of its data set, {values['dataset']}"
         cure = "build a Run with a test set of the model"
         found = Unquoted(f"a {type(model).__name__}")
         raise ConfigError(error_message("run", rule, found, cure))
@@ -94,3 +88,31 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
         config=text,
         layer_health=read_layer_health(layer_health) if layer_health.exists() else {},
     )
+
+
+def _load_test(
+    values: Mapping[str, object], root: str | Path | None, source: Path
+) -> LabeledTensors:
+    """Return the test set of a run.
+
+    Args:
+        values: The content of its ``config.toml``.
+        root: As in :func:`read_run`.
+        source: The path of that file, for error messages.
+    """
+    given = values.get("dataset")
+    files = None
+    if isinstance(given, str) and Path(given).is_absolute():  # as `mlpkit train` writes paths
+        files = FileSource.from_config(values)
+    if files is not None:
+        if root is not None:
+            files = dataclasses.replace(files, path=Path(root) / Path(files.path).name)
+        return files.load().test
+    try:
+        dataset = check_choice(f"dataset in {source}", given, get_args(DatasetName))
+    except (TypeError, ValueError) as error:
+        raise ConfigError(str(error)) from error
+    root_of_run = values.get("root")
+    if root is None and isinstance(root_of_run, str):
+        root = root_of_run
+    return load(dataset, root=None if root is None else Path(root)).test

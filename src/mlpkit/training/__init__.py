@@ -10,7 +10,6 @@ from mlpkit.training._config import (
     EarlyStopping,
     FilledConfig,
     Gradients,
-    Monitor,
     TrainerConfig,
 )
 from mlpkit.training._defaults import fill_defaults
@@ -18,9 +17,11 @@ from mlpkit.training._fit_result import FitResult, StopReason
 from mlpkit.training._hooks import CallbackLike, StepInfo
 from mlpkit.training._loggers import CSVLogger, JSONLinesLogger, TensorBoardLogger
 from mlpkit.training._lr_finder import LRCurve
+from mlpkit.training._monitor import Monitor, MonitorMode, MonitorName
 from mlpkit.training._tracker import TrainState
 from mlpkit.training._trainer import OptimizerFactory, Trainer
 from mlpkit.training.batches import BatchLike, BatchSource, Examples, TrainingData
+from mlpkit.training.checkpoints import Checkpoint, load_checkpoint
 from mlpkit.training.ensemble import fit_many
 from mlpkit.training.metrics import (
     ClassificationMetrics,
@@ -28,9 +29,13 @@ from mlpkit.training.metrics import (
     EpochRow,
     Evaluation,
     History,
+    Metric,
+    MetricFunction,
+    MetricLike,
     MultilabelMetrics,
     RegressionMetrics,
     TargetMetrics,
+    TopKAccuracy,
 )
 from mlpkit.training.objectives import (
     BinaryCrossEntropy,
@@ -49,6 +54,7 @@ from mlpkit.training.objectives import (
 )
 from mlpkit.training.optim import (
     AnnealStrategy,
+    AverageState,
     AveragingConfig,
     MomentumKind,
     MomentumSchedule,
@@ -63,6 +69,7 @@ from mlpkit.training.optim import (
 
 __all__ = [
     "AnnealStrategy",
+    "AverageState",
     "AveragingConfig",
     "BatchLike",
     "BatchSource",
@@ -70,6 +77,7 @@ __all__ = [
     "CSVLogger",
     "Callback",
     "CallbackLike",
+    "Checkpoint",
     "CheckpointConfig",
     "ClassMetrics",
     "ClassWeights",
@@ -90,10 +98,15 @@ __all__ = [
     "LRCurve",
     "MeanAbsoluteError",
     "MeanSquaredError",
+    "Metric",
+    "MetricFunction",
+    "MetricLike",
     "Mixup",
     "MomentumKind",
     "MomentumSchedule",
     "Monitor",
+    "MonitorMode",
+    "MonitorName",
     "MultilabelMetrics",
     "Objective",
     "OptimizerConfig",
@@ -110,6 +123,7 @@ __all__ = [
     "TargetMetrics",
     "Task",
     "TensorBoardLogger",
+    "TopKAccuracy",
     "TrainState",
     "Trainer",
     "TrainerConfig",
@@ -119,5 +133,6 @@ __all__ = [
     "build_optimizer",
     "fill_defaults",
     "fit_many",
+    "load_checkpoint",
     "reestimate_batch_norm",
 ]

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mlpkit._checks import error_message
 from mlpkit._class_names import class_names
+from mlpkit._devices import evaluation_mode
 from mlpkit.training._config import ClassWeights
 from mlpkit.training.batches import TrainingData
 
@@ -36,13 +37,29 @@ def numeric_class_weights(
     outputs: object = getattr(model, "out_features", None)
     count = len(names) if names is not None else outputs
     if isinstance(given, str):
+        if getattr(train, "balanced", False):
+            rule = "None for batches that are balanced already"
+            raise ValueError(error_message("class_weights", rule, given))
         return _balanced(targets, count if isinstance(count, int) else None)
     if isinstance(given, Mapping):
         return _by_name(given, names)
+    if not isinstance(count, int) and targets is not None:
+        count = _num_outputs(model, train)
     if isinstance(count, int) and count != len(given):
         rule = f"one number for each of the {count} classes"
         raise ValueError(error_message("class_weights", rule, given))
     return given
+
+
+def _num_outputs(model: nn.Module, train: TrainingData) -> int | None:
+    """Return the number of outputs for one training example; None if it cannot be known."""
+    inputs: object = getattr(getattr(train, "data", train), "inputs", None)
+    if not isinstance(inputs, Tensor) or not len(inputs):
+        return None
+    device = next((one.device for one in model.parameters()), inputs.device)
+    with evaluation_mode(model), torch.no_grad():
+        outputs: object = model(inputs[:1].to(device, copy=True))
+    return outputs.shape[1] if isinstance(outputs, Tensor) and outputs.ndim == 2 else None
 
 
 def _by_name(given: Mapping[str, float], names: tuple[str, ...] | None) -> tuple[float, ...]:

@@ -25,29 +25,17 @@ from mlpkit._checks import (
 )
 from mlpkit._devices import Precision, find_device
 from mlpkit._serialization import JSONValue
+from mlpkit.training._monitor import Monitor, MonitorName, check_monitor
 from mlpkit.training.optim import AveragingConfig, MomentumSchedule, OptimizerConfig, Schedule
 
 __all__ = [
-    "MONITOR_DIRECTIONS",
     "CheckpointConfig",
     "ClassWeights",
     "EarlyStopping",
     "FilledConfig",
     "Gradients",
-    "Monitor",
     "TrainerConfig",
 ]
-
-Monitor: TypeAlias = Literal["train_loss", "val_accuracy", "val_error", "val_loss"]
-
-#: Whether each monitored metric is to be minimized or maximized.
-MONITOR_DIRECTIONS: dict[Monitor, Literal["min", "max"]] = {
-    "train_loss": "min",
-    "val_accuracy": "max",
-    "val_error": "min",
-    "val_loss": "min",
-}
-
 
 Gradients: TypeAlias = Literal["auto", "autograd"]
 ClassWeights: TypeAlias = tuple[float, ...] | Mapping[str, float] | Literal["balanced"]
@@ -146,9 +134,8 @@ class TrainerConfig:
     when the run begins: :attr:`Trainer.config` then has it, and every checkpoint too.
 
     Args:
-        epochs: Number of passes over the training examples. None means 10, or for fewer than
-            10,000 examples as many as make 1,000 steps, at most 200; for a regression 300 steps, at
-            most 50.
+        epochs: Number of passes over the training examples. None means as many as make 1,000
+            steps, but at least 10 and at most 200; for a regression 300 steps and at most 50.
         batch_size: Number of examples per batch; ignored for data that is already batched. None
             means 128, for fewer than 10,000 examples 64.
         eval_batch_size: Number of examples per batch in evaluation and prediction.
@@ -162,7 +149,8 @@ class TrainerConfig:
             a warmup of at most 100 steps.
         momentum_schedule: Momentum schedule; None keeps the momentum of the optimizer.
         label_smoothing: Fraction of every target that is spread over all classes, in [0, 1]. None
-            means 0.05 for the cross-entropy without mixup, and 0 otherwise.
+            means 0.05 for the default cross-entropy without mixup. With another objective it must
+            be None, and the smoothing of the objective is recorded.
         mixup: Parameter of the Beta distribution of :class:`Mixup`, above 0; None disables mixup.
         class_weights: One factor per class on the weight of its examples, as a sequence, array or
             tensor, or as a mapping from every class name to its factor. ``"balanced"`` gives class
@@ -193,8 +181,13 @@ class TrainerConfig:
             reproducible bit for bit without this setting.
         validate_every: Number of epochs between two validations; the last epoch is always
             validated.
-        monitor: Metric that decides which epoch is best, for the best checkpoint and for early
-            stopping.
+        monitor: Column of the history that decides which epoch is best, for the best checkpoint,
+            the best weights and early stopping: its name, or a :class:`Monitor` with the direction,
+            which a custom metric without ``higher_is_better`` needs.
+        restore_best: Give the model the weights of the best epoch when ``fit`` returns: those that
+            were validated, averaged if an average is kept. They are kept in memory, on the device
+            of the model, and in every checkpoint; while an epoch is validated there are two copies.
+            If the metric is one of the validation, ``fit`` requires validation data.
         early_stopping: When to stop before the last epoch; None trains all epochs.
         checkpoints: Where and how often to save; None saves nothing.
         max_seconds: Stop after the first step at which the run has lasted this long, in seconds;
@@ -237,7 +230,11 @@ class TrainerConfig:
     cuda_graph: bool = False
     deterministic: bool = False
     validate_every: int = 1
-    monitor: Monitor = "val_loss"
+    if TYPE_CHECKING:
+        monitor: str | Monitor = "val_loss"
+    else:  # an option of a command line takes its choices from here
+        monitor: MonitorName = "val_loss"
+    restore_best: bool = False
     early_stopping: EarlyStopping | None = None
     checkpoints: CheckpointConfig | None = None
     max_seconds: float | None = None
@@ -265,7 +262,8 @@ class TrainerConfig:
             "cuda_graph": check_bool,
             "deterministic": check_bool,
             "validate_every": _positive_int,
-            "monitor": partial(check_choice, names=get_args(Monitor)),
+            "monitor": check_monitor,
+            "restore_best": check_bool,
             "early_stopping": _instance_of(EarlyStopping, type(None)),
             "checkpoints": _instance_of(CheckpointConfig, type(None)),
             "max_seconds": or_none(partial(check_float, above=0.0)),

@@ -8,7 +8,13 @@ from mlpkit._checks import error_message
 from mlpkit.training._config import TrainerConfig
 from mlpkit.training._defaults import default_label_smoothing
 from mlpkit.training._predictor import find_objective_chooser
-from mlpkit.training.objectives import CrossEntropy, Mixup, Objective, OutputObjective
+from mlpkit.training.objectives import (
+    CrossEntropy,
+    Mixup,
+    Objective,
+    OutputObjective,
+    check_objective,
+)
 
 __all__ = ["choose_objective", "label_smoothing_of"]
 
@@ -42,11 +48,7 @@ def choose_objective(config: TrainerConfig, model: nn.Module, given: Objective |
             rule = f"None for the default objective of the model, {plain!r}"
             raise ValueError(error_message("mixup", rule, config.mixup))
         return Mixup(config.mixup, objective=plain)
-    found: object = given
-    if isinstance(found, type | nn.modules.loss._Loss) or not callable(found):
-        rule = "a function of a model and a batch that returns one loss for each example"
-        cure = "use an instance such as CrossEntropy() or MeanSquaredError() of mlpkit.training"
-        raise TypeError(error_message("objective", rule, found, cure))
+    check_objective(given)
     for name, value in (("label_smoothing", config.label_smoothing), ("mixup", config.mixup)):
         if value:
             cure = f"set {name} in the objective"

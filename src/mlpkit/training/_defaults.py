@@ -24,13 +24,13 @@ _MIN_EPOCHS: Final = 10
 
 
 class _Length(NamedTuple):
-    """Length of a run: at least ``steps``, but at most ``max_epochs`` and at least 10 epochs."""
+    """Length of a run: as many epochs as make ``steps`` steps, from 10 to ``max_epochs``."""
 
     steps: int
     max_epochs: int
 
 
-# `python -m benchmarks.targets` compares both rows with scikit-learn on small tables. A regression
+# `python -m benchmarks.small_tables` compares them with scikit-learn on small tables. A regression
 # overfits earlier than a classification, whose labels are smoothed.
 _LENGTHS: Final[dict[Task, _Length]] = {
     "classification": _Length(steps=1000, max_epochs=200),
@@ -65,8 +65,8 @@ def fill_defaults(
         task: The task of the run.
         num_examples: Number of training examples, at least 1.
         num_batches: Number of batches of an epoch; None follows from the batch size.
-        label_smoothing: Label smoothing of the objective; None means that of the default objective
-            of the task. It is used where ``config`` has none.
+        label_smoothing: Label smoothing of the objective of the run; None means that of ``config``,
+            or of the default objective of the task.
         class_weights: The class weights as numbers; those of ``config`` are not used.
 
     Example:
@@ -93,7 +93,7 @@ def fill_defaults(
     if optimizer is None:
         lr = _CONSTANT_LR if schedule.kind == "constant" else _LR
         optimizer = OptimizerConfig(lr=lr, weight_decay=_WEIGHT_DECAY)
-    if config.label_smoothing is not None:
+    if label_smoothing is None and config.label_smoothing is not None:
         label_smoothing = config.label_smoothing
     elif label_smoothing is None:
         label_smoothing = default_label_smoothing(config) if task == "classification" else 0.0

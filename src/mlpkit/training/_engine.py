@@ -238,7 +238,9 @@ def class_factors(targets: Tensor, class_weights: Tensor) -> Tensor:
         - targets: ``(N,)`` class indices or ``(N, C)`` distributions; class_weights: ``(C,)``.
         - output: ``(N,)``.
     """
-    return targets @ class_weights if targets.is_floating_point() else class_weights[targets]
+    if targets.is_floating_point():
+        return targets.to(class_weights.dtype) @ class_weights
+    return class_weights[targets]
 
 
 def total_weight(batches: Sequence[BatchLike], weights: Sequence[Tensor | None]) -> float | Tensor:

@@ -41,7 +41,7 @@ class FitResult:
         ]
         if len(self.history):
             numbers = self.history[-1].to_dict()
-            shown = ("train_loss", "val_loss", "val_accuracy")
+            shown = ("train_loss", "val_objective_loss", "val_loss", "val_accuracy")
             known = [(name, numbers[name]) for name in shown if numbers[name] is not None]
             metrics = ", ".join(f"{name} {value:.4f}" for name, value in known)
             lines.append(f"  epoch {self.history[-1].epoch}: {metrics}")

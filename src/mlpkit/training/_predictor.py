@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mlpkit._devices import Precision
 from mlpkit.training.batches import TrainingData
 from mlpkit.training.metrics import Evaluation
-from mlpkit.training.objectives import Objective
+from mlpkit.training.objectives import Objective, Task
 
 __all__ = [
     "ObjectiveChooser",
@@ -19,7 +19,9 @@ __all__ = [
     "check_input_range",
     "find_objective_chooser",
     "find_predictor",
+    "find_thresholds",
     "reset_calibration",
+    "task_of_model",
 ]
 
 
@@ -55,7 +57,12 @@ class ProbabilityPredictor(Predictor, Protocol):
 
 @runtime_checkable
 class ObjectiveChooser(Protocol):
-    """A model that names its default objective."""
+    """A model that names its task and its default objective."""
+
+    @property
+    def task(self) -> Task:
+        """Task of the model."""
+        ...
 
     def choose_objective(self, given: Objective | None) -> Objective:
         """Return the default objective for None, and else ``given``, adapted to the targets."""
@@ -76,6 +83,20 @@ def _original(model: nn.Module) -> nn.Module:
     """Return the module that ``torch.compile`` has wrapped, else the model itself."""
     original: nn.Module | None = model.__dict__.get("_modules", {}).get("_orig_mod")
     return model if original is None else original
+
+
+def task_of_model(model: nn.Module) -> Task | None:
+    """Return the task that a model that names its objective declares; None for other modules."""
+    chooser = find_objective_chooser(model)
+    return None if chooser is None else chooser.task
+
+
+def find_thresholds(model: nn.Module) -> Tensor | None:
+    """Return the probability above which a model predicts each label; None means 0.5."""
+    found = _original(model)
+    has_them = isinstance(getattr(type(found), "target_thresholds", None), property)
+    thresholds: object = found.target_thresholds if has_them else None
+    return thresholds if isinstance(thresholds, Tensor) else None
 
 
 def find_predictor(model: nn.Module) -> Predictor | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -10,33 +12,57 @@ from mlpkit.training._class_weights import numeric_class_weights
 from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training._default_objective import label_smoothing_of
 from mlpkit.training._defaults import default_batch_size, fill_defaults
+from mlpkit.training._monitor import check_monitored_task, known_monitor, monitor_of
+from mlpkit.training._predictor import task_of_model
 from mlpkit.training.batches import BatchSource, TrainingData, as_batches
+from mlpkit.training.metrics import CustomMetrics
 from mlpkit.training.objectives import Objective, Task, check_known_targets, task_of
 
-__all__ = ["check_class_weights", "known_inputs", "known_targets", "run_config"]
+__all__ = [
+    "check_class_weights",
+    "check_monitored_data",
+    "check_validation_data",
+    "known_inputs",
+    "known_targets",
+    "run_config",
+]
 
 
 def run_config(
-    config: TrainerConfig, model: nn.Module, objective: Objective, train: TrainingData
+    config: TrainerConfig,
+    model: nn.Module,
+    objective: Objective,
+    train: TrainingData,
+    metrics: CustomMetrics,
 ) -> FilledConfig:
     """Return the settings of a run of a model on training data.
+
+    A monitored custom metric has its direction there.
 
     Raises:
         TypeError: If ``train`` is no training data, or its targets have the wrong dtype.
         ValueError: If the targets do not fit the objective, or the class weights do not fit the
-            task or the classes.
+            task or the classes, or no such run has the monitored metric.
     """
+    config = dataclasses.replace(config, monitor=known_monitor(config.monitor, metrics))
     is_batched = isinstance(train, DataLoader | BatchSource)
-    num_examples = None if is_batched else _length(train)
-    size = config.batch_size or default_batch_size(num_examples or 0)
+    size = config.batch_size or default_batch_size(0 if is_batched else _length(train) or 0)
+    own_size: object = getattr(train, "batch_size", None) if is_batched else None
+    if isinstance(own_size, int):
+        config = dataclasses.replace(config, batch_size=own_size)
     batches = as_batches("train", train, batch_size=size, shuffle=True, seed=config.seed)
     targets = known_targets(train)
-    task: Task | None = getattr(objective, "task", None)
+    model_task = task_of_model(model)
+    task: Task | None = model_task or getattr(objective, "task", None)
     if targets is not None:
         check_known_targets(objective, targets)
-        task = task_of(objective, targets)
+        task = task_of(objective, targets, model_task)
     if task is not None:
         check_class_weights(config, task)
+        check_monitored_task(monitor_of(config.monitor).name, task)
+    weights = _known_tensor(train, "weights")
+    if weights is not None and not bool((weights > 0).any()):
+        raise ValueError(error_message("train.weights", "above 0 for at least one example", 0.0))
     return fill_defaults(
         config,
         task=task or "classification",
@@ -45,6 +71,25 @@ def run_config(
         label_smoothing=label_smoothing_of(objective),
         class_weights=numeric_class_weights(config.class_weights, model, train, targets),
     )
+
+
+def check_validation_data(objective: Objective, train: object, val: object) -> None:
+    """Raise if validation targets cannot be those of the run, before an epoch is trained.
+
+    Raises:
+        TypeError: If the targets have the wrong dtype.
+        ValueError: If they have the wrong values, or another shape than the training targets.
+    """
+    targets, expected = known_targets(val), known_targets(train)
+    if targets is None:
+        return
+    check_known_targets(objective, targets)
+    if expected is None or not len(targets):
+        return
+    both_float = targets.is_floating_point() and expected.is_floating_point()
+    if both_float and targets.shape[1:] != expected.shape[1:]:
+        rule = f"of the shape of the training targets, (N, *{tuple(expected.shape[1:])})"
+        raise ValueError(error_message("val.targets", rule, tuple(targets.shape)))
 
 
 def known_targets(train: object) -> Tensor | None:
@@ -72,6 +117,29 @@ def check_class_weights(config: TrainerConfig, task: Task) -> None:
     if task == "multilabel":
         found, cure = "several labels for each example", "use BinaryCrossEntropy(pos_weight=...)"
     raise ValueError(error_message("train", rule, Unquoted(found), cure))
+
+
+def check_monitored_data(config: FilledConfig, val: object) -> None:
+    """Raise if the monitored metric needs validation data and there is none.
+
+    The default metric is an exception, unless a decision depends on it.
+
+    Raises:
+        ValueError: If ``val`` is None.
+    """
+    name = monitor_of(config.monitor).name
+    if val is not None or not name.startswith("val_"):
+        return
+    purpose = None
+    if config.early_stopping is not None:
+        purpose = f"early stopping on {name}"
+    elif config.restore_best:
+        purpose = f"restore_best on {name}"
+    elif config.monitor != "val_loss":
+        purpose = f"monitor={name!r}"
+    if purpose is not None:
+        cure = 'or set monitor="train_loss"'
+        raise ValueError(error_message("val", f"given for {purpose}", None, cure))
 
 
 def _length(train: object) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
@@ -12,9 +13,10 @@ from typing import TypedDict
 import torch
 from torch import Tensor
 
-from mlpkit._checks import Unquoted, error_message
-from mlpkit.training._config import MONITOR_DIRECTIONS, FilledConfig
+from mlpkit._checks import error_message
+from mlpkit.training._config import FilledConfig
 from mlpkit.training._engine import StepResult
+from mlpkit.training._monitor import check_monitored_task, monitor_of
 from mlpkit.training._nonfinite import NonFiniteStep
 from mlpkit.training._run_config import check_class_weights, known_targets
 from mlpkit.training.batches import BatchLike, BatchSource
@@ -69,6 +71,8 @@ class Tracker:
         objective: Loss of each example.
         train: The batches that the run trains on.
         device: Device of the losses.
+        model_task: Task that the model declares; None for a bare module.
+        metrics: Names of the custom metrics.
 
     Attributes:
         state: Counters of the run.
@@ -83,13 +87,19 @@ class Tracker:
         *,
         train: BatchSource,
         device: torch.device,
+        model_task: Task | None = None,
+        metrics: Sequence[str] = (),
     ) -> None:
         self.state = TrainState()
         self.history = History()
         self.task: Task | None = None
         self._config = config
+        self._monitor = monitor_of(config.monitor)
         self._objective = objective
+        self._model_task = model_task
         self._train = train
+        self._metrics = tuple(metrics)
+        self._warned: set[str] = set()  # custom metrics that were not finite
         self._meter = EpochMeter(device)
         self._latest: StepResult | None = None
         self._mark = time.perf_counter()
@@ -108,13 +118,9 @@ class Tracker:
         """
         if self.task is not None:
             return
-        self.task = task_of(self._objective, targets)
-        config = self._config
-        check_class_weights(config, self.task)
-        if self.task == "regression" and config.monitor in ("val_accuracy", "val_error"):
-            rule = f"a classification for monitor={config.monitor!r}"
-            cure = 'use monitor="val_loss"'
-            raise ValueError(error_message("train", rule, Unquoted("a regression"), cure))
+        self.task = task_of(self._objective, targets, self._model_task)
+        check_class_weights(self._config, self.task)
+        check_monitored_task(self._monitor.name, self.task)
 
     def update(self, microbatches: Sequence[BatchLike], result: StepResult) -> None:
         """Count one optimizer step."""
@@ -184,9 +190,10 @@ class Tracker:
         if evaluation is not None and not math.isfinite(evaluation.loss):
             raise self.nonfinite_step("the validation loss", evaluation.loss)
         loss, grad_norm = self._meter.means()
-        accuracy = None
-        if evaluation is not None and evaluation.task != "regression":
-            accuracy = evaluation.accuracy
+        accuracy, regression = None, None
+        if evaluation is not None:
+            regression = evaluation.regression
+            accuracy = evaluation.accuracy if evaluation.task != "regression" else None
         state = self.state
         examples = self._train.num_examples * state.batch / len(self._train)
         return EpochRow(
@@ -199,19 +206,41 @@ class Tracker:
             val_loss=None if evaluation is None else evaluation.loss,
             val_accuracy=accuracy,
             val_error=None if accuracy is None else 1.0 - accuracy,
+            val_rmse=None if regression is None else _finite_or_none(regression.rmse),
+            val_mae=None if regression is None else _finite_or_none(regression.mae),
+            val_r2=None if regression is None else _finite_or_none(regression.r2),
             val_objective_loss=None if evaluation is None else evaluation.objective_loss,
             grad_norm=grad_norm,
+            metrics=self._custom_columns(evaluation),
         )
 
+    def _custom_columns(self, evaluation: Evaluation | None) -> dict[str, float | None]:
+        """Return the value of each custom metric; None for one that is not finite."""
+        if evaluation is None:
+            return dict.fromkeys(self._metrics)
+        for name, value in evaluation.metrics.items():
+            if not math.isfinite(value) and name not in self._warned:
+                self._warned.add(name)
+                message = (
+                    f"metrics[{name!r}] is {value} after epoch {self.state.epoch}; the history has "
+                    "None for such an epoch, which cannot be the best one by this metric"
+                )
+                warnings.warn(message, UserWarning, stacklevel=2)
+        return {name: _finite_or_none(value) for name, value in evaluation.metrics.items()}
+
     def close_epoch(self, row: EpochRow) -> bool:
-        """Append the row to the history, and return whether its epoch is the best so far."""
+        """Append the row to the history, and return whether its epoch is the best so far.
+
+        Raises:
+            ValueError: If the epoch was validated, but the evaluation has no monitored metric.
+        """
         self.history.append(row)
         state = self.state
-        value: float | None = getattr(row, self._config.monitor)
+        value, is_undefined = self._monitored(row)
         is_best = self._is_best(value)
         if is_best:
             state.best_epoch, state.best_value, state.num_bad_epochs = row.epoch, value, 0
-        elif value is not None:
+        elif value is not None or is_undefined:
             state.num_bad_epochs += 1
         state.epoch += 1
         state.batch = 0
@@ -219,12 +248,23 @@ class Tracker:
         self._meter.reset()
         return is_best
 
+    def _monitored(self, row: EpochRow) -> tuple[float | None, bool]:
+        """Return the monitored metric, and whether it is a custom one that was not finite."""
+        name = self._monitor.name
+        value = row.to_dict()[name]
+        if value is not None or row.val_loss is None or not name.startswith("val_"):
+            return value, False
+        if name.removeprefix("val_") in row.metrics:
+            return None, True
+        cure = "the objective does not define it; use 'val_loss'"
+        raise ValueError(error_message("monitor", "a metric of this run", name, cure))
+
     def _is_best(self, value: float | None) -> bool:
         best = self.state.best_value
         if value is None or best is None:
             return value is not None
         stopping = self._config.early_stopping
-        gain = best - value if MONITOR_DIRECTIONS[self._config.monitor] == "min" else value - best
+        gain = best - value if self._monitor.mode == "min" else value - best
         return gain > (0.0 if stopping is None else stopping.min_delta)
 
     @property
@@ -248,6 +288,15 @@ class Tracker:
         error.add_note(f"what is not finite: {what}")
         return error
 
+    def restart_clock(self) -> None:
+        """Leave out the time since the last call to :meth:`tick`, in which no run was active."""
+        self._mark = time.perf_counter()
+
+    def restart_epoch(self) -> None:
+        """Begin the current epoch again, whose completed batches were others."""
+        self.state.batch, self.state.epoch_seconds = 0, 0.0
+        self._meter.reset()
+
     def state_dict(self) -> TrackerState:
         """Return counters, running means and completed epochs in plain values."""
         self.tick()
@@ -264,4 +313,8 @@ class Tracker:
         self.state = TrainState(**restored["state"])
         self.history = History.from_dict(restored["history"])
         self._meter.load_state_dict(restored["meter"])
-        self._mark = time.perf_counter()
+        self.restart_clock()
+
+
+def _finite_or_none(value: float) -> float | None:
+    return value if math.isfinite(value) else None

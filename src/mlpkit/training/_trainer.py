@@ -6,18 +6,18 @@ import copy
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Iterable, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
-from mlpkit._checks import Unquoted, error_message
+from mlpkit._checks import Unquoted, check_bool, error_message
 from mlpkit._class_names import check_same_classes, class_names
 from mlpkit._devices import autocast, available_device, evaluation_mode, has_fast_bf16
 from mlpkit.errors import CheckpointError, CheckpointWriteError
@@ -28,15 +28,23 @@ from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._fit_result import FitResult, StopReason
 from mlpkit.training._hooks import CallbackLike, StepInfo, hooks
 from mlpkit.training._lr_finder import LRCurve, range_test
+from mlpkit.training._monitor import known_monitor
 from mlpkit.training._nonfinite import NonFiniteStep
 from mlpkit.training._predictor import (
     ProbabilityPredictor,
     check_input_range,
     find_predictor,
+    find_thresholds,
     reset_calibration,
+    task_of_model,
 )
 from mlpkit.training._progress_bar import ProgressBar
-from mlpkit.training._run_config import known_inputs, run_config
+from mlpkit.training._run_config import (
+    check_monitored_data,
+    check_validation_data,
+    known_inputs,
+    run_config,
+)
 from mlpkit.training._signals import StopSignals, interruption
 from mlpkit.training._stepper import Stepper
 from mlpkit.training._tracker import Tracker, TrainState
@@ -46,18 +54,29 @@ from mlpkit.training.checkpoints import (
     RandomStream,
     check_folder,
     existing_checkpoints,
+    load_checkpoint,
+    load_initial_state,
     prepare_folder,
     read_checkpoint,
     saved_config,
 )
-from mlpkit.training.metrics import EpochRow, Evaluation, History, evaluate, forward
+from mlpkit.training.metrics import (
+    CustomMetrics,
+    EpochRow,
+    Evaluation,
+    History,
+    MetricLike,
+    compute_metrics,
+    evaluate,
+    forward,
+)
 from mlpkit.training.objectives import (
     Mixup,
     Objective,
     Task,
     VirtualAdversarial,
 )
-from mlpkit.training.optim import AverageState, WeightSwapper, build_optimizer, set_initial_lr
+from mlpkit.training.optim import BestWeights, WeightSwapper, build_optimizer, set_initial_lr
 
 __all__ = ["OptimizerFactory", "Trainer"]
 
@@ -71,15 +90,23 @@ _SLOW_BF16 = (
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """The parts of one training run."""
+    """The parts of one training run.
+
+    Attributes:
+        num_epochs: Number of epochs of a call of ``fit``; with ``warm_start`` it adds as many.
+        seconds_before: Duration of the earlier calls that the run continues.
+    """
 
     config: FilledConfig
     stepper: Stepper
     tracker: Tracker
     weights: WeightSwapper
+    best: BestWeights | None
     checkpointer: Checkpointer
     stream: RandomStream
     val: BatchSource | None
+    num_epochs: int
+    seconds_before: float
 
 
 class Trainer:
@@ -103,6 +130,14 @@ class Trainer:
         optimizer: Function that builds the optimizer from the parameters, for an optimizer that
             ``config.optimizer`` does not support. The schedule multiplies its learning rate.
         callbacks: Instances of :class:`Callback`; their hooks are called in this order.
+        metrics: Metrics of the outputs of the model by name; the metric ``f1`` is the column
+            ``val_f1`` of the history. A metric is a function ``(outputs, targets)`` that returns
+            one number, or an object with ``update(outputs, targets)``, ``compute()`` and
+            ``reset()``, such as those of torchmetrics. The outputs are what a call of the model
+            returns, such as logits. A function gets those of all validation examples, which are
+            kept on the device of the model until then: :math:`4 N C` bytes for :math:`N` examples
+            with :math:`C` outputs. An object gets one batch at a time. Both must not change the
+            tensors. Weights of the examples are not used.
 
     Attributes:
         model: The model.
@@ -113,7 +148,9 @@ class Trainer:
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If ``label_smoothing`` or ``mixup`` is set together with ``objective``.
+        ValueError: If ``label_smoothing`` or ``mixup`` is set together with ``objective``, the
+            name of a metric is no identifier or the name of another column, or ``config.monitor``
+            is no column of a run with these metrics.
 
     Example:
         >>> import torch
@@ -139,6 +176,7 @@ class Trainer:
         objective: Objective | None = None,
         optimizer: OptimizerFactory | None = None,
         callbacks: Sequence[CallbackLike] = (),
+        metrics: Mapping[str, MetricLike] | None = None,
     ) -> None:
         self._config = TrainerConfig() if config is None else config
         self._run: _Run | None = None
@@ -159,6 +197,8 @@ class Trainer:
         self.history = History()
         self._optimizer_factory = optimizer
         self._callbacks = tuple(callbacks)
+        self._metrics = CustomMetrics(metrics)
+        known_monitor(self._config.monitor, self._metrics)
         self._signals = StopSignals()
         self._stop_reason: StopReason | None = None
 
@@ -175,19 +215,39 @@ class Trainer:
         val: TrainingData | None = None,
         *,
         resume: str | os.PathLike[str] | None = None,
+        warm_start: bool = False,
+        init_from: str | os.PathLike[str] | None = None,
+        init_optimizer: bool = False,
     ) -> FitResult:
         """Train the model for ``config.epochs`` epochs, or until a limit or a callback stops it.
 
-        Each call starts a new run from the current weights of the model, unless it resumes one. A
-        fitted temperature of the model is reset to 1. The model is in evaluation mode afterwards,
-        also after an exception. A run in bf16 on a CPU where bf16 products are slower than fp32
-        products warns.
+        Each call starts a new run from the current weights of the model, unless one of the last
+        four arguments says otherwise. At most one of ``resume``, ``warm_start`` and ``init_from``
+        can be given. The exception is ``resume="auto"`` with ``init_from``, which is used only if
+        there is no checkpoint to resume from yet. A fitted temperature of the model is reset to 1.
+        The model is in evaluation mode afterwards, also after an exception. A run in bf16 on a CPU
+        where bf16 products are slower than fp32 products warns.
 
         Args:
             train: Examples to train on: ``LabeledTensors``, ``Batches`` or a ``DataLoader``.
             val: Examples to validate on; None validates nothing.
             resume: Path of the checkpoint to resume from. ``"auto"`` resumes from the newest one of
-                ``config.checkpoints``, or starts a new run if there is none yet.
+                ``config.checkpoints``, or starts a new run if there is none yet. The data and the
+                settings must be those of its run.
+            warm_start: Continue the previous run of this trainer for ``config.epochs`` more epochs:
+                with its trained weights, also where the model holds averaged or best ones, its
+                optimizer, average, random stream, history and best epoch. The schedule is that of
+                all epochs together, at the position that was reached: a constant rate stays what it
+                is, a one-cycle schedule is stretched. If early stopping had ended the run, it
+                counts from 0; ``max_seconds`` is the limit of this call. The data may be others. To
+                resume such a run in a new process, set ``config.epochs`` to the sum. Without a
+                previous run, this is a new run.
+            init_from: Path of the checkpoint whose weights the new run starts from. They are those
+                that its run validated: averaged, if it kept an average. Data and settings may be
+                others; the history, the schedule and the random stream are those of a new run.
+            init_optimizer: Start from the state of the optimizer in ``init_from`` too, such as the
+                moments of Adam, and from the weights of its latest step. Learning rate and other
+                options are those of ``config``.
 
         Raises:
             NonFiniteError: If a loss, a gradient or a parameter became NaN or infinite.
@@ -195,7 +255,10 @@ class Trainer:
             TrainingKeyboardInterrupt: The same for Ctrl-C; a subclass of KeyboardInterrupt.
             CheckpointError: If a checkpoint cannot be written or read.
             ResumeMismatchError: If ``resume`` belongs to another run.
+            ValueError: If arguments exclude one another, or ``init_from`` is a checkpoint of a
+                model with other parameters.
         """
+        _check_start(resume, init_from, warm_start=warm_start, init_optimizer=init_optimizer)
         is_bf16_on_cpu = self.config.precision == "bf16" and self.device.type == "cpu"
         if is_bf16_on_cpu and not has_fast_bf16(self.device):
             warnings.warn(_SLOW_BF16, UserWarning, stacklevel=2)
@@ -204,7 +267,15 @@ class Trainer:
             raise RuntimeError(
                 error_message("fit", rule, Unquoted("a call inside"), "leave the block first")
             )
-        run = self._begin(train, val, self._resume_path(resume))
+        checkpoint = self._resume_path(resume)
+        run = self._begin(
+            train,
+            val,
+            resume=checkpoint,
+            previous=self._run if warm_start else None,
+            init_from=None if init_from is None or checkpoint is not None else Path(init_from),
+            init_optimizer=init_optimizer,
+        )
         with (
             torch.enable_grad(),
             StopSignals() as self._signals,
@@ -219,7 +290,7 @@ class Trainer:
                 with ProgressBar(total, initial=self.state.step, shown=self.config.progress) as bar:
                     reason = self._train(run, bar)
                     bar.close(self.state.step)
-                run.weights.load_averaged_weights()
+                self._load_final_weights(run)
                 result = self._result(run, reason)
                 self._call(run, "on_fit_end", result)
                 self._raise_interrupt(run)
@@ -237,6 +308,9 @@ class Trainer:
     def _train(self, run: _Run, bar: ProgressBar) -> StopReason:
         """Run the loop over epochs and steps."""
         config, state, stepper, tracker = run.config, self.state, run.stepper, run.tracker
+        max_seconds = None
+        if config.max_seconds is not None:
+            max_seconds = config.max_seconds + run.seconds_before
         on_step_end = bool(hooks(self._callbacks, "on_step_end"))
         every_steps = None if config.checkpoints is None else config.checkpoints.every_steps
 
@@ -259,7 +333,7 @@ class Trainer:
                 if every_steps is not None and state.step % every_steps == 0:
                     self._save_last(run)
                 self._raise_interrupt(run)
-                if config.max_seconds is not None and tracker.tick() >= config.max_seconds:
+                if max_seconds is not None and tracker.tick() >= max_seconds:
                     self._stop_reason = "time"
                 if self._stop_reason is not None and state.batch < len(stepper.train):
                     self._finish_partial_epoch(run)
@@ -277,7 +351,10 @@ class Trainer:
         row, is_best = tracker.finish_epoch(
             lambda: self._validate(run), lr=self.lr, is_last=self._stop_reason is not None
         )
-        bar.set_text(_summary(row))
+        if run.best is not None:
+            with run.stream.paused():
+                run.best.decide(self.model, is_best=is_best, averaged=run.weights.averaged())
+        bar.set_text(_summary(row, config.label_smoothing))
         self._call(run, "on_epoch_end", row)
         if config.checkpoints is not None:
             if is_best and config.checkpoints.keep_best:
@@ -305,10 +382,20 @@ class Trainer:
             return None
         try:
             with run.stream.paused(), run.weights.averaged():
-                return self._evaluate(run.val, poll=self._poll)
+                evaluation = self._evaluate(run.val, poll=self._poll)
+                if run.best is not None:
+                    run.best.propose(self.model)
+                return evaluation
         except _SignalArrivedError:
             self._raise_interrupt(run)
             raise
+
+    def _load_final_weights(self, run: _Run) -> None:
+        """Give the model the best weights if they are kept, else the average if one is kept."""
+        if run.best is None or run.best.weights is None:
+            run.weights.load_averaged_weights()
+        else:
+            run.weights.load_best_weights(run.best.weights, None)
 
     def _poll(self) -> None:
         if self._signals.signum is not None:
@@ -364,10 +451,11 @@ class Trainer:
     # ------------------------------------------------------------------ using the model
 
     def evaluate(self, data: TrainingData) -> Evaluation:
-        """Return the loss and, for a classifier, accuracy, confusion matrix and calibration.
+        """Return the loss and the metrics of the model, also the custom ones of the trainer.
 
         A model whose class has ``predict`` and ``evaluate``, such as
-        :class:`mlpkit.SoftmaxClassifier`, evaluates itself, with its fitted temperature. The model
+        :class:`mlpkit.SoftmaxClassifier`, evaluates itself, with its fitted temperature; custom
+        metrics take a second pass over the data then, without the temperature. The model
         is evaluated in evaluation mode; afterwards the mode of every module is restored. If an
         average of the weights is kept, it is evaluated.
 
@@ -384,13 +472,23 @@ class Trainer:
             if predictor is None:
                 batches = self._eval_batches("data", data)
                 return self._evaluate(batches, classes=class_names(data))
-            return predictor.evaluate(
+            evaluation = predictor.evaluate(
                 data,
                 objective=self.objective,
                 batch_size=self.config.eval_batch_size,
                 device=self.device,
                 precision=self.config.precision,
             )
+            if not self._metrics.names:
+                return evaluation
+            found = compute_metrics(
+                self.model,
+                self._eval_batches("data", data),
+                self._metrics,
+                precision=self.config.precision,
+                device=self.device,
+            )
+            return dataclasses.replace(evaluation, metrics=found)
 
     def predict(self, x: Tensor) -> Tensor:
         """Return the predicted class of each example, int64, or the outputs for a regression.
@@ -439,9 +537,10 @@ class Trainer:
 
     @property
     def _task(self) -> Task:
-        """The task of the latest run, or the one that the objective declares."""
+        """The task of the latest run, or the one that the model or the objective declares."""
         known = None if self._run is None else self._run.tracker.task  # of the first batch
-        return known or getattr(self.objective, "task", None) or "classification"
+        declared = task_of_model(self.model) or getattr(self.objective, "task", None)
+        return known or declared or "classification"
 
     def _final_weights(self) -> AbstractContextManager[None]:
         """Return a context in which the model has its averaged weights, if an average is kept."""
@@ -473,7 +572,10 @@ class Trainer:
             precision=self.config.precision,
             device=self.device,
             classes=classes,
+            thresholds=find_thresholds(self.model),
+            model_task=task_of_model(self.model),
             poll=poll,
+            custom=self._metrics,
         )
 
     def find_lr(
@@ -495,8 +597,9 @@ class Trainer:
         References:
             Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3.
         """
+        check_same_classes({"model": self.model, "train": train})
         model = copy.deepcopy(self.model)
-        config = run_config(self._config, model, self.objective, train)
+        config = run_config(self._config, model, self.objective, train, self._metrics)
         config = dataclasses.replace(config, cuda_graph=False)
         stepper = Stepper(
             model,
@@ -529,25 +632,29 @@ class Trainer:
     def load_best(self) -> None:
         """Give the model the weights of the best epoch.
 
-        It is that of the latest run, or the one that the folder of ``config.checkpoints`` holds, if
-        ``fit`` has not been called in this process. In a callback, the run continues from them.
+        It is that of the latest run: the one in memory with ``restore_best``, else the one in the
+        folder of ``config.checkpoints``. If ``fit`` has not been called in this process, the one in
+        the folder is read. In a callback, the run continues from the weights.
 
         Raises:
             CheckpointError: If there is no such checkpoint, or it cannot be read.
         """
         checkpoints, run = self.config.checkpoints, self._run
+        if run is not None and run.best is not None and run.best.weights is not None:
+            run.weights.load_best_weights(run.best.weights, None)
+            return
         best = self._best() if run is not None or checkpoints is None else checkpoints.best
         if best is None or not best.exists():
-            raise CheckpointError("no best checkpoint was written; ask for one in checkpoints")
-        content = read_checkpoint(best)
-        weights = cast("dict[str, Tensor]", content["model"])
-        average = cast("AverageState | None", content["average"])
+            raise CheckpointError(
+                "no best checkpoint was written; ask for one in checkpoints, or set restore_best"
+            )
+        found = load_checkpoint(best)
         if run is not None:
-            run.weights.load_best_weights(weights, average)
+            run.weights.load_best_weights(found.trained_state, found.average)
             return
         # Without data, batch norm keeps the averaged statistics of the checkpoint.
         swapper = WeightSwapper(self.model, self.config.averaging, reestimate=lambda: None)
-        swapper.load_best_weights(weights, average)
+        swapper.load_best_weights(found.trained_state, found.average)
 
     def _save_last(self, run: _Run) -> Path | None:
         checkpoints = self.config.checkpoints
@@ -565,36 +672,58 @@ class Trainer:
 
     # ------------------------------------------------------------------ beginning and end
 
-    def _begin(self, train: TrainingData, val: TrainingData | None, resume: Path | None) -> _Run:
-        """Build the parts of the run, and restore the checkpoint that it resumes."""
+    def _begin(
+        self,
+        train: TrainingData,
+        val: TrainingData | None,
+        *,
+        resume: Path | None,
+        previous: _Run | None,
+        init_from: Path | None,
+        init_optimizer: bool,
+    ) -> _Run:
+        """Build the parts of the run, and give them the state that it starts from."""
         content, config = None, self._config
+        if init_from is not None:
+            content = read_checkpoint(init_from)
+        if previous is not None:
+            config = fill_from_run(config, previous.config)
+            num_epochs = previous.tracker.state.epoch + previous.num_epochs
+            config = dataclasses.replace(config, epochs=num_epochs)
         if resume is not None:
             content = read_checkpoint(resume)
             config = fill_from_run(config, saved_config(content, resume))
-            self.objective = choose_objective(config, self.model, self._given_objective)
-        config = run_config(config, self.model, self.objective, train)
-        if config.early_stopping is not None and val is None and config.monitor != "train_loss":
-            rule = f"given for early stopping on {config.monitor}"
-            raise ValueError(error_message("val", rule, None, 'or set monitor="train_loss"'))
-        if config.checkpoints is not None and resume is None:
+        objective = choose_objective(config, self.model, self._given_objective)
+        config = run_config(config, self.model, objective, train, self._metrics)
+        check_monitored_data(config, val)
+        if config.checkpoints is not None and resume is None and previous is None:
             check_folder(config.checkpoints)
         check_same_classes({"model": self.model, "train": train, "val": val})
-        _check_num_examples(self.objective, train)
+        check_validation_data(objective, train, val)
+        _check_num_examples(objective, train)
         stepper = Stepper(
             self.model,
             config,
-            self.objective,
+            objective,
             self._build_optimizer(self.model, config),
             train=_train_batches(config, train),
             device=self.device,
         )
         _check_batch_norm(self.model, stepper.train)
-        tracker = Tracker(config, self.objective, train=stepper.train, device=self.device)
+        tracker = Tracker(
+            config,
+            objective,
+            train=stepper.train,
+            device=self.device,
+            model_task=task_of_model(self.model),
+            metrics=self._metrics.names,
+        )
         weights = WeightSwapper(
             self.model,
             config.averaging,
             reestimate=lambda: stepper.reestimate_batch_norm(tracker.current_epoch),
         )
+        best = BestWeights() if config.restore_best else None
         stream = RandomStream(config.seed, self.device)
         val_batches = None if val is None else self._eval_batches("val", val)
         checkpointer = Checkpointer(
@@ -602,6 +731,7 @@ class Trainer:
             stepper=stepper,
             tracker=tracker,
             weights=weights,
+            best=best,
             stream=stream,
             val=val_batches,
             callbacks=self._callbacks,
@@ -609,15 +739,35 @@ class Trainer:
         tracker.start_with(train)
         if resume is not None and content is not None:
             checkpointer.restore(resume, content)
-        if config.checkpoints is not None:
+        if init_from is not None and content is not None:
+            optimizer = stepper.optimizer if init_optimizer else None
+            load_initial_state(init_from, content, self.model, optimizer)
+        if previous is not None:
+            checkpointer.continue_from(previous.checkpointer)
+            if tracker.is_out_of_patience:
+                tracker.state.num_bad_epochs = 0
+        if config.checkpoints is not None and previous is not None:
+            prepare_folder(config.checkpoints)
+        elif config.checkpoints is not None:
             _claim_folder(config.checkpoints, checkpointer, resume)
         reset_calibration(self.model)
         inputs = known_inputs(train)
         if inputs is not None:
             check_input_range(self.model, inputs)
-        run = _Run(config, stepper, tracker, weights, checkpointer, stream, val_batches)
+        run = _Run(
+            config=config,
+            stepper=stepper,
+            tracker=tracker,
+            weights=weights,
+            best=best,
+            checkpointer=checkpointer,
+            stream=stream,
+            val=val_batches,
+            num_epochs=config.epochs if previous is None else previous.num_epochs,
+            seconds_before=0.0 if previous is None else tracker.state.seconds,
+        )
         self.state, self.history = tracker.state, tracker.history
-        self._run, self._stop_reason = run, None
+        self.objective, self._run, self._stop_reason = objective, run, None
         return run
 
     def _resume_path(self, resume: str | os.PathLike[str] | None) -> Path | None:
@@ -654,6 +804,29 @@ class Trainer:
             history=run.tracker.history,
             last=None if checkpoints is None else checkpoints.last,
             best=self._best(),
+        )
+
+
+def _check_start(
+    resume: object, init_from: object, *, warm_start: bool, init_optimizer: bool
+) -> None:
+    """Raise if the arguments of ``fit`` that say where a run starts exclude one another."""
+    for name, value in (("warm_start", warm_start), ("init_optimizer", init_optimizer)):
+        check_bool(name, value)
+    is_either = resume == "auto" and init_from is not None  # the second only for a new run
+    given = {
+        "resume": None if resume is None or is_either else str(resume),
+        "warm_start": warm_start or None,
+        "init_from": None if init_from is None else str(init_from),
+    }
+    chosen = [name for name, value in given.items() if value is not None]
+    if len(chosen) > 1:
+        rule, cure = f"None or False together with {chosen[0]}", "give one of the two"
+        raise ValueError(error_message(chosen[1], rule, given[chosen[1]], cure))
+    if init_optimizer and init_from is None:
+        cure = "give the checkpoint as init_from"
+        raise ValueError(
+            error_message("init_optimizer", "False without init_from", init_optimizer, cure)
         )
 
 
@@ -720,9 +893,11 @@ def _check_can_be_captured(
         raise ValueError(error_message("device", rule, str(device), "set cuda_graph=False"))
 
 
-def _summary(row: EpochRow) -> str:
+def _summary(row: EpochRow, label_smoothing: float) -> str:
     """Return the text that a progress bar shows after an epoch."""
     text = f"epoch {row.epoch + 1}, loss {row.train_loss:.4f}"
+    if label_smoothing:  # the validation loss has none, so they cannot be compared
+        text += " (smoothed labels)"
     if row.val_error is not None:
         return f"{text}, val error {row.val_error:.2%}"
     return text if row.val_loss is None else f"{text}, val loss {row.val_loss:.4f}"

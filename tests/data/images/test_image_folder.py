@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 
 from mlpkit.data import LabeledTensors
+from mlpkit.data.images import read_sized_image
 from mlpkit.errors import DataError
 
 
@@ -167,3 +168,13 @@ def test_a_folder_of_an_unknown_class_is_refused_before_an_image_is_read(root: P
     rule = r"classes must be names that include .* \['one', 'two'\], got \['one'\]; add \['two'\]"
     with pytest.raises(ValueError, match=rule):
         LabeledTensors.from_folder(root, classes=["one"])
+
+
+@pytest.mark.parametrize("color", [False, True])
+@pytest.mark.parametrize("size", [None, (3, 4), (6, 5)])
+def test_one_image_is_read_as_in_a_folder(
+    root: Path, color: bool, size: tuple[int, int] | None
+) -> None:
+    data = LabeledTensors.from_folder(root, color=color, size=size)
+    image = read_sized_image(root / "two" / "b.png", size=size, color=color)
+    assert torch.equal(image, data.inputs[3])

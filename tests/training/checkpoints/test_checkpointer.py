@@ -31,6 +31,7 @@ CONFIG = TrainerConfig(epochs=2, batch_size=8, schedule=Schedule(), progress=Fal
 
 KEYS = {
     *("format", "version", "versions", "config", "model_config", "fingerprint", "model", "average"),
+    "best",
     *("optimizer", "scaler", "total_steps", "state", "meter", "history", "callbacks", "rng"),
 }
 
@@ -119,12 +120,12 @@ def test_a_restored_run_is_the_one_that_was_saved(tmp_path: Path) -> None:
 
 
 def test_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
-    """Whichever it is; only the configuration of the model is not needed."""
+    """Whichever it is; the configuration of the model and the best weights are not needed."""
     config = everything(tmp_path, epochs=2)
     train(config)
     content = read_checkpoint(tmp_path / "last.pt")
     path = tmp_path / "part.pt"
-    for key in KEYS - {"format", "version", "model_config"}:
+    for key in KEYS - {"format", "version", "model_config", "best"}:
         write_checkpoint(path, {name: one for name, one in content.items() if name != key})
         with pytest.raises(CheckpointCorruptError, match=f"part.pt must hold {key}, got none"):
             train(config, resume=path)

@@ -29,7 +29,7 @@ from mlpkit.training import (
     MeanSquaredError,
     Mixup,
     MomentumSchedule,
-    Monitor,
+    MonitorName,
     Objective,
     OptimizerConfig,
     Schedule,
@@ -607,7 +607,7 @@ def test_other_arguments_are_refused_at_once() -> None:
 
 
 @pytest.mark.parametrize("monitor", ["val_accuracy", "train_loss"])
-def test_each_network_has_its_best_epoch(monitor: Monitor) -> None:
+def test_each_network_has_its_best_epoch(monitor: MonitorName) -> None:
     config = replace(CONFIG, monitor=monitor)
     models = classifiers()
     for result in fit_many(models, TRAIN, VAL, config=config):

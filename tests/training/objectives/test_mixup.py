@@ -116,3 +116,10 @@ def test_integers_are_mixed_as_the_numbers_that_they_are() -> None:
         mixed.append(Mixup(1.0).mix(inputs).inputs)
     assert mixed[0].dtype == torch.float32
     assert torch.equal(mixed[0], mixed[1])
+
+
+def test_large_integers_are_mixed_in_float64() -> None:
+    """Time stamps would collapse in float32; pixels stay in float32."""
+    seconds = 1_700_000_000 + torch.arange(50)[:, None]
+    assert len(set(Mixup(0.2).mix(seconds).inputs.flatten().tolist())) > 40
+    assert Mixup(0.2).mix(torch.zeros(3, 2, dtype=torch.uint8)).inputs.dtype == torch.float32

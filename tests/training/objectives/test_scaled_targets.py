@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mlpkit.data import Batch
 from mlpkit.training import (
+    CrossEntropy,
     GaussianNLL,
     Huber,
     MeanAbsoluteError,
@@ -113,9 +114,20 @@ def test_a_scale_for_other_targets(shape: tuple[int, ...]) -> None:
         objective.loss(torch.zeros(shape), torch.zeros(shape))
 
 
-@pytest.mark.parametrize("base", [GaussianNLL(), MeanSquaredError, None], ids=str)
+@pytest.mark.parametrize("scale", [1e-20, 0.5, (2.0, 1e20)])
+def test_a_likelihood_is_that_of_scaled_targets(scale: float | tuple[float, float]) -> None:
+    """Oracle: means, variances and targets are divided first; no scale is out of range."""
+    factors = torch.tensor([scale, scale] if isinstance(scale, float) else scale)
+    means, log_variances, targets = torch.randn(3, 7, 2).unbind()
+    expected = GaussianNLL().loss(torch.cat([means, log_variances], 1), targets)
+    outputs = torch.cat([means * factors, log_variances + 2 * factors.log()], 1)
+    found = ScaledTargets(GaussianNLL(), scale=scale).loss(outputs, targets * factors)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("base", [CrossEntropy(), MeanSquaredError, None], ids=str)
 def test_another_objective(base: object) -> None:
-    with pytest.raises(TypeError, match=r"objective must be a loss of the error: MeanSquaredError"):
+    with pytest.raises(TypeError, match=r"objective must be MeanSquaredError"):
         ScaledTargets(base, scale=1.0)  # type: ignore[arg-type]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from mlpkit.data.images._center_digit import center_digit
 from mlpkit.data.images._contact_sheet import contact_sheet
 from mlpkit.data.images._gray import gray_plane
-from mlpkit.data.images._image_folder import read_image_folder
+from mlpkit.data.images._image_folder import read_image_folder, read_sized_image
 from mlpkit.data.images._ink_value import full_ink_value
 from mlpkit.data.images._pillow import check_convertible, is_pil_image, pil_to_tensor
 
@@ -18,4 +18,5 @@ __all__ = [
     "is_pil_image",
     "pil_to_tensor",
     "read_image_folder",
+    "read_sized_image",
 ]

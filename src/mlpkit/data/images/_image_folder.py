@@ -32,7 +32,7 @@ def read_image_folder(
         DataError: If the folder does not have this layout or an image cannot be used.
         ValueError: If a class folder is not in ``classes``.
     """
-    mode = "RGB" if check_bool("color", color) else "L"
+    check_bool("color", color)
     resized = _check_size(size)
     folders = _class_folders(Path(root))
     found = tuple(folder.name for folder in folders)
@@ -54,7 +54,7 @@ def read_image_folder(
                 error_message(name, "a folder with images", Unquoted("an empty folder"), cure)
             )
         for path in paths:
-            images.append(_read(path, mode, resized))
+            images.append(read_sized_image(path, size=resized, color=color))
             targets.append(label)
             first = path if first is None else first
             if images[-1].shape != images[0].shape:
@@ -104,10 +104,20 @@ def _files(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.relative_to(folder).as_posix())
 
 
-def _read(path: Path, mode: str, size: tuple[int, int] | None) -> Tensor:
+def read_sized_image(path: Path, *, size: tuple[int, int] | None, color: bool) -> Tensor:
+    """Return an image file as uint8 of shape (H, W), or (3, H, W) in color.
+
+    Args:
+        path: The file.
+        size: Height and width; None leaves them as they are.
+        color: RGB instead of gray.
+
+    Raises:
+        DataError: If the file is no image, or has transparent pixels or more than 8 bits.
+    """
     image = read_image(path)
     check_convertible(image, f"the image {path}")
-    image = image.convert(mode)
+    image = image.convert("RGB" if color else "L")
     if size is not None and image.size != (size[1], size[0]):
         image = image.resize((size[1], size[0]))  # Pillow's default: bicubic with antialiasing
     return pil_to_tensor(image)

@@ -34,7 +34,7 @@ from mlpkit.training.checkpoints._fingerprint import (
     settings,
 )
 from mlpkit.training.checkpoints._random_stream import RandomStream
-from mlpkit.training.optim import AverageState, WeightSwapper
+from mlpkit.training.optim import AverageState, BestWeights, WeightSwapper
 
 __all__ = ["Checkpointer", "saved_config"]
 
@@ -54,6 +54,7 @@ class Checkpointer:
         stepper: Holds the model, the optimizer and the loss scaler.
         tracker: Holds counters, running means and history.
         weights: Holds the trained and the averaged weights.
+        best: Keeps the weights of the best epoch; None keeps none.
         stream: Random stream of the run.
         val: Batches to validate on, or None.
         callbacks: Callbacks whose state is saved.
@@ -69,6 +70,7 @@ class Checkpointer:
         stepper: Stepper,
         tracker: Tracker,
         weights: WeightSwapper,
+        best: BestWeights | None,
         stream: RandomStream,
         val: BatchSource | None,
         callbacks: Sequence[CallbackLike],
@@ -78,6 +80,7 @@ class Checkpointer:
         self._stepper = stepper
         self._tracker = tracker
         self._weights = weights
+        self._best = best
         self._stream = stream
         self._val = val
         self._callbacks = _by_name(callbacks)
@@ -125,17 +128,17 @@ class Checkpointer:
         weights = cast("dict[str, Tensor]", content["model"])
         average = cast("AverageState | None", content["average"])
         tensors = {} if average is None else average["tensors"]
+        best = cast("dict[str, Tensor]", content["best"] or {})
         return {
             **content,
+            "best": {name: value for name, value in best.items() if name in parameters},
             "model": {name: value for name, value in weights.items() if name in parameters},
             "average": {name: value for name, value in tensors.items() if name in parameters},
         }
 
     def _content(self) -> dict[str, Saved]:
-        """Return the state of the run in tensors and plain values."""
+        """Return the content of a checkpoint in tensors and plain values."""
         stepper = self._stepper
-        scaler = stepper.engine.scaler
-        tracked = self._tracker.state_dict()
         content: dict[str, object] = {
             "versions": {
                 "mlpkit": version("mlpkit"),
@@ -146,16 +149,25 @@ class Checkpointer:
             "config": dataclasses.replace(self._config, checkpoints=None).to_dict(),
             "model_config": _model_config(stepper.model),
             "fingerprint": self._fingerprint,
-            "model": self._weights.trained_weights(),
-            "average": self._weights.average_state(),
+            **self._run_state(),
             "optimizer": to_saved("optimizer", stepper.optimizer.state_dict()),
-            "scaler": None if scaler is None else scaler.state_dict(),
             "total_steps": stepper.total_steps,
-            **tracked,
             "callbacks": self.check_states(),
-            "rng": self._stream.state_dict(),
         }
         return cast("dict[str, Saved]", content)
+
+    def _run_state(self) -> dict[str, object]:
+        """Return the state of the run; the tensors share memory with it."""
+        scaler = self._stepper.engine.scaler
+        return {
+            "model": self._weights.trained_weights(),
+            "average": self._weights.average_state(),
+            "best": None if self._best is None else self._best.weights,
+            "optimizer": self._stepper.optimizer.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+            **self._tracker.state_dict(),
+            "rng": self._stream.state_dict(),
+        }
 
     def check_states(self) -> dict[str, Saved]:
         """Return the state of each callback that has one, in tensors and plain values.
@@ -179,19 +191,39 @@ class Checkpointer:
         _check_complete(path, content)
         states = cast("dict[str, dict[str, JSONValue]]", content["callbacks"])
         self._check_same_run(path, content, states)
+        self._load_run_state(content)
+        for key, state in states.items():
+            self._callbacks[key].load_state_dict(state)
+        self.path = path
+
+    def continue_from(self, previous: Checkpointer) -> None:
+        """Take over the state of the previous run of the same model, which goes on in this one.
+
+        The callbacks have their state. An epoch that has begun is continued if the training data
+        are the same, and begun again otherwise.
+        """
+        previous._tracker.restart_clock()
+        self._load_run_state(cast("dict[str, Saved]", previous._run_state()))
+        if self._tracker.state.batch:
+            fields = [name for name in self._fingerprint if name.startswith("data.train")]
+            if any(previous._fingerprint[name] != self._fingerprint[name] for name in fields):
+                self._tracker.restart_epoch()
+        self.path, self._obsolete = previous.path, previous._obsolete
+
+    def _load_run_state(self, content: Mapping[str, Saved]) -> None:
         stepper = self._stepper
         self._tracker.load_state_dict({key: content[key] for key in ("state", "meter", "history")})
         self._weights.load_state(
             cast("dict[str, Tensor]", content["model"]),
             cast("AverageState | None", content["average"]),
         )
+        if self._best is not None:
+            kept = cast("dict[str, Tensor] | None", content.get("best"))
+            self._best.load(kept, stepper.device)
         stepper.optimizer.load_state_dict(cast("dict[str, object]", content["optimizer"]))
         if stepper.engine.scaler is not None:
             stepper.engine.scaler.load_state_dict(cast("dict[str, object]", content["scaler"]))
-        for key, state in states.items():
-            self._callbacks[key].load_state_dict(state)
         self._stream.load_state_dict(cast("dict[str, Tensor]", content["rng"]))
-        self.path = path
 
     def _check_same_run(
         self,

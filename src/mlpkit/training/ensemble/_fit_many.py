@@ -18,9 +18,13 @@ from mlpkit.training._default_objective import choose_objective
 from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._fit_result import FitResult
 from mlpkit.training._nonfinite import NonFiniteStep, nonfinite_error
-from mlpkit.training._predictor import reset_calibration
+from mlpkit.training._predictor import find_thresholds, reset_calibration, task_of_model
 from mlpkit.training._progress_bar import ProgressBar
-from mlpkit.training._run_config import run_config
+from mlpkit.training._run_config import (
+    check_monitored_data,
+    check_validation_data,
+    run_config,
+)
 from mlpkit.training._signals import StopSignals, interruption
 from mlpkit.training._stepper import reestimate_on
 from mlpkit.training._tracker import Tracker
@@ -28,9 +32,9 @@ from mlpkit.training.batches import BatchLike, BatchSource, TrainingData, as_bat
 from mlpkit.training.ensemble._ensemble_stepper import EnsembleStepper, NonFiniteNetworkStep
 from mlpkit.training.ensemble._joined_batches import JoinedBatches
 from mlpkit.training.ensemble._network_stack import NetworkStack
-from mlpkit.training.metrics import Evaluation, evaluate
+from mlpkit.training.metrics import CustomMetrics, Evaluation, MetricLike, evaluate
 from mlpkit.training.objectives import Objective, check_losses
-from mlpkit.training.optim import WeightSwapper
+from mlpkit.training.optim import BestWeights, WeightSwapper
 
 __all__ = ["fit_many"]
 
@@ -57,6 +61,7 @@ def fit_many(
     *,
     config: TrainerConfig | Sequence[TrainerConfig],
     objective: Objective | None = None,
+    metrics: Mapping[str, MetricLike] | None = None,
 ) -> list[FitResult]:
     r"""Train K networks with the same architecture simultaneously, each as by a ``Trainer``.
 
@@ -91,11 +96,13 @@ def fit_many(
         val: Examples to validate on; None validates nothing.
         config: The settings, one for all networks or one per network. They may differ in
             ``averaging``, ``class_weights``, ``clip_grad_norm``, ``momentum_schedule``,
-            ``monitor``, ``optimizer``, ``schedule`` and ``seed``. ``checkpoints``,
-            ``early_stopping``, ``max_seconds``, ``mixup`` and reduced precision are not supported.
+            ``monitor``, ``optimizer``, ``restore_best``, ``schedule`` and ``seed``.
+            ``checkpoints``, ``early_stopping``, ``max_seconds``, ``mixup`` and reduced precision
+            are not supported.
         objective: Loss of each example; None means the default, as for :class:`Trainer`. A custom
             objective must use only functions that :func:`torch.vmap` supports, and draw no random
             numbers.
+        metrics: Metrics of the outputs of each network by name, as for :class:`Trainer`.
 
     Returns:
         The result of each run, in the order of ``models``.
@@ -137,14 +144,19 @@ def fit_many(
         Hansen and Salamon 1990, "Neural Network Ensembles", IEEE PAMI 12, pages 993-1001.
     """
     networks = _modules(models)
+    custom = CustomMetrics(metrics)
     given = _configs(config, len(networks))
     device = available_device(given[0].device)
     objective = _common_objective(given[0], networks, objective)
     for number, model in enumerate(networks):
         check_same_classes({f"models[{number}]": model, "train": train, "val": val})
+    check_validation_data(objective, train, val)
     configs = [
-        run_config(one, model, objective, train) for one, model in zip(given, networks, strict=True)
+        run_config(one, model, objective, train, custom)
+        for one, model in zip(given, networks, strict=True)
     ]
+    for one in configs:
+        check_monitored_data(one, val)
     first = configs[0]
     batches = JoinedBatches(train, configs, device)
     val_batches = None
@@ -179,14 +191,17 @@ def fit_many(
                 gradients=gradients,
             )
             runs = [
-                _network_run(number, model, one, objective, source, device)
+                _network_run(number, model, one, objective, source, device, custom)
                 for number, (model, one, source) in enumerate(
                     zip(networks, configs, batches.sources, strict=True)
                 )
             ]
             _train(stepper, runs, batches, val_batches, signals)
             for run in runs:
-                run.weights.load_averaged_weights()
+                if run.best is None or run.best.weights is None:
+                    run.weights.load_averaged_weights()
+                else:
+                    run.weights.load_best_weights(run.best.weights, None)
     finally:
         for model in networks:
             model.eval()
@@ -277,6 +292,8 @@ class _NetworkRun:
     tracker: Tracker
     weights: WeightSwapper
     device: torch.device
+    best: BestWeights | None
+    metrics: CustomMetrics  # shared by all runs, which are validated one after another
 
 
 def _network_run(
@@ -286,15 +303,24 @@ def _network_run(
     objective: Objective,
     train: BatchSource,
     device: torch.device,
+    metrics: CustomMetrics,
 ) -> _NetworkRun:
-    tracker = Tracker(config, objective, train=train, device=device)
+    tracker = Tracker(
+        config,
+        objective,
+        train=train,
+        device=device,
+        model_task=task_of_model(model),
+        metrics=metrics.names,
+    )
 
     def reestimate() -> None:
         epoch = tracker.current_epoch
         reestimate_on(model, train, epoch, precision=config.precision, device=device)
 
     weights = WeightSwapper(model, config.averaging, reestimate=reestimate)
-    return _NetworkRun(number, model, config, objective, tracker, weights, device)
+    best = BestWeights() if config.restore_best else None
+    return _NetworkRun(number, model, config, objective, tracker, weights, device, best, metrics)
 
 
 def _train(
@@ -351,7 +377,8 @@ def _finish_epoch(
         tracker, rates = run.tracker, stepper.rates(run.number)
         tracker.tick(is_training=False)  # the networks before this one were validated
         try:
-            tracker.finish_epoch(partial(_validate, run, val), lr=rates.lr(tracker.state.step - 1))
+            lr = rates.lr(tracker.state.step - 1)
+            _, is_best = tracker.finish_epoch(partial(_validate, run, val), lr=lr)
         except NonFiniteStep as found:
             raise nonfinite_error(
                 found,
@@ -360,6 +387,8 @@ def _finish_epoch(
                 checkpoint=None,
                 network=run.number,
             ) from None
+        if run.best is not None:
+            run.best.decide(run.model, is_best=is_best, averaged=run.weights.averaged())
 
 
 def _validate(run: _NetworkRun, val: BatchSource | None) -> Evaluation | None:
@@ -367,11 +396,17 @@ def _validate(run: _NetworkRun, val: BatchSource | None) -> Evaluation | None:
     if val is None:
         return None
     with run.weights.averaged():
-        return evaluate(
+        evaluation = evaluate(
             run.model,
             val,
             run.objective,
             precision="fp32",
             device=run.device,
             classes=None,
+            thresholds=find_thresholds(run.model),
+            model_task=task_of_model(run.model),
+            custom=run.metrics,
         )
+        if run.best is not None:
+            run.best.propose(run.model)
+        return evaluation

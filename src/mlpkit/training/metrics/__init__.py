@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from mlpkit.training.metrics._accumulators import ClassificationAccumulator
-from mlpkit.training.metrics._evaluation import evaluate, forward
+from mlpkit.training.metrics._custom_metrics import (
+    CustomMetrics,
+    Metric,
+    MetricFunction,
+    MetricLike,
+)
+from mlpkit.training.metrics._evaluation import compute_metrics, evaluate, forward
 from mlpkit.training.metrics._history import EpochRow, History
 from mlpkit.training.metrics._loss_sums import LossAccumulator
 from mlpkit.training.metrics._meter import EpochMeter
@@ -17,21 +23,28 @@ from mlpkit.training.metrics._results import (
     RegressionMetrics,
     TargetMetrics,
 )
+from mlpkit.training.metrics._top_k_accuracy import TopKAccuracy
 
 __all__ = [
     "ClassMetrics",
     "ClassificationAccumulator",
     "ClassificationMetrics",
+    "CustomMetrics",
     "EpochMeter",
     "EpochRow",
     "Evaluation",
     "History",
     "LossAccumulator",
+    "Metric",
+    "MetricFunction",
+    "MetricLike",
     "MultilabelAccumulator",
     "MultilabelMetrics",
     "RegressionAccumulator",
     "RegressionMetrics",
     "TargetMetrics",
+    "TopKAccuracy",
+    "compute_metrics",
     "evaluate",
     "forward",
 ]

@@ -13,6 +13,7 @@ from mlpkit._checks import error_message
 from mlpkit._devices import Precision, autocast, evaluation_mode
 from mlpkit.training.batches import BatchLike, BatchSource, on_device
 from mlpkit.training.metrics._accumulators import ClassificationAccumulator
+from mlpkit.training.metrics._custom_metrics import CustomMetrics
 from mlpkit.training.metrics._loss_sums import LossAccumulator
 from mlpkit.training.metrics._multilabel_accumulator import MultilabelAccumulator
 from mlpkit.training.metrics._regression_accumulator import RegressionAccumulator
@@ -29,7 +30,7 @@ from mlpkit.training.objectives import (
     widened,
 )
 
-__all__ = ["evaluate", "forward"]
+__all__ = ["compute_metrics", "evaluate", "forward"]
 
 
 @torch.inference_mode()
@@ -43,7 +44,9 @@ def evaluate(
     classes: Sequence[str] | None,
     temperature: Tensor | None = None,
     thresholds: Tensor | None = None,
+    model_task: Task | None = None,
     poll: Callable[[], None] | None = None,
+    custom: CustomMetrics | None = None,
 ) -> Evaluation:
     """Return the metrics of ``model`` on all ``batches``, in evaluation mode.
 
@@ -59,8 +62,12 @@ def evaluate(
         temperature: Divisor of the logits of a classifier; None means 1.
         thresholds: Probability above which a label is predicted as present, ``()`` or ``(L,)``;
             None means 0.5.
+        model_task: Task that the model declares; None for a bare module.
         poll: Called before each batch; an exception that it raises ends the evaluation.
+        custom: Metrics of the outputs and the targets; None computes none.
     """
+    if custom is not None:
+        custom.reset(device)
     metrics: _ClassifierMetrics | _RegressionMetrics | None = None
     with evaluation_mode(model):
         for batch in batches.epoch(0):
@@ -68,7 +75,7 @@ def evaluate(
                 poll()
             batch = on_device(batch, device)
             if metrics is None:
-                task = task_of(objective, batch.targets)
+                task = task_of(objective, batch.targets, model_task)
                 if task == "regression":
                     metrics = _RegressionMetrics(objective, classes)
                 else:
@@ -76,20 +83,47 @@ def evaluate(
             with autocast(precision, device):
                 computed = metrics.forward(model, batch)
             metrics.update(batch, computed)
+            if custom is not None:
+                custom.update(computed.outputs, batch.targets)
     if metrics is None:
         raise ValueError(error_message("data", "at least one batch", 0, "add examples"))
-    return metrics.compute()
+    evaluation = metrics.compute()
+    if custom is None or not custom.names:
+        return evaluation
+    return dataclasses.replace(evaluation, metrics=custom.compute())
+
+
+@torch.inference_mode()
+def compute_metrics(
+    model: nn.Module,
+    batches: BatchSource,
+    custom: CustomMetrics,
+    *,
+    precision: Precision,
+    device: torch.device,
+) -> dict[str, float]:
+    """Return the custom metrics of ``model`` on all ``batches``, in evaluation mode."""
+    custom.reset(device)
+    with evaluation_mode(model):
+        for batch in batches.epoch(0):
+            batch = on_device(batch, device)
+            with autocast(precision, device):
+                outputs = model(batch.inputs)
+            custom.update(outputs, batch.targets)
+    return custom.compute()
 
 
 class _Computed(NamedTuple):
     """What the forward pass of one batch gives.
 
     Attributes:
-        outputs: Logits of a classifier or predictions of a regression; None if they are unknown.
+        outputs: What the model returned.
+        predictions: Predictions of a regression; None if they are unknown, and for a classifier.
         losses: The objective of each example; None where it is the cross-entropy of a classifier.
     """
 
-    outputs: Tensor | None
+    outputs: Tensor
+    predictions: Tensor | None
     losses: Tensor | None
 
 
@@ -125,14 +159,14 @@ class _ClassifierMetrics:
         base = objective.objective if isinstance(objective, Mixup) else objective
         if isinstance(base, OutputObjective):
             is_default = base == self._cross_entropy
-            return _Computed(outputs, None if is_default else base.loss(outputs, batch.targets))
+            losses = None if is_default else base.loss(outputs, batch.targets)
+            return _Computed(outputs, None, losses)
         losses = None if hasattr(objective, "task") else objective(model, batch)
-        return _Computed(outputs, losses)
+        return _Computed(outputs, None, losses)
 
     def update(self, batch: BatchLike, computed: _Computed) -> None:
         """Add one batch."""
-        outputs, losses = computed
-        assert outputs is not None, "a classifier has outputs"
+        outputs, _, losses = computed
         if losses is not None:
             if self._objective_mean is None:
                 self._objective_mean = LossAccumulator()
@@ -165,11 +199,11 @@ class _RegressionMetrics:
             losses = objective.loss(outputs, batch.targets)
         else:
             losses = objective(model, batch)  # calls the model itself
-        return _Computed(predictions_of(objective, outputs, batch.targets), losses)
+        return _Computed(outputs, predictions_of(objective, outputs, batch.targets), losses)
 
     def update(self, batch: BatchLike, computed: _Computed) -> None:
         """Add one batch."""
-        predictions, losses = computed
+        _, predictions, losses = computed
         assert losses is not None, "a regression has losses"
         if predictions is None or isinstance(self._metrics, LossAccumulator):
             if self._metrics is None:

@@ -44,10 +44,17 @@ class EpochRow:
         val_accuracy: Validation accuracy as a fraction; None without validation or for a
             regression.
         val_error: Validation error as a fraction; None likewise.
+        val_rmse: Square root of the mean squared error of a regression on the validation data, in
+            the units of the targets; None without validation or for a classifier, and if it is
+            unknown which predictions the outputs of the model are.
+        val_mae: Mean absolute error of a regression, likewise.
+        val_r2: Coefficient of determination of a regression, likewise.
         val_objective_loss: Mean of the objective on the validation data, for a classifier that is
             trained on another loss than ``val_loss``; None otherwise.
         grad_norm: Euclidean norm of the gradient before clipping, mean over the steps of the
             epoch; None if no step has a finite norm.
+        metrics: Value of each custom metric on the validation data by name; None without
+            validation, and where the value was NaN or infinite. The column of ``f1`` is ``val_f1``.
     """
 
     epoch: int
@@ -59,12 +66,19 @@ class EpochRow:
     val_loss: float | None = None
     val_accuracy: float | None = None
     val_error: float | None = None
+    val_rmse: float | None = None
+    val_mae: float | None = None
+    val_r2: float | None = None
     val_objective_loss: float | None = None
     grad_norm: float | None = None
+    metrics: Mapping[str, float | None] = dataclasses.field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
+            if field.name == "metrics":
+                object.__setattr__(self, field.name, _checked_metrics(value))
+                continue
             if field.name in ("epoch", "step"):
                 checked: Number = check_int(field.name, value, minimum=0)
             elif value is not None or field.default is dataclasses.MISSING:
@@ -74,11 +88,38 @@ class EpochRow:
             object.__setattr__(self, field.name, checked)
 
     def to_dict(self) -> dict[str, Number]:
-        """Return the columns by name."""
-        return {column: getattr(self, column) for column in COLUMNS}
+        """Return the columns by name; the column of the custom metric ``f1`` is ``val_f1``."""
+        columns: dict[str, Number] = {column: getattr(self, column) for column in COLUMNS}
+        return columns | {f"val_{name}": value for name, value in self.metrics.items()}
+
+    @classmethod
+    def from_dict(cls, columns: Mapping[str, object]) -> EpochRow:
+        """Build a row from what :meth:`to_dict` returned.
+
+        Other columns whose names begin with ``val_`` are those of custom metrics.
+
+        Raises:
+            ConfigError: If a column is unknown or missing.
+        """
+        custom = [name for name in columns if name not in COLUMNS and name.startswith("val_")]
+        known = {name: value for name, value in columns.items() if name not in custom}
+        metrics = {name.removeprefix("val_"): columns[name] for name in custom}
+        if "metrics" in known:  # no column
+            raise ConfigError(error_message("a key of EpochRow", "a column", "metrics"))
+        return from_dict(cls, {**known, "metrics": metrics}, source="the history")
 
 
-COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRow))
+#: The columns of every row; custom metrics add theirs.
+COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRow) if field.name != "metrics")
+
+
+def _checked_metrics(metrics: object) -> dict[str, float | None]:
+    if not isinstance(metrics, Mapping):
+        raise TypeError(error_message("metrics", "a mapping from names to numbers", metrics))
+    return {
+        str(name): None if value is None else check_float(f"metrics[{name!r}]", value)
+        for name, value in metrics.items()
+    }
 
 
 class History(Sequence[EpochRow]):
@@ -139,6 +180,12 @@ class History(Sequence[EpochRow]):
     def __repr__(self) -> str:
         return f"History({self._rows!r})"
 
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of :class:`EpochRow`, then those of the custom metrics."""
+        custom = (f"val_{name}" for row in self._rows for name in row.metrics)
+        return (*COLUMNS, *dict.fromkeys(custom))
+
     def to_dict(self) -> list[dict[str, Number]]:
         """Return one dict per epoch, in plain values."""
         return [row.to_dict() for row in self._rows]
@@ -150,7 +197,7 @@ class History(Sequence[EpochRow]):
         Raises:
             ConfigError: If a column is unknown or missing.
         """
-        return cls(from_dict(EpochRow, row, source="the history") for row in rows)
+        return cls(EpochRow.from_dict(row) for row in rows)
 
     def to_json(self) -> str:
         """Return the history as JSON."""
@@ -217,14 +264,14 @@ class History(Sequence[EpochRow]):
             OSError: If the file cannot be written; an existing file is unchanged.
         """
         text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.to_dict())
         content = text.getvalue().encode()
         return write_atomically(path, lambda file: file.write(content))
 
     def to_pandas(self) -> DataFrame:
-        """Return a data frame with one row per epoch and the columns of :class:`EpochRow`.
+        """Return a data frame with one row per epoch and the columns of the history.
 
         Raises:
             MissingDependencyError: If pandas is not installed.
@@ -235,5 +282,5 @@ class History(Sequence[EpochRow]):
             raise MissingDependencyError(
                 "History.to_pandas needs pandas, which cannot be imported; pip install pandas"
             ) from error
-        frame: DataFrame = pandas.DataFrame(self.to_dict(), columns=list(COLUMNS))
+        frame: DataFrame = pandas.DataFrame(self.to_dict(), columns=list(self.columns))
         return frame

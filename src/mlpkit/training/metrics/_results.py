@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -129,6 +130,7 @@ class Evaluation:
             the outputs of the model are.
         objective_loss: Mean of the objective of a classifier that is trained on another loss than
             cross-entropy; None otherwise.
+        metrics: Value of each custom metric of the trainer by name; it may be NaN or infinite.
     """
 
     loss: float
@@ -137,6 +139,7 @@ class Evaluation:
     multilabel: MultilabelMetrics | None = None
     regression: RegressionMetrics | None = None
     objective_loss: float | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict, hash=False)
 
     @property
     def task(self) -> Task:
@@ -250,9 +253,13 @@ class Evaluation:
     def to_dict(self) -> dict[str, JSONValue]:
         """Return the evaluation in plain values that JSON can represent.
 
-        The value of ``counts`` is the confusion matrix. Metrics of another task are None.
+        The value of ``counts`` is the confusion matrix. Metrics of another task are None, and so
+        are custom metrics that are NaN or infinite.
         """
         found = to_dict(self)
+        found["metrics"] = {
+            name: value if math.isfinite(value) else None for name, value in self.metrics.items()
+        }
         if self.classification is not None:
             whole = to_dict(self.classification)
             found["classification"] = {**whole, "counts": self.confusion.tolist()}
@@ -282,25 +289,28 @@ class Evaluation:
                 f"r2={self.r2:.4f}",
                 f"num_targets={len(self.per_target)}",
             ]
+        parts += [f"{name}={value:.4g}" for name, value in self.metrics.items()]
         return f"Evaluation({', '.join(parts)})"
 
     def __str__(self) -> str:
         first = f"loss {self.loss:.4f} on {self.num_examples:,} examples"
         if self.objective_loss is not None:
             first += f", objective {self.objective_loss:.4f}"
+        custom = "".join(f", {name} {value:.4g}" for name, value in self.metrics.items())
         if self.classification is not None:
             first += f", accuracy {self.accuracy:.2%}, error {self.error:.2%}"
-            first += f", calibration error {self.calibration_error:.2%}"
+            first += f", calibration error {self.calibration_error:.2%}{custom}"
             return "\n".join([first, *_class_table("class", self.per_class)])
         if self.multilabel is not None:
             first += f", accuracy {self.accuracy:.2%}, exact match {self.exact_match:.2%}"
-            first += f", calibration error {self.calibration_error:.2%}"
+            first += f", calibration error {self.calibration_error:.2%}{custom}"
             return "\n".join([first, *_class_table("label", self.per_label)])
         if self.regression is not None:
-            first += f", RMSE {self.rmse:.4g}, MAE {self.mae:.4g}, R2 {self.r2:.4f}"
+            first += f", RMSE {self.rmse:.4g}, MAE {self.mae:.4g}, R2 {self.r2:.4f}{custom}"
             if len(self.per_target) > 1:
                 return "\n".join([first, *_target_table(self.per_target)])
-        return first
+            return first
+        return first + custom
 
 
 def _class_table(kind: str, metrics: Sequence[ClassMetrics]) -> Iterator[str]:

@@ -74,16 +74,20 @@ class GaussianNLL:
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the negative log-likelihood of each example, averaged over its targets."""
-        _check_shapes(outputs, targets)
-        outputs = widened(outputs)
-        means, log_variances = outputs.chunk(2, dim=1)
-        errors = means - targets.to(outputs.dtype).reshape(means.shape)
+        means, log_variances = self.split(outputs, targets)
+        errors = means - targets.to(means.dtype).reshape(means.shape)
         bounded = log_variances.detach().clamp(min=math.log(self.min_variance))
         # The ratio e^s / v has the derivative 1 above the bound, and that of torch below it.
         ratio = (log_variances - bounded).exp()
         log_variances = bounded + (ratio - ratio.detach())
         losses = log_variances + errors.square() * (-log_variances).exp() + math.log(2.0 * math.pi)
         return 0.5 * losses.mean(dim=1)
+
+    def split(self, outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+        """Return means and logarithms of the variances, each ``(N, D)``, at least in float32."""
+        _check_shapes(outputs, targets)
+        means, log_variances = widened(outputs).chunk(2, dim=1)
+        return means, log_variances
 
     def predictions(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the predicted means in the shape of the targets."""

@@ -105,7 +105,9 @@ class Mixup:
     def mix(self, inputs: Tensor) -> Mixed:
         """Draw the weight and the partners, and return them with the mixed inputs."""
         if not inputs.is_floating_point():
-            inputs = inputs.float()  # exact for integer pixels
+            is_small = inputs.dtype in (torch.uint8, torch.int8, torch.int16)
+            # float32 is exact for pixels, but not for time stamps
+            inputs = inputs.float() if is_small else inputs.to(accumulator_dtype(inputs.device))
         lam = _beta(self.alpha, inputs.device)
         partners = torch.randperm(len(inputs), device=inputs.device)
         mixed = torch.lerp(inputs[partners], inputs, lam.to(inputs.dtype))

@@ -15,6 +15,7 @@ __all__ = [
     "OutputObjective",
     "Task",
     "check_losses",
+    "check_objective",
     "is_readable",
     "predictions_of",
     "task_of",
@@ -65,12 +66,27 @@ class OutputObjective(Objective, Protocol):
         ...
 
 
-def task_of(objective: Objective, targets: Tensor) -> Task:
-    """Return the ``task`` of an objective, or the task that the targets imply.
+def check_objective(value: object) -> None:
+    """Raise TypeError unless a value is an objective, as far as this can be known."""
+    if isinstance(value, type | nn.modules.loss._Loss) or not callable(value):
+        rule = "a function of a model and a batch that returns one loss for each example"
+        cure = "use an instance such as CrossEntropy() or MeanSquaredError() of mlpkit.training"
+        raise TypeError(error_message("objective", rule, value, cure))
+
+
+def task_of(objective: Objective, targets: Tensor, model_task: Task | None = None) -> Task:
+    """Return the task of a run: that of its model or objective, or the one of the targets.
 
     For an objective without the attribute ``task`` the task is classification if the targets are
     class indices, and regression if they are floating-point.
+
+    Args:
+        objective: The objective of the run.
+        targets: Targets of the run.
+        model_task: The task that the model declares, if any.
     """
+    if model_task is not None:
+        return model_task
     task: object = getattr(objective, "task", None)
     if task == "classification" or task == "multilabel" or task == "regression":
         return task

@@ -14,6 +14,7 @@ from mlpkit._checks import check_float, check_tuple, error_message, plain_scalar
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.objectives._constants import TensorCache
 from mlpkit.training.objectives._errors import prediction_errors
+from mlpkit.training.objectives._gaussian_nll import GaussianNLL
 from mlpkit.training.objectives._huber import Huber
 from mlpkit.training.objectives._mean_absolute_error import MeanAbsoluteError
 from mlpkit.training.objectives._mean_squared_error import MeanSquaredError
@@ -36,7 +37,8 @@ class ScaledTargets(TensorCache):
 
     Args:
         objective: The loss: :class:`~mlpkit.training.MeanSquaredError`,
-            :class:`~mlpkit.training.MeanAbsoluteError` or :class:`~mlpkit.training.Huber`.
+            :class:`~mlpkit.training.MeanAbsoluteError`, :class:`~mlpkit.training.Huber` or
+            :class:`~mlpkit.training.GaussianNLL`, whose outputs are divided as means and variances.
         scale: The divisor :math:`\sigma`, above 0, in the units of the targets: one number, or one
             for each entry of a flattened target.
 
@@ -58,7 +60,7 @@ class ScaledTargets(TensorCache):
         tensor([2.5000])
     """
 
-    objective: MeanSquaredError | MeanAbsoluteError | Huber
+    objective: MeanSquaredError | MeanAbsoluteError | Huber | GaussianNLL
     scale: float | tuple[float, ...] = field(kw_only=True)
 
     def __post_init__(self) -> None:
@@ -75,9 +77,22 @@ class ScaledTargets(TensorCache):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each example in units of the scale."""
+        if isinstance(self.objective, GaussianNLL):
+            return self._scaled_likelihood(self.objective, outputs, targets)
         errors = prediction_errors(outputs, targets)
         errors = errors / self.scale_of(errors)
         return self.objective.loss(errors, torch.zeros_like(errors))
+
+    def _scaled_likelihood(
+        self, objective: GaussianNLL, outputs: Tensor, targets: Tensor
+    ) -> Tensor:
+        """Return the negative log-likelihood of scaled targets under scaled distributions."""
+        means, log_variances = objective.split(outputs, targets)
+        errors = means - targets.to(means.dtype).reshape(means.shape)
+        scale = self.scale_of(errors)
+        log_scale = scale.log() if isinstance(scale, Tensor) else math.log(scale)
+        scaled = torch.cat([errors / scale, log_variances - 2.0 * log_scale], dim=1)
+        return objective.loss(scaled, torch.zeros_like(errors))
 
     def scale_of(self, errors: Tensor) -> float | Tensor:
         """Return the divisor of errors, ``(N, ...)``: a number, or a tensor of shape ``(1, ...)``.
@@ -99,10 +114,12 @@ class ScaledTargets(TensorCache):
         return self.objective.predictions(outputs, targets)
 
 
-def _check_objective(argument: str, value: object) -> MeanSquaredError | MeanAbsoluteError | Huber:
-    if isinstance(value, MeanSquaredError | MeanAbsoluteError | Huber):
+def _check_objective(
+    argument: str, value: object
+) -> MeanSquaredError | MeanAbsoluteError | Huber | GaussianNLL:
+    if isinstance(value, MeanSquaredError | MeanAbsoluteError | Huber | GaussianNLL):
         return value
-    rule = "a loss of the error: MeanSquaredError(), MeanAbsoluteError() or Huber()"
+    rule = "MeanSquaredError(), MeanAbsoluteError(), Huber() or GaussianNLL()"
     raise TypeError(error_message(argument, rule, value, "pass one of these"))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mlpkit.training.optim._averaging import AverageState, AveragingConfig, WeightAverage
 from mlpkit.training.optim._batch_norm import reestimate_batch_norm
+from mlpkit.training.optim._best_weights import BestWeights
 from mlpkit.training.optim._blocks import blocks
 from mlpkit.training.optim._eager_optimizers import (
     AdamWOptions,
@@ -34,6 +35,7 @@ __all__ = [
     "AnnealStrategy",
     "AverageState",
     "AveragingConfig",
+    "BestWeights",
     "EagerAdamW",
     "MomentumKind",
     "MomentumSchedule",

@@ -1,0 +1,118 @@
+"""CSV files and folders of images on the command line, in the place of the name of a data set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import get_args
+
+from mlpkit._checks import Unquoted, check_choice, error_message
+from mlpkit.cli._options import DataOptions
+from mlpkit.data import DatasetName, FileSource, LabeledTensors, Splits
+from mlpkit.errors import ArtifactError, DataError
+from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
+from mlpkit.training import Task
+
+__all__ = ["ReadSplits", "check_dataset", "load_files", "read_for_model", "task_of"]
+
+_SIZE_CURE = "pass size=(height, width)"
+
+
+class ReadSplits:
+    """Examples that were read for the defaults of the options; tyro does not look into it."""
+
+    def __init__(self) -> None:
+        self.splits: Splits | None = None
+
+
+def check_dataset(text: str) -> None:
+    """Raise unless ``text`` names a data set or may be a path; a path need not exist.
+
+    Raises:
+        ValueError: If it is neither; the message suggests the nearest name.
+    """
+    looks_like_a_path = os.sep in text or Path(text).suffix != "" or Path(text).exists()
+    if text in get_args(DatasetName) or looks_like_a_path:
+        return
+    try:
+        check_choice("dataset", text, get_args(DatasetName))
+    except ValueError as error:
+        message = str(error)
+        if "did you mean" not in message:
+            message += "; or give the path of a CSV file or of a folder of images"
+        raise ValueError(message) from None
+
+
+def load_files(options: DataOptions, path: str) -> Splits:
+    """Read and split a CSV file or a folder of images.
+
+    Raises:
+        DataError: If the path does not exist, or its examples cannot be read or split.
+        ValueError: If an option does not fit the path.
+    """
+    try:
+        return options.source(Path(path)).load()
+    except DataError as error:
+        raise _with_options(error) from error
+
+
+def _with_options(error: DataError) -> DataError:
+    """Return an error with the option for the size of images."""
+    if _SIZE_CURE not in str(error):
+        return error
+    return DataError(str(error).replace(_SIZE_CURE, "pass --image-size HEIGHT WIDTH"))
+
+
+def task_of(data: LabeledTensors) -> Task:
+    """Return what the targets of examples from files are; images have classes."""
+    target = None if data.encoder is None else data.encoder.target
+    return "classification" if target is None else target.task
+
+
+def read_for_model(
+    model: SoftmaxClassifier | MultilabelClassifier | Regressor,
+    path: Path,
+    source: FileSource | None,
+    split: str,
+) -> LabeledTensors:
+    """Return the labeled examples of a file or folder on which a model is evaluated.
+
+    Args:
+        model: The model.
+        path: A CSV file, or a folder with one subfolder of images per class.
+        source: The files that the model was trained on; None if they are unknown. If they are at
+            ``path``, one part of their split is returned, else all examples.
+        split: The part, ``"train"``, ``"val"`` or ``"test"``.
+
+    Raises:
+        DataError: If the examples cannot be read, or do not have the inputs of the model.
+        ArtifactError: If the model is not one of a table or of images.
+    """
+    if not path.exists():
+        rule = "the name of a data set, a CSV file or a folder of images"
+        raise DataError(error_message("DATASET", rule, str(path), "there is no such file"))
+    if source is not None and path.resolve() == Path(source.path).resolve():
+        part: LabeledTensors | None = getattr(source.load(), split)
+        if part is None:
+            rule = f"one with examples for --split {split}"
+            raise DataError(error_message("DATASET", rule, str(path), "the run held out none"))
+        return part
+    if path.is_dir():
+        shape = model.input_shape
+        if len(shape) not in (2, 3) or not isinstance(model, SoftmaxClassifier):
+            raise ArtifactError(error_message("MODEL", "a classifier of images", _found(model)))
+        size = (shape[-2], shape[-1])
+        return LabeledTensors.from_folder(
+            path, size=size, color=len(shape) == 3, classes=model.classes
+        )
+    if model.encoder is None:
+        cure = "mlpkit train FILE.csv --target COLUMN trains one"
+        raise ArtifactError(
+            error_message("MODEL", "a model of a table for a CSV file", _found(model), cure)
+        )
+    return LabeledTensors.from_csv(path, encoder=model.encoder)
+
+
+def _found(model: SoftmaxClassifier | MultilabelClassifier | Regressor) -> Unquoted:
+    """Return what a model takes, in words."""
+    return Unquoted(f"a {type(model).__name__} of inputs of shape {model.input_shape}")

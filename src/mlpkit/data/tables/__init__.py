@@ -1,0 +1,18 @@
+"""Tables: frames of pandas and polars, and CSV files, as tensors of numbers."""
+
+from __future__ import annotations
+
+from mlpkit.data.tables._csv import read_csv
+from mlpkit.data.tables._encoder import TableEncoder, require_target
+from mlpkit.data.tables._frame import Frame, Table
+from mlpkit.data.tables._target import TableTarget, TargetTask
+
+__all__ = [
+    "Frame",
+    "Table",
+    "TableEncoder",
+    "TableTarget",
+    "TargetTask",
+    "read_csv",
+    "require_target",
+]

@@ -1,0 +1,332 @@
+"""How each kind of column becomes numbers: one class for each kind, fitted on training rows."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar, Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from mlpkit import _serialization
+from mlpkit._checks import (
+    Check,
+    Unquoted,
+    check_bool,
+    check_choice,
+    check_float,
+    check_tuple,
+    error_message,
+    store_checked,
+)
+from mlpkit._serialization import JSONValue
+from mlpkit.data.tables._frame import Floats, Values
+from mlpkit.errors import ConfigError, DataError
+
+__all__ = [
+    "COLUMNS",
+    "BooleanColumn",
+    "CategoryColumn",
+    "Column",
+    "ConstantColumn",
+    "NumberColumn",
+    "check_text",
+    "column_from_dict",
+    "fit_column",
+]
+
+_MOST_CATEGORIES: Final = 1000  # each is a column of the inputs
+_FEW: Final = 20  # so few different values may each occur once
+_NUMBER = re.compile(r"\s*[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?\s*")
+_DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
+
+
+def check_text(argument: str, value: object) -> str:
+    """Return ``value`` if it is a string."""
+    if not isinstance(value, str):
+        raise TypeError(error_message(argument, "a string", value))
+    return str(value)
+
+
+def check_texts(argument: str, value: object) -> tuple[str, ...]:
+    """Return ``value`` as a tuple if it has one or more distinct strings."""
+    rule = "one or more distinct strings"
+    texts = check_tuple(argument, value, check_text, rule=rule)
+    if not texts or len(set(texts)) < len(texts):
+        raise ValueError(error_message(argument, rule, list(texts)))
+    return texts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Column(ABC):
+    """A column of a table, fitted on training rows.
+
+    Attributes:
+        kind: Name of the class in the JSON form.
+        name: Name of the column.
+    """
+
+    kind: ClassVar[str]
+    checks: ClassVar[Mapping[str, Check[object]]]
+
+    name: str
+
+    def __post_init__(self) -> None:
+        store_checked(self, self.checks, prefix=f"{type(self).__name__}.")
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, values: Values) -> Self:
+        """Return the encoder of a column with at least one value that is not missing."""
+
+    @property
+    @abstractmethod
+    def feature_names(self) -> tuple[str, ...]:
+        """Name of each number that the column becomes."""
+
+    @abstractmethod
+    def encode(self, values: Values, out: npt.NDArray[np.floating]) -> None:
+        """Write the numbers, (N, number of features), into ``out``, which holds zeros."""
+
+    def to_dict(self) -> dict[str, JSONValue]:
+        """Return the fitted state as JSON values."""
+        return {"kind": self.kind, **_serialization.to_dict(self)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NumberColumn(Column):
+    """Numbers in their units; a missing value is replaced by the median of the training rows.
+
+    Attributes:
+        median: Median of the training rows.
+        has_missing: Whether values were missing there; then a second feature is 1 where a value is
+            missing.
+    """
+
+    kind: ClassVar[str] = "number"
+    checks: ClassVar[Mapping[str, Check[object]]] = MappingProxyType(
+        {"name": check_text, "median": check_float, "has_missing": check_bool}
+    )
+
+    median: float
+    has_missing: bool = False
+
+    @classmethod
+    def fit(cls, values: Values) -> Self:
+        """Measure the median."""
+        missing = values.missing
+        # median of two huge numbers: half of each, since their sum may be infinite
+        median = 2 * np.median(values.numbers[~missing] / 2)
+        return cls(name=values.name, median=float(median), has_missing=bool(missing.any()))
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The name, and the indicator of missing values."""
+        return (self.name, _missing_name(self.name)) if self.has_missing else (self.name,)
+
+    def encode(self, values: Values, out: npt.NDArray[np.floating]) -> None:
+        """Write the numbers, and where they were missing."""
+        numbers = _as_numbers(values, "numbers")
+        _fill(numbers, self.median, out, has_missing=self.has_missing)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BooleanColumn(Column):
+    """True as 1 and False as 0; a missing value is replaced by the more frequent of the two.
+
+    Attributes:
+        fill: The more frequent value of the training rows.
+        has_missing: Whether values were missing there; then a second feature is 1 where a value is
+            missing.
+    """
+
+    kind: ClassVar[str] = "boolean"
+    checks: ClassVar[Mapping[str, Check[object]]] = MappingProxyType(
+        {"name": check_text, "fill": check_bool, "has_missing": check_bool}
+    )
+
+    fill: bool
+    has_missing: bool = False
+
+    @classmethod
+    def fit(cls, values: Values) -> Self:
+        """Find the more frequent value."""
+        missing = values.missing
+        fill = bool(values.numbers[~missing].mean() > 0.5)
+        return cls(name=values.name, fill=fill, has_missing=bool(missing.any()))
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The name, and the indicator of missing values."""
+        return (self.name, _missing_name(self.name)) if self.has_missing else (self.name,)
+
+    def encode(self, values: Values, out: npt.NDArray[np.floating]) -> None:
+        """Write 0 or 1, and where they were missing."""
+        numbers = _as_numbers(values, "booleans")
+        wrong = ~np.isnan(numbers) & (numbers != 0) & (numbers != 1)
+        if wrong.any():
+            raise DataError(_kind_message(values, "booleans", int(wrong.argmax())))
+        _fill(numbers, float(self.fill), out, has_missing=self.has_missing)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CategoryColumn(Column):
+    """Text as one-hot features; a category that the training rows do not have is all zeros.
+
+    Attributes:
+        categories: The different texts of the training rows, sorted.
+        has_missing: Whether values were missing there; then a missing value is a category, with
+            the last feature. Otherwise it is all zeros.
+    """
+
+    kind: ClassVar[str] = "category"
+    checks: ClassVar[Mapping[str, Check[object]]] = MappingProxyType(
+        {"name": check_text, "categories": check_texts, "has_missing": check_bool}
+    )
+
+    categories: tuple[str, ...]
+    has_missing: bool = False
+
+    @classmethod
+    def fit(cls, values: Values) -> Self:
+        """Find the categories; refuse dates, and text that identifies the rows."""
+        texts = values.as_texts()
+        found = {text for text in texts if text is not None}
+        present = sum(text is not None for text in texts)
+        _check_repeats(values.name, found, present)
+        return cls(
+            name=values.name, categories=tuple(sorted(found)), has_missing=present < len(texts)
+        )
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """One feature for each category, then the indicator of missing values."""
+        names = tuple(f"{self.name}={category}" for category in self.categories)
+        return (*names, _missing_name(self.name)) if self.has_missing else names
+
+    def encode(self, values: Values, out: npt.NDArray[np.floating]) -> None:
+        """Write a 1 in the column of each category."""
+        index: dict[str | None, int] = {name: place for place, name in enumerate(self.categories)}
+        if self.has_missing:
+            index[None] = len(self.categories)
+        places = np.array([index.get(text, -1) for text in values.as_texts()], dtype=np.int64)
+        (rows,) = np.nonzero(places >= 0)
+        out[rows, places[rows]] = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConstantColumn(Column):
+    """A column with one value in all training rows, or none: it says nothing and is left out."""
+
+    kind: ClassVar[str] = "constant"
+    checks: ClassVar[Mapping[str, Check[object]]] = MappingProxyType({"name": check_text})
+
+    @classmethod
+    def fit(cls, values: Values) -> Self:
+        """Keep the name."""
+        return cls(name=values.name)
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """No feature."""
+        return ()
+
+    def encode(self, values: Values, out: npt.NDArray[np.floating]) -> None:
+        """Write nothing."""
+
+
+#: Each kind of column by its name in the JSON form.
+COLUMNS: Mapping[str, type[Column]] = MappingProxyType(
+    {each.kind: each for each in (NumberColumn, BooleanColumn, CategoryColumn, ConstantColumn)}
+)
+
+
+def fit_column(values: Values) -> Column:
+    """Return the encoder for a column of training rows.
+
+    Raises:
+        DataError: If the column is text that is different in nearly every row, or has dates.
+    """
+    missing = values.missing
+    if values.kind == "text":
+        is_constant = len(set(values.texts)) == 1
+    else:
+        present = values.numbers[~missing]
+        is_constant = not len(present) or (
+            not missing.any() and bool((present == present[0]).all())
+        )
+    if is_constant:
+        return ConstantColumn.fit(values)
+    if values.kind == "text":
+        return CategoryColumn.fit(values)
+    return BooleanColumn.fit(values) if values.kind == "boolean" else NumberColumn.fit(values)
+
+
+def column_from_dict(argument: str, values: object) -> Column:
+    """Return a column from its JSON form.
+
+    Raises:
+        TypeError: If a value has the wrong type.
+        ValueError: If a value is out of range.
+        ConfigError: If a key is unknown or missing.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(error_message(argument, "an object", values))
+    kind = check_choice(f"{argument}.kind", values.get("kind"), tuple(COLUMNS))
+    fields = {str(key): value for key, value in values.items() if key != "kind"}
+    return _serialization.from_dict(COLUMNS[kind], fields)
+
+
+def _missing_name(name: str) -> str:
+    """Return the name of the feature that is 1 where a value is missing."""
+    return f"{name} is missing"
+
+
+def _fill(
+    numbers: Floats, replacement: float, out: npt.NDArray[np.floating], *, has_missing: bool
+) -> None:
+    """Write numbers with replaced missing values, and the indicator if there is one."""
+    missing = np.isnan(numbers)
+    out[:, 0] = np.where(missing, replacement, numbers)
+    if has_missing:
+        out[:, 1] = missing
+
+
+def _as_numbers(values: Values, expected: str) -> Floats:
+    """Return the values of a column that is not text."""
+    if values.kind != "text":
+        return values.numbers
+    row = next(index for index, text in enumerate(values.texts) if text is not None)
+    raise DataError(_kind_message(values, expected, row))
+
+
+def _kind_message(values: Values, expected: str, row: int) -> str:
+    """Return the error message for a column of another kind than in the training rows."""
+    found = values.as_texts()[row]
+    return error_message(
+        f"column {values.name!r}",
+        f"{expected}, as in the training rows",
+        found,
+        f"see row {row}, counted from 0",
+    )
+
+
+def _check_repeats(name: str, found: set[str], present: int) -> None:
+    """Refuse text with a different value in most rows, or with very many values."""
+    if len(found) <= _FEW or (2 * len(found) <= present and len(found) <= _MOST_CATEGORIES):
+        return
+    others = sorted(text for text in found if not _NUMBER.fullmatch(text))
+    cure = f"pass ignore={name!r} if it identifies the rows, or group its values first"
+    if all(_DATE.match(text) for text in found):
+        cure = f"pass ignore={name!r}, or convert dates to numbers such as the day of the year"
+    elif 0 < len(others) <= len(found) // 10:
+        cure = f"leave fields such as {others[0]!r} empty if they are missing numbers"
+    elif all(re.fullmatch(r"\s*[-+]?[\d.,' ]+\s*[%€$]?\s*", text) for text in found):
+        cure = "write its numbers with a decimal point and no other characters"
+    rule = f"text with at most {_MOST_CATEGORIES} different values that repeat"
+    got = Unquoted(f"{len(found)} different values in {present} rows")
+    raise DataError(error_message(f"column {name!r}", rule, got, cure))
