@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import io
 import json
 import re
+import subprocess
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +19,7 @@ import torch
 from PIL import Image
 from tests.cli.process import run
 
+from mlpkit.cli import _main as main
 from mlpkit.cli._files import check_dataset, read_for_model, task_of
 from mlpkit.data import FileSource, LabeledTensors
 from mlpkit.errors import ArtifactError, DataError
@@ -24,6 +28,17 @@ from mlpkit.nn import MLP
 from mlpkit.report import read_run
 
 FAST = ("--epochs", "2", "--hidden-features", "8")
+
+
+def run_in_process(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, which is faster than a new one that imports torch."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main.run(words)
+        except SystemExit as end:  # raised by tyro
+            code = int(end.code or 0)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def write_table(path: Path, count: int = 120, seed: int = 0) -> pd.DataFrame:
@@ -80,7 +95,7 @@ def test_a_table_from_training_to_prediction(
     write_table(tmp_path / "table.csv")
     words = [f"--{kind}" for kind in ("target",) * len(targets) + ("ignore",) * len(left_out)]
     options = [word for pair in zip(words, targets + left_out, strict=True) for word in pair]
-    result = run("train", "table.csv", *options, *FAST, cwd=tmp_path)
+    result = run_in_process("train", "table.csv", *options, *FAST, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     assert "table.csv: 84 training, 18 validation and 18 test examples" in result.stdout
@@ -91,7 +106,9 @@ def test_a_table_from_training_to_prediction(
     assert values["data"]["target"] == targets
 
     new = write_table(tmp_path / "new.csv", 15, seed=1)
-    result = run("predict", "new.csv", "--model", str(folder), "--out", "out.csv", cwd=tmp_path)
+    result = run_in_process(
+        "predict", "new.csv", "--model", str(folder), "--out", "out.csv", cwd=tmp_path
+    )
     assert (result.returncode, result.stdout) == (0, "out.csv\n"), result.stderr
     model = load_model(folder / "model")
     assert model.encoder is not None
@@ -112,43 +129,46 @@ def test_a_table_from_training_to_prediction(
         np.testing.assert_array_equal(decided, chosen)
 
     expected_test = json.loads((folder / "test.json").read_text())
-    result = run("evaluate", str(folder), "table.csv", "--json", cwd=tmp_path)
+    result = run_in_process("evaluate", str(folder), "table.csv", "--json", cwd=tmp_path)
     assert json.loads(result.stdout) == expected_test  # of its test rows
-    result = run("evaluate", str(folder), "new.csv", "--json", cwd=tmp_path)
+    result = run_in_process("evaluate", str(folder), "new.csv", "--json", cwd=tmp_path)
     assert json.loads(result.stdout)["num_examples"] == 15
     assert len(read_run(folder).test) == 18
     for command in ("report", "plot"):
-        assert run(command, str(folder), cwd=tmp_path).returncode == 0
+        assert run_in_process(command, str(folder), cwd=tmp_path).returncode == 0
 
 
 def test_a_run_on_a_table_is_repeated_and_resumed(tmp_path: Path) -> None:
     write_table(tmp_path / "table.csv")
     first = ("--target", "price", "--split-seed", "3", *FAST)
-    assert run("train", "./table.csv", *first, cwd=tmp_path).returncode == 0
+    assert run_in_process("train", "./table.csv", *first, cwd=tmp_path).returncode == 0
     folder = only_run(tmp_path)
     config = str(folder / "config.toml")
-    result = run("train", "--config", config, "--runs", "again", cwd=tmp_path)
+    result = run_in_process("train", "--config", config, "--runs", "again", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     (again,) = (tmp_path / "again").iterdir()
     assert (again / "test.json").read_text() == (folder / "test.json").read_text()
     assert (again / "config.toml").read_text() == (folder / "config.toml").read_text()
-    result = run("train", "--resume", str(folder), cwd=tmp_path)
+    result = run_in_process("train", "--resume", str(folder), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     other = ("--target", "rich", "--task", "regression", "--runs", "other")
-    result = run("train", "--config", config, *other, cwd=tmp_path)
+    result = run_in_process("train", "--config", config, *other, cwd=tmp_path)
     assert "target: rich (numbers)" in result.stdout, result.stderr
 
 
 def test_a_file_that_was_moved_is_found_with_root(tmp_path: Path) -> None:
     write_table(tmp_path / "table.csv")
-    assert run("train", "table.csv", "--target", "price", *FAST, cwd=tmp_path).returncode == 0
+    assert (
+        run_in_process("train", "table.csv", "--target", "price", *FAST, cwd=tmp_path).returncode
+        == 0
+    )
     (tmp_path / "moved").mkdir()
     (tmp_path / "table.csv").rename(tmp_path / "moved" / "table.csv")
     folder = only_run(tmp_path)
-    result = run("report", str(folder), cwd=tmp_path)
+    result = run_in_process("report", str(folder), cwd=tmp_path)
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert "table.csv must be a CSV file" in result.stderr
-    assert run("report", str(folder), "--root", "moved", cwd=tmp_path).returncode == 0
+    assert run_in_process("report", str(folder), "--root", "moved", cwd=tmp_path).returncode == 0
 
 
 def test_a_folder_of_images_from_training_to_prediction(tmp_path: Path) -> None:
@@ -260,7 +280,7 @@ def test_every_failure_is_one_message(
 ) -> None:
     """It has the words of the command line; nothing is written."""
     prepare(tmp_path)
-    result = run("train", *words, cwd=tmp_path)
+    result = run_in_process("train", *words, cwd=tmp_path)
     assert result.returncode == code, result.stderr
     assert result.stdout == ""
     (line,) = result.stderr.splitlines()

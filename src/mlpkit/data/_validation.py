@@ -13,6 +13,8 @@ from mlpkit._checks import Unquoted, error_message
 from mlpkit.data._adapters import tensor_from_array
 from mlpkit.data._target_cures import Origin, conversion_cure, index_cure
 
+_COMPUTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
 
 def check_inputs(inputs: object) -> Tensor:
     """Return the inputs if they are a tensor of shape (N, ...) with finite values."""
@@ -168,12 +170,11 @@ def _check_matches_inputs(argument: str, values: Tensor, inputs: Tensor) -> None
 def _check_finite(argument: str, values: Tensor) -> None:
     if not values.is_floating_point():
         return
-    try:
-        finite = torch.isfinite(values)
-    except NotImplementedError as error:  # torch stores float8, but does not compute with it
+    if values.dtype not in _COMPUTED:  # torch stores float8, but does not compute with it
         cure = f"convert it with {argument}.float()"
         rule = "of a dtype with which torch computes"
-        raise TypeError(error_message(argument, rule, values.dtype, cure)) from error
+        raise TypeError(error_message(argument, rule, values.dtype, cure))
+    finite = torch.isfinite(values)
     if not finite.all():
         row = int((~finite).nonzero()[0, 0])
         count = int((~finite).sum())
