@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pandas as pd
 import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -105,3 +106,15 @@ def test_the_names_of_targets_are_names() -> None:
         target_names = ("p", "q")
 
     assert class_names(WithTargets()) == ("p", "q")
+
+
+def test_tables_with_other_columns_are_refused() -> None:
+    frame = pd.DataFrame({"size": [1.0, 2.0, 4.0], "age": [3.0, 1.0, 2.0], "y": [1.5, 2.5, 3.5]})
+    train = LabeledTensors.from_frame(frame, target="y")
+    swapped = LabeledTensors.from_frame(frame[["age", "size", "y"]], target="y")
+    check_same_classes(
+        {"train": train, "val": LabeledTensors.from_frame(frame, encoder=train.encoder)}
+    )
+    for other in (swapped, swapped.batches(2)):
+        with pytest.raises(ValueError, match=r"val must be encoded as train is, .*train\.encoder"):
+            check_same_classes({"train": train, "val": other})

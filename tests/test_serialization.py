@@ -361,6 +361,7 @@ CONFIGURATIONS: list[tuple[type, dict[str, object]]] = [
             "val_fraction": 0.25,
             "test_fraction": 0.25,
             "split_seed": 3,
+            "sha256": "0" * 64,
         },
     ),
     (data.TableTarget, {"names": ("sort",), "task": "classification", "classes": ("a", "b")}),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 
 __all__ = ["check_same_classes", "class_names"]
 
@@ -26,15 +26,17 @@ def class_names(source: object) -> tuple[str, ...] | None:
 
 
 def check_same_classes(named: Mapping[str, object]) -> None:
-    """Raise unless all sources that have class names have the same names in the same order.
+    """Raise unless all sources with class names have the same ones, and tables the same columns.
 
     Args:
         named: Models and data by the name of the argument; None and sources without names are
             skipped.
 
     Raises:
-        ValueError: If two lists differ; an index would mean another class.
+        ValueError: If two lists of names differ, since an index would mean another class, or two
+            encoders of tables, since an input would mean another column.
     """
+    _check_same_columns(named)
     known = {name: class_names(source) for name, source in named.items() if source is not None}
     first: tuple[str, tuple[str, ...]] | None = None
     for name, names in known.items():
@@ -49,6 +51,25 @@ def check_same_classes(named: Mapping[str, object]) -> None:
             if strange:
                 cure = f"leave out or rename the classes {strange}, which {first[0]} does not have"
             raise ValueError(error_message(f"{name}.classes", rule, list(names), cure))
+
+
+def _check_same_columns(named: Mapping[str, object]) -> None:
+    """Raise unless all sources that were encoded from tables have the same columns."""
+    first: tuple[str, object] | None = None
+    for name, source in named.items():
+        encoder = getattr(source, "encoder", None)
+        if encoder is None:
+            encoder = getattr(getattr(source, "data", None), "encoder", None)
+        columns: object = getattr(encoder, "columns", None)
+        if columns is None:
+            continue
+        if first is None:
+            first = (name, columns)
+        elif columns != first[1]:
+            rule = f"encoded as {first[0]} is"
+            found = Unquoted("other columns or categories")
+            cure = f"build {name} with LabeledTensors.from_frame(..., encoder={first[0]}.encoder)"
+            raise ValueError(error_message(name, rule, found, cure))
 
 
 def _reordering_cure(name: str, source: object) -> str:

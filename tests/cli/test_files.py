@@ -347,3 +347,42 @@ def test_a_hundred_thousand_rows(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     with (tmp_path / "o.csv").open() as file:
         assert sum(1 for _ in csv.reader(file)) == 100_001
+
+
+def test_the_test_rows_are_those_of_the_run(tmp_path: Path) -> None:
+    """A copy and another path have them; a file that has changed is refused, not encoded anew."""
+    frame = write_table(tmp_path / "table.csv")
+    words = ("--target", "price", "--ignore", "rich", "--ignore", "old", *FAST)
+    assert run_in_process("train", "table.csv", *words, cwd=tmp_path).returncode == 0
+    folder = only_run(tmp_path)
+    expected = json.loads((folder / "test.json").read_text())
+
+    def evaluated(model: str, file: str, *more: str, cwd: Path = tmp_path) -> object:
+        result = run_in_process("evaluate", model, file, "--json", *more, cwd=cwd)
+        return json.loads(result.stdout) if result.returncode == 0 else result.stderr
+
+    (tmp_path / "copy.csv").write_bytes((tmp_path / "table.csv").read_bytes())
+    assert evaluated(str(folder), "copy.csv") == expected
+    assert evaluated(".", "../../../table.csv", cwd=folder / "model") == expected
+    (tmp_path / "moved").mkdir()
+    (tmp_path / "copy.csv").rename(tmp_path / "moved" / "copy.csv")
+    assert evaluated(str(folder), "copy.csv", "--root", "moved") == expected
+    frame[["city", "price", "age", "unit", "rich", "old"]].to_csv(tmp_path / "table.csv")
+    for command in (("evaluate", str(folder), "table.csv"), ("report", str(folder))):
+        result = run_in_process(*command, cwd=tmp_path)
+        assert result.returncode == 1
+        assert (
+            "must be the CSV file that the run was trained on, got other content" in result.stderr
+        )
+
+
+def test_predictions_do_not_replace_their_rows(tmp_path: Path) -> None:
+    write_table(tmp_path / "table.csv")
+    words: tuple[str, ...] = ("train", "table.csv", "--target", "price", *FAST)
+    assert run_in_process(*words, cwd=tmp_path).returncode == 0
+    before = (tmp_path / "table.csv").read_bytes()
+    words = ("predict", "table.csv", "--model", str(only_run(tmp_path)), "--out", "table.csv")
+    result = run_in_process(*words, cwd=tmp_path)
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
+    assert "--out must be another file than the one that is read" in result.stderr
+    assert (tmp_path / "table.csv").read_bytes() == before

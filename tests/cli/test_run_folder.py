@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from mlpkit.cli._run_folder import RunFolder
 from mlpkit.data import FileSource
+from mlpkit.errors import ConfigError
 
 
 def test_each_run_has_a_new_folder(tmp_path: Path) -> None:
@@ -32,6 +35,9 @@ def test_the_files_of_a_run_are_found(tmp_path: Path) -> None:
     expected = FileSource(path="/x.csv", target=("y",))
     assert folder.read_source() == expected
     assert RunFolder(folder.model).read_source() == expected
-    for text in ('dataset = "mnist"\n', "dataset =", 'dataset = "/x.csv"\n[data]\ncolor = 3\n'):
+    folder.write_text(folder.config, 'dataset = "mnist"\n')
+    assert folder.read_source() is None
+    for text in ("dataset =", 'dataset = "/x.csv"\n[data]\ncolor = 3\n'):
         folder.write_text(folder.config, text)
-        assert folder.read_source() is None
+        with pytest.raises(ConfigError):  # never all rows in place of the test rows
+            folder.read_source()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +167,30 @@ def test_the_files_of_a_run_are_found_in_its_configuration() -> None:
         FileSource.from_config({"dataset": "x.csv", "data": {"tagret": ["y"]}})
     with pytest.raises(ConfigError, match="split_seed must be"):
         FileSource.from_config({"dataset": "x.csv", "data": {"split_seed": "a"}})
+
+
+def test_a_changed_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    rows = "".join(f"{n},{n % 3},{2 * n}.5\n" for n in range(40))
+    path.write_text("x,group,y\n" + rows)
+    source = FileSource(path=path, target=("y",))
+    digest = source.digest()
+    assert digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    meant = dataclasses.replace(source, sha256=digest)
+    assert len(meant.load().train) == 28
+    path.write_text("x,group,y\n" + rows + "40,1,80.5\n")
+    with pytest.raises(DataError, match="must be the CSV file that the run was trained on"):
+        meant.load()
+    assert source.load().train.inputs.shape[1] == 2
+
+
+def test_a_given_encoder_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("x,group,y\n" + "".join(f"{n},{n % 3},{2 * n}.5\n" for n in range(40)))
+    source = FileSource(path=path, target=("y",))
+    train, _, test = source.load()
+    path.write_text("group,x,y\n" + "".join(f"{n % 3},{n},{2 * n}.5\n" for n in range(40)))
+    other = source.load()
+    assert not torch.equal(other.test.inputs, test.inputs)  # in the order of the columns
+    same = source.load(encoder=train.encoder)
+    assert torch.equal(same.test.inputs, test.inputs)

@@ -51,7 +51,13 @@ class Evaluate:
             data = getattr(load(name, root=self.root), self.split)
         else:
             source = RunFolder(self.model).read_source()
-            data = read_for_model(model, Path(self.dataset), source, self.split)
+            path = Path(self.dataset)
+            if self.root is not None and not path.exists():
+                path = self.root / path
+            data = read_for_model(model, path, source, self.split)
+            if source is not None and self.root is not None and not self.root.is_dir():
+                rule = "a folder with the file"
+                raise DataError(error_message("--root", rule, str(self.root)))
         _check_fit(model, data, self.dataset)
         evaluation = model.evaluate(data, precision=self.compute.precision)
         print(json.dumps(evaluation.to_dict(), indent=2) if self.json else evaluation)

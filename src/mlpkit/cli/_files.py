@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 from typing import get_args
@@ -80,8 +81,9 @@ def read_for_model(
     Args:
         model: The model.
         path: A CSV file, or a folder with one subfolder of images per class.
-        source: The files that the model was trained on; None if they are unknown. If they are at
-            ``path``, one part of their split is returned, else all examples.
+        source: The files that the model was trained on; None if they are unknown. If they, or a
+            copy of the CSV file, are at ``path``, one part of their split is returned, else all
+            examples.
         split: The part, ``"train"``, ``"val"`` or ``"test"``.
 
     Raises:
@@ -91,8 +93,9 @@ def read_for_model(
     if not path.exists():
         rule = "the name of a data set, a CSV file or a folder of images"
         raise DataError(error_message("DATASET", rule, str(path), "there is no such file"))
-    if source is not None and path.resolve() == Path(source.path).resolve():
-        part: LabeledTensors | None = getattr(source.load(), split)
+    if source is not None and _is_source(path, source):
+        own = dataclasses.replace(source, path=path)
+        part: LabeledTensors | None = getattr(own.load(encoder=model.encoder), split)
         if part is None:
             rule = f"one with examples for --split {split}"
             raise DataError(error_message("DATASET", rule, str(path), "the run held out none"))
@@ -111,6 +114,13 @@ def read_for_model(
             error_message("MODEL", "a model of a table for a CSV file", _found(model), cure)
         )
     return LabeledTensors.from_csv(path, encoder=model.encoder)
+
+
+def _is_source(path: Path, source: FileSource) -> bool:
+    """Return whether the files at a path are those of a run, or a copy of its CSV file."""
+    if path.resolve() == Path(source.path).resolve():
+        return True
+    return source.sha256 is not None and FileSource(path=path).digest() == source.sha256
 
 
 def _found(model: SoftmaxClassifier | MultilabelClassifier | Regressor) -> Unquoted:

@@ -75,6 +75,7 @@ class DataOptions:
     """Fraction of a file or folder held out for the test."""
     split_seed: int = 0
     """Seed of the split of a file or folder."""
+    sha256: Annotated[str | None, tyro.conf.Suppress] = None
 
     def __post_init__(self) -> None:
         self.source(Path("FILE"))  # checks the values

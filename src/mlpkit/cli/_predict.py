@@ -73,6 +73,9 @@ class Predict:
             option = "--fit" if self.ink is None else "--ink"
             value = self.fit if self.ink is None else self.ink
             raise DataError(error_message(option, "left out for a model of a table", value))
+        if self.out is not None and self.out.exists() and self.out.samefile(self.files[0]):
+            rule = "another file than the one that is read"
+            raise DataError(error_message("--out", rule, str(self.out)))
         frame = read_csv(self.files[0], text_columns=encoder.text_columns)
         with self.compute.autocast():
             rows = predicted_rows(model, encoder, encoder.transform(frame))

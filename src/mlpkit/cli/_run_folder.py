@@ -84,13 +84,22 @@ class RunFolder:
         """Return the files that the run was trained on; None for a data set, or if unknown.
 
         The path may be that of the model inside the folder of the run.
+
+        Raises:
+            ConfigError: If the file of the options cannot be read.
         """
-        path = self.path.parent / "config.toml" if self.path.name == "model" else self.config
+        path = self.config
+        if not path.is_file() and self.path.resolve().name == "model":
+            path = self.path.resolve().parent / "config.toml"
+        if not path.is_file():
+            return None
         try:
             text = path.read_text(encoding="utf-8")
-            return FileSource.from_config(_serialization.parse_toml(text, source=str(path)))
-        except (OSError, UnicodeDecodeError, ConfigError):
-            return None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                error_message(str(path), "a readable TOML file", str(error))
+            ) from error
+        return FileSource.from_config(_serialization.parse_toml(text, source=str(path)))
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a text file atomically."""

@@ -213,11 +213,16 @@ class Train:
             "root": None if self.root is None else str(self.root.absolute()),
             "preset": self.preset,
             "pool": self.pool,
-            "data": None if is_named else _serialization.to_dict(self.data),
+            "data": None if is_named else self._data_values(),
             "network": network,
             "training": _serialization.to_dict(self.training),
         }
         return _serialization.plain_to_toml(values)
+
+    def _data_values(self) -> dict[str, JSONValue]:
+        """Return the options of a file or folder, with the digest of the file."""
+        digest = self.data.source(Path(self.dataset)).digest()
+        return _serialization.to_dict(dataclasses.replace(self.data, sha256=digest))
 
     def _trainer_config(self, folder: RunFolder) -> TrainingOptions:
         return dataclasses.replace(

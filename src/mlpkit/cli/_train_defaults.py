@@ -127,6 +127,8 @@ def train_defaults(arguments: Sequence[str]) -> Train:
     dataset = first.dataset or file.dataset or "digits"
     is_named = dataset in get_args(DatasetName)
     base = _serialization.from_dict(DataOptions, file.data or {}, source=str(path))
+    if first.resume is None:  # the same options may be given for another file
+        base = dataclasses.replace(base, sha256=None)
     read = ReadSplits()
     given = _given(arguments, first.training, file.training or {}, str(path))
     if is_named:

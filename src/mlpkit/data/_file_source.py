@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,7 @@ from mlpkit._checks import (
     or_none,
     store_checked,
 )
-from mlpkit._files import printable
+from mlpkit._files import open_regular, printable
 from mlpkit.data._labeled_tensors import LabeledTensors
 from mlpkit.data.sets import DatasetName, Splits
 from mlpkit.data.tables import Table, TableEncoder, TableTarget, TargetTask, read_csv
@@ -52,6 +54,8 @@ class FileSource:
         val_fraction: Fraction of the examples held out for validation, in [0, 1).
         test_fraction: Fraction of the examples held out for the test, in (0, 1).
         split_seed: Seed of the split.
+        sha256: SHA-256 of the CSV file that is meant; a file with other content is refused. None
+            accepts any.
 
     Raises:
         TypeError: If a field has the wrong type.
@@ -79,6 +83,7 @@ class FileSource:
     val_fraction: float = 0.15
     test_fraction: float = 0.15
     split_seed: int = 0
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         store_checked(self, _CHECKS)
@@ -114,8 +119,26 @@ class FileSource:
         """Whether the path is a folder of images rather than a CSV file."""
         return Path(self.path).is_dir()
 
-    def load(self) -> Splits:
+    def digest(self) -> str | None:
+        """Return the SHA-256 of the CSV file; None for a folder.
+
+        Raises:
+            OSError: If the file cannot be read.
+        """
+        if self.is_folder:
+            return None
+        digest = hashlib.sha256()
+        with open_regular(self.path) as file:
+            while chunk := file.read(2**20):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    def load(self, *, encoder: TableEncoder | None = None) -> Splits:
         """Read and split the examples.
+
+        Args:
+            encoder: Encodes the rows of a table, such as that of a trained model; None fits one on
+                the training rows.
 
         Raises:
             DataError: If the path does not exist, or the examples cannot be read or split.
@@ -125,7 +148,7 @@ class FileSource:
         if not Path(self.path).exists():
             rule = "a CSV file, or a folder with one subfolder of images per class"
             raise DataError(error_message(printable(self.path), rule, Unquoted("no such file")))
-        return self._load_images() if self.is_folder else self._load_table()
+        return self._load_images() if self.is_folder else self._load_table(encoder)
 
     def _load_images(self) -> Splits:
         for name in ("target", "task", "ignore"):
@@ -145,21 +168,29 @@ class FileSource:
         train, val, test = (data.subset(part) for part in rows)
         return Splits(train, val if len(val) else None, test)
 
-    def _load_table(self) -> Splits:
+    def _load_table(self, encoder: TableEncoder | None) -> Splits:
         if self.image_size is not None or self.color:
             name = "color" if self.image_size is None else "image_size"
             rule = "left out for a CSV file"
             raise ValueError(error_message(name, rule, getattr(self, name)))
-        frame = read_csv(self.path)
+        if self.sha256 is not None and self.digest() != self.sha256:
+            rule = "the CSV file that the run was trained on"
+            cure = "restore it, or evaluate a file of another name with all its rows"
+            found = Unquoted("other content")
+            raise DataError(error_message(printable(self.path), rule, found, cure))
+        frame = read_csv(self.path, text_columns=() if encoder is None else encoder.text_columns)
         table = Table(frame)
         if not self.target:
             listed = ", ".join(table.columns[:20]) + (", ..." if len(table.columns) > 20 else "")
             rule = "the name of the column to predict"
             raise ValueError(error_message("target", rule, Unquoted("none"), f"there are {listed}"))
-        meaning = TableTarget.fit(table, self.target, task=self.task)
+        meaning = None if encoder is None else encoder.target
+        if meaning is None:
+            meaning = TableTarget.fit(table, self.target, task=self.task)
         self._check_count(len(table), "rows")
         rows = [part.numpy() for part in self._split(meaning.encode(table))]
-        encoder = TableEncoder.fit(table.select(rows[0]), target=meaning, ignore=self.ignore)
+        if encoder is None:
+            encoder = TableEncoder.fit(table.select(rows[0]), target=meaning, ignore=self.ignore)
         train, val, test = (
             LabeledTensors.from_frame(frame.iloc[part], encoder=encoder) if len(part) else None
             for part in rows
@@ -216,6 +247,13 @@ def _check_side(argument: str, value: object) -> int:
     return check_int(argument, value, minimum=1)
 
 
+def _check_sha256(argument: str, value: object) -> str:
+    """Return 64 hexadecimal digits."""
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
+        raise ValueError(error_message(argument, "64 hexadecimal digits", value))
+    return str(value)
+
+
 def _check_task(argument: str, value: object) -> str:
     """Return the name of a task."""
     task: TargetTask = check_choice(argument, value, get_args(TargetTask))
@@ -233,5 +271,6 @@ _CHECKS: Mapping[str, Check[object]] = MappingProxyType(
         "val_fraction": lambda name, value: check_float(name, value, minimum=0.0, below=1.0),
         "test_fraction": lambda name, value: check_float(name, value, above=0.0, below=1.0),
         "split_seed": lambda name, value: check_int(name, value, minimum=0),
+        "sha256": or_none(_check_sha256),
     }
 )

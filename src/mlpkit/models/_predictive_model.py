@@ -31,9 +31,10 @@ __all__ = ["Decision", "PredictiveModel", "build_network", "check_names", "check
 
 
 class _Named(NamedTuple):
-    """The names of a model, as a source of :func:`check_same_classes`."""
+    """The names and the encoder of a model, as a source of :func:`check_same_classes`."""
 
     classes: tuple[str, ...] | None
+    encoder: TableEncoder | None
 
 
 class Decision(NamedTuple):
@@ -175,7 +176,7 @@ class PredictiveModel(StandardizedModel, ABC):
             360
         """
         check_choice("precision", precision, get_args(Precision))
-        check_same_classes({"model": _Named(self._names), "data": data})
+        check_same_classes({"model": _Named(self._names, self.encoder), "data": data})
         batches = as_batches("data", data, batch_size=batch_size, shuffle=False, seed=0)
         if device is not None:
             self.to(check_device(device))

@@ -11,7 +11,7 @@ from typing import get_args
 from mlpkit import _serialization
 from mlpkit._checks import Unquoted, check_choice, error_message
 from mlpkit._files import open_regular, printable
-from mlpkit.data import DatasetName, FileSource, LabeledTensors, load
+from mlpkit.data import DatasetName, FileSource, LabeledTensors, TableEncoder, load
 from mlpkit.errors import ConfigError
 from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier, load_model
 from mlpkit.nn import ActivationStatistics
@@ -74,7 +74,7 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
     values = _serialization.parse_toml(text, source=str(path / "config.toml"))
     layer_health = path / "layer_health.json"
     model = load_model(path / "model")
-    test = _load_test(values, root, path / "config.toml")
+    test = _load_test(values, root, path / "config.toml", model.encoder)
     if isinstance(model, SoftmaxClassifier) == test.targets.is_floating_point():
         rule = f"the folder of a model for the targets of its data set, {values['dataset']}"
         cure = "build a Run with a test set of the model"
@@ -91,7 +91,10 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
 
 
 def _load_test(
-    values: Mapping[str, object], root: str | Path | None, source: Path
+    values: Mapping[str, object],
+    root: str | Path | None,
+    source: Path,
+    encoder: TableEncoder | None,
 ) -> LabeledTensors:
     """Return the test set of a run.
 
@@ -99,6 +102,7 @@ def _load_test(
         values: The content of its ``config.toml``.
         root: As in :func:`read_run`.
         source: The path of that file, for error messages.
+        encoder: The encoder of the model, for the rows of a table.
     """
     given = values.get("dataset")
     files = None
@@ -107,7 +111,7 @@ def _load_test(
     if files is not None:
         if root is not None:
             files = dataclasses.replace(files, path=Path(root) / Path(files.path).name)
-        return files.load().test
+        return files.load(encoder=encoder).test
     try:
         dataset = check_choice(f"dataset in {source}", given, get_args(DatasetName))
     except (TypeError, ValueError) as error:

@@ -653,8 +653,7 @@ class Trainer:
             run.weights.load_best_weights(found.trained_state, found.average)
             return
         # Without data, batch norm keeps the averaged statistics of the checkpoint.
-        swapper = WeightSwapper(self.model, self.config.averaging, reestimate=lambda: None)
-        swapper.load_best_weights(found.trained_state, found.average)
+        self.model.load_state_dict(dict(found.model_state))
 
     def _save_last(self, run: _Run) -> Path | None:
         checkpoints = self.config.checkpoints

@@ -103,3 +103,11 @@ def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
         read_csv(tmp_path / "none.csv")
     with pytest.raises(DataError, match="must be a readable CSV file"):
         read_csv(tmp_path)
+
+
+def test_a_blank_line_of_one_column_is_a_missing_value(tmp_path: Path) -> None:
+    path = tmp_path / "one.csv"
+    path.write_text("x\n1.0\n\n2.0\n")
+    assert read_csv(path)["x"].isna().tolist() == [False, True, False]
+    path.write_text("x,y\n1.0,2\n\n2.0,3\n")
+    assert len(read_csv(path)) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from sklearn.compose import ColumnTransformer  # type: ignore[import-untyped]
 from sklearn.impute import SimpleImputer  # type: ignore[import-untyped]
 from sklearn.preprocessing import OneHotEncoder  # type: ignore[import-untyped]
 
-from mlpkit.data import TableEncoder
+from mlpkit.data import LabeledTensors, TableEncoder
 from mlpkit.data.tables import Frame
 from mlpkit.errors import ConfigError, DataError
 
@@ -193,3 +194,14 @@ def test_the_statistics_are_those_of_the_rows_given(frame: pd.DataFrame) -> None
     encoder = TableEncoder.fit(train, target="price")
     assert TableEncoder.fit(other[:40], target="price") == encoder
     assert encoder.feature_names.count("city=Kiel") == 0
+
+
+def test_classes_that_look_like_other_numbers_are_read_as_text(tmp_path: Path) -> None:
+    """A file that lacks the class ``x`` would otherwise have the numbers 1 and 2."""
+    path = tmp_path / "table.csv"
+    path.write_text("a,t\n" + "1.5,01\n2.5,02\n3.5,x\n" * 4)
+    train = LabeledTensors.from_csv(path, target="t")
+    assert train.classes == ("01", "02", "x")
+    path.write_text("a,t\n" + "1.5,01\n2.5,02\n" * 3)
+    test = LabeledTensors.from_csv(path, encoder=train.encoder)
+    assert test.targets.tolist() == [0, 1] * 3

@@ -10,13 +10,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.scenario import differences, everything, examples, train
+from tests.training.scenario import differences, everything, examples, network, train
 
 from mlpkit import MLP
 from mlpkit._serialization import from_dict
 from mlpkit.errors import CheckpointCorruptError, CheckpointError
 from mlpkit.nn import MLPConfig
-from mlpkit.training import CheckpointConfig, Trainer, TrainerConfig, load_checkpoint
+from mlpkit.training import (
+    AveragingConfig,
+    CheckpointConfig,
+    Trainer,
+    TrainerConfig,
+    load_checkpoint,
+)
 
 IN_A_NEW_PROCESS = """
 import sys, torch
@@ -82,3 +88,21 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         load_checkpoint(tmp_path / "a.pt")
     with pytest.raises(CheckpointError, match=r"b\.pt could not be read"):
         load_checkpoint(tmp_path / "b.pt")
+
+
+def test_the_best_average_needs_no_setting(tmp_path: Path) -> None:
+    """In a new process the settings of the trainer may be others than those of the run."""
+    checkpoints = CheckpointConfig(folder=tmp_path)
+    config = TrainerConfig(
+        epochs=2,
+        batch_size=8,
+        averaging=AveragingConfig(decay=0.9),
+        checkpoints=checkpoints,
+        progress=False,
+    )
+    Trainer(network(), config).fit(examples(), examples(20, seed=1))
+    fresh = Trainer(network(), TrainerConfig(checkpoints=checkpoints))
+    fresh.load_best()
+    expected = load_checkpoint(checkpoints.best).model_state
+    for name, value in fresh.model.state_dict().items():
+        assert torch.equal(value, expected[name]), name

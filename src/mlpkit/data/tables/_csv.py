@@ -76,6 +76,8 @@ def read_csv(path: str | os.PathLike[str], *, text_columns: Sequence[str] = ()) 
                 compression=None,
                 decimal="," if separator == ";" and _has_decimal_comma(rows[1:]) else ".",
                 skipinitialspace=True,
+                # the only field of a row may be missing
+                skip_blank_lines=len(names) > 1,
                 low_memory=False,
                 dtype={place: str for place, name in enumerate(names) if name in text_columns},
             )

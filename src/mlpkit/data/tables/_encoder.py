@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
@@ -21,7 +22,7 @@ from mlpkit.data.tables._columns import (
     column_from_dict,
     fit_column,
 )
-from mlpkit.data.tables._frame import Frame, Table, Values, as_table
+from mlpkit.data.tables._frame import Frame, Table, Values, as_table, number_text
 from mlpkit.data.tables._target import TableTarget, TargetTask, fits_float32
 from mlpkit.errors import ConfigError, DataError
 
@@ -164,6 +165,9 @@ class TableEncoder:
     def text_columns(self) -> tuple[str, ...]:
         """Names of the columns that are read as text, even if they look like numbers."""
         names = [column.name for column in self.columns if isinstance(column, CategoryColumn)]
+        classes = None if self.target is None else self.target.classes
+        if self.target is not None and any(map(_looks_like_another_number, classes or ())):
+            names += self.target.names
         return tuple(names)
 
     def transform(self, frame: Frame) -> Tensor:
@@ -310,3 +314,12 @@ def require_target(encoder: TableEncoder) -> TableTarget:
         cure = "TableEncoder.fit(frame, target=...) fits one"
         raise ValueError(error_message("encoder", "fitted with a target", None, cure))
     return encoder.target
+
+
+def _looks_like_another_number(text: str) -> bool:
+    """Return whether a text would change if it were read as a number, as ``01`` would."""
+    try:
+        number = float(text)
+    except ValueError:
+        return False
+    return not math.isfinite(number) or number_text(number) != text
