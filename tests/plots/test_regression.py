@@ -34,8 +34,9 @@ def test_points_and_titles_of_one_target() -> None:
     predictions, targets = example()
     (axes,) = predicted_against_true(predictions, targets).axes
     np.testing.assert_allclose(points(axes), torch.stack([targets, predictions], 1).double())
-    rmse = math.sqrt(sklearn_metrics.mean_squared_error(targets.double(), predictions.double()))
-    r2 = sklearn_metrics.r2_score(targets.double(), predictions.double())
+    true, predicted = targets.double().numpy(), predictions.double().numpy()
+    rmse = math.sqrt(sklearn_metrics.mean_squared_error(true, predicted))
+    r2 = sklearn_metrics.r2_score(true, predicted)
     assert axes.get_title(loc="left") == f"RMSE {rmse:.4g}, R² {r2:.4f}"
     assert axes.get_xlim() == axes.get_ylim()
     low, high = axes.get_xlim()

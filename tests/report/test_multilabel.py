@@ -19,8 +19,8 @@ def test_metrics_and_labels_against_scikit_learn() -> None:
     """Oracle: scikit-learn's scores of the predictions and probabilities of the model."""
     model, test = labels_example()
     findings = multilabel_findings(model, test)
-    true, predicted = test.targets > 0.5, model.predict(test.inputs)
-    probabilities = model.predict_proba(test.inputs)
+    true, predicted = test.targets.numpy() > 0.5, model.predict(test.inputs).numpy()
+    probabilities = model.predict_proba(test.inputs).numpy()
     metrics = dict(findings.metrics)
     wrong = int((true != predicted).sum())
     assert metrics["accuracy of the labels"] == f"{100 * (1 - wrong / 360):.2f} %"

@@ -26,7 +26,8 @@ def test_metrics_and_targets_against_scikit_learn() -> None:
     """Oracle: scikit-learn's errors of the predictions of the model."""
     model, test = regression_example(3)
     findings = regression_findings(model, test)
-    true, predicted = test.targets.double(), model.predict(test.inputs).double()
+    true = test.targets.double().numpy()
+    predicted = model.predict(test.inputs).double().numpy()
     rmse = math.sqrt(sklearn_metrics.mean_squared_error(true, predicted))
     assert findings.metrics[:3] == (
         ("test RMSE", format_number(rmse)),

@@ -211,10 +211,11 @@ def test_a_regression_has_its_columns(kind: str) -> None:
         model, objective = Regressor.for_data(data, (8,)), None
     row = Trainer(model, CONFIG, objective=objective).fit(data, data).history[-1]
     with torch.inference_mode():
-        outputs = model(data.inputs)
-    assert row.val_rmse == pytest.approx(root_mean_squared_error(data.targets, outputs), rel=1e-5)
-    assert row.val_mae == pytest.approx(mean_absolute_error(data.targets, outputs), rel=1e-5)
-    assert row.val_r2 == pytest.approx(r2_score(data.targets, outputs), rel=1e-5)
+        outputs = model(data.inputs).numpy()
+    true = data.targets.numpy()
+    assert row.val_rmse == pytest.approx(root_mean_squared_error(true, outputs), rel=1e-5)
+    assert row.val_mae == pytest.approx(mean_absolute_error(true, outputs), rel=1e-5)
+    assert row.val_r2 == pytest.approx(r2_score(true, outputs), rel=1e-5)
     assert row.val_accuracy is None
     assert row.to_dict()["val_rmse"] == row.val_rmse
 
