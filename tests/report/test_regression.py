@@ -46,7 +46,7 @@ def test_metrics_and_targets_against_scikit_learn() -> None:
             format_number(sklearn_metrics.mean_absolute_error(one, other)),
             f"{sklearn_metrics.r2_score(one, other):.4f}",
             format_number(float(one.mean())),
-            format_number(float(one.std(correction=0))),
+            format_number(float(one.std())),
         ]
     titles = re.findall("<h2>(.*?)</h2>", "".join(findings.sections))
     predictions = [f"Predictions of &lt;target {index}&gt;" for index in range(3)]
