@@ -718,3 +718,18 @@ def test_the_model_moves_to_the_device_of_the_evaluation() -> None:
     with pytest.raises((RuntimeError, NotImplementedError)):
         model.evaluate(LabeledTensors(images(3), torch.arange(3)), device="meta")
     assert {value.device.type for value in model.state_dict().values()} == {"meta"}
+
+
+def test_rows_that_are_no_distributions_are_refused_with_names_too() -> None:
+    for names in (("a", "b"), ("a", "b", "c")):
+        data = LabeledTensors(torch.rand(4, 2), torch.rand(4, len(names)), names)
+        with pytest.raises(ValueError, match="rows of at least 0 that sum to 1"):
+            SoftmaxClassifier.for_data(data)
+
+
+def test_two_classes_and_very_many_need_no_names() -> None:
+    two = LabeledTensors(torch.rand(4, 2), torch.tensor([0, 1, 0, 1]))
+    assert SoftmaxClassifier.for_data(two, ()).classes == ("0", "1")
+    many = LabeledTensors(torch.rand(2, 1), torch.tensor([0, 65535]))
+    assert len(SoftmaxClassifier.for_data(many, ()).classes) == 65536
+    assert SoftmaxClassifier.task == "classification"
