@@ -97,8 +97,8 @@ def save_storm(folder: Path, kills: int) -> dict[str, object]:
         for n in range(3)
     ]
 
-    def save_forever() -> None:
-        number = 0
+    def save_forever(number: int, started: int) -> None:
+        os.write(started, b"1")
         while True:
             write_checkpoint(path, contents[number % 3])
             number += 1
@@ -106,18 +106,27 @@ def save_storm(folder: Path, kills: int) -> dict[str, object]:
     start = time.perf_counter()
     for content in contents:
         write_checkpoint(path, content)
-    one = (time.perf_counter() - start) / 3
+    window = 8.0 * (time.perf_counter() - start) / 3
     random_moments = random.Random(1)  # noqa: S311
     left_over = 0
     saved: set[int] = set()
-    for _ in range(kills):
-        killed(fork(save_forever), random_moments.uniform(0.0, 8.0 * one))
+    for kill in range(kills):
+        # The moment counts from the first save, also where a busy machine is slow to fork; each
+        # child writes another version first, so two saves that finish are two versions.
+        read_end, write_end = os.pipe()
+        child = fork(functools.partial(save_forever, kill, write_end))
+        os.close(write_end)
+        os.read(read_end, 1)
+        os.close(read_end)
+        killed(child, random_moments.uniform(0.0, window))
         content = read_checkpoint(path)
         number = content["number"]
         assert isinstance(number, int)
         if differences(contents[number], content):
             raise RuntimeError("a checkpoint holds a mixture")
         saved.add(number)
+        if len(saved) == 1:  # no save may have finished: a busier machine needs longer
+            window *= 1.5
         left = [other for other in folder.iterdir() if other != path]
         left_over += len(left)
         for other in left:
