@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from mlpkit._protocols import find_backpropagation
 from mlpkit.data import Batches, LabeledTensors
 from mlpkit.errors import NonFiniteError
-from mlpkit.nn import MLP
+from mlpkit.nn import MLP, HiddenLayer
 from mlpkit.nn.backprop import Backpropagation
 from mlpkit.training import (
     BatchLike,
@@ -231,6 +231,41 @@ def test_the_model_is_asked_again_in_each_epoch() -> None:
     model = CountingMLP(6, (9,), 3)
     Trainer(model, CONFIG, callbacks=[Disable()]).fit(examples())
     assert model.calls == 16
+
+
+def _replace_activation(model: MLP) -> None:
+    model.layers[0].activation = nn.Tanh()
+
+
+def _change_slope(model: MLP) -> None:
+    activation = model.layers[0].activation
+    assert isinstance(activation, nn.LeakyReLU)
+    activation.negative_slope = 0.9
+
+
+def _replace_forward(model: MLP) -> None:
+    layer = model.layers[0]
+    layer.forward = lambda x: 2.0 * HiddenLayer.forward(layer, x)  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("change", [_replace_activation, _change_slope, _replace_forward])
+def test_a_network_that_is_changed_between_two_epochs(change: Callable[[MLP], None]) -> None:
+    """The hand-written gradients are those of the changed network."""
+
+    class Change(Callback):
+        def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:
+            if row.epoch == 0:
+                assert isinstance(trainer.model, MLP)
+                change(trainer.model)
+
+    trained = []
+    for gradients in ("auto", "autograd"):
+        config = replace(CONFIG, gradients=gradients)
+        generator = torch.Generator().manual_seed(0)
+        model = MLP(6, (9,), 3, activation="leaky_relu", generator=generator)
+        Trainer(model, config, callbacks=[Change()]).fit(examples())
+        trained.append(model.state_dict())
+    torch.testing.assert_close(*trained)
 
 
 def test_the_passes_are_given_back_at_the_end() -> None:

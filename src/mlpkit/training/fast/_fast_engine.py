@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mlpkit._devices import autocast
 from mlpkit._protocols import BackpropagationLike, find_backpropagation
@@ -27,18 +28,24 @@ class FastEngine(Engine):
     """
 
     _backpropagation: BackpropagationLike | None = None
+    _structure: _Structure | None = None  # of the model when _backpropagation was found
 
     def begin_epoch(self) -> None:
-        """Discard existing gradients, and find the hand-written gradients of the model."""
+        """Find the hand-written gradients of the model, if it is not that of the epoch before."""
         super().begin_epoch()
         self._factors: dict[tuple[int, torch.dtype], Tensor] = {}
-        can_replace = self.scaler is None and is_loss_of_outputs(self._objective)
-        self._backpropagation = find_backpropagation(self._model) if can_replace else None
+        if self.scaler is not None or not is_loss_of_outputs(self._objective):
+            return
+        structure = _Structure(self._model)
+        if self._structure is None or not structure.is_same(self._structure):
+            self._backpropagation = find_backpropagation(self._model)
+            self._structure = structure
 
     def end(self) -> None:
         """Free the memory of the hand-written gradients too."""
         super().end()
         self._backpropagation = None
+        self._structure = None
         self._factors = {}
 
     def _backward(
@@ -75,3 +82,32 @@ class FastEngine(Engine):
             if one.device.type != "cuda" or not torch.cuda.is_current_stream_capturing():
                 self._factors[size, dtype] = factors
         return factors
+
+
+class _Structure:
+    """The modules of a model with their attributes, and the kinds of the parameters."""
+
+    def __init__(self, model: nn.Module) -> None:
+        # Objects are compared by identity; this object keeps them alive, so none is reused.
+        self._objects: list[object] = []
+        self._kinds: list[object] = []
+        pending = [model]
+        while pending:  # model.modules() takes longer than a step of a small network
+            module = pending.pop()
+            attributes = module.__dict__
+            children = [child for child in attributes["_modules"].values() if child is not None]
+            pending += children
+            self._objects += (module, type(module), *children, *attributes.values())
+            for parameter in attributes["_parameters"].values():
+                if parameter is not None:
+                    self._objects.append(parameter)
+                    self._kinds += (parameter.dtype, parameter.device)
+
+    def is_same(self, other: _Structure) -> bool:
+        """Return whether both have the same objects, and parameters of the same kinds."""
+        ours, theirs = self._objects, other._objects
+        return (
+            len(ours) == len(theirs)
+            and all(map(operator.is_, ours, theirs))
+            and self._kinds == other._kinds
+        )
