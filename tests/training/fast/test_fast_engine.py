@@ -229,6 +229,7 @@ def test_the_model_is_asked_again_in_each_epoch() -> None:
             trainer.model.has_passes = False
 
     model = CountingMLP(6, (9,), 3)
+    model.has_passes = True  # the number of attributes stays the same
     Trainer(model, CONFIG, callbacks=[Disable()]).fit(examples())
     assert model.calls == 16
 
