@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from importlib import metadata
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
@@ -15,15 +17,17 @@ author = "The mlpkit developers"
 copyright = "2026, The mlpkit developers"  # noqa: A001 - Sphinx's name
 release = metadata.version("mlpkit")
 
+sys.path.append(str(Path(__file__).parent / "extensions"))
 extensions = [
+    "mathml",
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
+html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"mlpkit {release}"
 html_static_path = ["_static"]
