@@ -48,6 +48,15 @@ def test_balanced_weights_are_the_numbers(names: tuple[str, ...] | None) -> None
     assert torch.equal(balanced.model.weight, given.model.weight)  # type: ignore[arg-type]  # of a Linear
 
 
+def test_an_example_of_weight_two_counts_twice_in_balanced_weights() -> None:
+    data = examples()
+    factors = torch.randint(0, 4, (42,), generator=torch.Generator().manual_seed(1))
+    weighted = LabeledTensors(data.inputs, data.targets, NAMES, weights=factors.double())
+    repeated = data.targets.repeat_interleave(factors).numpy()
+    expected = class_weight.compute_class_weight("balanced", classes=np.arange(3), y=repeated)
+    assert trained("balanced", weighted).config.class_weights == pytest.approx(expected)
+
+
 def test_a_class_without_examples_gets_no_weight() -> None:
     data = LabeledTensors(torch.rand(4, 4), torch.tensor([0, 0, 0, 2]), NAMES)
     assert trained("balanced", data).config.class_weights == pytest.approx((4 / 9, 0.0, 4 / 3))

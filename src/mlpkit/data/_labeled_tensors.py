@@ -285,8 +285,9 @@ class LabeledTensors:
         """Read a CSV file with pandas, and encode its rows as :meth:`from_frame` does.
 
         The file is UTF-8, and its first line has the names of the columns. The separator is a
-        comma, semicolon, tab or vertical bar, whichever the first lines have. Empty fields and
-        ``NA``, ``NaN`` or ``null`` are missing values.
+        comma, semicolon, tab or vertical bar, whichever the first lines have; in a file with
+        semicolons, numbers may have decimal commas. Spaces around names and fields are removed.
+        Empty fields and ``NA``, ``NaN`` or ``null`` are missing values.
 
         Args:
             path: The file. Without ``encoder`` it must have the training rows and no others.
@@ -297,8 +298,8 @@ class LabeledTensors:
             weights: Weight of each row.
 
         Raises:
-            DataError: If the file does not exist, is not UTF-8, has no rows or equal names of
-                columns, or as in :meth:`from_frame`.
+            DataError: If the file does not exist, is not UTF-8, has no rows, equal names of
+                columns or lines of different lengths, or as in :meth:`from_frame`.
             MissingDependencyError: If pandas or narwhals is not installed.
             TypeError: As in :meth:`from_frame`.
             ValueError: As in :meth:`from_frame`.

@@ -17,7 +17,12 @@ __all__ = ["numeric_class_weights"]
 
 
 def numeric_class_weights(
-    given: ClassWeights | None, model: nn.Module, train: TrainingData, targets: Tensor | None
+    given: ClassWeights | None,
+    model: nn.Module,
+    train: TrainingData,
+    targets: Tensor | None,
+    *,
+    weights: Tensor | None = None,
 ) -> tuple[float, ...] | None:
     """Return one number for each class.
 
@@ -26,6 +31,7 @@ def numeric_class_weights(
         model: The model; its class names or outputs determine the number of classes.
         train: The training examples.
         targets: All targets of the training examples, or None if they are not known.
+        weights: Weight of each training example, ``(N,)``; None for equal weights.
 
     Raises:
         ValueError: If there is not one weight for each class, or the balanced weights cannot be
@@ -40,7 +46,7 @@ def numeric_class_weights(
         if getattr(train, "balanced", False):
             rule = "None for batches that are balanced already"
             raise ValueError(error_message("class_weights", rule, given))
-        return _balanced(targets, count if isinstance(count, int) else None)
+        return _balanced(targets, weights, count if isinstance(count, int) else None)
     if isinstance(given, Mapping):
         return _by_name(given, names)
     if not isinstance(count, int) and targets is not None:
@@ -76,14 +82,20 @@ def _by_name(given: Mapping[str, float], names: tuple[str, ...] | None) -> tuple
     return tuple(given[name] for name in names)
 
 
-def _balanced(targets: Tensor | None, count: int | None) -> tuple[float, ...]:
-    r"""Return :math:`N / (C n_c)`; a class without examples gets 0, which no example uses."""
+def _balanced(
+    targets: Tensor | None, weights: Tensor | None, count: int | None
+) -> tuple[float, ...]:
+    r"""Return :math:`N / (C n_c)`; a class without examples gets 0, which no example uses.
+
+    An example of weight 2 counts as two examples.
+    """
     if targets is None or targets.is_floating_point():
         rule = "numbers for data whose class indices are not known before the run"
         cure = "pass LabeledTensors with class indices, or one number for each class"
         raise ValueError(error_message("class_weights", rule, "balanced", cure))
-    counts = torch.bincount(targets.cpu(), minlength=count or 0).double()
-    if not int(counts.sum()):
+    weights = None if weights is None else weights.cpu().double()
+    counts = torch.bincount(targets.cpu(), weights, minlength=count or 0).double()
+    if not bool(counts.sum() > 0):
         raise ValueError(error_message("train", "at least one example", 0))
     balanced = torch.where(counts > 0, counts.sum() / (len(counts) * counts), 0.0)
     return tuple(balanced.tolist())

@@ -151,3 +151,17 @@ def test_the_json_form_gives_the_column_back(column: Column) -> None:
 def test_a_wrong_json_form_is_refused(values: object, error: type[Exception]) -> None:
     with pytest.raises(error):
         column_from_dict("column", values)
+
+
+def test_a_number_is_the_category_of_its_value() -> None:
+    column = fit(["01", "02", "x"])
+    assert encode(column, [1, 2]).tolist() == [[1, 0, 0], [0, 1, 0]]
+    assert encode(column, ["1", "2"]).tolist() == [[0, 0, 0], [0, 0, 0]]  # text as it is
+    flags = fit(["true", "false", None])
+    assert encode(flags, [True, None]).tolist() == [[0, 1, 0], [0, 0, 1]]
+    with pytest.raises(DataError, match="column 'x' must be text where training had '01' and '1'"):
+        encode(fit(["01", "1"]), [1])
+
+
+def test_the_median_of_the_smallest_numbers_is_exact() -> None:
+    assert fit([5e-324, 5e-324, 1.0]).to_dict()["median"] == 5e-324

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
+from decimal import Decimal
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from mlpkit.data.tables import read_csv
 from mlpkit.errors import DataError
@@ -111,3 +116,74 @@ def test_a_blank_line_of_one_column_is_a_missing_value(tmp_path: Path) -> None:
     assert read_csv(path)["x"].isna().tolist() == [False, True, False]
     path.write_text("x,y\n1.0,2\n\n2.0,3\n")
     assert len(read_csv(path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b,c\n1,2,3\n4,5\n", "Expected 3 fields in line 3, saw 2; complete the line"),
+        ("a,b\n1,2\n3\n", "Expected 2 fields in line 3, saw 1; complete"),
+        ("a,b\n1,2\n3,4,5\n", "Expected 2 fields in line 3, saw 3; put quotes"),
+        ('a,b\n"x\n\ny",1\n\nz\n', "Expected 2 fields in line 6, saw 1"),
+        ("a,b\r1,2\r3\r", "Expected 2 fields in line 3, saw 1"),
+        ("a,b\n" + "1,2\n" * 99 + "3\n", "Expected 2 fields in line 101, saw 1"),
+        ('a,b\n1,2\n"x,3\n4,5\n', "the quotes opened in line 3 are not closed; close them"),
+        ("a,b\n1," + "x" * 200_000 + "\n", "field limit .*shorten or remove the field"),
+        ("a,b\n" + "1,2\n" * 99 + "x" * 200_000 + ",1\n", "field limit .*line 101; shorten"),
+    ],
+)
+def test_a_line_of_another_length_is_named(tmp_path: Path, content: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read_csv(write(tmp_path, content))
+
+
+def test_the_decimal_comma_is_found_in_the_whole_file(tmp_path: Path) -> None:
+    path = write(tmp_path, "a;b\n" + "1;x\n" * 60 + "1,5;y\n,5e1;z\n")
+    assert read_csv(path)["a"].tolist() == [1.0] * 60 + [1.5, 5.0]
+    # a column of text says nothing about numbers
+    path = write(tmp_path, "a;version\n1,5;1.5\n2,5;2.0-beta\n")
+    assert read_csv(path)["a"].tolist() == [1.5, 2.5]
+    assert read_csv(path)["version"].tolist() == ["1.5", "2.0-beta"]
+    assert read_csv(write(tmp_path, "a;b\n1,5;1.5\n"), text_columns=["b"])["a"].tolist() == [1.5]
+    path = write(tmp_path, "a;b\n" + "1,5;x\n" * 60 + "NA;x\n2.5;y\n")
+    message = "column 'a' of .* must be .*, got a comma in line 2 and a point in line 63; write all"
+    with pytest.raises(DataError, match=message):
+        read_csv(path)
+
+
+def test_spaces_around_names_and_fields_are_removed(tmp_path: Path) -> None:
+    path = write(tmp_path, ' a ,"b ", c\n yes, True ,NA \n" no ",False," "\nyes ,TRUE, 1.5 \n')
+    frame = read_csv(path)
+    assert list(frame.columns) == ["a", "b", "c"]
+    assert frame["a"].tolist() == ["yes", "no", "yes"]
+    assert frame["b"].tolist() == [True, False, True]
+    assert frame["c"].isna().tolist() == [True, True, False]
+
+
+def test_large_integers_are_exact(tmp_path: Path) -> None:
+    large = 2**53 + 1
+    assert read_csv(write(tmp_path, f"a,b\n{large},1\n,2\n"))["a"].tolist() == [large, None]
+    frame = read_csv(write(tmp_path, f"a;b\n{10**400};1\n1,5;2\n"))
+    assert frame["a"].tolist() == [10**400, Decimal("1.5")]
+    frame = read_csv(write(tmp_path, f"id,b\n{large},1\n{large}x,2\n"))
+    assert frame["id"].tolist() == [str(large), f"{large}x"]
+    assert read_csv(write(tmp_path, f"a,b\n{large},1\n"), text_columns=["a"])["a"][0] == str(large)
+
+
+FIELDS = st.text(st.sampled_from("ab,;|\t\r\n\"' .1é"), max_size=6)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.integers(1, 4).flatmap(
+        lambda width: st.lists(st.lists(FIELDS, min_size=width, max_size=width), min_size=1)
+    )
+)
+def test_text_is_read_as_the_csv_module_wrote_it(tmp_path: Path, rows: list[list[str]]) -> None:
+    names = [f"name {place}" for place in range(len(rows[0]))]
+    text = io.StringIO()
+    csv.writer(text, quoting=csv.QUOTE_ALL).writerows([names, *rows])
+    frame = read_csv(write(tmp_path, text.getvalue()), text_columns=names)
+    assert list(frame.columns) == names
+    found = [[item if isinstance(item, str) else "" for item in row] for row in frame.to_numpy()]
+    assert found == [[field.strip() for field in row] for row in rows]

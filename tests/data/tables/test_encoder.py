@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import pickle
+from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +15,17 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer  # type: ignore[import-untyped]
 from sklearn.impute import SimpleImputer  # type: ignore[import-untyped]
 from sklearn.preprocessing import OneHotEncoder  # type: ignore[import-untyped]
 
+from mlpkit import Regressor
 from mlpkit.data import LabeledTensors, TableEncoder
 from mlpkit.data.tables import Frame
-from mlpkit.errors import ConfigError, DataError
+from mlpkit.errors import ArtifactError, ConfigError, DataError
+from mlpkit.models import load_model
 
 
 def mixed_frame(count: int, seed: int) -> pd.DataFrame:
@@ -205,3 +212,169 @@ def test_classes_that_look_like_other_numbers_are_read_as_text(tmp_path: Path) -
     path.write_text("a,t\n" + "1.5,01\n2.5,02\n" * 3)
     test = LabeledTensors.from_csv(path, encoder=train.encoder)
     assert test.targets.tolist() == [0, 1] * 3
+
+
+@pytest.mark.parametrize(
+    ("columns", "feature"),
+    [
+        ({"a": [1.0, None, 2.0], "a is missing": [1, 2, 3]}, "a is missing"),
+        ({"color=red": [1, 2, 3], "color": ["red", "blue", "red"]}, "color=red"),
+        ({"a": ["b=c", "x", "x"], "a=b": ["c", "y", "y"]}, "a=b=c"),
+    ],
+)
+def test_features_of_one_name_are_refused(columns: dict[str, list[object]], feature: str) -> None:
+    names = " and ".join(map(repr, columns))
+    message = rf"distinct in their features \(from {names}\), got '{feature}'; rename one"
+    with pytest.raises(DataError, match=message):
+        TableEncoder.fit(pd.DataFrame(columns))
+    TableEncoder.fit(pd.DataFrame(columns), ignore=next(iter(columns)))
+
+
+def test_a_median_that_the_dtype_cannot_hold_is_refused(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1.0, None, 2.0, 4.0]})
+    encoder = TableEncoder.fit(frame)
+    state = json.loads(encoder.to_json())
+    state["columns"][0]["median"] = 1e39
+    with pytest.raises(ValueError, match=r"the median of column 'a' must be within .*float32"):
+        TableEncoder.from_dict(state)
+    for median in (10**400, float("nan"), float("inf"), "1", True, None):
+        state["columns"][0]["median"] = median
+        with pytest.raises((TypeError, ValueError), match="median must be a finite number"):
+            TableEncoder.from_json(json.dumps(state))
+    train = LabeledTensors(encoder.transform(frame), torch.rand(4))
+    model = Regressor.for_data(train, (2,))
+    model.encoder = encoder
+    column = encoder.columns[0]
+    object.__setattr__(column, "median", 1e39)  # as a damaged file has it
+    with pytest.raises(ArtifactError, match="the median of column 'a' must be within the range"):
+        load_model(model.save(tmp_path))
+
+
+NUMBERS = st.one_of(
+    st.none(), st.floats(-1e6, 1e6, width=32), st.just(float("nan")), st.integers(-1000, 1000)
+)
+KINDS: dict[str, st.SearchStrategy[object]] = {
+    "number": NUMBERS,
+    "integer": st.one_of(st.none(), st.integers(-(2**53), 2**53)),
+    "boolean": st.sampled_from([None, True, False]),
+    "text": st.sampled_from([None, "", "red", "blue", " red", "1", "01", "True", "é"]),
+}
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[dict[str, str], list[pd.DataFrame | pl.DataFrame]]:
+    """Draw the kinds of columns, and frames of training and of other rows."""
+    kinds = draw(st.lists(st.sampled_from(sorted(KINDS)), min_size=1, max_size=4))
+    named = {f"c{place}": kind for place, kind in enumerate(kinds)}
+    library = draw(st.sampled_from(["pandas", "nullable", "polars"]))
+    types = {"number": pl.Float64, "integer": pl.Int64, "boolean": pl.Boolean, "text": pl.String}
+    frames: list[pd.DataFrame | pl.DataFrame] = []
+    for size in (draw(st.integers(1, 12)), draw(st.integers(0, 6))):
+        data = {
+            name: draw(st.lists(KINDS[kind], min_size=size, max_size=size))
+            for name, kind in named.items()
+        }
+        if library == "polars":
+            schema = {name: types[kind] for name, kind in named.items()}
+            frames.append(pl.DataFrame(data, schema=schema, strict=False))
+        else:
+            frame = pd.DataFrame({name: pd.Series(v, dtype=object) for name, v in data.items()})
+            frames.append(frame.convert_dtypes() if library == "nullable" else frame)
+    return named, frames
+
+
+def plain(frame: pd.DataFrame | pl.DataFrame, name: str) -> list[object]:
+    """Return a column as plain objects; None is missing."""
+    items = frame[name].to_list() if isinstance(frame, pl.DataFrame) else list(frame[name])
+    return [None if item is None or item is pd.NA or item != item else item for item in items]
+
+
+def slow_features(kind: str, train: Sequence[object], rows: Sequence[object]) -> list[list[float]]:
+    """Return the features of a column, each (N,), by scikit-learn and exact arithmetic."""
+    missing = None in train
+    known = [item for item in train if item is not None]
+    if len(set(known)) == 0 or (len(set(known)) == 1 and not missing):
+        return []
+    indicator = [[float(item is None) for item in rows]] if missing else []
+    if kind == "text":
+        encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+        encoder.fit(np.array(known, dtype=object)[:, None])
+        texts = ["unknown" if item is None else item for item in rows]
+        if not texts:
+            return [[] for _ in range(len(set(known)) + missing)]
+        one_hot = encoder.transform(np.array(texts, dtype=object)[:, None])
+        return [*one_hot.T.tolist(), *indicator]
+    if kind == "boolean":
+        fill = float(2 * sum(map(bool, known)) > len(known))
+    else:
+        ordered = sorted(map(Fraction, known))  # type: ignore[arg-type]  # numbers
+        middle = len(ordered) // 2
+        fill = float((ordered[middle] + ordered[~middle]) / 2)
+    return [[fill if item is None else float(item) for item in rows], *indicator]  # type: ignore[arg-type]
+
+
+@settings(max_examples=60, deadline=None)
+@given(tables())
+def test_any_frame_is_encoded_as_by_a_slow_oracle(
+    drawn: tuple[dict[str, str], list[pd.DataFrame | pl.DataFrame]],
+) -> None:
+    named, (train, other) = drawn
+    expected = {
+        name: slow_features(kind, plain(train, name), plain(other, name))
+        for name, kind in named.items()
+    }
+    wide = [column for columns in expected.values() for column in columns]
+    if not wide:
+        with pytest.raises(DataError, match="of at least two values besides the target"):
+            TableEncoder.fit(train)
+        return
+    encoder = TableEncoder.fit(train)
+    inputs = encoder.transform(other)
+    assert inputs.shape == (len(other), len(wide)) == (len(other), len(encoder.feature_names))
+    dtype = np.dtype(encoder.dtype)
+    np.testing.assert_array_equal(
+        inputs.numpy().T, np.array(wide, dtype=dtype).reshape(inputs.T.shape)
+    )
+    assert torch.equal(TableEncoder.from_json(encoder.to_json()).transform(other), inputs)
+    reordered = other[list(named)[::-1]]
+    assert torch.equal(encoder.transform(reordered), inputs)
+    for name in named:
+        if expected[name]:
+            if isinstance(other, pl.DataFrame):
+                rest: pd.DataFrame | pl.DataFrame = other.drop(name)
+            else:
+                rest = other.drop(columns=name)
+            with pytest.raises(DataError, match=f"got one without {name}"):
+                encoder.transform(rest)
+
+
+JSON_VALUES: st.SearchStrategy[object] = st.sampled_from(
+    [
+        *(None, True, 0, 1, -1, 2**70, 10**400, 1e39, math.nan, math.inf, "", "x", "number"),
+        *([], [1], ["a", "a"], {}, {"kind": "number"}, [{}], [[]], [None]),
+    ]
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_a_damaged_state_raises_the_errors_of_the_library(data: st.DataObject) -> None:
+    """Each change of one value is refused, or gives an encoder whose features are finite."""
+    frame = mixed_frame(12, seed=0)
+    target = data.draw(st.sampled_from(["price", "city"]))
+    state = json.loads(TableEncoder.fit(frame, target=target).to_json())
+    place: dict[str, object] | list[object] = state
+    while True:
+        keys = list(place) if isinstance(place, dict) else list(range(len(place)))
+        key = data.draw(st.sampled_from(keys))
+        inner = place[key]  # type: ignore[index, call-overload]
+        if isinstance(inner, dict | list) and inner and data.draw(st.booleans()):
+            place = inner
+            continue
+        place[key] = data.draw(JSON_VALUES)  # type: ignore[index, call-overload]
+        break
+    try:
+        encoder = TableEncoder.from_dict(state)
+        assert bool(encoder.transform(frame).isfinite().all())
+    except (TypeError, ValueError):
+        return

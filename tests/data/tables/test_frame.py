@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import fractions
 import subprocess
 import sys
 from collections.abc import Callable
@@ -137,3 +138,37 @@ def test_importing_data_needs_no_table_library() -> None:
         "else:\n    raise AssertionError\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+LARGE = 2**53 + 1  # float64 rounds it to 2**53
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"x": [1, LARGE]}),
+        pd.DataFrame({"x": [1, -LARGE]}),
+        pd.DataFrame({"x": pd.array([None, LARGE], dtype="Int64")}),
+        pd.DataFrame({"x": np.array([1, 2**64 - 1], dtype=np.uint64)}),
+        pd.DataFrame({"x": np.array([None, np.int64(LARGE)], dtype=object)}),
+        pd.DataFrame({"x": [1, 10**400]}),
+        pd.DataFrame({"x": [1, -(10**5000)]}),
+        pd.DataFrame({"x": [None, decimal.Decimal(LARGE)]}),
+        pd.DataFrame({"x": [None, fractions.Fraction(LARGE)]}),
+        pl.DataFrame({"x": [None, LARGE]}),
+        pl.DataFrame({"x": pl.Series([1, 2**64 - 1], dtype=pl.UInt64)}),
+        pl.DataFrame({"x": [None, decimal.Decimal(LARGE)]}),
+    ],
+)
+def test_integers_that_float64_would_merge_are_refused(frame: Frame) -> None:
+    message = r"column 'x' must be of integers up to 2\*\*53.*\(row 1\), got .*; subtract a const"
+    with pytest.raises(DataError, match=message):
+        Table(frame).read("x")
+
+
+def test_large_integers_that_float64_holds_are_read() -> None:
+    exact = [2**53, -(2**60), 2**100]
+    assert Table(pd.DataFrame({"x": exact})).read("x").numbers.tolist() == exact
+    assert Table(pd.DataFrame({"x": [1e300, 2.0]})).read("x").numbers.tolist() == [1e300, 2.0]
+    categories = pd.DataFrame({"x": pd.Categorical([LARGE, 10**400])})
+    assert Table(categories).read("x").texts == [str(LARGE), str(10**400)]

@@ -107,3 +107,49 @@ def test_large_targets_stay_float64() -> None:
     times = [1_700_000_000 + second for second in range(30)]
     target = fit(list(times))
     assert encode(target, list(times)).tolist() == times
+
+
+def test_the_dtype_is_that_of_the_training_rows() -> None:
+    times: list[object] = [1_700_000_000 + second for second in range(30)]
+    target = fit(times)
+    assert target.dtype == "float64"
+    assert encode(target, [1, 2]).dtype is torch.float64
+    small = fit([0.5, 1.5])
+    assert small.dtype == "float32"
+    assert encode(small, times).dtype is torch.float32
+    assert fit([0.5, 1.5], times[:2]).dtype == "float64"
+    with pytest.raises(DataError, match=r"column 'a' must be of numbers within .*float32"):
+        encode(small, [1e39, 1.0])
+    with pytest.raises(ValueError, match="dtype must be 'float32' for a multilabel, got 'float64'"):
+        TableTarget(names=("a",), task="multilabel", dtype="float64")
+
+
+@pytest.mark.parametrize(
+    "train", [[True, False], [1, 0], ["1", "0"], [1.0, 0.0], ["True", "False"]]
+)
+@pytest.mark.parametrize(
+    "later", [[True, False], [1, 0], ["1", "0"], [1.0, 0.0], ["1.0", "0.0"], ["true", "FALSE"]]
+)
+def test_classes_of_another_type_are_found_by_value(
+    train: list[object], later: list[object]
+) -> None:
+    target = fit(train, task="classification")
+    assert encode(target, later).tolist() == [1, 0]
+    labels = fit(train, task="multilabel")
+    assert encode(labels, later).tolist() == [[1], [0]]
+
+
+def test_classes_that_are_the_same_number_are_refused() -> None:
+    target = fit(["01", "1", "x"])
+    assert encode(target, ["1", "01"]).tolist() == [1, 0]
+    message = r"'a' must be text where training had '01' and '1', .* got 1; read the column as text"
+    with pytest.raises(DataError, match=message):
+        encode(target, [1, 1])
+    with pytest.raises(DataError, match=r"one of the classes \(01, 1, x\), got '2'"):
+        encode(target, [2, 2])
+    assert encode(fit(["01", "02"]), [2, 1]).tolist() == [1, 0]
+
+
+def test_a_label_that_is_text_is_refused_with_its_row() -> None:
+    with pytest.raises(DataError, match="must be 0 or 1 for a label, got 'x'; see row 1"):
+        encode(fit([0, 1], task="multilabel"), ["1", "x"])

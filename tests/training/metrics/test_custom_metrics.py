@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sklearn.metrics import (  # type: ignore[import-untyped]
@@ -167,6 +168,11 @@ def test_a_value_that_is_not_finite_warns() -> None:
     ("given", "error", "message"),
     [
         ({"macro f1": macro_f1}, ValueError, r"got 'macro f1'; use a name such as 'macro_f1'"),
+        ({"1a": macro_f1}, ValueError, "got '1a'; use a name such as 'metric_1a'"),
+        ({"": macro_f1}, ValueError, "got ''; use a name such as 'metric'"),
+        ({"val f1": macro_f1}, ValueError, "got 'val f1'; use a name such as 'f1'"),
+        ({"val loss": macro_f1}, ValueError, "use a name such as 'metric_loss'"),
+        ({"m²": macro_f1}, ValueError, "got 'm²'; use a name such as 'm_'"),
         ({1: macro_f1}, TypeError, "metrics must be identifiers as names of metrics, got 1"),
         ({"val_f1": macro_f1}, ValueError, "use 'f1', whose column is 'val_f1'"),
         ({"loss": macro_f1}, ValueError, "the column 'val_loss' exists already"),
@@ -181,6 +187,32 @@ def test_a_wrong_metric_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         Trainer(network(), CONFIG, metrics=given)
+
+
+def test_one_object_of_two_names_is_refused() -> None:
+    """It would count each batch twice; a function may have two names."""
+    metric = TopKAccuracy(2)
+    message = r"metrics\['b'\] must be another object than metrics\['a'\], .*; pass a second object"
+    with pytest.raises(ValueError, match=message):
+        Trainer(network(), CONFIG, metrics={"a": metric, "b": metric})
+    trainer = Trainer(network(), CONFIG, metrics={"a": macro_f1, "b": macro_f1})
+    row = trainer.fit(TRAIN, VAL).history[-1]
+    assert row.metrics["a"] == row.metrics["b"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (torch.tensor(True), r"one number, got True; convert it with float\(...\)"),
+        (np.bool_(0), "one number, got False; convert it with float"),
+        (torch.tensor(1j), r"one number, got tensor\(0\.\+1\.j\); average it"),
+        (torch.zeros(2, 3), r"one number, not a tensor with axes, got \(2, 3\); average it"),
+    ],
+)
+def test_a_result_that_is_no_number_is_shown(value: object, message: str) -> None:
+    trainer = Trainer(network(), CONFIG, metrics={"f1": lambda *_: value})  # type: ignore[dict-item]
+    with pytest.raises(TypeError, match=message):
+        trainer.evaluate(VAL)
 
 
 @pytest.mark.parametrize("value", [torch.zeros(3), "good", None, True])

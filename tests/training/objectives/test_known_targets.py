@@ -39,6 +39,12 @@ class Started(Callback):
     ("objective", "targets", "error", "message"),
     [
         (None, REAL, ValueError, r"or pass objective=MeanSquaredError\(\) and targets\[:, None\]"),
+        (
+            None,
+            REAL,
+            ValueError,
+            r"targets\[:, None\] if the model returns .* \(N, 1\)",
+        ),
         (None, REAL[:, None], ValueError, r"mlpkit\.Regressor, or pass objective=MeanSq"),
         (None, REAL.abs().round(), ValueError, r"MeanSquaredError"),
         (None, INDICES.float(), ValueError, r"mlpkit\.MultilabelClassifier, or pass objective=Bin"),

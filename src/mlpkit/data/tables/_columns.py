@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar, Final, Self
@@ -37,11 +37,12 @@ __all__ = [
     "check_text",
     "column_from_dict",
     "fit_column",
+    "places_of",
 ]
 
 _MOST_CATEGORIES: Final = 1000  # each is a column of the inputs
 _FEW: Final = 20  # so few different values may each occur once
-_NUMBER = re.compile(r"\s*[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?\s*")
+_NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*")
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
 
 
@@ -119,8 +120,10 @@ class NumberColumn(Column):
     def fit(cls, values: Values) -> Self:
         """Measure the median."""
         missing = values.missing
-        # median of two huge numbers: half of each, since their sum may be infinite
-        median = 2 * np.median(values.numbers[~missing] / 2)
+        with np.errstate(over="ignore"):
+            median = np.median(values.numbers[~missing])
+        if not np.isfinite(median):  # the sum of two huge numbers is infinite
+            median = 2 * np.median(values.numbers[~missing] / 2)
         return cls(name=values.name, median=float(median), has_missing=bool(missing.any()))
 
     @property
@@ -210,10 +213,9 @@ class CategoryColumn(Column):
 
     def encode(self, values: Values, out: npt.NDArray[np.floating]) -> None:
         """Write a 1 in the column of each category."""
-        index: dict[str | None, int] = {name: place for place, name in enumerate(self.categories)}
+        places = places_of(f"column {self.name!r}", self.categories, values)
         if self.has_missing:
-            index[None] = len(self.categories)
-        places = np.array([index.get(text, -1) for text in values.as_texts()], dtype=np.int64)
+            places[values.missing] = len(self.categories)
         (rows,) = np.nonzero(places >= 0)
         out[rows, places[rows]] = 1
 
@@ -279,6 +281,57 @@ def column_from_dict(argument: str, values: object) -> Column:
     kind = check_choice(f"{argument}.kind", values.get("kind"), tuple(COLUMNS))
     fields = {str(key): value for key, value in values.items() if key != "kind"}
     return _serialization.from_dict(COLUMNS[kind], fields)
+
+
+def places_of(
+    subject: str, names: Sequence[str], values: Values, *, convert_text: bool = False
+) -> npt.NDArray[np.int64]:
+    """Return the place of each value among texts, -1 for others, int64 of shape (N,).
+
+    A number or a boolean that is not written there is found by its value, so ``1`` is ``"01"``,
+    ``"1.0"`` or ``"True"``.
+
+    Args:
+        subject: Name of the column in messages.
+        names: The texts.
+        values: The values.
+        convert_text: Whether text is found by its value as numbers are, so ``"1.0"`` is ``"1"``.
+
+    Raises:
+        DataError: If a value may be two of the texts.
+    """
+    index = {name: place for place, name in enumerate(names)}
+    by_value: dict[float, list[str]] = {}
+    for name in names:
+        value = _value_of(name)
+        if value is not None:
+            by_value.setdefault(value, []).append(name)
+    texts = values.as_texts()
+    distinct: dict[str | None, int] = {None: -1}
+    for row, text in enumerate(texts):
+        if text is None or text in distinct:
+            continue
+        distinct[text] = index.get(text, -1)
+        is_text = values.kind == "text"
+        if is_text and (text in index or not convert_text):
+            continue
+        value = _value_of(text)
+        same = [] if value is None else by_value.get(value, [])
+        if len(same) > 1:
+            listed = " and ".join(map(repr, same[:5]))
+            rule = f"text where training had {listed}, which are the same number"
+            cure = f"read the column as text; see row {row}, counted from 0"
+            raise DataError(error_message(subject, rule, Unquoted(text), cure))
+        if same:
+            distinct[text] = index[same[0]]
+    return np.array([distinct[text] for text in texts], dtype=np.int64)
+
+
+def _value_of(text: str) -> float | None:
+    """Return the value of text that is a number, 1 for true, 0 for false, else None."""
+    if text.lower() in ("true", "false"):
+        return float(text.lower() == "true")
+    return float(text) if _NUMBER.fullmatch(text) else None
 
 
 def _missing_name(name: str) -> str:

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Final, get_args
 
 import numpy as np
 import torch
@@ -23,13 +23,12 @@ from mlpkit.data.tables._columns import (
     fit_column,
 )
 from mlpkit.data.tables._frame import Frame, Table, Values, as_table, number_text
-from mlpkit.data.tables._target import TableTarget, TargetTask, fits_float32
+from mlpkit.data.tables._target import FloatName, TableTarget, TargetTask, fits_float32
 from mlpkit.errors import ConfigError, DataError
 
 __all__ = ["TableEncoder", "require_target"]
 
 _VERSION: Final = 1
-FloatName: TypeAlias = Literal["float32", "float64"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +49,7 @@ class TableEncoder:
     - columns with one value in all training rows: no feature.
 
     Dates and times, text that differs in most rows, as identifiers do, and text of more than 1,000
-    categories are refused with advice.
+    categories are refused with advice, as are integers beyond 2**53 that float64 would merge.
 
     Attributes:
         columns: The fitted columns, in the order of the training frame.
@@ -60,7 +59,10 @@ class TableEncoder:
 
     Raises:
         TypeError: If a field has the wrong type.
-        ValueError: If no column has a feature, or a column occurs twice.
+        ValueError: If no column has a feature, a column occurs twice, or the dtype cannot hold a
+            median.
+        DataError: If two features have the same name, such as the category ``red`` of a column
+            ``color`` and a column ``color=red``.
 
     Example:
         >>> import pandas as pd
@@ -81,7 +83,8 @@ class TableEncoder:
     dtype: FloatName = "float32"
 
     def __post_init__(self) -> None:
-        check_choice("dtype", self.dtype, get_args(FloatName))
+        dtype: FloatName = check_choice("dtype", self.dtype, get_args(FloatName))
+        object.__setattr__(self, "dtype", dtype)
         given: object = self.columns
         if not isinstance(given, tuple | list) or not all(isinstance(c, Column) for c in given):
             raise TypeError(error_message("columns", "a sequence of fitted columns", given))
@@ -94,10 +97,28 @@ class TableEncoder:
         if len(set(names)) < len(names):
             rule = "distinct in name, also from the target"
             raise ValueError(error_message("columns", rule, names))
+        self._check_features()
         if not self.feature_names:
             rule = "of at least two values in some column"
             found = Unquoted(f"{len(self.columns)} columns without a feature")
             raise ValueError(error_message("columns", rule, found, "add columns that vary"))
+
+    def _check_features(self) -> None:
+        """Refuse two features of one name, and medians that the dtype cannot hold."""
+        origin: dict[str, str] = {}
+        for column in self.columns:
+            for name in column.feature_names:
+                if name in origin:
+                    rule = f"distinct in their features (from {origin[name]!r} and {column.name!r})"
+                    cure = "rename one of the columns, or ignore it"
+                    raise DataError(error_message("columns", rule, name, cure))
+                origin[name] = column.name
+            limit = float(np.finfo(self.dtype).max)
+            if isinstance(column, NumberColumn) and abs(column.median) > limit:
+                rule = f"within the range of {self.dtype}"
+                raise ValueError(
+                    error_message(f"the median of column {column.name!r}", rule, column.median)
+                )
 
     @classmethod
     def fit(
@@ -202,7 +223,8 @@ class TableEncoder:
     def _check_columns(self, table: Table) -> None:
         """Refuse a table that lacks a column."""
         needed = [column.name for column in self.columns if column.feature_names]
-        missing = [name for name in needed if name not in table.columns]
+        given = set(table.columns)
+        missing = [name for name in needed if name not in given]
         if not missing:
             return
         known = {column.name for column in self.columns}

@@ -6,9 +6,10 @@ import datetime
 import importlib
 import math
 import numbers
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Floats", "Frame", "Table", "Values", "as_table"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
+_LARGEST_EXACT: Final = 2.0**53  # from here on float64 merges integers
 ValueKind: TypeAlias = Literal["number", "integer", "boolean", "text", "empty"]
 
 
@@ -76,7 +78,8 @@ def number_text(number: float, is_boolean: bool = False) -> str:  # noqa: FBT001
     """Return a number as text, without a decimal point if it is an integer."""
     if is_boolean:
         return str(bool(number))
-    return str(int(number)) if float(number).is_integer() else repr(float(number))
+    is_integer = isinstance(number, int) or float(number).is_integer()
+    return str(int(number)) if is_integer else repr(float(number))
 
 
 class Table:
@@ -106,11 +109,12 @@ class Table:
                 "pip install 'mlpkit[tables]'"
             ) from error
         names = [] if not isinstance(given, Iterable) else list(given)
+        counts = Counter(map(str, names))
         for name in names:
             if not isinstance(name, str):
                 cure = "frame.columns = frame.columns.astype(str) makes them strings"
                 raise TypeError(error_message("frame.columns", "strings", name, cure))
-            if names.count(name) > 1:
+            if counts[name] > 1:
                 cure = "rename or leave out one of them"
                 raise DataError(
                     error_message("the names of the columns", "distinct", f"{name}", cure)
@@ -183,12 +187,32 @@ class Table:
         float64 = importlib.import_module("narwhals").Float64
         values = np.array(series.cast(float64).to_numpy(), dtype=np.float64)
         values[missing] = np.nan
+        (large,) = np.nonzero(np.abs(values) >= _LARGEST_EXACT)
+        if len(large) and not series.dtype.is_float():
+            _check_exact(name, large, series[large.tolist()].to_list(), values)
         return _checked_numbers(name, kind, values)
 
 
 def as_table(frame: Frame) -> Table:
     """Return a table as it is, and a frame as a table."""
     return frame if isinstance(frame, Table) else Table(frame)
+
+
+def _check_exact(
+    name: str, rows: npt.NDArray[np.int64], items: Sequence[object], values: Floats
+) -> None:
+    """Refuse a large number that float64 rounds, since it may merge with others."""
+    for row, item, number in zip(rows.tolist(), items, values[rows].tolist(), strict=True):
+        exact = int(item) if isinstance(item, numbers.Integral) else item  # of NumPy: no rounding
+        if exact != number:
+            rule = f"of integers up to 2**53, or larger ones that float64 holds exactly (row {row})"
+            cure = (
+                "subtract a constant from its numbers, convert it to text for categories, "
+                f"or pass ignore={name!r} if it identifies the rows"
+            )
+            is_short = not isinstance(item, int) or item.bit_length() < 400
+            found = item if is_short else Unquoted("an integer of more than 120 digits")
+            raise DataError(error_message(f"column {name!r}", rule, found, cure))
 
 
 def _checked_numbers(name: str, kind: ValueKind, values: Floats) -> Values:
@@ -226,13 +250,16 @@ def _from_objects(name: str, items: Sequence[object]) -> Values:
     elif all(isinstance(item, numbers.Integral) for item in present):
         kind = "integer"
     try:
-        values = np.array([math.nan if item is None else _as_float(item) for item in items])
+        floats = [math.nan if item is None else _as_float(item) for item in items]
     except TypeError:
         found = " and ".join(sorted({type(item).__name__ for item in present}))
         cure = f"pass ignore={name!r}, or convert it to numbers or text"
         raise DataError(
             error_message(f"column {name!r}", "numbers, booleans or text", Unquoted(found), cure)
         ) from None
+    values = np.array(floats)
+    (large,) = np.nonzero(np.abs(values) >= _LARGEST_EXACT)
+    _check_exact(name, large, [items[row] for row in large.tolist()], values)
     return _checked_numbers(name, kind, values)
 
 
@@ -240,7 +267,10 @@ def _as_float(item: object) -> float:
     """Return a number that is no text as a float; others raise TypeError."""
     if isinstance(item, str | bytes | complex) or not hasattr(item, "__float__"):
         raise TypeError
-    return float(item)
+    try:
+        return float(item)
+    except OverflowError:  # an integer beyond the largest float
+        return math.inf
 
 
 def _date_message(name: str, dtype: object) -> str:

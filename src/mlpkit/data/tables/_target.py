@@ -17,12 +17,13 @@ from mlpkit._checks import (
     check_tuple,
     error_message,
 )
-from mlpkit.data.tables._columns import check_text
+from mlpkit.data.tables._columns import check_text, places_of
 from mlpkit.data.tables._frame import Floats, Frame, Values, as_table, number_text
 from mlpkit.errors import DataError
 
-__all__ = ["TableTarget", "TargetTask", "fits_float32"]
+__all__ = ["FloatName", "TableTarget", "TargetTask", "fits_float32"]
 
+FloatName: TypeAlias = Literal["float32", "float64"]
 TargetTask: TypeAlias = Literal["classification", "multilabel", "regression"]
 
 _FEW: Final = 20  # different integers; more of them are numbers rather than classes
@@ -40,6 +41,8 @@ class TableTarget:
             ``"regression"``.
         classes: Name of each class, in the order of the class indices; None unless the task is
             ``"classification"``.
+        dtype: Dtype of the targets of a regression: ``"float32"``, or ``"float64"`` if float32
+            would merge values of the rows on which it was fitted.
 
     Raises:
         TypeError: If a field has the wrong type.
@@ -49,10 +52,15 @@ class TableTarget:
     names: tuple[str, ...]
     task: TargetTask
     classes: tuple[str, ...] | None = None
+    dtype: FloatName = "float32"
 
     def __post_init__(self) -> None:
         task: TargetTask = check_choice("task", self.task, get_args(TargetTask))
         object.__setattr__(self, "task", task)
+        dtype: FloatName = check_choice("dtype", self.dtype, get_args(FloatName))
+        object.__setattr__(self, "dtype", dtype)
+        if dtype == "float64" and task != "regression":
+            raise ValueError(error_message("dtype", f"'float32' for a {task}", dtype))
         names = _distinct("target", self.names, "the names of columns")
         object.__setattr__(self, "names", names)
         if task == "classification" and len(names) > 1:
@@ -102,6 +110,8 @@ class TableTarget:
             for values in columns:
                 _check_varies(values)
                 target._numbers(values)
+            if found == "regression" and not all(fits_float32(each.numbers) for each in columns):
+                target = cls(names=checked, task=found, dtype="float64")
             return target
         if len(columns) > 1:
             return cls(names=checked, task=found, classes=("", ""))  # raises
@@ -123,7 +133,10 @@ class TableTarget:
         """Return the targets of a frame.
 
         Class indices are int64 of shape (N,). Labels are float32 of shape (N, L). A regression has
-        shape (N,) for one column and (N, D) for several, float32 unless that would merge values.
+        shape (N,) for one column and (N, D) for several, of :attr:`dtype`.
+
+        A class is found by its text, else by its value: ``1``, ``1.0``, ``True`` and ``"true"`` are
+        the class ``"1"`` or the class ``"True"``.
 
         Raises:
             ValueError: If a column does not exist.
@@ -136,22 +149,24 @@ class TableTarget:
         numbers = np.stack([self._numbers(values) for values in columns], axis=1)
         if self.task == "regression" and len(columns) == 1:
             numbers = numbers[:, 0]
-        is_exact = all(fits_float32(values.numbers) for values in columns)
-        return torch.from_numpy(numbers.astype(np.float32 if is_exact else np.float64))
+        largest = float(np.abs(numbers).max())
+        if self.dtype == "float32" and largest > float(np.finfo(np.float32).max):
+            column = next(each for each in columns if np.abs(each.numbers).max() == largest)
+            rule = "of numbers within the range of float32, as in the training rows"
+            raise DataError(error_message(_column(column), rule, largest))
+        return torch.from_numpy(numbers.astype(self.dtype))
 
     def _class_indices(self, values: Values) -> Tensor:
         """Return the index of each class."""
         assert self.classes is not None, "the classes of a classification are known"
-        index = {name: place for place, name in enumerate(self.classes)}
-        texts = values.as_texts()
-        places = [index.get(text or "", -1) for text in texts]
-        if -1 in places:
-            row = places.index(-1)
+        places = places_of(_column(values), self.classes, values, convert_text=True)
+        if bool((places < 0).any()):
+            row = int((places < 0).argmax())
             listed = ", ".join(self.classes[:20]) + (", ..." if len(self.classes) > 20 else "")
             rule = f"one of the classes ({listed})"
             cure = f"see row {row}, counted from 0"
-            raise DataError(error_message(_column(values), rule, texts[row], cure))
-        return torch.tensor(places, dtype=torch.int64)
+            raise DataError(error_message(_column(values), rule, values.as_texts()[row], cure))
+        return torch.from_numpy(places)
 
     def _numbers(self, values: Values) -> Floats:
         """Return labels or targets of a regression as numbers."""
@@ -164,11 +179,12 @@ class TableTarget:
                     )
                 )
             return values.numbers
-        if values.kind == "text" or not _is_binary(values):
-            wrong = values.as_texts()
-            row = next(i for i, text in enumerate(wrong) if text not in ("0", "1", "True", "False"))
-            raise DataError(error_message(_column(values), "0 or 1 for a label", wrong[row]))
-        return values.numbers
+        places = places_of(_column(values), ("0", "1"), values, convert_text=True)
+        if bool((places < 0).any()):
+            row = int((places < 0).argmax())
+            wrong, cure = values.as_texts()[row], f"see row {row}, counted from 0"
+            raise DataError(error_message(_column(values), "0 or 1 for a label", wrong, cure))
+        return places.astype(np.float64)
 
 
 def fits_float32(numbers: Floats) -> bool:

@@ -53,7 +53,8 @@ class CustomMetrics:
     Raises:
         TypeError: If a metric is neither a function nor an object with the methods of
             :class:`Metric`.
-        ValueError: If a name is no identifier, or its column exists already.
+        ValueError: If a name is no identifier, its column exists already, or one object has two
+            names.
     """
 
     def __init__(self, metrics: Mapping[str, MetricLike] | None = None) -> None:
@@ -62,7 +63,13 @@ class CustomMetrics:
         self._objects: dict[str, Metric] = {}
         for name, metric in (metrics or {}).items():
             _check_name(name)
-            self._objects[name] = _as_object(name, metric)
+            found = _as_object(name, metric)
+            for other, one in self._objects.items():
+                if one is found:
+                    rule = f"another object than metrics[{other!r}], which would count twice"
+                    cure = "pass a second object, or copy.deepcopy(...) of the first"
+                    raise ValueError(error_message(f"metrics[{name!r}]", rule, metric, cure))
+            self._objects[name] = found
         self._given: Mapping[str, MetricLike] = dict(metrics or {})
 
     @property
@@ -147,7 +154,10 @@ def _check_name(name: object) -> None:
     if not isinstance(name, str):
         raise TypeError(error_message("metrics", rule, name))
     if not name.isidentifier():
-        meant = "".join(char if char.isalnum() else "_" for char in name)
+        meant = "".join(char if f"a{char}".isidentifier() else "_" for char in name)
+        meant = meant.removeprefix("val_")
+        if not meant.isidentifier() or f"val_{meant}" in COLUMNS:
+            meant = f"metric_{meant}".rstrip("_")
         raise ValueError(error_message("metrics", rule, name, f"use a name such as {meant!r}"))
     if name.startswith("val_"):
         cure = f"use {name.removeprefix('val_')!r}, whose column is {name!r}"
@@ -160,9 +170,11 @@ def _check_name(name: object) -> None:
 def _number(name: str, value: object) -> float:
     scalar = plain_scalar(value)
     if isinstance(scalar, bool) or not isinstance(scalar, numbers.Real):
-        shown: object = tuple(value.shape) if isinstance(value, Tensor) else value
-        rule = "a metric whose result is one number"
-        if isinstance(value, Tensor):
+        rule, shown, cure = "a metric whose result is one number", value, "average it"
+        if isinstance(scalar, bool):
+            shown, cure = scalar, "convert it with float(...)"
+        elif isinstance(value, Tensor) and value.ndim:
             rule += ", not a tensor with axes"
-        raise TypeError(error_message(f"metrics[{name!r}]", rule, shown, "average it"))
+            shown = tuple(value.shape)
+        raise TypeError(error_message(f"metrics[{name!r}]", rule, shown, cure))
     return float(scalar)

@@ -45,6 +45,8 @@ def check_known_targets(objective: Objective, targets: Tensor) -> None:
         rule = "class indices, or distributions over at least two classes, for the cross-entropy"
         outputs = targets.flatten(1) if targets.ndim > 1 else targets[:, None]
         cure = floating_cure(outputs, targets)
+        if targets.ndim == 1:  # the shape of the outputs is not known yet
+            cure += " if the model returns outputs of shape (N, 1)"
         found = Unquoted(f"floats of {(*targets.shape,)}")
         raise ValueError(error_message("targets", rule, found, cure))
     if isinstance(plain, BinaryCrossEntropy):
