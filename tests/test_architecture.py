@@ -15,7 +15,8 @@ import mlpkit
 
 PACKAGE = Path(mlpkit.__file__).parent
 GROUND = {
-    *("errors", "_checks", "_class_names", "_serialization", "_files", "_devices", "_protocols"),
+    *("errors", "_checks", "_class_names", "_serialization", "_files", "_devices", "_html"),
+    "_protocols",
 }
 PILLARS = {"nn", "training", "data"}
 MODELS = {"models"}

@@ -43,3 +43,11 @@ def test_text_is_a_table_with_thousands_separators() -> None:
         "head      Linear(1200, 10)                 10      12,010",
         "total                                             954,010",
     ]
+
+
+def test_notebooks_show_the_same_table() -> None:
+    summary = MLP(784, (1200,), 10).summary()
+    html = summary._repr_html_()
+    assert html.count("<tr>") == 4
+    assert "Linear(784, 1200) -&gt; ReLU()</td><td>1,200</td><td>942,000</td>" in html
+    assert html.endswith("<td></td><td>954,010</td></tr></tbody></table>")

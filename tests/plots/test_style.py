@@ -41,6 +41,7 @@ def test_an_unknown_appearance_raises() -> None:
 def test_a_missing_matplotlib_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     """The error names the command that installs it."""
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    monkeypatch.delitem(sys.modules, "mlpkit.plots._figure", raising=False)  # imports it once
     with pytest.raises(MissingDependencyError, match=r"pip install 'mlpkit\[plot\]'"):
         plots.activation_functions()
 

@@ -1,8 +1,10 @@
 """A small training with everything that could go wrong on resume switched on.
 
 Dropout, batch norm, shuffling, noise on the inputs, an averaged model, one-cycle rates and
-momentum, accumulation with a short last window, clipping, early stopping's counters: what a
-resumed training must bring back to end with the same bits.
+momentum, accumulation with a short last window, clipping, early stopping's counters, rates
+reduced on a plateau: what a resumed training must bring back to end with the same bits. Or, with
+``stream``, a stream whose passes, epochs and steps end at different batches, with noise from
+torch's global generator.
 
 ``main`` is for a process of its own.
 """
@@ -10,11 +12,13 @@ resumed training must bring back to end with the same bits.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
 
 from mlpkit.data import Batches, LabeledTensors
 from mlpkit.training import (
@@ -26,6 +30,7 @@ from mlpkit.training import (
     MetricLike,
     MomentumSchedule,
     OptimizerConfig,
+    ReduceLROnPlateau,
     Schedule,
     TopKAccuracy,
     Trainer,
@@ -85,11 +90,42 @@ def everything(
         averaging=AveragingConfig(decay=0.9),
         restore_best=restore_best,
         early_stopping=EarlyStopping(patience=1000),
+        # no loss improves by 100: the rate is halved after the second and the fourth epoch
+        reduce_lr_on_plateau=ReduceLROnPlateau(
+            factor=0.5, patience=0, threshold=100.0, threshold_mode="abs", cooldown=1
+        ),
         checkpoints=None
         if folder is None
         else CheckpointConfig(folder=folder, every_steps=every_steps),
         progress=False,
     )
+
+
+class Passes(IterableDataset[tuple[Tensor, Tensor]]):
+    """Noisy examples in an order that differs from pass to pass; its position is its state."""
+
+    def __init__(self) -> None:
+        self.number = self.position = 0
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        data = examples()
+        order = torch.randperm(61, generator=torch.Generator().manual_seed(self.number)).tolist()
+        while self.position < 61:
+            index = order[self.position]
+            self.position += 1
+            yield data.inputs[index] + 0.1 * torch.randn(6), data.targets[index]
+        self.number, self.position = self.number + 1, 0
+
+    def state_dict(self) -> dict[str, int]:
+        return {"number": self.number, "position": self.position}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self.number, self.position = state["number"], state["position"]
+
+
+def streamed(config: TrainerConfig) -> TrainerConfig:
+    """Return the settings for a stream: four epochs of three steps, the last one of two."""
+    return replace(config, steps_per_epoch=3, max_steps=11)
 
 
 def train(
@@ -98,11 +134,16 @@ def train(
     resume: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
 ) -> tuple[Trainer, FitResult]:
-    """Train the small network, from fresh objects as a fresh process has them."""
+    """Train the small network, from fresh objects as a fresh process has them.
+
+    With ``config.steps_per_epoch`` it is trained on a stream.
+    """
     metrics: dict[str, MetricLike] = {"margin": margin, "top2": TopKAccuracy(2)}
     trainer = Trainer(network(), config, callbacks=callbacks, metrics=metrics)
     batches = Batches(examples(), config.batch_size or 8, seed=config.seed, augment=noise)
-    result = trainer.fit(batches, examples(20, seed=1), resume=resume)
+    stream = DataLoader(Passes(), 8)
+    data = batches if config.steps_per_epoch is None else stream
+    result = trainer.fit(data, examples(20, seed=1), resume=resume)
     return trainer, result
 
 

@@ -18,9 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from tests.training.scenario import differences, everything, train
+from tests.training.scenario import differences, everything, streamed, train
 
 from mlpkit._serialization import Saved
+from mlpkit.training import TrainerConfig
 from mlpkit.training.checkpoints import read_checkpoint
 from mlpkit.training.checkpoints._file_format import FORMAT, VERSION, write_checkpoint
 
@@ -54,9 +55,14 @@ def killed(pid: int, after: float) -> bool:
     return False
 
 
-def resume_storm(folder: Path, kills: int) -> dict[str, object]:
+def resume_storm(folder: Path, kills: int, *, stream: bool = False) -> dict[str, object]:
     """Kill a training again and again, resume it, and compare the end with one left alone."""
-    config = everything(folder / "reference", restore_best=True)
+
+    def settings(name: str, every_steps: int = 1) -> TrainerConfig:
+        config = everything(folder / name, every_steps=every_steps, restore_best=True)
+        return streamed(config) if stream else config
+
+    config = settings("reference")
     start = time.perf_counter()
     train(config)
     alone = time.perf_counter() - start
@@ -67,7 +73,7 @@ def resume_storm(folder: Path, kills: int) -> dict[str, object]:
     positions = []
     while done < kills:
         every_steps = random_moments.choice((1, 2, 5))
-        config = everything(folder / f"run{runs}", every_steps=every_steps, restore_best=True)
+        config = settings(f"run{runs}", every_steps)
         assert config.checkpoints is not None
         last = config.checkpoints.last
         while killed(
@@ -136,5 +142,10 @@ def save_storm(folder: Path, kills: int) -> dict[str, object]:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    storm = {"resume": resume_storm, "save": save_storm}[sys.argv[1]]
+    storms: dict[str, Callable[[Path, int], dict[str, object]]] = {
+        "resume": resume_storm,
+        "stream": functools.partial(resume_storm, stream=True),
+        "save": save_storm,
+    }
+    storm = storms[sys.argv[1]]
     print(json.dumps(storm(Path(sys.argv[2]), int(sys.argv[3]))))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -76,7 +78,7 @@ def test_an_unknown_key_is_refused_by_name() -> None:
         ("monitor", 3, TypeError, "monitor must be one of .*, got 3"),
         ("device", "gpu7", ValueError, "device must be .* got 'gpu7'"),
         ("deterministic", 1, TypeError, "deterministic must be True or False, got 1"),
-        ("progress", "yes", TypeError, "progress must be True or False, got 'yes'"),
+        ("progress", "yes", TypeError, "progress must be True, False, None or 'lines', got 'yes'"),
         ("optimizer", "sgd", TypeError, "optimizer must be OptimizerConfig or None, got 'sgd'"),
         ("checkpoints", "folder", TypeError, "checkpoints must be CheckpointConfig or None"),
     ],
@@ -86,6 +88,23 @@ def test_a_wrong_value_is_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         replace(TrainerConfig(), **{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "rule"),
+    [
+        ("precision", "fp16", "'fp32' or 'bf16'"),
+        ("clip_grad_norm", 1.0, "None"),
+        ("momentum_schedule", MomentumSchedule(), "None"),
+        ("steps_per_epoch", 3, "None"),
+        ("cuda_graph", True, "'adam', 'adamw' or 'sgd'"),
+    ],
+)
+def test_what_does_not_fit_lbfgs_is_refused(field: str, value: object, rule: str) -> None:
+    config = TrainerConfig(optimizer=OptimizerConfig(name="lbfgs"), precision="bf16")
+    name = "optimizer.name" if field == "cuda_graph" else field
+    with pytest.raises(ValueError, match=f"{name} must be {rule} for .*, got"):
+        replace(config, **{field: value})  # type: ignore[arg-type]
 
 
 def test_the_small_ones_check_too() -> None:
@@ -174,3 +193,23 @@ def test_a_run_with_numpy_scalars_saves_and_resumes(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / name / "last.pt") for name in ("plain", "numpy")
     )
     assert differences(reference, resumed) == []
+
+
+def test_named_class_weights_are_immutable_and_can_be_hashed() -> None:
+    given = {"a": 1.0, "b": 2.0}
+    config = TrainerConfig(class_weights=given)
+    given["a"] = 3.0
+    assert config.class_weights == {"a": 1.0, "b": 2.0}
+    assert repr(config.class_weights) == "{'a': 1.0, 'b': 2.0}"
+    other = TrainerConfig(class_weights={"b": 2.0, "a": 1.0})
+    assert config == other
+    assert len({config, other, TrainerConfig(class_weights=(1.0, 2.0))}) == 2
+    assert not hasattr(config.class_weights, "__setitem__")
+    for again in (
+        pickle.loads(pickle.dumps(config)),
+        copy.deepcopy(config),
+        TrainerConfig.from_json(config.to_json()),
+        TrainerConfig.from_toml(config.to_toml()),
+    ):
+        assert again == config
+        assert hash(again) == hash(config)

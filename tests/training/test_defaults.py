@@ -54,6 +54,29 @@ def test_small_data_get_more_epochs(
     assert filled.schedule == Schedule(kind="one_cycle")
 
 
+@pytest.mark.parametrize(
+    ("settings", "epochs"),
+    [
+        ({"steps_per_epoch": 90}, 12),
+        ({"steps_per_epoch": 90, "max_steps": 300}, 4),
+        ({"max_steps": 30}, 2),  # of 16 steps
+        ({"max_steps": 30, "drop_last": True}, 2),  # of 15 steps
+        ({"max_steps": 31, "drop_last": True}, 3),
+        ({"max_steps": 30, "epochs": 7}, 7),
+    ],
+)
+def test_epochs_follow_from_the_steps(settings: dict[str, int], epochs: int) -> None:
+    config = replace(CONFIG, **settings)  # type: ignore[arg-type]
+    filled = fill_defaults(config, task="classification", num_examples=1000)
+    assert (filled.epochs, filled.steps_per_epoch) == (epochs, settings.get("steps_per_epoch"))
+
+
+def test_a_warmup_is_a_tenth_of_the_steps_that_are_made() -> None:
+    config = replace(CONFIG, epochs=50, max_steps=70, max_seconds=9.0)
+    filled = fill_defaults(config, task="classification", num_examples=1000)
+    assert filled.schedule.warmup_steps == 7
+
+
 def test_given_settings_are_kept() -> None:
     given = replace(
         CONFIG,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -65,3 +67,16 @@ def test_the_result_is_that_of_the_trainer(tmp_path: Path) -> None:
     config = TrainerConfig(epochs=1, batch_size=8, progress=False)
     alone = Trainer(nn.Linear(6, 3), config).fit(examples())
     assert (alone.last, alone.best) == (None, None)
+
+
+def test_notebooks_show_a_small_table(tmp_path: Path) -> None:
+    """Its rows are the lines of the repr; the path is escaped."""
+    _, result = train(everything(tmp_path / "a&b"))
+    html = result._repr_html_()
+    rows = [re.findall(r"<td[^>]*>(.*?)</td>", line) for line in html.split("<tr>")[1:]]
+    names = ["stop reason", "epochs", "steps", "seconds", "epoch 3", "best epoch", "checkpoint"]
+    assert [row[0] for row in rows] == names
+    assert rows[0][1] == "completed"
+    lines = repr(result).splitlines()[1:]
+    assert [f"  {name}: {unescape(text)}" for name, text in rows[4:]] == lines
+    assert "a&amp;b" in html

@@ -59,3 +59,10 @@ def test_a_range_in_which_nothing_falls_is_refused() -> None:
 def test_arguments_are_checked(arguments: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Trainer(network()).find_lr(examples(), low=arguments["low"])
+
+
+def test_an_optimizer_with_a_line_search_is_refused() -> None:
+    config = TrainerConfig(optimizer=OptimizerConfig(name="lbfgs"), progress=False)
+    expected = "optimizer.name must be an optimizer without a line search for find_lr, got 'lbfgs'"
+    with pytest.raises(ValueError, match=expected):
+        Trainer(network(), config).find_lr(examples())

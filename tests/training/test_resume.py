@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -16,7 +17,7 @@ from typing import cast
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.training.scenario import differences, everything, examples, network, train
+from tests.training.scenario import differences, everything, examples, network, streamed, train
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -91,6 +92,23 @@ def test_resume_is_exact_at_every_kind_of_step(
     )
 
 
+@pytest.fixture(scope="module")
+def stream_reference(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Saved]:
+    """The last checkpoint of the training on a stream that nobody stopped."""
+    folder = tmp_path_factory.mktemp("stream")
+    train(streamed(everything(folder, restore_best=True)))
+    return read_checkpoint(folder / "last.pt")
+
+
+@pytest.mark.parametrize("step", [1, 3, 4, 8, 10])
+def test_resume_of_a_stream_is_exact_at_every_kind_of_step(
+    stream_reference: dict[str, Saved], tmp_path: Path, step: int
+) -> None:
+    """First step, end of an epoch, within and after a pass, last step but one."""
+    config = streamed(everything(tmp_path, restore_best=True))
+    assert differences(stream_reference, stopped_and_resumed(config, step)) == []
+
+
 PLAIN = TrainerConfig(
     epochs=4,
     batch_size=8,
@@ -107,6 +125,8 @@ PLAIN = TrainerConfig(
         replace(PLAIN, optimizer=OptimizerConfig(name="sgd", lr=0.1, nesterov=True)),
         replace(PLAIN, optimizer=OptimizerConfig(name="adamw", lr=0.01, fused=False)),
         replace(PLAIN, optimizer=OptimizerConfig(name="muon", lr=0.01)),
+        replace(PLAIN, optimizer=OptimizerConfig(name="adam", lr=0.01)),
+        replace(PLAIN, optimizer=OptimizerConfig(name="rmsprop", lr=0.01, momentum=0.5)),
         replace(PLAIN, precision="bf16"),
         replace(PLAIN, precision="fp16"),
         replace(PLAIN, mixup=0.3),
@@ -119,8 +139,8 @@ PLAIN = TrainerConfig(
         ),
     ],
     ids=[
-        *("sgd", "nesterov", "adamw", "muon", "bf16", "fp16", "mixup", "deterministic", "cosine"),
-        "monitor",
+        *("sgd", "nesterov", "adamw", "muon", "adam", "rmsprop"),
+        *("bf16", "fp16", "mixup", "deterministic", "cosine", "monitor"),
     ],
 )
 def test_resume_is_exact_with(config: TrainerConfig, tmp_path: Path) -> None:
@@ -130,6 +150,76 @@ def test_resume_is_exact_with(config: TrainerConfig, tmp_path: Path) -> None:
     other = replace(config, checkpoints=CheckpointConfig(folder=tmp_path / "b", every_steps=1))
     resumed = stopped_and_resumed(other, 13)
     assert differences(read_checkpoint(tmp_path / "a" / "last.pt"), resumed) == []
+
+
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_resume_of_lbfgs_is_exact(tmp_path: Path, step: int) -> None:
+    """With dropout and batch norm, an average, and accumulation; before and after the history."""
+    config = replace(
+        everything(tmp_path / "a", epochs=6),
+        batch_size=32,
+        gradient_accumulation_steps=2,
+        optimizer=OptimizerConfig(name="lbfgs", max_iter=4, history_size=3, weight_decay=0.01),
+        schedule=None,
+        momentum_schedule=None,
+        clip_grad_norm=None,
+    )
+    train(config)
+    alone = read_checkpoint(tmp_path / "a" / "last.pt")
+    folder = CheckpointConfig(folder=tmp_path / "b", every_steps=1)
+    resumed = stopped_and_resumed(replace(config, checkpoints=folder), step)
+    assert differences(alone, resumed) == []
+    state = cast("dict[str, dict[int, dict[str, list[Tensor]]]]", alone["optimizer"])["state"]
+    assert len(state[0]["old_dirs"]) == 3
+
+
+class Requiring(torch.optim.SGD):
+    """An optimizer of a user whose step needs the closure."""
+
+    def step(self, closure: Callable[[], float]) -> float:  # type: ignore[override]
+        return float(super().step(closure))
+
+
+REFUSED = {
+    "LBFGS": r"whose step can be called without a closure, got LBFGS; .*name=.lbfgs.",
+    "Requiring": r"whose step can be called without a closure, got Requiring; ",
+    "SparseAdam": r"one for dense gradients, got SparseAdam; .*name=.adam.",
+}
+EVERY: list[type[torch.optim.Optimizer]] = [
+    found
+    for found in vars(torch.optim).values()
+    if isinstance(found, type)
+    and issubclass(found, torch.optim.Optimizer)
+    and found is not torch.optim.Optimizer
+]
+
+
+@pytest.mark.parametrize("kind", [*EVERY, Requiring], ids=lambda kind: kind.__name__)
+def test_every_optimizer_of_torch_resumes_exactly_or_is_refused(
+    kind: type[torch.optim.Optimizer], tmp_path: Path
+) -> None:
+    bias = kind.__name__ != "Muon"  # which takes only matrices
+
+    def fit(folder: str, resume: str | None, *callbacks: Callback) -> dict[str, Saved]:
+        checkpoints = CheckpointConfig(folder=tmp_path / folder, every_steps=1)
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 5, bias=bias), nn.ReLU(), nn.Linear(5, 3, bias=bias))
+        config = replace(PLAIN, checkpoints=checkpoints, epochs=2)
+        build = cast("Callable[..., torch.optim.Optimizer]", kind)
+        if kind in (torch.optim.SGD, Requiring):
+            build = functools.partial(build, lr=0.1, momentum=0.9)
+        trainer = Trainer(model, config, optimizer=build, callbacks=callbacks)
+        trainer.fit(examples(), resume=resume)
+        return read_checkpoint(checkpoints.last)
+
+    if kind.__name__ in REFUSED:
+        with pytest.raises(ValueError, match=f"optimizer must be .*{REFUSED[kind.__name__]}"):
+            fit("a", None)
+        return
+    alone = fit("a", None)
+    with pytest.raises(Stopped):
+        fit("b", None, StopAfter(11))
+    assert differences(alone, fit("b", "auto")) == []
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -185,6 +275,33 @@ def drop_meter(content: dict[str, Saved]) -> None:
 def drop_step(content: dict[str, Saved]) -> None:
     """Go back on the schedule."""
     cast("dict[str, Saved]", content["state"])["step"] = 0
+
+
+def drop_stream(content: dict[str, Saved]) -> None:
+    """Give the stream the random numbers of its first batch."""
+    other = torch.Generator().manual_seed(5).get_state()
+    cast("dict[str, Saved]", content["source"])["random"] = other
+
+
+def test_a_resume_without_the_state_of_a_stream_would_be_noticed(
+    stream_reference: dict[str, Saved], tmp_path: Path
+) -> None:
+    config = streamed(everything(tmp_path, restore_best=True))
+    assert differences(stream_reference, stopped_and_resumed(config, 4, drop_stream))
+
+
+def drop_plateau(content: dict[str, Saved]) -> None:
+    """Go back to the rate from before the reduction."""
+    cast("dict[str, Saved]", content["state"])["lr_ratio"] = 1.0
+
+
+def test_a_resume_without_the_reduced_rate_would_be_noticed(
+    reference: dict[str, Saved], tmp_path: Path
+) -> None:
+    state = cast("dict[str, float]", reference["state"])
+    assert (state["lr_ratio"], state["lr_cooldown"]) == (0.25, 1)
+    config = everything(tmp_path, restore_best=True)
+    assert differences(reference, stopped_and_resumed(config, 8, drop_plateau))
 
 
 @pytest.mark.parametrize(
@@ -290,13 +407,20 @@ def run_python(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("kills", [20, pytest.param(400, marks=pytest.mark.long)])
-def test_kills_at_random_moments_change_nothing(tmp_path: Path, kills: int) -> None:
+@pytest.mark.parametrize(
+    ("storm", "kills"),
+    [
+        ("resume", 20),
+        pytest.param("resume", 400, marks=pytest.mark.long),
+        pytest.param("stream", 400, marks=pytest.mark.long),
+    ],
+)
+def test_kills_at_random_moments_change_nothing(tmp_path: Path, storm: str, kills: int) -> None:
     """SIGKILL, resume, SIGKILL, resume: the end is that of the training left alone."""
     process = run_python(
         "-m",
         "tests.training.stress_test",
-        "resume",
+        storm,
         str(tmp_path),
         os.environ.get("MLPKIT_KILLS", str(kills)) if kills > 20 else str(kills),
     )

@@ -10,12 +10,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from tests.training.scenario import differences, examples, network
-from torch import nn
+from torch import Tensor, nn
 
 from mlpkit import MLP, SoftmaxClassifier
 from mlpkit.data import Batches, LabeledTensors
+from mlpkit.errors import NonFiniteError
 from mlpkit.nn import MLPOptions
 from mlpkit.training import (
+    BatchLike,
     BatchSource,
     CrossEntropy,
     FilledConfig,
@@ -24,6 +26,7 @@ from mlpkit.training import (
     OptimizerConfig,
     Schedule,
     Trainer,
+    TrainerConfig,
     build_optimizer,
     reestimate_batch_norm,
 )
@@ -176,7 +179,7 @@ def test_autograd_never_asks_for_hand_written_gradients(monkeypatch: pytest.Monk
     Trainer(model, replace(CONFIG, gradients="autograd")).fit(examples())
     assert asked == []
     Trainer(model, CONFIG).fit(examples())
-    assert asked == [model] * 3, "once in each epoch"
+    assert asked == [model], "once, since the model does not change"
 
 
 @pytest.mark.parametrize(("accumulation", "total"), [(1, 24), (3, 9), (8, 3), (100, 3)])
@@ -265,3 +268,44 @@ def test_which_optimizer_can_skip_an_update_on_the_device(
 ) -> None:
     optimizer = build_optimizer(MLP(6, (9,), 3), config.optimizer)
     assert _obeys_found_inf(optimizer, torch.device(device), config) is expected
+
+
+LBFGS = TrainerConfig(epochs=2, optimizer=OptimizerConfig(name="lbfgs"), progress=False)
+
+
+def test_a_step_of_lbfgs_has_all_examples() -> None:
+    """None means all of them, in as many microbatches as are accumulated."""
+    data = examples()
+    expected = (
+        "batch_size must be all examples for optimizer 'lbfgs', which makes one step per epoch, "
+        "got 8 batches of 8; leave it None, or set gradient_accumulation_steps=8"
+    )
+    with pytest.raises(ValueError, match=expected):
+        Trainer(nn.Linear(6, 3), replace(LBFGS, batch_size=8)).fit(data)
+    for config in (LBFGS, replace(LBFGS, batch_size=8, gradient_accumulation_steps=8)):
+        trainer = Trainer(nn.Linear(6, 3), config)
+        assert trainer.fit(data).state.step == 2
+        assert trainer.config.schedule == Schedule()
+    assert Trainer(nn.Linear(6, 3), LBFGS).fit(Batches(data, 61, seed=0)).state.step == 2
+
+
+def test_lbfgs_changes_no_parameter_after_a_step() -> None:
+    model = MLP(6, (4,), 3, max_norm=1.0)
+    with pytest.raises(ValueError, match="a model without max_norm for optimizer 'lbfgs', got"):
+        Trainer(model, LBFGS).fit(examples())
+
+
+@pytest.mark.parametrize("at_start", [False, True])
+def test_a_step_of_lbfgs_that_is_not_finite_changes_nothing(at_start: bool) -> None:
+    """Neither at its start nor at all of its trial points."""
+    model = nn.Linear(6, 3)
+    start = model.weight.detach().clone()
+
+    def broken(model: nn.Module, batch: BatchLike) -> Tensor:
+        loss: Tensor = model(batch.inputs).square().sum(dim=1)
+        is_start = torch.equal(model.get_parameter("weight"), start)
+        return loss / 0.0 if is_start is at_start else loss
+
+    with pytest.raises(NonFiniteError, match="got loss inf and gradient norm nan at step 0"):
+        Trainer(model, LBFGS, objective=broken).fit(examples())
+    assert torch.equal(model.weight, start)

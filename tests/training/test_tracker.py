@@ -28,9 +28,11 @@ from mlpkit.training import (
     MonitorName,
     Objective,
     OptimizerConfig,
+    ReduceLROnPlateau,
     Schedule,
     StepInfo,
     Trainer,
+    TrainerConfig,
     TrainState,
 )
 from mlpkit.training._engine import StepResult
@@ -226,6 +228,20 @@ def test_which_epochs_are_validated(every: int, epochs: int, validated: list[int
     assert [one.epoch for one in run.history if one.val_loss is not None] == validated
 
 
+def test_a_run_is_done_after_its_epochs_or_steps() -> None:
+    """After its steps only once the epoch is closed."""
+    tracked = tracker(replace(CONFIG, epochs=2, max_steps=1))
+    done = [tracked.is_done]
+    tracked.update(next_batches(8), result(1.0, 61.0))
+    done.append(tracked.is_done)
+    assert tracked.is_validation_due(is_last=False)
+    tracked.close_epoch(row(0))
+    assert [*done, tracked.is_done] == [False, False, True]
+    tracked = tracker(replace(CONFIG, epochs=1))
+    tracked.close_epoch(row(0))
+    assert tracked.is_done
+
+
 def test_the_clocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Validation counts for the run but not for the epoch; a new epoch starts at zero."""
     now = [100.0]
@@ -330,3 +346,32 @@ def test_the_trainer_shows_the_counters_of_its_tracker() -> None:
 def next_batches(number: int) -> Sequence[BatchLike]:
     """Return the first batches of an epoch."""
     return list(Batches(examples(), 8).epoch(0))[:number]
+
+
+def test_the_rate_is_reduced_on_a_plateau() -> None:
+    """Warmup applies; an epoch without a validation does not count; warm_start keeps the ratio."""
+    config = TrainerConfig(
+        epochs=6,
+        batch_size=61,
+        optimizer=OptimizerConfig(name="sgd", lr=1.0),
+        schedule=Schedule(warmup_steps=1),
+        reduce_lr_on_plateau=ReduceLROnPlateau(
+            factor=0.5, patience=0, threshold=100.0, threshold_mode="abs"
+        ),
+        validate_every=2,
+        progress=False,
+    )
+    trainer = Trainer(nn.Linear(6, 3), config)
+    data = examples()
+    history = trainer.fit(data, data).history
+    assert [row.lr for row in history] == [0.5, 1.0, 1.0, 1.0, 0.5, 0.5]
+    assert trainer.fit(data, data, warm_start=True).state.lr_ratio == 0.03125
+    assert [row.lr for row in trainer.history][6:] == [0.25, 0.25, 0.125, 0.125, 0.0625, 0.0625]
+    assert trainer.fit(data, data).state.lr_ratio == 0.25
+    expected = "val must be given for reduce_lr_on_plateau on val_loss, got None"
+    with pytest.raises(ValueError, match=expected):
+        trainer.fit(data)
+    watching = replace(config, monitor="train_loss", schedule=None)
+    trainer = Trainer(nn.Linear(6, 3), watching)
+    assert trainer.fit(data).state.lr_ratio == 0.5**5
+    assert trainer.config.schedule == Schedule()

@@ -13,11 +13,21 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from tests.training.scenario import differences, everything, examples, network, noise, train
+from tests.training.scenario import (
+    Passes,
+    differences,
+    everything,
+    examples,
+    network,
+    noise,
+    train,
+)
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from mlpkit.data import Batches, LabeledTensors
 from mlpkit.errors import CheckpointError
+from mlpkit.models import Regressor
 from mlpkit.training import (
     AveragingConfig,
     Callback,
@@ -185,9 +195,61 @@ class DrawNumbers(Callback):
 @pytest.fixture(scope="module")
 def plain() -> dict[str, Tensor]:
     """The weights of a training that nobody looks at."""
-    trainer = Trainer(network(), replace(everything(None), early_stopping=None))
+    config = replace(everything(None), early_stopping=None, monitor="train_loss")
+    trainer = Trainer(network(), config)
     trainer.fit(Batches(examples(), 8, augment=noise))
     return trainer.model.state_dict()
+
+
+class TestTrainMetrics:
+    """The training examples are evaluated as the validation examples are."""
+
+    def test_the_columns_are_those_of_an_evaluation(self) -> None:
+        """Without dropout and augmentation, of the averaged weights, when a validation is due."""
+        config = replace(everything(None), train_metrics=True, validate_every=2)
+        trainer = Trainer(network(), config)
+        data = examples()
+        rows = trainer.fit(Batches(data, 8, augment=noise), examples(20, seed=1)).history
+        assert [row.train_accuracy is None for row in rows] == [True, False, True, False]
+        assert rows[-1].train_accuracy == trainer.evaluate(data).accuracy
+        assert all(row.train_rmse is None for row in rows)
+
+    def test_a_regression_has_its_error(self) -> None:
+        data = LabeledTensors(torch.randn(30, 2), torch.randn(30))
+        model = Regressor.for_data(data, (4,))
+        config = TrainerConfig(
+            epochs=2, train_metrics=True, monitor="train_rmse", restore_best=True, progress=False
+        )
+        trainer = Trainer(model, config)
+        result = trainer.fit(data)
+        errors = [row.train_rmse for row in result.history]
+        assert result.history[-1].train_accuracy is None
+        expected = (model.predict(data.inputs) - data.targets).square().mean().sqrt().item()
+        assert min(error for error in errors if error is not None) == pytest.approx(expected)
+
+    def test_the_monitor_needs_it(self) -> None:
+        config = replace(everything(None), monitor="train_accuracy")
+        with pytest.raises(ValueError, match="train_metrics must be True for monitor"):
+            Trainer(network(), config).fit(examples())
+
+    def test_a_stream_is_refused(self) -> None:
+        loader = DataLoader(Passes(), batch_size=8)
+        config = TrainerConfig(train_metrics=True, max_steps=2, progress=False)
+        with pytest.raises(ValueError, match="train_metrics must be False for a stream"):
+            Trainer(network(), config).fit(loader)
+
+    def test_custom_metrics_are_those_of_the_validation(self) -> None:
+        """An object with a state is not updated with training examples."""
+        counted: list[int] = []
+
+        def count(outputs: Tensor, targets: Tensor) -> float:  # noqa: ARG001
+            counted.append(len(targets))
+            return 0.0
+
+        config = TrainerConfig(epochs=1, train_metrics=True, progress=False)
+        trainer = Trainer(network(), config, metrics={"count": count})
+        trainer.fit(examples(), examples(20, seed=1))
+        assert counted == [20]
 
 
 class TestNeutrality:
@@ -199,7 +261,8 @@ class TestNeutrality:
         val: bool = False,
         **changes: object,
     ) -> dict[str, Tensor]:
-        config = replace(everything(None), early_stopping=None, **changes)  # type: ignore[arg-type]
+        config = replace(everything(None), early_stopping=None, monitor="train_loss")
+        config = replace(config, **changes)  # type: ignore[arg-type]
         trainer = Trainer(network(), config, callbacks=callbacks)
         trainer.fit(Batches(examples(), 8, augment=noise), examples(20, seed=1) if val else None)
         return trainer.model.state_dict()
@@ -223,6 +286,9 @@ class TestNeutrality:
     ) -> None:
         assert differences(plain, self.fitted(progress=True, val=True)) == []
         assert "12/12" in capsys.readouterr().err
+
+    def test_metrics_of_the_training_examples(self, plain: dict[str, Tensor]) -> None:
+        assert differences(plain, self.fitted(train_metrics=True)) == []
 
     def test_a_guard_that_is_read_now_and_then(self, plain: dict[str, Tensor]) -> None:
         assert differences(plain, self.fitted(sync_every=1, max_seconds=1e9)) == []

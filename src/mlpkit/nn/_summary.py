@@ -7,10 +7,13 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from mlpkit import _html
 from mlpkit.nn._hidden_layer import HiddenLayers, linear_repr
 from mlpkit.nn.activations import expansion
 
 __all__ = ["Summary", "SummaryRow", "summarize", "table"]
+
+_HEAD = ("layer", "operations", "output", "parameters")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +35,7 @@ class SummaryRow:
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """The layers of a network with one row for each; ``str`` formats it as a table.
+    """The layers of a network with one row for each; ``str`` and notebooks show a table.
 
     Attributes:
         rows: The hidden layers, first to last, then the head.
@@ -46,12 +49,18 @@ class Summary:
         return sum(row.num_parameters for row in self.rows)
 
     def __str__(self) -> str:
+        return table([_HEAD, *self._cells()], left=2)
+
+    def _repr_html_(self) -> str:
+        return _html.table(_HEAD, self._cells(), left=2)
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        """Return the text of each row, with the total at the end."""
         rows = [
             (row.name, row.operations, f"{row.output_features:,}", f"{row.num_parameters:,}")
             for row in self.rows
         ]
-        head = ("layer", "operations", "output", "parameters")
-        return table([head, *rows, ("total", "", "", f"{self.num_parameters:,}")], left=2)
+        return [*rows, ("total", "", "", f"{self.num_parameters:,}")]
 
 
 def table(lines: Sequence[tuple[str, ...]], *, left: int) -> str:

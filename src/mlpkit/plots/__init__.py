@@ -1,8 +1,10 @@
 """Plots of training runs and of networks. Each function returns a matplotlib figure.
 
 The functions do not use pyplot: no window opens, and no figure needs to be closed. Save a figure
-with ``figure.savefig("curves.png")``; a notebook displays it. matplotlib is installed by
-``pip install 'mlpkit[plot]'`` and imported when the first plot is made.
+with ``figure.savefig("curves.png")``. A notebook displays the figure that is the last expression of
+a cell, without a magic command such as ``%matplotlib inline``; elsewhere in a cell, use
+``display(figure)``. matplotlib is installed by ``pip install 'mlpkit[plot]'`` and imported when the
+first plot is made.
 
 The numbers behind the plots are available without matplotlib: :func:`find_mistakes`,
 :func:`reliability`, :func:`label_curves` and :func:`first_layer_images`.

@@ -57,7 +57,7 @@ def new_figure(width: float, height: float, appearance: Appearance) -> tuple[Fig
     """Return an empty figure of a size in inches with constrained layout, and its colors."""
     look = LOOKS[check_choice("appearance", appearance, get_args(Appearance))]
     try:
-        from matplotlib.figure import Figure
+        from mlpkit.plots._figure import Figure
     except ImportError as error:
         raise MissingDependencyError(
             "mlpkit.plots needs matplotlib, which cannot be imported; pip install 'mlpkit[plot]'"

@@ -15,7 +15,6 @@ from mlpkit.training._config import (
 from mlpkit.training._defaults import fill_defaults
 from mlpkit.training._fit_result import FitResult, StopReason
 from mlpkit.training._hooks import CallbackLike, StepInfo
-from mlpkit.training._loggers import CSVLogger, JSONLinesLogger, TensorBoardLogger
 from mlpkit.training._lr_finder import LRCurve
 from mlpkit.training._monitor import Monitor, MonitorMode, MonitorName
 from mlpkit.training._tracker import TrainState
@@ -23,6 +22,13 @@ from mlpkit.training._trainer import OptimizerFactory, Trainer
 from mlpkit.training.batches import BatchLike, BatchSource, Examples, TrainingData
 from mlpkit.training.checkpoints import Checkpoint, load_checkpoint
 from mlpkit.training.ensemble import fit_many
+from mlpkit.training.loggers import (
+    CSVLogger,
+    JSONLinesLogger,
+    MLflowLogger,
+    TensorBoardLogger,
+    WandbLogger,
+)
 from mlpkit.training.metrics import (
     ClassificationMetrics,
     ClassMetrics,
@@ -60,8 +66,10 @@ from mlpkit.training.optim import (
     MomentumSchedule,
     OptimizerConfig,
     OptimizerName,
+    ReduceLROnPlateau,
     Schedule,
     ScheduleKind,
+    ThresholdMode,
     WeightAverage,
     build_optimizer,
     reestimate_batch_norm,
@@ -96,6 +104,7 @@ __all__ = [
     "Huber",
     "JSONLinesLogger",
     "LRCurve",
+    "MLflowLogger",
     "MeanAbsoluteError",
     "MeanSquaredError",
     "Metric",
@@ -114,6 +123,7 @@ __all__ = [
     "OptimizerName",
     "OutputObjective",
     "Precision",
+    "ReduceLROnPlateau",
     "RegressionMetrics",
     "ScaledTargets",
     "Schedule",
@@ -123,12 +133,14 @@ __all__ = [
     "TargetMetrics",
     "Task",
     "TensorBoardLogger",
+    "ThresholdMode",
     "TopKAccuracy",
     "TrainState",
     "Trainer",
     "TrainerConfig",
     "TrainingData",
     "VirtualAdversarial",
+    "WandbLogger",
     "WeightAverage",
     "build_optimizer",
     "fill_defaults",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,12 +21,19 @@ from mlpkit._checks import (
     check_tuple,
     error_message,
     or_none,
+    plain_scalar,
     store_checked,
 )
 from mlpkit._devices import Precision, find_device
 from mlpkit._serialization import JSONValue
-from mlpkit.training._monitor import Monitor, MonitorName, check_monitor
-from mlpkit.training.optim import AveragingConfig, MomentumSchedule, OptimizerConfig, Schedule
+from mlpkit.training._monitor import Monitor, check_monitor
+from mlpkit.training.optim import (
+    AveragingConfig,
+    MomentumSchedule,
+    OptimizerConfig,
+    ReduceLROnPlateau,
+    Schedule,
+)
 
 __all__ = [
     "CheckpointConfig",
@@ -134,19 +141,34 @@ class TrainerConfig:
     when the run begins: :attr:`Trainer.config` then has it, and every checkpoint too.
 
     Args:
-        epochs: Number of passes over the training examples. None means as many as make 1,000
-            steps, but at least 10 and at most 200; for a regression 300 steps and at most 50.
+        epochs: Number of epochs: of passes over the training examples, unless ``steps_per_epoch``
+            is given. None means as many as make 1,000 steps, but at least 10 and at most 200; for a
+            regression 300 steps and at most 50; with ``max_steps`` as many as make these steps.
+        steps_per_epoch: Number of optimizer steps in an epoch, for a stream or for shorter or
+            longer epochs. Each epoch then begins where the previous one ended, and a new pass over
+            the data begins when one ends, so an epoch can be a part of a pass or several passes.
+            Each step has ``gradient_accumulation_steps`` batches. None means one pass; for data
+            without a length ``max_steps``.
+        max_steps: End the run after this number of optimizer steps, if ``epochs`` do not end it
+            earlier; the last epoch may then be shorter. Schedules end there too. None means no
+            limit.
         batch_size: Number of examples per batch; ignored for data that is already batched. None
             means 128, for fewer than 10,000 examples 64.
+        drop_last: Drop the last batch of an epoch if it has fewer examples. Must be False for data
+            that is already batched.
         eval_batch_size: Number of examples per batch in evaluation and prediction.
         gradient_accumulation_steps: Number of batches whose gradients are accumulated into one
-            optimizer step; the last step of an epoch may have fewer. The loss of a step is one mean
+            optimizer step; the last step of a pass may have fewer. The loss of a step is one mean
             over all its examples.
         optimizer: The optimizer and its settings. None means AdamW with weight decay 0.01 and a
-            learning rate of 0.003, or 0.001 with a constant schedule.
+            learning rate of 0.003, or 0.001 with a constant schedule. With lbfgs a batch has all
+            examples.
         schedule: Learning rate schedule, evaluated at every step. None means one-cycle, or, if
-            ``early_stopping`` or ``max_seconds`` may end the run at any step, a constant rate after
-            a warmup of at most 100 steps.
+            ``early_stopping`` or ``max_seconds`` may end the run at any step or
+            ``reduce_lr_on_plateau`` is set, a constant rate after a warmup of at most 100 steps;
+            for lbfgs a constant rate.
+        reduce_lr_on_plateau: When to reduce the learning rate because the monitored metric no
+            longer improves; None never reduces it.
         momentum_schedule: Momentum schedule; None keeps the momentum of the optimizer.
         label_smoothing: Fraction of every target that is spread over all classes, in [0, 1]. None
             means 0.05 for the default cross-entropy without mixup. With another objective it must
@@ -155,7 +177,8 @@ class TrainerConfig:
         class_weights: One factor per class on the weight of its examples, as a sequence, array or
             tensor, or as a mapping from every class name to its factor. ``"balanced"`` gives class
             :math:`c` the factor :math:`N / (C n_c)`, with :math:`n_c` of the :math:`N` training
-            examples in class :math:`c` of :math:`C`, as in scikit-learn. None means equal weights.
+            examples in class :math:`c` of :math:`C`, as in scikit-learn; if the examples have
+            weights, both are sums of weights. None means equal weights.
         clip_grad_norm: Maximum Euclidean norm of the gradient; a larger gradient is scaled down.
             None never clips.
         averaging: Average of the weights over the steps. Validation uses it, and the model holds
@@ -176,14 +199,19 @@ class TrainerConfig:
             augmentation must not synchronize with the device, copy to it or set the state of a
             generator. Changes that a callback makes to the model or the optimizer after the first
             steps have no effect, except to base learning rates. Not supported with fp16, mixup,
-            muon, momentum schedules or ``gradient_accumulation_steps`` above 1.
+            lbfgs, muon, rmsprop, momentum schedules or ``gradient_accumulation_steps`` above 1.
         deterministic: Use torch's deterministic algorithms during the run. On a CPU a run is
             reproducible bit for bit without this setting.
         validate_every: Number of epochs between two validations; the last epoch is always
             validated.
+        train_metrics: Evaluate the training examples too, whenever the validation is due, in
+            evaluation mode and without augmentation: the history then has ``train_accuracy``, or
+            ``train_rmse`` for a regression. This takes one more pass over the data, which must not
+            be a stream.
         monitor: Column of the history that decides which epoch is best, for the best checkpoint,
-            the best weights and early stopping: its name, or a :class:`Monitor` with the direction,
-            which a custom metric without ``higher_is_better`` needs.
+            the best weights, early stopping and ``reduce_lr_on_plateau``: its name, or a
+            :class:`Monitor` with the direction, which a custom metric without ``higher_is_better``
+            needs.
         restore_best: Give the model the weights of the best epoch when ``fit`` returns: those that
             were validated, averaged if an average is kept. They are kept in memory, on the device
             of the model, and in every checkpoint; while an epoch is validated there are two copies.
@@ -194,7 +222,10 @@ class TrainerConfig:
             None means no limit.
         sync_every: On an accelerator, the number of steps between two reads of the non-finite
             check, which synchronize with the device; on a CPU every step is checked.
-        progress: Show a progress bar; None shows one only in a terminal.
+        progress: How ``fit`` shows its progress. None means automatic: in a notebook a bar and a
+            table with one row per epoch, in a terminal a bar, else nothing. True shows the bar also
+            where the standard error stream is no terminal. ``"lines"`` writes one line per epoch to
+            that stream, for a log: number, losses, validation metrics, seconds. False is silent.
 
     Raises:
         TypeError: If a value has the wrong type.
@@ -212,11 +243,15 @@ class TrainerConfig:
     """
 
     epochs: int | None = None
+    steps_per_epoch: int | None = None
+    max_steps: int | None = None
     batch_size: int | None = None
+    drop_last: bool = False
     eval_batch_size: int = 4096
     gradient_accumulation_steps: int = 1
     optimizer: OptimizerConfig | None = None
     schedule: Schedule | None = None
+    reduce_lr_on_plateau: ReduceLROnPlateau | None = None
     momentum_schedule: MomentumSchedule | None = None
     label_smoothing: float | None = None
     mixup: float | None = None
@@ -230,25 +265,27 @@ class TrainerConfig:
     cuda_graph: bool = False
     deterministic: bool = False
     validate_every: int = 1
-    if TYPE_CHECKING:
-        monitor: str | Monitor = "val_loss"
-    else:  # an option of a command line takes its choices from here
-        monitor: MonitorName = "val_loss"
+    train_metrics: bool = False
+    monitor: str | Monitor = "val_loss"
     restore_best: bool = False
     early_stopping: EarlyStopping | None = None
     checkpoints: CheckpointConfig | None = None
     max_seconds: float | None = None
     sync_every: int = 50
-    progress: bool | None = None
+    progress: bool | Literal["lines"] | None = None
 
     def __post_init__(self) -> None:
         checks: dict[str, Check[object]] = {
             "epochs": or_none(_positive_int),
+            "steps_per_epoch": or_none(_positive_int),
+            "max_steps": or_none(_positive_int),
             "batch_size": or_none(_positive_int),
+            "drop_last": check_bool,
             "eval_batch_size": _positive_int,
             "gradient_accumulation_steps": _positive_int,
             "optimizer": _instance_of(OptimizerConfig, type(None)),
             "schedule": _instance_of(Schedule, type(None)),
+            "reduce_lr_on_plateau": _instance_of(ReduceLROnPlateau, type(None)),
             "momentum_schedule": _instance_of(MomentumSchedule, type(None)),
             "label_smoothing": or_none(partial(check_float, minimum=0.0, maximum=1.0)),
             "mixup": or_none(partial(check_float, above=0.0)),
@@ -262,17 +299,20 @@ class TrainerConfig:
             "cuda_graph": check_bool,
             "deterministic": check_bool,
             "validate_every": _positive_int,
+            "train_metrics": check_bool,
             "monitor": check_monitor,
             "restore_best": check_bool,
             "early_stopping": _instance_of(EarlyStopping, type(None)),
             "checkpoints": _instance_of(CheckpointConfig, type(None)),
             "max_seconds": or_none(partial(check_float, above=0.0)),
             "sync_every": _positive_int,
-            "progress": or_none(check_bool),
+            "progress": or_none(_progress),
         }
         store_checked(self, checks)
         if self.cuda_graph:
             self._check_can_be_captured()
+        if self.optimizer is not None and self.optimizer.name == "lbfgs":
+            self._check_full_batch()
 
     def _check_can_be_captured(self) -> None:
         """Raise if a setting requires that the host decides in each step what the device does."""
@@ -290,14 +330,26 @@ class TrainerConfig:
             (
                 "optimizer.name",
                 optimizer.name,
-                optimizer.name != "muon",
-                "'adamw' or 'sgd'",
+                optimizer.name in ("adam", "adamw", "sgd"),
+                "'adam', 'adamw' or 'sgd'",
             ),
             ("optimizer.fused", optimizer.fused, optimizer.fused, "True"),
         ):
             if not is_supported:
                 cure = "or set cuda_graph=False"
                 raise ValueError(error_message(name, f"{rule} for cuda_graph", value, cure))
+
+    def _check_full_batch(self) -> None:
+        """Raise if a setting does not fit an optimizer that evaluates a step several times."""
+        for name, value, is_supported, rule in (
+            ("precision", self.precision, self.precision != "fp16", "'fp32' or 'bf16'"),
+            ("clip_grad_norm", self.clip_grad_norm, self.clip_grad_norm is None, "None"),
+            ("momentum_schedule", self.momentum_schedule, self.momentum_schedule is None, "None"),
+            ("steps_per_epoch", self.steps_per_epoch, self.steps_per_epoch is None, "None"),
+        ):
+            if not is_supported:
+                cure = "or choose another optimizer"
+                raise ValueError(error_message(name, f"{rule} for optimizer 'lbfgs'", value, cure))
 
     def to_json(self) -> str:
         """Return the configuration as JSON."""
@@ -351,6 +403,14 @@ def _path(argument: str, value: object) -> Path:
     return Path(value)
 
 
+def _progress(argument: str, value: object) -> bool | Literal["lines"]:
+    if isinstance(value, str) and value == "lines":
+        return "lines"
+    if not isinstance(plain_scalar(value), bool):
+        raise TypeError(error_message(argument, "True, False, None or 'lines'", value))
+    return check_bool(argument, value)
+
+
 def _device_name(argument: str, value: object) -> str:
     """Return the name of a torch device; a number is refused, since its type is not known."""
     name = str(value) if isinstance(value, str | torch.device) else None
@@ -361,8 +421,30 @@ def _device_name(argument: str, value: object) -> str:
     return name
 
 
+class _NamedWeights(Mapping[str, float]):
+    """An immutable mapping that can be hashed and is equal to a dict of the same items."""
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        self._weights = dict(weights)
+
+    def __getitem__(self, name: str) -> float:
+        return self._weights[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._weights.items()))
+
+    def __repr__(self) -> str:
+        return repr(self._weights)
+
+
 def _class_weights(argument: str, value: object) -> ClassWeights:
-    """Return ``"balanced"``, a tuple of numbers, or a dict of numbers by class name."""
+    """Return ``"balanced"``, a tuple of numbers, or a mapping from class names to numbers."""
     rule = "'balanced', or one number per class, at least one above 0"
     if isinstance(value, str):
         if value != "balanced":
@@ -378,7 +460,7 @@ def _class_weights(argument: str, value: object) -> ClassWeights:
             by_name[str(name)] = check(f"{argument}[{name!r}]", weight)
         if not any(by_name.values()):
             raise ValueError(error_message(argument, rule, by_name))
-        return by_name
+        return _NamedWeights(by_name)
     weights = check_tuple(argument, value, check, rule=rule)
     if not any(weights):
         raise ValueError(error_message(argument, rule, weights))

@@ -64,7 +64,7 @@ def fill_defaults(
         config: The settings as given.
         task: The task of the run.
         num_examples: Number of training examples, at least 1.
-        num_batches: Number of batches of an epoch; None follows from the batch size.
+        num_batches: Number of batches of one pass; None follows from the batch size.
         label_smoothing: Label smoothing of the objective of the run; None means that of ``config``,
             or of the default objective of the task.
         class_weights: The class weights as numbers; those of ``config`` are not used.
@@ -77,18 +77,31 @@ def fill_defaults(
     """
     check_choice("task", task, get_args(Task))
     check_int("num_examples", num_examples, minimum=1)
+    is_full_batch = config.optimizer is not None and config.optimizer.name == "lbfgs"
     batch_size = config.batch_size or default_batch_size(num_examples)
+    if is_full_batch and config.batch_size is None:
+        batch_size = -(-num_examples // config.gradient_accumulation_steps)
+        num_batches = None
     if num_batches is None:
-        num_batches = -(-num_examples // batch_size)
-    steps = max(1, -(-num_batches // config.gradient_accumulation_steps))
-    length = _LENGTHS[task]
-    epochs = min(length.max_epochs, max(_MIN_EPOCHS, -(-length.steps // steps)))
-    epochs = config.epochs or epochs
+        dropped = num_examples % batch_size if config.drop_last else 0
+        num_batches = -(-(num_examples - dropped) // batch_size)
+    steps = config.steps_per_epoch
+    if steps is None:
+        steps = max(1, -(-num_batches // config.gradient_accumulation_steps))
+    epochs, length = config.epochs, _LENGTHS[task]
+    if epochs is None and config.max_steps is not None:
+        epochs = -(-config.max_steps // steps)
+    elif epochs is None:
+        epochs = min(length.max_epochs, max(_MIN_EPOCHS, -(-length.steps // steps)))
+    total_steps = min(epochs * steps, config.max_steps or epochs * steps)
     schedule = config.schedule
-    if schedule is None and config.early_stopping is None and config.max_seconds is None:
+    decided_later = (config.early_stopping, config.max_seconds, config.reduce_lr_on_plateau)
+    if schedule is None and is_full_batch:
+        schedule = Schedule()
+    elif schedule is None and all(each is None for each in decided_later):
         schedule = Schedule(kind="one_cycle")
     elif schedule is None:
-        schedule = Schedule(warmup_steps=min(_WARMUP_STEPS, epochs * steps // 10))
+        schedule = Schedule(warmup_steps=min(_WARMUP_STEPS, total_steps // 10))
     optimizer = config.optimizer
     if optimizer is None:
         lr = _CONSTANT_LR if schedule.kind == "constant" else _LR
@@ -113,6 +126,9 @@ def fill_defaults(
 
 def fill_from_run(config: TrainerConfig, run: TrainerConfig) -> TrainerConfig:
     """Return the settings for resuming a run: those that are None have the values of the run."""
-    names = ("epochs", "batch_size", "optimizer", "schedule", "label_smoothing")
+    names = (
+        *("epochs", "steps_per_epoch", "batch_size", "optimizer", "schedule"),
+        "label_smoothing",
+    )
     values = {name: getattr(run, name) for name in names if getattr(config, name) is None}
     return dataclasses.replace(config, **values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -14,9 +14,10 @@ from mlpkit._checks import Unquoted, error_message
 from mlpkit._devices import Precision, autocast, has_autocast
 from mlpkit._protocols import collect_max_norms
 from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep
+from mlpkit.training._repeated_evaluation import RepeatedEvaluation
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.objectives import Objective, check_losses
-from mlpkit.training.optim import blocks
+from mlpkit.training.optim import EagerLBFGS, LineSearchError, blocks
 
 __all__ = [
     "Engine",
@@ -158,11 +159,18 @@ class Engine:
         Raises:
             NonFiniteStep: If the loss or the gradient is not finite; no parameter has changed then.
         """
-        self._discard_gradients()
         weights = [self._weights(batch) for batch in microbatches]
         total = total_weight(microbatches, weights)
-        loss = self._backward(microbatches, weights, nonzero(total))
-        grad_norm = self._update(step, loss)
+
+        def backward() -> Tensor:
+            self._discard_gradients()
+            return self._backward(microbatches, weights, nonzero(total))
+
+        if isinstance(self._optimizer, EagerLBFGS):
+            loss, grad_norm = self._line_searches(step, self._optimizer, backward)
+        else:
+            loss = backward()
+            grad_norm = self._update(step, loss)
         for module in self._max_normed:
             module.apply_max_norm_()
         return StepResult(loss, total, grad_norm)
@@ -201,6 +209,28 @@ class Engine:
             self._scaled_step(step, self.scaler, loss, grad_norm)
         self._discard_gradients()
         return grad_norm
+
+    def _line_searches(
+        self, step: int, optimizer: EagerLBFGS, backward: Callable[[], Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Make a step of L-BFGS; return the loss before it and the norm of its gradient."""
+        evaluation = RepeatedEvaluation(self._model, self._device)
+        norms: list[Tensor] = []
+
+        def closure() -> Tensor:
+            loss = evaluation.evaluate(backward)
+            if not norms:
+                norms.append(_norm([p.grad for p in self._parameters if p.grad is not None]))
+            return loss
+
+        try:
+            with evaluation.repeated():
+                loss = optimizer.step(closure)
+        except LineSearchError as found:
+            raise NonFiniteStep(step, found.loss, found.grad_norm) from None
+        finally:
+            self._discard_gradients()
+        return loss, norms[0]
 
     def _scaled_step(self, step: int, scaler: GradScaler, loss: Tensor, grad_norm: Tensor) -> None:
         """Skip a step whose scaled gradient overflowed, as long as the scale can be reduced."""

@@ -25,7 +25,9 @@ __all__ = [
 
 MonitorMode: TypeAlias = Literal["min", "max"]
 MonitorName: TypeAlias = Literal[
+    "train_accuracy",
     "train_loss",
+    "train_rmse",
     "val_accuracy",
     "val_error",
     "val_loss",
@@ -37,7 +39,9 @@ MonitorName: TypeAlias = Literal[
 
 #: Whether the best value of each column is the smallest or the largest.
 MONITOR_DIRECTIONS: Final[Mapping[MonitorName, MonitorMode]] = {
+    "train_accuracy": "max",
     "train_loss": "min",
+    "train_rmse": "min",
     "val_accuracy": "max",
     "val_error": "min",
     "val_loss": "min",
@@ -47,8 +51,8 @@ MONITOR_DIRECTIONS: Final[Mapping[MonitorName, MonitorMode]] = {
     "val_rmse": "min",
 }
 
-_OF_A_CLASSIFIER = ("val_accuracy", "val_error", "val_objective_loss")
-_OF_A_REGRESSION = ("val_mae", "val_r2", "val_rmse")
+_OF_A_CLASSIFIER = ("train_accuracy", "val_accuracy", "val_error", "val_objective_loss")
+_OF_A_REGRESSION = ("train_rmse", "val_mae", "val_r2", "val_rmse")
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ def nonfinite_error(
     found: NonFiniteStep,
     rates: Rates,
     *,
-    epochs: int,
+    steps_per_epoch: int,
     checkpoint: Path | None,
     network: int | None = None,
 ) -> NonFiniteError:
@@ -39,13 +39,13 @@ def nonfinite_error(
     Args:
         found: The step.
         rates: Learning rates of the run.
-        epochs: Number of epochs of the run.
+        steps_per_epoch: Number of steps of an epoch.
         checkpoint: The newest checkpoint; None if there is none.
         network: Number of the network, if several are trained together; else None.
     """
     error = NonFiniteError(
         step=found.step,
-        epoch=found.step * epochs // rates.total_steps,
+        epoch=found.step // steps_per_epoch,
         loss=found.loss,
         lr=rates.lr(found.step),
         grad_norm=found.grad_norm,

@@ -6,11 +6,12 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable
-from typing import TextIO
+from typing import Self, TextIO
 
 from tqdm import tqdm
 
 from mlpkit._checks import check_int
+from mlpkit.training.metrics import EpochRow
 
 __all__ = ["ProgressBar"]
 
@@ -48,6 +49,7 @@ class ProgressBar:
         check_int("initial", initial, minimum=0)
         stream: TextIO | None = sys.stderr if file is None else file  # None under pythonw or `2>&-`
         self._bar: tqdm[None] | None = None
+        self._step = initial
         self._next_redraw = 0.0
         if stream is not None and (_is_terminal(stream) if shown is None else shown):
             with contextlib.suppress(OSError, ValueError):
@@ -62,10 +64,15 @@ class ProgressBar:
         """Set the number of completed steps; redraws at most four times a second."""
         if self._bar is None:
             return
+        self._step = step
         now = time.monotonic()
         if now >= self._next_redraw:
             self._redraw(step)
             self._next_redraw = now + _MIN_INTERVAL
+
+    def end_epoch(self, row: EpochRow, text: str) -> None:  # noqa: ARG002 - for a table
+        """Show the text of an epoch after the bar."""
+        self.set_text(text)
 
     def set_text(self, text: str) -> None:
         """Set the text after the bar, for instance the validation error of the last epoch."""
@@ -95,11 +102,11 @@ class ProgressBar:
             self._bar.disable = True  # tqdm writes again when it is deleted
             self._bar = None
 
-    def __enter__(self) -> ProgressBar:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self.close()
+        self.close(self._step)
 
 
 def _is_terminal(stream: TextIO) -> bool:

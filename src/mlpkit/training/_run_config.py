@@ -14,7 +14,7 @@ from mlpkit.training._default_objective import label_smoothing_of
 from mlpkit.training._defaults import default_batch_size, fill_defaults
 from mlpkit.training._monitor import check_monitored_task, known_monitor, monitor_of
 from mlpkit.training._predictor import task_of_model
-from mlpkit.training.batches import BatchSource, TrainingData, as_batches
+from mlpkit.training.batches import BatchSource, TrainingData, as_batches, length_of
 from mlpkit.training.metrics import CustomMetrics
 from mlpkit.training.objectives import Objective, Task, check_known_targets, task_of
 
@@ -50,7 +50,17 @@ def run_config(
     own_size: object = getattr(train, "batch_size", None) if is_batched else None
     if isinstance(own_size, int):
         config = dataclasses.replace(config, batch_size=own_size)
-    batches = as_batches("train", train, batch_size=size, shuffle=True, seed=config.seed)
+    batches = as_batches(
+        "train",
+        train,
+        batch_size=size,
+        shuffle=True,
+        seed=config.seed,
+        drop_last=config.drop_last,
+    )
+    length = length_of(batches)
+    if length is None:
+        config, length = _with_epochs(config), config.gradient_accumulation_steps
     targets = known_targets(train)
     model_task = task_of_model(model)
     task: Task | None = model_task or getattr(objective, "task", None)
@@ -66,11 +76,32 @@ def run_config(
     return fill_defaults(
         config,
         task=task or "classification",
-        num_examples=batches.num_examples,
-        num_batches=len(batches),
+        num_examples=batches.num_examples or size,
+        num_batches=length,
         label_smoothing=label_smoothing_of(objective),
-        class_weights=numeric_class_weights(config.class_weights, model, train, targets),
+        class_weights=numeric_class_weights(
+            config.class_weights, model, train, targets, weights=weights
+        ),
     )
+
+
+def _with_epochs(config: TrainerConfig) -> TrainerConfig:
+    """Return the settings with the number of steps in an epoch, for data without a length.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    if config.steps_per_epoch is not None:
+        return config
+    if config.max_steps is None:
+        rule = "data with a length, or a stream with steps_per_epoch or max_steps"
+        cure = "set steps_per_epoch in the configuration, the number of steps that make one epoch"
+        got = Unquoted("a DataLoader without a length")
+        raise ValueError(error_message("train", rule, got, cure))
+    if config.epochs not in (None, 1):
+        rule = "None or 1 for a stream with max_steps, but without steps_per_epoch"
+        raise ValueError(error_message("epochs", rule, config.epochs, "set steps_per_epoch"))
+    return dataclasses.replace(config, steps_per_epoch=config.max_steps)
 
 
 def check_validation_data(objective: Objective, train: object, val: object) -> None:
@@ -120,19 +151,24 @@ def check_class_weights(config: TrainerConfig, task: Task) -> None:
 
 
 def check_monitored_data(config: FilledConfig, val: object) -> None:
-    """Raise if the monitored metric needs validation data and there is none.
+    """Raise if the run does not evaluate the data that the monitored metric needs.
 
     The default metric is an exception, unless a decision depends on it.
 
     Raises:
-        ValueError: If ``val`` is None.
+        ValueError: If ``val`` is None, or ``train_metrics`` is False.
     """
     name = monitor_of(config.monitor).name
+    if name in ("train_accuracy", "train_rmse") and not config.train_metrics:
+        rule = f"True for monitor={name!r}"
+        raise ValueError(error_message("train_metrics", rule, config.train_metrics))
     if val is not None or not name.startswith("val_"):
         return
     purpose = None
     if config.early_stopping is not None:
         purpose = f"early stopping on {name}"
+    elif config.reduce_lr_on_plateau is not None:
+        purpose = f"reduce_lr_on_plateau on {name}"
     elif config.restore_best:
         purpose = f"restore_best on {name}"
     elif config.monitor != "val_loss":

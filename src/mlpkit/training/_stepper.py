@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from mlpkit._checks import Unquoted, error_message
 from mlpkit._devices import Precision, autocast
+from mlpkit._protocols import collect_max_norms
 from mlpkit.errors import NonFiniteError
 from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training._engine import Engine, StepEngine, StepResult
@@ -16,13 +19,14 @@ from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep, nonfinite_err
 from mlpkit.training.batches import (
     BatchLike,
     BatchSource,
+    can_be_read_again,
     lazy_source,
     microbatches,
     on_device,
 )
 from mlpkit.training.fast import CapturedEngine, FastEngine
 from mlpkit.training.objectives import Objective
-from mlpkit.training.optim import Rates, reestimate_batch_norm
+from mlpkit.training.optim import EagerLBFGS, Rates, reestimate_batch_norm
 
 __all__ = ["Stepper", "reestimate_on"]
 
@@ -39,6 +43,7 @@ class Stepper:
         device: Device of the model.
 
     Attributes:
+        steps_per_epoch: Number of steps of an epoch.
         total_steps: Number of steps of the whole run.
         guard: Detects steps that are not finite.
         rates: Learning rate and momentum of every step.
@@ -62,7 +67,12 @@ class Stepper:
         self.train = train
         self.device = device
         accumulation = config.gradient_accumulation_steps
-        self.total_steps = -(-len(train) // accumulation) * config.epochs
+        self.steps_per_epoch = -(-len(train) // accumulation)
+        self.total_steps = self.steps_per_epoch * config.epochs
+        if config.max_steps is not None:
+            self.total_steps = min(self.total_steps, config.max_steps)
+        if isinstance(optimizer, EagerLBFGS):
+            _check_full_batch(model, config, num_batches=len(train))
         self.rates = Rates(
             optimizer, config.schedule, config.momentum_schedule, total_steps=self.total_steps
         )
@@ -84,10 +94,16 @@ class Stepper:
             self.engine = CapturedEngine(self.engine, optimizer, device)
             self._batches = lazy_source(train, next(model.parameters()).device)
 
-    def microbatches(self, epoch: int, *, start: int = 0) -> Iterator[Sequence[BatchLike]]:
-        """Yield the microbatches of each step of an epoch, from batch number ``start`` on."""
+    def microbatches(
+        self, epoch: int, *, start: int = 0, limit: int | None = None
+    ) -> Iterator[Sequence[BatchLike]]:
+        """Yield the microbatches of each step of an epoch, from batch number ``start`` on.
+
+        At most ``limit`` steps are yielded; no batch after them is read.
+        """
         size = self.config.gradient_accumulation_steps
-        return microbatches(self._batches.epoch(epoch, start=start), size, self.device)
+        batches = self._batches.epoch(epoch, start=start)
+        return itertools.islice(microbatches(batches, size, self.device), limit)
 
     def step(self, step: int, batches: Sequence[BatchLike]) -> StepResult:
         """Make step number ``step`` of the run.
@@ -101,14 +117,21 @@ class Stepper:
         return result
 
     def reestimate_batch_norm(self, epoch: int) -> None:
-        """Recompute the running statistics of batch norm on the batches of an epoch."""
+        """Recompute the running statistics of batch norm on the batches of an epoch.
+
+        The batches of a stream cannot be read again: the averaged statistics stay.
+        """
+        if not can_be_read_again(self.train):
+            return
         reestimate_on(
             self.model, self.train, epoch, precision=self.config.precision, device=self.device
         )
 
     def nonfinite_error(self, found: NonFiniteStep, checkpoint: Path | None) -> NonFiniteError:
         """Return the error that users see, with the epoch and the learning rate of the step."""
-        return nonfinite_error(found, self.rates, epochs=self.config.epochs, checkpoint=checkpoint)
+        return nonfinite_error(
+            found, self.rates, steps_per_epoch=self.steps_per_epoch, checkpoint=checkpoint
+        )
 
     def end(self) -> None:
         """Free the memory that only steps need."""
@@ -128,6 +151,19 @@ def reestimate_on(
         reestimate_batch_norm(
             model, (on_device(batch, device).inputs for batch in train.epoch(epoch))
         )
+
+
+def _check_full_batch(model: nn.Module, config: FilledConfig, *, num_batches: int) -> None:
+    """Raise if a step is not made from all examples, or changes the parameters afterwards."""
+    if num_batches > config.gradient_accumulation_steps:
+        rule = "all examples for optimizer 'lbfgs', which makes one step per epoch"
+        got = Unquoted(f"{num_batches} batches of {config.batch_size}")
+        cure = f"leave it None, or set gradient_accumulation_steps={num_batches}"
+        raise ValueError(error_message("batch_size", rule, got, cure))
+    if collect_max_norms(model):
+        rule = "a model without max_norm for optimizer 'lbfgs'"
+        cure = "use weight_decay, or another optimizer"
+        raise ValueError(error_message("model", rule, type(model).__name__, cure))
 
 
 def _obeys_found_inf(

@@ -20,8 +20,15 @@ from mlpkit.training._monitor import check_monitored_task, monitor_of
 from mlpkit.training._nonfinite import NonFiniteStep
 from mlpkit.training._run_config import check_class_weights, known_targets
 from mlpkit.training.batches import BatchLike, BatchSource
-from mlpkit.training.metrics import EpochMeter, EpochRow, Evaluation, History
+from mlpkit.training.metrics import (
+    EpochMeter,
+    EpochRow,
+    Evaluation,
+    History,
+    RegressionMetrics,
+)
 from mlpkit.training.objectives import Objective, Task, task_of
+from mlpkit.training.optim import PlateauState
 
 __all__ = ["Tracker", "TrackerState", "TrainState"]
 
@@ -42,6 +49,10 @@ class TrainState:
             validation.
         best_value: Monitored metric of the best epoch.
         num_bad_epochs: Number of validations without an improvement since the best epoch.
+        lr_ratio: Factor of ``reduce_lr_on_plateau`` on the learning rate.
+        lr_best_value: Best monitored metric by the threshold of ``reduce_lr_on_plateau``.
+        lr_num_bad_epochs: Number of validations without an improvement on it.
+        lr_cooldown: Number of validations after a reduction that are still not counted.
     """
 
     epoch: int = 0
@@ -53,6 +64,10 @@ class TrainState:
     best_epoch: int | None = None
     best_value: float | None = None
     num_bad_epochs: int = 0
+    lr_ratio: float = 1.0
+    lr_best_value: float | None = None
+    lr_num_bad_epochs: int = 0
+    lr_cooldown: int = 0
 
 
 class TrackerState(TypedDict):
@@ -144,17 +159,32 @@ class Tracker:
         return self.state.seconds
 
     @property
+    def is_done(self) -> bool:
+        """Whether all epochs or all steps of the run have been completed."""
+        state, config = self.state, self._config
+        return state.epoch >= config.epochs or (
+            config.max_steps is not None and state.step >= config.max_steps and not state.batch
+        )
+
+    @property
     def current_epoch(self) -> int:
         """Number of the epoch that is trained, or of the last one at the end of the run."""
         return min(self.state.epoch, self._config.epochs - 1)
 
     def finish_epoch(
-        self, validate: Callable[[], Evaluation | None], *, lr: float, is_last: bool = False
+        self,
+        validate: Callable[[], Evaluation | None],
+        *,
+        evaluate_train: Callable[[], Evaluation | None] | None = None,
+        lr: float,
+        is_last: bool = False,
     ) -> tuple[EpochRow, bool]:
         """Validate if it is due, and append the history row.
 
         Args:
             validate: Evaluates the model; None is the result without validation data.
+            evaluate_train: Evaluates it on the training data; None is the result without
+                ``train_metrics``.
             lr: Learning rate of the latest step.
             is_last: Whether the run stops after this epoch.
 
@@ -166,7 +196,8 @@ class Tracker:
         """
         self.tick()
         is_due = self.is_validation_due(is_last=is_last)
-        row = self.row(validate() if is_due else None, lr=lr)
+        train = evaluate_train() if is_due and evaluate_train is not None else None
+        row = self.row(validate() if is_due else None, train=train, lr=lr)
         is_best = self.close_epoch(row)
         self.tick(is_training=False)
         return row, is_best
@@ -175,13 +206,17 @@ class Tracker:
         """Return whether the epoch that has just been trained is validated."""
         number = self.state.epoch + 1
         is_last = is_last or number == self._config.epochs
+        is_last = is_last or self.state.step == self._config.max_steps
         return is_last or number % self._config.validate_every == 0
 
-    def row(self, evaluation: Evaluation | None, *, lr: float) -> EpochRow:
+    def row(
+        self, evaluation: Evaluation | None, *, train: Evaluation | None = None, lr: float
+    ) -> EpochRow:
         """Return the history row of the epoch that has just been trained.
 
         Args:
             evaluation: Result of the validation; None if the epoch was not validated.
+            train: Result on the training data; None without ``train_metrics``.
             lr: Learning rate of the latest step.
 
         Raises:
@@ -190,12 +225,14 @@ class Tracker:
         if evaluation is not None and not math.isfinite(evaluation.loss):
             raise self.nonfinite_step("the validation loss", evaluation.loss)
         loss, grad_norm = self._meter.means()
-        accuracy, regression = None, None
-        if evaluation is not None:
-            regression = evaluation.regression
-            accuracy = evaluation.accuracy if evaluation.task != "regression" else None
+        accuracy, regression = _accuracy(evaluation), _regression(evaluation)
+        train_regression = _regression(train)
         state = self.state
-        examples = self._train.num_examples * state.batch / len(self._train)
+        if self._train.num_examples is None:  # a step of a stream has all its microbatches
+            accumulation = self._config.gradient_accumulation_steps
+            examples = state.examples * state.batch / (state.step * accumulation)
+        else:
+            examples = self._train.num_examples * state.batch / len(self._train)
         return EpochRow(
             epoch=state.epoch,
             step=state.step,
@@ -203,6 +240,8 @@ class Tracker:
             train_loss=loss,
             seconds=state.epoch_seconds,
             examples_per_second=examples / max(state.epoch_seconds, 1e-9),
+            train_accuracy=_accuracy(train),
+            train_rmse=None if train_regression is None else _finite_or_none(train_regression.rmse),
             val_loss=None if evaluation is None else evaluation.loss,
             val_accuracy=accuracy,
             val_error=None if accuracy is None else 1.0 - accuracy,
@@ -242,6 +281,8 @@ class Tracker:
             state.best_epoch, state.best_value, state.num_bad_epochs = row.epoch, value, 0
         elif value is not None or is_undefined:
             state.num_bad_epochs += 1
+        if value is not None or is_undefined:
+            self._reduce_lr(math.nan if value is None else value)
         state.epoch += 1
         state.batch = 0
         state.epoch_seconds = 0.0
@@ -258,6 +299,17 @@ class Tracker:
             return None, True
         cure = "the objective does not define it; use 'val_loss'"
         raise ValueError(error_message("monitor", "a metric of this run", name, cure))
+
+    def _reduce_lr(self, value: float) -> None:
+        """Count a validation for ``reduce_lr_on_plateau``."""
+        plateau, state = self._config.reduce_lr_on_plateau, self.state
+        if plateau is None:
+            return
+        before = PlateauState(
+            state.lr_ratio, state.lr_best_value, state.lr_num_bad_epochs, state.lr_cooldown
+        )
+        after = plateau.next_state(before, value, mode=self._monitor.mode)
+        state.lr_ratio, state.lr_best_value, state.lr_num_bad_epochs, state.lr_cooldown = after
 
     def _is_best(self, value: float | None) -> bool:
         best = self.state.best_value
@@ -314,6 +366,15 @@ class Tracker:
         self.history = History.from_dict(restored["history"])
         self._meter.load_state_dict(restored["meter"])
         self.restart_clock()
+
+
+def _accuracy(evaluation: Evaluation | None) -> float | None:
+    is_classifier = evaluation is not None and evaluation.task != "regression"
+    return evaluation.accuracy if evaluation is not None and is_classifier else None
+
+
+def _regression(evaluation: Evaluation | None) -> RegressionMetrics | None:
+    return None if evaluation is None else evaluation.regression
 
 
 def _finite_or_none(value: float) -> float | None:

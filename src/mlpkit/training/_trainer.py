@@ -6,8 +6,8 @@ import copy
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -38,7 +38,7 @@ from mlpkit.training._predictor import (
     reset_calibration,
     task_of_model,
 )
-from mlpkit.training._progress_bar import ProgressBar
+from mlpkit.training._progress import Progress, show_progress
 from mlpkit.training._run_config import (
     check_monitored_data,
     check_validation_data,
@@ -48,7 +48,14 @@ from mlpkit.training._run_config import (
 from mlpkit.training._signals import StopSignals, interruption
 from mlpkit.training._stepper import Stepper
 from mlpkit.training._tracker import Tracker, TrainState
-from mlpkit.training.batches import BatchSource, TrainingData, as_batches
+from mlpkit.training.batches import (
+    BatchSource,
+    StatefulSource,
+    TrainingData,
+    as_batches,
+    can_be_read_again,
+    training_batches,
+)
 from mlpkit.training.checkpoints import (
     Checkpointer,
     RandomStream,
@@ -76,7 +83,13 @@ from mlpkit.training.objectives import (
     Task,
     VirtualAdversarial,
 )
-from mlpkit.training.optim import BestWeights, WeightSwapper, build_optimizer, set_initial_lr
+from mlpkit.training.optim import (
+    BestWeights,
+    WeightSwapper,
+    build_optimizer,
+    check_steps_without_closure,
+    set_initial_lr,
+)
 
 __all__ = ["OptimizerFactory", "Trainer"]
 
@@ -93,6 +106,7 @@ class _Run:
     """The parts of one training run.
 
     Attributes:
+        train: Training examples in order, if they are evaluated.
         num_epochs: Number of epochs of a call of ``fit``; with ``warm_start`` it adds as many.
         seconds_before: Duration of the earlier calls that the run continues.
     """
@@ -104,6 +118,7 @@ class _Run:
     best: BestWeights | None
     checkpointer: Checkpointer
     stream: RandomStream
+    train: BatchSource | None
     val: BatchSource | None
     num_epochs: int
     seconds_before: float
@@ -229,19 +244,26 @@ class Trainer:
         where bf16 products are slower than fp32 products warns.
 
         Args:
-            train: Examples to train on: ``LabeledTensors``, ``Batches`` or a ``DataLoader``.
-            val: Examples to validate on; None validates nothing.
+            train: Examples to train on: ``LabeledTensors``, ``Batches``, or a ``DataLoader``. One
+                over an ``IterableDataset``, or without a length, is a stream: it is read on from
+                epoch to epoch, and a new pass begins where one ends. Without a length it needs
+                ``steps_per_epoch`` or ``max_steps``.
+            val: Examples to validate on; None validates nothing. Each validation reads one pass,
+                which must end.
             resume: Path of the checkpoint to resume from. ``"auto"`` resumes from the newest one of
                 ``config.checkpoints``, or starts a new run if there is none yet. The data and the
-                settings must be those of its run.
+                settings must be those of its run. A stream must have ``state_dict`` and
+                ``load_state_dict``: the loader, as torchdata's ``StatefulDataLoader``, or its data
+                set.
             warm_start: Continue the previous run of this trainer for ``config.epochs`` more epochs:
                 with its trained weights, also where the model holds averaged or best ones, its
                 optimizer, average, random stream, history and best epoch. The schedule is that of
                 all epochs together, at the position that was reached: a constant rate stays what it
                 is, a one-cycle schedule is stretched. If early stopping had ended the run, it
-                counts from 0; ``max_seconds`` is the limit of this call. The data may be others. To
-                resume such a run in a new process, set ``config.epochs`` to the sum. Without a
-                previous run, this is a new run.
+                counts from 0; ``max_seconds`` and ``max_steps`` are the limits of this call. The
+                data may be others; a stream that is the same object is continued. To resume such a
+                run in a new process, set ``config.epochs`` and ``config.max_steps`` to the sums.
+                Without a previous run, this is a new run.
             init_from: Path of the checkpoint whose weights the new run starts from. They are those
                 that its run validated: averaged, if it kept an average. Data and settings may be
                 others; the history, the schedule and the random stream are those of a new run.
@@ -255,8 +277,8 @@ class Trainer:
             TrainingKeyboardInterrupt: The same for Ctrl-C; a subclass of KeyboardInterrupt.
             CheckpointError: If a checkpoint cannot be written or read.
             ResumeMismatchError: If ``resume`` belongs to another run.
-            ValueError: If arguments exclude one another, or ``init_from`` is a checkpoint of a
-                model with other parameters.
+            ValueError: If arguments exclude one another, ``init_from`` is a checkpoint of a model
+                with other parameters, or a stream without a state is resumed.
         """
         _check_start(resume, init_from, warm_start=warm_start, init_optimizer=init_optimizer)
         is_bf16_on_cpu = self.config.precision == "bf16" and self.device.type == "cpu"
@@ -286,10 +308,14 @@ class Trainer:
                 self._call(run, "on_fit_start")
                 if self.config.checkpoints is not None:
                     run.checkpointer.check_states()
-                total = run.stepper.total_steps
-                with ProgressBar(total, initial=self.state.step, shown=self.config.progress) as bar:
-                    reason = self._train(run, bar)
-                    bar.close(self.state.step)
+                with show_progress(
+                    run.stepper.total_steps,
+                    shown=self.config.progress,
+                    epochs=run.config.epochs,
+                    initial=self.state.step,
+                    history=self.history,
+                ) as progress:
+                    reason = self._train(run, progress)
                 self._load_final_weights(run)
                 result = self._result(run, reason)
                 self._call(run, "on_fit_end", result)
@@ -305,7 +331,7 @@ class Trainer:
                 run.stepper.end()
         return result
 
-    def _train(self, run: _Run, bar: ProgressBar) -> StopReason:
+    def _train(self, run: _Run, progress: Progress) -> StopReason:
         """Run the loop over epochs and steps."""
         config, state, stepper, tracker = run.config, self.state, run.stepper, run.tracker
         max_seconds = None
@@ -314,17 +340,19 @@ class Trainer:
         on_step_end = bool(hooks(self._callbacks, "on_step_end"))
         every_steps = None if config.checkpoints is None else config.checkpoints.every_steps
 
-        while state.epoch < config.epochs and not tracker.is_out_of_patience:
+        while not (tracker.is_done or tracker.is_out_of_patience):
+            left = None if config.max_steps is None else config.max_steps - state.step
             self.model.train()
             stepper.engine.begin_epoch()
-            for microbatches in stepper.microbatches(state.epoch, start=state.batch):
+            stepper.rates.factor = state.lr_ratio
+            for microbatches in stepper.microbatches(state.epoch, start=state.batch, limit=left):
                 if tracker.task is None:
                     tracker.start(microbatches[0].targets)
                 result = stepper.step(state.step, microbatches)
                 tracker.update(microbatches, result)
                 run.weights.update(state.step - 1)
 
-                bar.update(state.step)
+                progress.update(state.step)
                 if on_step_end:
                     info = StepInfo(state.epoch, state.step - 1, result.loss, self.lr)
                     self._call(run, "on_step_end", info)
@@ -335,31 +363,35 @@ class Trainer:
                 self._raise_interrupt(run)
                 if max_seconds is not None and tracker.tick() >= max_seconds:
                     self._stop_reason = "time"
-                if self._stop_reason is not None and state.batch < len(stepper.train):
-                    self._finish_partial_epoch(run)
+                is_complete = state.batch == len(stepper.train) or state.step == config.max_steps
+                if self._stop_reason is not None and not is_complete:
+                    self._finish_partial_epoch(run, progress)
                     return self._stop_reason
 
-            self._finish_epoch(run, bar)
-            if self._stop_reason is not None and state.epoch < config.epochs:
+            self._finish_epoch(run, progress)
+            if self._stop_reason is not None and not tracker.is_done:
                 return self._stop_reason
-        return "early_stopping" if state.epoch < config.epochs else "completed"
+        return "completed" if tracker.is_done else "early_stopping"
 
-    def _finish_epoch(self, run: _Run, bar: ProgressBar) -> None:
+    def _finish_epoch(self, run: _Run, progress: Progress) -> None:
         """Validate, append the history row, and save."""
         config, tracker = run.config, run.tracker
         run.stepper.guard.sync()
         row, is_best = tracker.finish_epoch(
-            lambda: self._validate(run), lr=self.lr, is_last=self._stop_reason is not None
+            lambda: self._validate(run),
+            evaluate_train=lambda: self._evaluate_train(run),
+            lr=self.lr,
+            is_last=self._stop_reason is not None,
         )
         if run.best is not None:
             with run.stream.paused():
                 run.best.decide(self.model, is_best=is_best, averaged=run.weights.averaged())
-        bar.set_text(_summary(row, config.label_smoothing))
+        progress.end_epoch(row, _summary(row, config.label_smoothing))
         self._call(run, "on_epoch_end", row)
         if config.checkpoints is not None:
             if is_best and config.checkpoints.keep_best:
                 self._save(run, config.checkpoints.best)
-            is_last = self.state.epoch == config.epochs or tracker.is_out_of_patience
+            is_last = tracker.is_done or tracker.is_out_of_patience
             is_stopping = self._stop_reason is not None  # also since a callback asked for it
             every = config.checkpoints.every_epochs
             is_due = every is not None and self.state.epoch % every == 0
@@ -367,25 +399,40 @@ class Trainer:
                 self._save_last(run)
         self._raise_interrupt(run)
 
-    def _finish_partial_epoch(self, run: _Run) -> None:
+    def _finish_partial_epoch(self, run: _Run, progress: Progress) -> None:
         """Save in the middle of an epoch, then validate."""
         run.stepper.guard.sync()
         self._save_last(run)
         run.tracker.tick()
-        row = run.tracker.row(self._validate(run), lr=self.lr)
+        train = self._evaluate_train(run)
+        row = run.tracker.row(self._validate(run), train=train, lr=self.lr)
         self.history.append(row)  # in no checkpoint: a resumed run completes the epoch
+        progress.end_epoch(row, _summary(row, run.config.label_smoothing))
         self._call(run, "on_epoch_end", row)
 
     def _validate(self, run: _Run) -> Evaluation | None:
-        """Evaluate the averaged weights on the validation data; a signal ends the evaluation."""
+        """Evaluate the averaged weights on the validation data."""
         if run.val is None:
             return None
+        with self._evaluating(run):
+            evaluation = self._evaluate(run.val, poll=self._poll, custom=self._metrics)
+            if run.best is not None:
+                run.best.propose(self.model)
+            return evaluation
+
+    def _evaluate_train(self, run: _Run) -> Evaluation | None:
+        """Evaluate the averaged weights on the training data, if ``train_metrics`` is set."""
+        if run.train is None:
+            return None
+        with self._evaluating(run):
+            return self._evaluate(run.train, poll=self._poll)
+
+    @contextmanager
+    def _evaluating(self, run: _Run) -> Iterator[None]:
+        """Give the model the averaged weights within a ``with`` block, which a signal ends."""
         try:
             with run.stream.paused(), run.weights.averaged():
-                evaluation = self._evaluate(run.val, poll=self._poll)
-                if run.best is not None:
-                    run.best.propose(self.model)
-                return evaluation
+                yield
         except _SignalArrivedError:
             self._raise_interrupt(run)
             raise
@@ -471,7 +518,7 @@ class Trainer:
             predictor = find_predictor(self.model)
             if predictor is None:
                 batches = self._eval_batches("data", data)
-                return self._evaluate(batches, classes=class_names(data))
+                return self._evaluate(batches, classes=class_names(data), custom=self._metrics)
             evaluation = predictor.evaluate(
                 data,
                 objective=self.objective,
@@ -564,6 +611,7 @@ class Trainer:
         *,
         classes: Sequence[str] | None = None,
         poll: Callable[[], None] | None = None,
+        custom: CustomMetrics | None = None,
     ) -> Evaluation:
         return evaluate(
             self.model,
@@ -575,7 +623,7 @@ class Trainer:
             thresholds=find_thresholds(self.model),
             model_task=task_of_model(self.model),
             poll=poll,
-            custom=self._metrics,
+            custom=custom,
         )
 
     def find_lr(
@@ -583,33 +631,41 @@ class Trainer:
     ) -> LRCurve:
         """Train a copy of the model with growing learning rates, and suggest one to start with.
 
-        The model, the random generators and an earlier run are not changed.
+        The model, the random generators and an earlier run are not changed. Neither is the
+        position of a stream with a state.
 
         Args:
-            train: Examples to train on.
+            train: Examples to train on, as in :meth:`fit`.
             low: The first rate, above 0.
             high: The last rate; the test ends earlier if the loss diverges.
             steps: Number of optimizer steps, at least 10.
 
         Raises:
-            ValueError: If the loss does not decrease at any rate of the range.
+            ValueError: If the loss does not decrease at any rate of the range, or the optimizer is
+                lbfgs, which searches for a step size itself.
 
         References:
             Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3.
         """
         check_same_classes({"model": self.model, "train": train})
+        given = self._config.optimizer
+        if self._optimizer_factory is None and given is not None and given.name == "lbfgs":
+            rule = "an optimizer without a line search for find_lr"
+            cure = "leave its learning rate at 1"
+            raise ValueError(error_message("optimizer.name", rule, given.name, cure))
         model = copy.deepcopy(self.model)
         config = run_config(self._config, model, self.objective, train, self._metrics)
         config = dataclasses.replace(config, cuda_graph=False)
+        batches = _train_batches(config, train)
         stepper = Stepper(
             model,
             config,
             self.objective,
             self._build_optimizer(model, config),
-            train=_train_batches(config, train),
+            train=batches,
             device=self.device,
         )
-        with RandomStream(config.seed, self.device).active():
+        with RandomStream(config.seed, self.device).active(), _same_position(batches):
             return range_test(stepper, low=low, high=high, steps=steps)
 
     # ------------------------------------------------------------------ saving
@@ -688,7 +744,10 @@ class Trainer:
         if previous is not None:
             config = fill_from_run(config, previous.config)
             num_epochs = previous.tracker.state.epoch + previous.num_epochs
-            config = dataclasses.replace(config, epochs=num_epochs)
+            max_steps = config.max_steps  # of each call, as the epochs
+            if max_steps is not None:
+                max_steps += previous.tracker.state.step
+            config = dataclasses.replace(config, epochs=num_epochs, max_steps=max_steps)
         if resume is not None:
             content = read_checkpoint(resume)
             config = fill_from_run(config, saved_config(content, resume))
@@ -708,7 +767,7 @@ class Trainer:
             train=_train_batches(config, train),
             device=self.device,
         )
-        _check_batch_norm(self.model, stepper.train)
+        _check_batch_norm(self.model, getattr(stepper.train, "source", stepper.train))
         tracker = Tracker(
             config,
             objective,
@@ -724,6 +783,7 @@ class Trainer:
         )
         best = BestWeights() if config.restore_best else None
         stream = RandomStream(config.seed, self.device)
+        train_again = self._train_to_evaluate(config, train, stepper.train)
         val_batches = None if val is None else self._eval_batches("val", val)
         checkpointer = Checkpointer(
             config,
@@ -761,6 +821,7 @@ class Trainer:
             best=best,
             checkpointer=checkpointer,
             stream=stream,
+            train=train_again,
             val=val_batches,
             num_epochs=config.epochs if previous is None else previous.num_epochs,
             seconds_before=0.0 if previous is None else tracker.state.seconds,
@@ -787,8 +848,20 @@ class Trainer:
             raise TypeError(
                 error_message("optimizer", "a function that returns an Optimizer", optimizer)
             )
+        check_steps_without_closure(optimizer)
         set_initial_lr(optimizer)
         return optimizer
+
+    def _train_to_evaluate(
+        self, config: FilledConfig, train: TrainingData, batches: BatchSource
+    ) -> BatchSource | None:
+        """Return the training examples without augmentation; None without ``train_metrics``."""
+        if not config.train_metrics:
+            return None
+        if not can_be_read_again(batches):
+            rule, cure = "False for a stream", "give a part of its examples as val"
+            raise ValueError(error_message("train_metrics", rule, config.train_metrics, cure))
+        return self._eval_batches("train", getattr(train, "data", train))
 
     def _eval_batches(self, argument: str, data: TrainingData) -> BatchSource:
         config = self._config
@@ -857,9 +930,9 @@ def _check_batch_norm(model: nn.Module, train: BatchSource) -> None:
         return
     if size == 1:
         raise ValueError(error_message("batch_size", "at least 2 for batch norm", size))
-    if train.num_examples % size == 1:
+    if (train.num_examples or 0) % size == 1:
         rule = f"a divisor that leaves no last batch of one of {train.num_examples} examples"
-        cure = "choose another batch_size, or pass data.batches(..., drop_last=True)"
+        cure = "choose another batch_size, or set drop_last=True"
         raise ValueError(error_message("batch_size", rule, size, f"batch norm needs two; {cure}"))
 
 
@@ -872,8 +945,29 @@ def _check_num_examples(objective: Objective, train: TrainingData) -> None:
 
 
 def _train_batches(config: FilledConfig, train: TrainingData) -> BatchSource:
-    size = config.batch_size
-    return as_batches("train", train, batch_size=size, shuffle=True, seed=config.seed)
+    batches = as_batches(
+        "train",
+        train,
+        batch_size=config.batch_size,
+        shuffle=True,
+        seed=config.seed,
+        drop_last=config.drop_last,
+    )
+    steps = config.steps_per_epoch
+    return training_batches(batches, steps and steps * config.gradient_accumulation_steps)
+
+
+@contextmanager
+def _same_position(source: BatchSource) -> Iterator[None]:
+    """Restore the position of a source with a state after a ``with`` block."""
+    if not isinstance(source, StatefulSource):
+        yield
+        return
+    state = copy.deepcopy(dict(source.state_dict()))
+    try:
+        yield
+    finally:
+        source.load_state_dict(state)
 
 
 def _check_can_be_captured(

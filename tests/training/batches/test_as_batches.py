@@ -29,6 +29,16 @@ def test_examples_are_put_into_batches(*, shuffle: bool) -> None:
     ]
 
 
+def test_the_last_batch_is_dropped_from_examples_only() -> None:
+    found = as_batches("train", examples(), batch_size=8, shuffle=True, seed=3, drop_last=True)
+    assert found.fingerprint == Batches(examples(), 8, seed=3, drop_last=True).fingerprint
+    dataset = TensorDataset(torch.zeros(9, 1), torch.zeros(9))
+    message = "drop_last must be False for data that is already in batches, got True; pass drop_l"
+    for data in (found, DataLoader(dataset, 2)):
+        with pytest.raises(ValueError, match=message):
+            as_batches("train", data, batch_size=8, shuffle=True, seed=3, drop_last=True)
+
+
 def test_a_source_stays_as_it_is() -> None:
     source = Batches(examples(), 8, seed=5)
     assert as_batches("val", source, batch_size=2, shuffle=False, seed=0) is source

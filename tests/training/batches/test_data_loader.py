@@ -86,15 +86,47 @@ def test_other_batches_are_refused() -> None:
         order(LoaderBatches(DataLoader(dataset, 2)), 0)
 
 
-def test_a_stream_without_an_end_is_refused() -> None:
-    class Stream(IterableDataset[Tensor]):
-        def __iter__(self) -> Iterator[Tensor]:
-            yield torch.zeros(1)
+def test_the_length_is_that_of_a_batch_sampler() -> None:
+    dataset = TensorDataset(torch.arange(5.0)[:, None], torch.arange(5))
+    batches = [[0, 3], [1], [4, 2, 0]]
+    source = LoaderBatches(DataLoader(dataset, batch_sampler=batches))
+    assert (len(source), source.num_examples) == (3, None)
+    assert order(source, 0, 1) == batches[1:]
+    assert source.fingerprint != LoaderBatches(DataLoader(dataset, 2)).fingerprint
 
-    with pytest.raises(
-        ValueError, match=r"a DataLoader must be a loader .* over a data set with a l"
-    ):
-        LoaderBatches(DataLoader(Stream(), 2))  # type: ignore[arg-type]
+
+def test_a_data_set_can_yield_whole_batches() -> None:
+    """Without automatic batching an item is a batch."""
+    items = [(torch.zeros(n, 1), torch.arange(n)) for n in (2, 3)]
+    source = LoaderBatches(DataLoader(cast("Dataset[tuple[Tensor, ...]]", items), batch_size=None))
+    assert (len(source), source.num_examples) == (2, None)
+    assert order(source, 0) == [[0, 1], [0, 1, 2]]
+
+
+@pytest.mark.parametrize(("drop_last", "number"), [(False, 5), (True, 4)])
+def test_an_iterable_may_know_its_length(*, drop_last: bool, number: int) -> None:
+    class Five(IterableDataset[tuple[Tensor, Tensor]]):
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            return ((torch.zeros(1), torch.tensor(n)) for n in range(5))
+
+        def __len__(self) -> int:
+            return 5
+
+    source = LoaderBatches(DataLoader(Five(), 2, drop_last=drop_last))
+    assert source.num_examples == number
+    assert sum(map(len, order(source, 0))) == number
+    assert len(source) == len(order(source, 0))
+
+
+def test_a_stream_has_no_length() -> None:
+    class Stream(IterableDataset[tuple[Tensor, Tensor]]):
+        def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+            yield torch.zeros(1), torch.zeros(1)
+
+    source = LoaderBatches(DataLoader(Stream(), 2))
+    assert source.num_examples is None
+    with pytest.raises(TypeError):
+        len(source)
 
 
 @pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors", "ignore:Sparse")

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from mlpkit.data import Batches, LabeledTensors
 from mlpkit.training import BatchLike
-from mlpkit.training.batches import LazyBatch, LoaderBatches, lazy_source
+from mlpkit.training.batches import ContinuedBatches, LazyBatch, LoaderBatches, lazy_source
 
 CPU, META = torch.device("cpu"), torch.device("meta")
 
@@ -69,3 +69,13 @@ def test_only_an_indexed_source_on_the_device_becomes_lazy() -> None:
     assert lazy_source(source, META) is source
     loader = LoaderBatches(DataLoader(TensorDataset(torch.zeros(4, 2), torch.zeros(4)), 2))
     assert lazy_source(loader, CPU) is loader
+
+
+def test_continued_batches_are_lazy_too() -> None:
+    """With the epoch of their pass, on which the augmentation depends."""
+    source = ContinuedBatches(Batches(examples(), 8, augment=noise), 5)
+    lazy = lazy_source(source, CPU)
+    for epoch in range(4):
+        for one, other in zip(lazy.epoch(epoch), source.epoch(epoch), strict=True):
+            assert isinstance(one, LazyBatch)
+            assert torch.equal(one.inputs, other.inputs)

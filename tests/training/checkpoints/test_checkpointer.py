@@ -31,7 +31,7 @@ CONFIG = TrainerConfig(epochs=2, batch_size=8, schedule=Schedule(), progress=Fal
 
 KEYS = {
     *("format", "version", "versions", "config", "model_config", "fingerprint", "model", "average"),
-    "best",
+    *("best", "source"),
     *("optimizer", "scaler", "total_steps", "state", "meter", "history", "callbacks", "rng"),
 }
 
@@ -78,6 +78,7 @@ def test_what_a_checkpoint_holds(tmp_path: Path) -> None:
     assert (state["epoch"], state["batch"], state["step"]) == (2, 0, 6)
     assert content["callbacks"] == {"Count": {"steps": 6}, "Count#2": {"steps": 16}}
     assert content["scaler"] is None
+    assert content["source"] is None  # of data that have no state
     fingerprint = cast("dict[str, str]", content["fingerprint"])
     assert fingerprint["data.train"] == Batches(examples(), 8, augment=noise).fingerprint
     assert fingerprint["model.3"] == "Dropout(p=0.2, inplace=False)"
@@ -125,7 +126,7 @@ def test_a_part_that_is_missing_is_named(tmp_path: Path) -> None:
     train(config)
     content = read_checkpoint(tmp_path / "last.pt")
     path = tmp_path / "part.pt"
-    for key in KEYS - {"format", "version", "model_config", "best"}:
+    for key in KEYS - {"format", "version", "model_config", "best", "source"}:
         write_checkpoint(path, {name: one for name, one in content.items() if name != key})
         with pytest.raises(CheckpointCorruptError, match=f"part.pt must hold {key}, got none"):
             train(config, resume=path)

@@ -32,6 +32,7 @@ from mlpkit.training import (
     MonitorName,
     Objective,
     OptimizerConfig,
+    ReduceLROnPlateau,
     Schedule,
     Trainer,
     TrainerConfig,
@@ -569,6 +570,14 @@ REFUSED_CONFIGS: dict[str, tuple[TrainerConfig | list[TrainerConfig], str]] = {
     "early stopping": (replace(CONFIG, early_stopping=EarlyStopping()), "early_stopping must be"),
     "precision": (replace(CONFIG, precision="bf16"), "precision must be 'fp32'"),
     "mixup": (replace(CONFIG, mixup=0.2), "mixup must be None"),
+    "plateau": (
+        replace(CONFIG, reduce_lr_on_plateau=ReduceLROnPlateau()),
+        "reduce_lr_on_plateau must be None for several networks",
+    ),
+    "lbfgs": (
+        replace(CONFIG, optimizer=OptimizerConfig(name="lbfgs"), clip_grad_norm=None),
+        "optimizer.name must be an optimizer without a line search for several networks",
+    ),
     "time": (replace(CONFIG, max_seconds=1.0), "max_seconds must be None"),
     "epochs": ([CONFIG, replace(CONFIG, epochs=4), CONFIG], r"config\[1\].epochs must be the same"),
     "number": ([CONFIG], "one configuration, or one for each of the 3 models"),

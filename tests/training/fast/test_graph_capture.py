@@ -339,7 +339,7 @@ CONFIG = FilledConfig(
         ),
         (
             replace(CONFIG, optimizer=OptimizerConfig(name="muon")),
-            r"optimizer\.name must be 'adamw' or 'sgd'",
+            r"optimizer\.name must be 'adam', 'adamw' or 'sgd'",
         ),
         (replace(CONFIG, optimizer=OptimizerConfig(fused=False)), r"optimizer\.fused must be True"),
     ],

@@ -6,7 +6,9 @@ import csv
 import importlib
 import json
 import math
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -145,3 +147,25 @@ class TestForeignFiles:
     def test_an_unknown_column_is_refused_by_name(self) -> None:
         with pytest.raises(ConfigError, match="got 'train_los'; did you mean 'train_loss'"):
             History.from_dict([{"train_los": 1.0}])
+
+
+def test_notebooks_show_the_columns_that_have_values() -> None:
+    """Losses with four decimals; a metric without a value is empty; others are not shown."""
+    shown = replace(row(1, 1 / 3, 0.5), val_accuracy=0.75, metrics={"f<1>": None, "auc": 0.12345})
+    html = History([row(0), shown])._repr_html_()
+    cells = [re.findall(r"<t[hd]>(.*?)</t[hd]>", line) for line in html.split("<tr>")[1:]]
+    assert cells == [
+        ["epoch", "train_loss", "val_loss", "val_accuracy", "val_auc", "lr", "seconds"],
+        ["0", "0.1000", "", "", "", "0.001", "1.5"],
+        ["1", "0.3333", "0.5000", "0.7500", "0.1235", "0.001", "1.5"],
+    ]
+    regression = replace(row(0, 2.0), val_rmse=1234.5678, val_mae=1e-5, val_r2=0.5)
+    assert "<td>1235</td><td>1e-05</td><td>0.5000</td>" in History([regression])._repr_html_()
+    assert History()._repr_html_() == "<p>no epochs</p>"
+
+
+def test_notebooks_show_the_ends_of_a_long_history() -> None:
+    html = History(row(epoch) for epoch in range(500))._repr_html_()
+    assert html.count("<tr>") == 32
+    assert "470 more rows" in html
+    assert "<td>499</td>" in html

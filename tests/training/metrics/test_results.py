@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from html import unescape
 
 import pytest
 import torch
@@ -154,3 +156,24 @@ def test_another_loss_of_a_classifier_is_shown() -> None:
         "calibration error 0.00%"
     )
     assert evaluation.to_dict()["objective_loss"] == 1.25
+
+
+def test_notebooks_show_the_line_and_the_table() -> None:
+    """The numbers are those of the text; names are escaped."""
+    classes, labels = ClassificationAccumulator(["<script>", "b"]), MultilabelAccumulator()
+    targets, losses = RegressionAccumulator(["width", "a & b"]), LossAccumulator()
+    classes.update(torch.tensor([[9.0, 0.0], [9.0, 0.0]]), torch.tensor([0, 1]))
+    labels.update(torch.zeros(3, 2), torch.ones(3, 2))
+    targets.update(torch.zeros(4, 2), torch.ones(4, 2))
+    losses.update(torch.full((9,), 0.25))
+    for metrics in (classes, labels, targets, losses):
+        evaluation = metrics.compute()
+        first, *lines = str(evaluation).splitlines()
+        html = evaluation._repr_html_()
+        assert html.startswith(f"<p>{first}</p>")
+        cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in html.split("<tr>")[1:]]
+        assert [[unescape(cell) for cell in row] for row in cells] == [
+            re.split(r"\s{2,}", line.strip()) for line in lines
+        ]
+        assert "<script" not in html
+    assert evaluate(torch.eye(1000), torch.arange(1000))._repr_html_().count("<tr>") == 32

@@ -13,7 +13,7 @@ import pytest
 import torch
 from tests.training.scenario import differences
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Muon, Optimizer
+from torch.optim import SGD, Adam, AdamW, Muon, Optimizer, RMSprop
 from torch.optim.lr_scheduler import StepLR
 from torch.optim.optimizer import (
     register_optimizer_step_post_hook,
@@ -21,12 +21,19 @@ from torch.optim.optimizer import (
 )
 
 from mlpkit.training.optim import EagerAdamW, can_fuse
-from mlpkit.training.optim._eager_optimizers import EagerMuon, EagerSGD
+from mlpkit.training.optim._eager_optimizers import (
+    EagerAdam,
+    EagerMuon,
+    EagerRMSprop,
+    EagerSGD,
+)
 
 # Each takes parameters, or groups of them, and torch's options.
 Build = Callable[..., Optimizer]
 KINDS: dict[str, tuple[Build, Build]] = {
+    "adam": (EagerAdam, Adam),
     "adamw": (EagerAdamW, AdamW),
+    "rmsprop": (EagerRMSprop, RMSprop),
     "sgd": (EagerSGD, SGD),
     "muon": (EagerMuon, Muon),
 }
@@ -37,6 +44,8 @@ CASES: list[tuple[str, dict[str, object]]] = [
     ("sgd", {"lr": 0.01, "momentum": 0.9, "nesterov": True}),
     ("sgd", {"lr": 0.01, "maximize": True, "fused": True}),
     ("muon", {"lr": 0.01, "ns_steps": 3}),
+    ("adam", {"lr": 0.01, "weight_decay": 0.1, "fused": True}),
+    ("rmsprop", {"lr": 0.01, "momentum": 0.5, "centered": True, "weight_decay": 0.1}),
 ]
 
 
@@ -232,3 +241,19 @@ def test_one_dtype_is_one_call() -> None:
         assert can_fuse(EagerAdamW(parameters, lr=0.1, fused=True))
     parameters = [nn.Parameter(torch.ones(2, dtype=dtype)) for dtype in MIXED]
     assert not can_fuse(EagerAdamW(parameters, lr=0.1, fused=True))
+
+
+def test_the_momentum_of_rmsprop_may_begin_at_0() -> None:
+    """Torch allocates the buffer in the first step only; a buffer of zeros is the same."""
+    parameters, others = weights(), weights()
+    eager, own = EagerRMSprop(parameters), RMSprop(others, momentum=0.5)
+    make_steps(parameters, eager, 1)
+    own.param_groups[0]["momentum"] = 0.0
+    make_steps(others, own, 1)
+    for optimizer in (eager, own):
+        optimizer.param_groups[0]["momentum"] = 0.5
+    for one in others:
+        own.state[one]["momentum_buffer"] = torch.zeros_like(one)
+    make_steps(parameters, eager, 2)
+    make_steps(others, own, 2)
+    assert differences(parameters, others) == []

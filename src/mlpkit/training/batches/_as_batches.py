@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from mlpkit._checks import error_message
 from mlpkit.training.batches._data_loader import LoaderBatches
 from mlpkit.training.batches._sources import BatchSource, Examples
+from mlpkit.training.batches._training_batches import length_of
 
 __all__ = ["TrainingData", "as_batches"]
 
@@ -17,7 +18,13 @@ TrainingData: TypeAlias = Examples | BatchSource | DataLoader[tuple[Tensor, ...]
 
 
 def as_batches(
-    argument: str, data: object, *, batch_size: int, shuffle: bool, seed: int
+    argument: str,
+    data: object,
+    *,
+    batch_size: int,
+    shuffle: bool,
+    seed: int,
+    drop_last: bool = False,
 ) -> BatchSource:
     """Return ``data`` as a source of batches.
 
@@ -27,18 +34,24 @@ def as_batches(
         batch_size: Number of examples per batch; used for examples only.
         shuffle: Whether examples are shuffled in each epoch.
         seed: Seed of the order.
+        drop_last: Whether the last batch of an epoch is dropped if it is smaller; for examples
+            only.
 
     Raises:
         TypeError: If ``data`` is none of the three.
-        ValueError: If ``data`` has no batch.
+        ValueError: If ``data`` has no batch, or is already in batches and ``drop_last`` is set.
     """
     source: BatchSource
+    if drop_last and isinstance(data, DataLoader | BatchSource):
+        cure = f"pass drop_last=True where {argument} is built"
+        rule = "False for data that is already in batches"
+        raise ValueError(error_message("drop_last", rule, drop_last, cure))
     if isinstance(data, DataLoader):
         source = LoaderBatches(data, seed=seed)
     elif isinstance(data, BatchSource):
         source = data
     elif isinstance(data, Examples):
-        source = data.batches(batch_size, shuffle=shuffle, seed=seed)
+        source = data.batches(batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last)
     else:
         raise TypeError(
             error_message(
@@ -48,6 +61,6 @@ def as_batches(
                 "wrap tensors in LabeledTensors(inputs, targets)",
             )
         )
-    if len(source) == 0:
+    if length_of(source) == 0:
         raise ValueError(error_message(argument, "at least one batch", 0, "add examples"))
     return source

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sized
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from mlpkit._checks import Unquoted, error_message
 from mlpkit._protocols import Batch
 
-__all__ = ["LoaderBatches"]
+__all__ = ["LoaderBatches", "checked_batch"]
 
 
 class LoaderBatches:
@@ -31,61 +31,70 @@ class LoaderBatches:
         loader: Yields ``(inputs, targets)`` or ``(inputs, targets, weights)``.
         seed: Seed of the order, at least 0.
 
-    Raises:
-        ValueError: If the data set has no length, or the loader has no batch size.
+    Attributes:
+        num_examples: Number of examples in one epoch; None if the loader does not know it.
     """
 
     def __init__(self, loader: DataLoader[tuple[Tensor, ...]], *, seed: int = 0) -> None:
-        self._loader = loader
-        self._seed = seed
-        dataset: object = loader.dataset
-        if not isinstance(dataset, Sized) or loader.batch_size is None:
-            raise ValueError(
-                error_message(
-                    "a DataLoader",
-                    "a loader with a batch_size, over a data set with a length",
-                    loader,
-                    "give the data set a __len__, or implement a BatchSource",
-                )
-            )
-        self.num_examples: int = (
-            len(loader) * loader.batch_size if loader.drop_last else len(loader.sampler)  # type: ignore[arg-type]  # torch's type of a sampler has no length
-        )
+        self.loader = loader
+        self.seed = seed
+        self.num_examples = _num_examples(loader)
 
     def __len__(self) -> int:
-        """Return the number of batches in one epoch."""
-        return len(self._loader)
+        """Return the number of batches in one epoch; raises TypeError if the loader has none."""
+        return len(self.loader)
 
     @property
     def fingerprint(self) -> str:
         """Digest of types, sizes and seed, and for a ``TensorDataset`` of its tensors."""
-        loader = self._loader
+        loader = self.loader
         dataset: object = loader.dataset
         parts = [type(dataset).__qualname__, type(loader.sampler).__qualname__]
         parts += [str(self.num_examples), str(loader.batch_size), str(loader.drop_last)]
+        if loader.batch_size is None and loader.batch_sampler is not None:
+            parts.append(type(loader.batch_sampler).__qualname__)
         if isinstance(dataset, TensorDataset):
             parts += [_digest(tensor) for tensor in dataset.tensors]
-        return hashlib.sha256("\0".join([*parts, str(self._seed)]).encode()).hexdigest()
+        return hashlib.sha256("\0".join([*parts, str(self.seed)]).encode()).hexdigest()
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of one epoch, from batch number ``start`` on."""
         generator = torch.default_generator
         caller_state = generator.get_state()
         try:
-            digest = hashlib.sha256(f"mlpkit.loader {self._seed} {epoch}".encode()).digest()
+            digest = hashlib.sha256(f"mlpkit.loader {self.seed} {epoch}".encode()).digest()
             generator.manual_seed(int.from_bytes(digest[:7]))
-            batches = iter(self._loader)
+            batches = iter(self.loader)
             # The permutation is drawn with the first batch. Skipped batches are drawn here too, so
             # that they do not advance the random stream that the checkpoint restored.
             first = list(itertools.islice(batches, start, start + 1))
         finally:
             generator.set_state(caller_state)
         for batch in itertools.chain(first, batches):
-            inputs, targets, *rest = _checked(batch)
-            weights = rest[0] if rest else None
-            _check_values(inputs, targets, weights)
-            # A loader does not tell which examples it takes.
-            yield Batch(inputs, targets, weights, torch.full((len(targets),), -1))
+            yield checked_batch(batch)
+
+
+def _num_examples(loader: DataLoader[tuple[Tensor, ...]]) -> int | None:
+    """Return the number of examples in one pass; None if batches of unknown sizes are given."""
+    size, sampler = loader.batch_size, loader.sampler
+    examples: object = loader.dataset if isinstance(loader.dataset, IterableDataset) else sampler
+    if size is None or not isinstance(examples, Sized):
+        return None
+    return len(examples) // size * size if loader.drop_last else len(examples)
+
+
+def checked_batch(batch: object) -> Batch:
+    """Return what a loader yields as a batch.
+
+    Raises:
+        TypeError: If it is no pair or triple of dense tensors.
+        ValueError: If shapes do not fit, or a value is not finite.
+    """
+    inputs, targets, *rest = _checked(batch)
+    weights = rest[0] if rest else None
+    _check_values(inputs, targets, weights)
+    # A loader does not tell which examples it takes.
+    return Batch(inputs, targets, weights, torch.full((len(targets),), -1))
 
 
 def _checked(batch: object) -> tuple[Tensor, ...] | list[Tensor]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from mlpkit.training.batches._continued import ContinuedBatches
 from mlpkit.training.batches._sources import BatchLike, BatchSource, IndexedSource
 
 __all__ = ["LazyBatch", "lazy_source"]
@@ -65,6 +66,8 @@ class _LazySource:
 
 def lazy_source(source: BatchSource, device: torch.device) -> BatchSource:
     """Return a source of lazy batches if the examples are on ``device``, else the source itself."""
+    if isinstance(source, ContinuedBatches):
+        return ContinuedBatches(lazy_source(source.source, device), len(source))
     if isinstance(source, IndexedSource) and source.device == device:
         return _LazySource(source)
     return source

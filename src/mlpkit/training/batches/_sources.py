@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
-__all__ = ["BatchLike", "BatchSource", "Examples", "IndexedSource"]
+__all__ = [
+    "BatchLike",
+    "BatchSource",
+    "Examples",
+    "HasState",
+    "IndexedSource",
+    "StatefulSource",
+]
 
 
 @runtime_checkable
@@ -40,15 +47,19 @@ class BatchLike(Protocol):
 class BatchSource(Protocol):
     """Batches in an order that is a pure function of the epoch.
 
-    Batch ``b`` of epoch ``e`` must not depend on any other state; this makes a resume exact.
+    Batch ``b`` of epoch ``e`` must not depend on any other state; this makes a resume exact. The
+    exception is a source that also has ``state_dict()`` and ``load_state_dict(state)``, with a
+    state of tensors and plain values: its ``epoch(e, start=b)`` yields the batches that follow
+    those already read, and ``len(source) - b`` of them. Checkpoints hold its state after the batch
+    of the latest step.
 
     Attributes:
-        num_examples: Number of examples in one epoch.
+        num_examples: Number of examples in one epoch; None if it is unknown.
         fingerprint: Digest of the data and of everything that determines its order.
     """
 
     @property
-    def num_examples(self) -> int: ...
+    def num_examples(self) -> int | None: ...
 
     @property
     def fingerprint(self) -> str: ...
@@ -60,6 +71,24 @@ class BatchSource(Protocol):
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[BatchLike]:
         """Yield the batches of one epoch, from batch number ``start`` on."""
         ...
+
+
+@runtime_checkable
+class HasState(Protocol):
+    """An object whose position among its data can be saved and restored."""
+
+    def state_dict(self) -> Mapping[str, object]:
+        """Return the state after the latest batch, in tensors and plain values."""
+        ...
+
+    def load_state_dict(self, state: dict[str, object], /) -> object:
+        """Restore what :meth:`state_dict` returned."""
+        ...
+
+
+@runtime_checkable
+class StatefulSource(BatchSource, HasState, Protocol):
+    """A source that yields each batch once; its position is its state."""
 
 
 @runtime_checkable

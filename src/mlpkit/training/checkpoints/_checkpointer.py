@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit import _serialization
+from mlpkit._checks import Unquoted, error_message
 from mlpkit._serialization import JSONValue, Saved, to_saved
 from mlpkit.errors import CheckpointCorruptError, ResumeMismatchError
 from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training._hooks import CallbackLike
 from mlpkit.training._stepper import Stepper
 from mlpkit.training._tracker import Tracker
-from mlpkit.training.batches import BatchSource
+from mlpkit.training.batches import BatchSource, StatefulSource, StreamBatches
 from mlpkit.training.checkpoints._file_format import (
     first_nonfinite,
     read_checkpoint,
@@ -131,6 +132,7 @@ class Checkpointer:
         best = cast("dict[str, Tensor]", content["best"] or {})
         return {
             **content,
+            "source": None,  # a state of other code, which is free to hold infinity
             "best": {name: value for name, value in best.items() if name in parameters},
             "model": {name: value for name, value in weights.items() if name in parameters},
             "average": {name: value for name, value in tensors.items() if name in parameters},
@@ -152,7 +154,8 @@ class Checkpointer:
             **self._run_state(),
             "optimizer": to_saved("optimizer", stepper.optimizer.state_dict()),
             "total_steps": stepper.total_steps,
-            "callbacks": self.check_states(),
+            "callbacks": self._callback_states(),
+            "source": self._source_state(),
         }
         return cast("dict[str, Saved]", content)
 
@@ -169,7 +172,19 @@ class Checkpointer:
             "rng": self._stream.state_dict(),
         }
 
-    def check_states(self) -> dict[str, Saved]:
+    def check_states(self) -> None:
+        """Raise TypeError if a callback or the training data have a state that cannot be saved."""
+        self._callback_states()
+        self._source_state()
+
+    def _source_state(self) -> Saved:
+        """Return the state of a stream in tensors and plain values; None if it has none."""
+        source = self._stepper.train
+        if not isinstance(source, StatefulSource):
+            return None
+        return to_saved("the state of train", source.state_dict())
+
+    def _callback_states(self) -> dict[str, Saved]:
         """Return the state of each callback that has one, in tensors and plain values.
 
         Raises:
@@ -187,23 +202,30 @@ class Checkpointer:
         Raises:
             CheckpointCorruptError: If a part is missing from the checkpoint.
             ResumeMismatchError: If it belongs to other data, another model or other settings.
+            ValueError: If the training data are a stream without a state.
         """
+        source = self._stepper.train
+        _check_has_position(source)
         _check_complete(path, content)
         states = cast("dict[str, dict[str, JSONValue]]", content["callbacks"])
         self._check_same_run(path, content, states)
         self._load_run_state(content)
         for key, state in states.items():
             self._callbacks[key].load_state_dict(state)
+        if isinstance(source, StatefulSource):
+            source.load_state_dict(dict(cast("dict[str, object]", content["source"])))
         self.path = path
 
     def continue_from(self, previous: Checkpointer) -> None:
         """Take over the state of the previous run of the same model, which goes on in this one.
 
         The callbacks have their state. An epoch that has begun is continued if the training data
-        are the same, and begun again otherwise.
+        are the same, and begun again otherwise. A stream continues if it is the same object.
         """
         previous._tracker.restart_clock()
         self._load_run_state(cast("dict[str, Saved]", previous._run_state()))
+        if isinstance(self._stepper.train, StreamBatches):
+            self._stepper.train.continue_from(previous._stepper.train)
         if self._tracker.state.batch:
             fields = [name for name in self._fingerprint if name.startswith("data.train")]
             if any(previous._fingerprint[name] != self._fingerprint[name] for name in fields):
@@ -246,6 +268,10 @@ class Checkpointer:
             {f"callbacks.{key}": "with a state" for key in states},
             {f"callbacks.{key}": "with a state" for key in states if key in self._callbacks},
         )
+        name = "data.train.state"
+        saved_state = content.get("source") is not None
+        has_state = isinstance(self._stepper.train, StatefulSource)
+        check_same(path, {name: str(saved_state)}, {name: str(has_state)})
         rates = self._stepper.rates
         total = cast("int", content["total_steps"])
         done = cast("dict[str, int]", content["state"])["step"]
@@ -275,6 +301,17 @@ def _by_name(callbacks: Sequence[CallbackLike]) -> dict[str, CallbackLike]:
         number = sum(key.partition("#")[0] == name for key in named)
         named[f"{name}#{number + 1}" if number else name] = callback
     return named
+
+
+def _check_has_position(source: BatchSource) -> None:
+    if isinstance(source, StreamBatches) and not isinstance(source, StatefulSource):
+        rule = "a stream with state_dict and load_state_dict for resume"
+        got = Unquoted("a DataLoader whose position is not known")
+        cure = (
+            "add these methods to the IterableDataset and read it with num_workers=0, use "
+            "torchdata's StatefulDataLoader, or continue from the weights with init_from"
+        )
+        raise ValueError(error_message("train", rule, got, cure))  # noqa: TRY004 - a valid type
 
 
 def _check_complete(path: Path, content: Mapping[str, Saved]) -> None:

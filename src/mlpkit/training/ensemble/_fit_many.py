@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._fit_result import FitResult
 from mlpkit.training._nonfinite import NonFiniteStep, nonfinite_error
 from mlpkit.training._predictor import find_thresholds, reset_calibration, task_of_model
-from mlpkit.training._progress_bar import ProgressBar
+from mlpkit.training._progress import mean_row, show_progress
 from mlpkit.training._run_config import (
     check_monitored_data,
     check_validation_data,
@@ -41,7 +40,7 @@ __all__ = ["fit_many"]
 # Settings that must be equal for all networks, since they determine the steps and the epochs.
 _COMMON = (
     *("epochs", "batch_size", "eval_batch_size", "gradient_accumulation_steps", "label_smoothing"),
-    *("device", "deterministic", "gradients", "validate_every"),
+    *("device", "deterministic", "gradients", "validate_every", "drop_last"),
 )
 # Settings that are not supported for several networks, with the value that each must have.
 _UNSUPPORTED: Mapping[str, object] = {
@@ -51,6 +50,10 @@ _UNSUPPORTED: Mapping[str, object] = {
     "early_stopping": None,
     "checkpoints": None,
     "max_seconds": None,
+    "reduce_lr_on_plateau": None,
+    "steps_per_epoch": None,
+    "max_steps": None,
+    "train_metrics": False,
 }
 
 
@@ -97,7 +100,8 @@ def fit_many(
         config: The settings, one for all networks or one per network. They may differ in
             ``averaging``, ``class_weights``, ``clip_grad_norm``, ``momentum_schedule``,
             ``monitor``, ``optimizer``, ``restore_best``, ``schedule`` and ``seed``.
-            ``checkpoints``, ``early_stopping``, ``max_seconds``, ``mixup`` and reduced precision
+            ``checkpoints``, ``early_stopping``, ``max_seconds``, ``max_steps``, ``mixup``,
+            ``reduce_lr_on_plateau``, ``steps_per_epoch``, the optimizer lbfgs and reduced precision
             are not supported.
         objective: Loss of each example; None means the default, as for :class:`Trainer`. A custom
             objective must use only functions that :func:`torch.vmap` supports, and draw no random
@@ -245,6 +249,10 @@ def _configs(config: object, count: int) -> list[TrainerConfig]:
                 cure = "train the networks one after another with Trainer"
                 rule = f"{required!r} for several networks"
                 raise ValueError(error_message(name, rule, getattr(one, name), cure))
+        if one.optimizer is not None and one.optimizer.name == "lbfgs":
+            rule = "an optimizer without a line search for several networks"
+            cure = "train the networks one after another with Trainer"
+            raise ValueError(error_message("optimizer.name", rule, one.optimizer.name, cure))
         for name in _COMMON:
             wanted = getattr(configs[0], name)
             if getattr(one, name) != wanted:
@@ -333,7 +341,12 @@ def _train(
     """Run the loop over epochs and steps; a step updates every network."""
     config, state = runs[0].config, runs[0].tracker.state
     total_steps = batches.num_steps * config.epochs
-    with ProgressBar(total_steps, shown=config.progress) as bar:
+    with show_progress(
+        total_steps,
+        shown=config.progress,
+        epochs=config.epochs,
+        caption=f"mean of {len(runs)} networks",
+    ) as progress:
         for epoch in range(config.epochs):
             for run in runs:
                 run.model.train()
@@ -347,7 +360,7 @@ def _train(
                     raise nonfinite_error(
                         found.step,
                         stepper.rates(found.network),
-                        epochs=config.epochs,
+                        steps_per_epoch=batches.num_steps,
                         checkpoint=None,
                         network=found.network,
                     ) from None
@@ -356,15 +369,14 @@ def _train(
                         [joined.per_network[run.number] for joined in microbatches], result
                     )
                     run.weights.update(run.tracker.state.step - 1)
-                bar.update(state.step)
+                progress.update(state.step)
                 if signals.signum is not None:
                     raise interruption(signals.signum, None)
             _finish_epoch(stepper, runs, val)
-            if bar.is_shown:
-                losses = [run.tracker.history[-1].train_loss for run in runs]
-                mean = math.fsum(losses) / len(losses)
-                bar.set_text(f"epoch {state.epoch}, mean loss {mean:.4f} of {len(losses)} networks")
-        bar.close(state.step)
+            if progress.is_shown:
+                row = mean_row([run.tracker.history[-1] for run in runs])
+                mean = f"mean loss {row.train_loss:.4f} of {len(runs)} networks"
+                progress.end_epoch(row, f"epoch {state.epoch}, {mean}")
 
 
 def _finish_epoch(
@@ -383,7 +395,7 @@ def _finish_epoch(
             raise nonfinite_error(
                 found,
                 rates,
-                epochs=run.config.epochs,
+                steps_per_epoch=rates.total_steps // run.config.epochs,
                 checkpoint=None,
                 network=run.number,
             ) from None

@@ -60,9 +60,11 @@ class JoinedBatches:
         seeds = [config.seed for config in configs]
         if isinstance(train, BatchSource):  # its order does not depend on the seeds
             seeds = seeds[:1] * len(seeds)
-        size = configs[0].batch_size
+        size, drop_last = configs[0].batch_size, configs[0].drop_last
         self._by_seed = {
-            seed: as_batches("train", train, batch_size=size, shuffle=True, seed=seed)
+            seed: as_batches(
+                "train", train, batch_size=size, shuffle=True, seed=seed, drop_last=drop_last
+            )
             for seed in dict.fromkeys(seeds)
         }
         self._seeds = seeds

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias, overload
 
+from mlpkit import _html
 from mlpkit._checks import check_float, check_int, error_message
 from mlpkit._files import open_regular, write_atomically
 from mlpkit._serialization import from_dict
@@ -40,6 +41,10 @@ class EpochRow:
         train_loss: Mean training loss over the epoch, with example and class weights.
         seconds: Duration of the epoch without validation, in seconds.
         examples_per_second: Training examples per second of that duration.
+        train_accuracy: Accuracy on the training examples as a fraction, in evaluation mode; None
+            for a regression and without ``TrainerConfig(train_metrics=True)``.
+        train_rmse: Square root of the mean squared error of a regression on the training examples;
+            None for a classifier, and likewise.
         val_loss: Mean validation loss; None if the epoch was not validated.
         val_accuracy: Validation accuracy as a fraction; None without validation or for a
             regression.
@@ -63,6 +68,8 @@ class EpochRow:
     train_loss: float
     seconds: float
     examples_per_second: float
+    train_accuracy: float | None = None
+    train_rmse: float | None = None
     val_loss: float | None = None
     val_accuracy: float | None = None
     val_error: float | None = None
@@ -113,6 +120,23 @@ class EpochRow:
 COLUMNS = tuple(field.name for field in dataclasses.fields(EpochRow) if field.name != "metrics")
 
 
+#: The metrics that notebooks show.
+_SHOWN = (
+    *("train_loss", "val_loss", "val_objective_loss", "val_accuracy"),
+    *("val_rmse", "val_mae", "val_r2"),
+)
+
+
+def _format(column: str, value: Number) -> str:
+    """Return the text of a cell, with the digits that evaluations print."""
+    if value is None or column == "epoch":
+        return "" if value is None else str(value)
+    if column == "seconds":
+        return f"{value:.1f}"
+    has_decimals = column in _SHOWN and column not in ("val_rmse", "val_mae")
+    return f"{value:.4f}" if has_decimals else f"{value:.4g}"
+
+
 def _checked_metrics(metrics: object) -> dict[str, float | None]:
     if not isinstance(metrics, Mapping):
         raise TypeError(error_message("metrics", "a mapping from names to numbers", metrics))
@@ -124,6 +148,9 @@ def _checked_metrics(metrics: object) -> dict[str, float | None]:
 
 class History(Sequence[EpochRow]):
     """The epochs of a run, oldest first: a sequence of :class:`EpochRow`.
+
+    Notebooks show it as a table, without columns that have no value or follow from others; of a
+    long history they show the first and the last epochs.
 
     Two histories are equal if their rows are equal. Files are replaced atomically, so a reader
     never sees a partial file, and numbers are written without loss of precision.
@@ -179,6 +206,14 @@ class History(Sequence[EpochRow]):
 
     def __repr__(self) -> str:
         return f"History({self._rows!r})"
+
+    def _repr_html_(self) -> str:
+        rows = self.to_dict()
+        custom = [name for name in self.columns if name not in COLUMNS]
+        columns = ["epoch", *_SHOWN, *custom, "lr", "seconds"]
+        shown = [name for name in columns if any(row.get(name) is not None for row in rows)]
+        cells = [[_format(name, row.get(name)) for name in shown] for row in rows]
+        return _html.table(shown, cells, caption="" if cells else "no epochs", left=0)
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
 
+from mlpkit import _html
 from mlpkit._checks import Unquoted, error_message
 from mlpkit._serialization import JSONValue, to_dict
 from mlpkit.training.objectives import Task
@@ -21,6 +23,11 @@ __all__ = [
     "RegressionMetrics",
     "TargetMetrics",
 ]
+
+_Row: TypeAlias = tuple[str, ...]
+
+# Smallest width of the columns after the name.
+_SIZES = {"class": (9, 6, 6, 7), "label": (9, 6, 6, 7), "target": (10, 10, 8)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +122,7 @@ class RegressionMetrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Evaluation:
-    """The result of evaluating a model on a data set; ``print`` shows all metrics.
+    """The result of evaluating a model on a data set; ``print`` and notebooks show all metrics.
 
     If the examples have weights, the loss, the accuracy, the error, the exact matches and the
     metrics of a regression are weighted. The confusion matrix, the metrics of each class or label
@@ -293,40 +300,51 @@ class Evaluation:
         return f"Evaluation({', '.join(parts)})"
 
     def __str__(self) -> str:
+        head, rows = self._cells()
+        if not rows:
+            return self._headline()
+        # The columns have a minimum width, so the tables of several evaluations align.
+        sizes = (max(len(line[0]) for line in (head, *rows)), *_SIZES[head[0]])
+        lines = (
+            "  ".join(cell.rjust(size) for cell, size in zip(line, sizes, strict=True))
+            for line in (head, *rows)
+        )
+        return "\n".join([self._headline(), *lines])
+
+    def _repr_html_(self) -> str:
+        head, rows = self._cells()
+        return _html.table(head, rows, caption=self._headline())
+
+    def _headline(self) -> str:
+        """Return the metrics of all examples in one line."""
         first = f"loss {self.loss:.4f} on {self.num_examples:,} examples"
         if self.objective_loss is not None:
             first += f", objective {self.objective_loss:.4f}"
         custom = "".join(f", {name} {value:.4g}" for name, value in self.metrics.items())
         if self.classification is not None:
             first += f", accuracy {self.accuracy:.2%}, error {self.error:.2%}"
-            first += f", calibration error {self.calibration_error:.2%}{custom}"
-            return "\n".join([first, *_class_table("class", self.per_class)])
+            return f"{first}, calibration error {self.calibration_error:.2%}{custom}"
         if self.multilabel is not None:
             first += f", accuracy {self.accuracy:.2%}, exact match {self.exact_match:.2%}"
-            first += f", calibration error {self.calibration_error:.2%}{custom}"
-            return "\n".join([first, *_class_table("label", self.per_label)])
+            return f"{first}, calibration error {self.calibration_error:.2%}{custom}"
         if self.regression is not None:
-            first += f", RMSE {self.rmse:.4g}, MAE {self.mae:.4g}, R2 {self.r2:.4f}{custom}"
-            if len(self.per_target) > 1:
-                return "\n".join([first, *_target_table(self.per_target)])
-            return first
+            first += f", RMSE {self.rmse:.4g}, MAE {self.mae:.4g}, R2 {self.r2:.4f}"
         return first + custom
 
-
-def _class_table(kind: str, metrics: Sequence[ClassMetrics]) -> Iterator[str]:
-    """Yield the lines of a table of classes or labels."""
-    width = max([len(kind), *(len(one.name) for one in metrics)])
-    yield f"{kind:>{width}}  precision  recall      f1  support"
-    for one in metrics:
-        yield (
-            f"{one.name:>{width}}  {one.precision:9.4f}  {one.recall:6.4f}"
-            f"  {one.f1:6.4f}  {one.support:7d}"
-        )
-
-
-def _target_table(metrics: Sequence[TargetMetrics]) -> Iterator[str]:
-    """Yield the lines of a table of targets."""
-    width = max([len("target"), *(len(one.name) for one in metrics)])
-    yield f"{'target':>{width}}  {'rmse':>10}  {'mae':>10}  {'r2':>8}"
-    for one in metrics:
-        yield f"{one.name:>{width}}  {one.rmse:10.4g}  {one.mae:10.4g}  {one.r2:8.4f}"
+    def _cells(self) -> tuple[_Row, list[_Row]]:
+        """Return the heading and the rows of the classes, labels or several targets as text."""
+        if self.regression is not None and len(self.per_target) > 1:
+            return ("target", "rmse", "mae", "r2"), [
+                (one.name, f"{one.rmse:.4g}", f"{one.mae:.4g}", f"{one.r2:.4f}")
+                for one in self.per_target
+            ]
+        kind = "class" if self.multilabel is None else "label"
+        classes: tuple[ClassMetrics, ...] = ()
+        if self.classification is not None:
+            classes = self.per_class
+        elif self.multilabel is not None:
+            classes = self.per_label
+        return (kind, "precision", "recall", "f1", "support"), [
+            (one.name, *(f"{x:.4f}" for x in (one.precision, one.recall, one.f1)), str(one.support))
+            for one in classes
+        ]

@@ -10,15 +10,19 @@ from mlpkit.training.optim._eager_optimizers import (
     AdamWOptions,
     AdamWTensors,
     EagerAdamW,
+    EagerOptimizer,
     can_fuse,
     fused_adamw_,
 )
+from mlpkit.training.optim._lbfgs import EagerLBFGS, LineSearchError
 from mlpkit.training.optim._optimizers import (
     OptimizerConfig,
     OptimizerName,
     build_optimizer,
+    check_steps_without_closure,
     set_initial_lr,
 )
+from mlpkit.training.optim._plateau import PlateauState, ReduceLROnPlateau, ThresholdMode
 from mlpkit.training.optim._rates import Rates
 from mlpkit.training.optim._schedule import (
     AnnealStrategy,
@@ -37,18 +41,25 @@ __all__ = [
     "AveragingConfig",
     "BestWeights",
     "EagerAdamW",
+    "EagerLBFGS",
+    "EagerOptimizer",
+    "LineSearchError",
     "MomentumKind",
     "MomentumSchedule",
     "OptimizerConfig",
     "OptimizerName",
+    "PlateauState",
     "Rates",
+    "ReduceLROnPlateau",
     "Schedule",
     "ScheduleKind",
+    "ThresholdMode",
     "WeightAverage",
     "WeightSwapper",
     "blocks",
     "build_optimizer",
     "can_fuse",
+    "check_steps_without_closure",
     "fused_adamw_",
     "reestimate_batch_norm",
     "set_initial_lr",

@@ -15,7 +15,7 @@ from typing import ClassVar, Final, NamedTuple, Self, TypeAlias, cast, overload
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, AdamW, Muon, Optimizer
+from torch.optim import SGD, Adam, AdamW, Muon, Optimizer, RMSprop
 
 from mlpkit._devices import SideStream
 from mlpkit.training.optim._blocks import TENSORS_PER_LAUNCH, blocks
@@ -23,9 +23,11 @@ from mlpkit.training.optim._blocks import TENSORS_PER_LAUNCH, blocks
 __all__ = [
     "AdamWOptions",
     "AdamWTensors",
+    "EagerAdam",
     "EagerAdamW",
     "EagerMuon",
     "EagerOptimizer",
+    "EagerRMSprop",
     "EagerSGD",
     "can_fuse",
     "fused_adamw_",
@@ -240,6 +242,12 @@ class EagerAdamW(EagerOptimizer, AdamW):
     _unwrapped_step: ClassVar[_Step] = _adamw_step
 
 
+class EagerAdam(EagerOptimizer, Adam):
+    """:class:`torch.optim.Adam` without wrappers."""
+
+    _unwrapped_step = inspect.unwrap(Adam.step)
+
+
 class EagerSGD(EagerOptimizer, SGD):
     """:class:`torch.optim.SGD` without wrappers."""
 
@@ -250,3 +258,22 @@ class EagerMuon(EagerOptimizer, Muon):
     """:class:`torch.optim.Muon` without wrappers."""
 
     _unwrapped_step = inspect.unwrap(Muon.step)
+
+
+_RMSPROP_STEP: Final[_Step] = inspect.unwrap(RMSprop.step)
+
+
+def _rmsprop_step(optimizer: Optimizer, closure: _Closure | None) -> float | None:
+    """Update the parameters; torch allocates no momentum buffer if the first momentum is 0."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"] if group["momentum"] > 0.0 else ():
+            state = optimizer.state.get(parameter)
+            if state and "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(parameter)
+    return _RMSPROP_STEP(optimizer, closure)
+
+
+class EagerRMSprop(EagerOptimizer, RMSprop):
+    """:class:`torch.optim.RMSprop` without wrappers; a schedule may start its momentum at 0."""
+
+    _unwrapped_step: ClassVar[_Step] = _rmsprop_step

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import Optimizer, SparseAdam
 
 from mlpkit._checks import (
     Check,
@@ -24,7 +25,14 @@ from mlpkit._checks import (
     store_checked,
 )
 from mlpkit._protocols import ParamGroup, collect_param_groups
-from mlpkit.training.optim._eager_optimizers import EagerAdamW, EagerMuon, EagerSGD
+from mlpkit.training.optim._eager_optimizers import (
+    EagerAdam,
+    EagerAdamW,
+    EagerMuon,
+    EagerRMSprop,
+    EagerSGD,
+)
+from mlpkit.training.optim._lbfgs import EagerLBFGS
 from mlpkit.training.optim._muon_with_adamw import MuonWithAdamW
 from mlpkit.training.optim._options import Default, fill_defaults, required
 
@@ -32,20 +40,21 @@ __all__ = [
     "OptimizerConfig",
     "OptimizerName",
     "build_optimizer",
+    "check_steps_without_closure",
     "set_initial_lr",
     "set_lr",
     "set_momentum",
 ]
 
-OptimizerName: TypeAlias = Literal["adamw", "muon", "sgd"]
+OptimizerName: TypeAlias = Literal["adam", "adamw", "lbfgs", "muon", "rmsprop", "sgd"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
     r"""An optimizer by name, with its settings.
 
-    ``adamw`` and ``sgd`` are torch's optimizers. ``muon`` orthogonalizes the update of every hidden
-    weight matrix; the output layer, embeddings and all vectors use AdamW:
+    ``adam``, ``adamw``, ``rmsprop`` and ``sgd`` are torch's optimizers. ``muon`` orthogonalizes the
+    update of every hidden weight matrix; the output layer, embeddings and all vectors use AdamW:
 
     .. math::
         W \leftarrow W - \eta \lambda W - 0.2\, \eta \sqrt{\max(m, n)}\, \operatorname{NS}(M)
@@ -54,22 +63,47 @@ class OptimizerConfig:
     with the last matrix of ``model.parameters()``. All matrices before it are hidden, also the
     head of a network that is followed by another layer.
 
+    ``lbfgs`` is torch's L-BFGS with a strong Wolfe line search. It is a full-batch method: a run
+    makes one step per epoch, with up to ``max_iter`` iterations, from the gradient of all training
+    examples. ``batch_size=None`` means all of them; ``gradient_accumulation_steps`` bounds the
+    memory. All evaluations of a step use the same random numbers, and buffers such as the running
+    statistics of batch norm are updated once, by the first of them. It does not support fp16,
+    ``cuda_graph``, ``clip_grad_norm``, momentum schedules, max-norm constraints, and parameter
+    groups with different learning rates.
+
     Args:
         name: The algorithm.
-        lr: Base learning rate, at least 0; the schedule multiplies it.
+        lr: Base learning rate, at least 0; the schedule multiplies it. For lbfgs, the first step
+            size that each line search tries. None means 0.001, for lbfgs 1.
         weight_decay: Weight decay, at least 0. For adamw and muon it is decoupled from the
-            gradient; for sgd it is added to the gradient (L2). A module with a method
-            ``param_groups(weight_decay)``, such as :class:`mlpkit.nn.MLP`, determines to which of
-            its parameters it applies, also inside a wrapper; it applies to all others, as in torch.
-        momentum: For sgd and muon, in [0, 1); None means 0.9 for sgd, 0.95 for muon.
-        nesterov: For sgd and muon; None means False for sgd, True for muon.
-        betas: For adamw and the AdamW part of muon, each in [0, 1); None means (0.9, 0.999).
-        eps: For adamw and the AdamW part of muon, at least 0; None means 1e-8.
+            gradient; for adam, rmsprop and sgd it is added to the gradient (L2). For lbfgs half of
+            it times the squared norm is added to the loss, which has the same gradient. A module
+            with a method ``param_groups(weight_decay)``, such as :class:`mlpkit.nn.MLP`, determines
+            to which of its parameters it applies, also inside a wrapper; it applies to all others,
+            as in torch.
+        momentum: For muon, rmsprop and sgd, in [0, 1); None means 0.95 for muon, 0 for rmsprop,
+            0.9 for sgd.
+        nesterov: For muon and sgd; None means True for muon, False for sgd.
+        betas: For adam, adamw and the AdamW part of muon, each in [0, 1); None means (0.9, 0.999).
+        eps: For adam, adamw, rmsprop and the AdamW part of muon, at least 0; None means 1e-8.
+        alpha: For rmsprop, the smoothing constant of the mean square, in [0, 1]; None means 0.99.
+        centered: For rmsprop, normalize by the variance of the gradient, not by its mean square;
+            None means False.
         ns_steps: For muon, the number of Newton-Schulz iterations, 1 to 99; None means 5.
         adamw_lr: For muon, the base learning rate of the AdamW part; None means ``lr``.
-        fused: Use torch's fused kernels for adamw and sgd. They differ from the other kernels in
-            the last bits, so they are a setting and not chosen automatically: a resumed run uses
-            the same kernels. Set it to False on a device without fused kernels.
+        max_iter: For lbfgs, the number of iterations per step, which may take 5/4 as many
+            evaluations; None means 20.
+        history_size: For lbfgs, the number of updates from which the inverse Hessian is
+            approximated; each takes twice the memory of the parameters, also in checkpoints. None
+            means 10, as in SciPy.
+        tolerance_grad: For lbfgs, a step ends if no element of the gradient is larger, at least 0;
+            None means 1e-7.
+        tolerance_change: For lbfgs, a step ends if the parameters or the loss change less, at least
+            0; None means 1e-9.
+        fused: Use torch's fused kernels for adam, adamw and sgd; the others have none. They differ
+            from the other kernels in the last bits, so they are a setting and not chosen
+            automatically: a resumed run uses the same kernels. Set it to False on a device without
+            fused kernels.
 
     Raises:
         ValueError: If a value is out of range, or ``name`` does not have a setting that is given.
@@ -80,20 +114,32 @@ class OptimizerConfig:
         0.9
 
     References:
+        Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", algorithm 1.
+        Tieleman and Hinton 2012, "Lecture 6.5 - RMSprop" (``centered``: Graves 2013, section 4.2).
+        Nocedal and Wright 2006, "Numerical Optimization", algorithms 3.5 and 7.5 (L-BFGS).
         Loshchilov and Hutter 2019, "Decoupled Weight Decay Regularization", algorithm 2.
         Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks".
         Liu et al. 2025, "Muon is Scalable for LLM Training", equation 4 (the factor).
     """
 
     name: OptimizerName = "adamw"
-    lr: float = 1e-3
+    if TYPE_CHECKING:  # never None in a configuration
+        lr: float = 1e-3
+    else:
+        lr: float | None = None
     weight_decay: float = 0.0
     momentum: float | None = None
     nesterov: bool | None = None
     betas: tuple[float, float] | None = None
     eps: float | None = None
+    alpha: float | None = None
+    centered: bool | None = None
     ns_steps: int | None = None
     adamw_lr: float | None = None
+    max_iter: int | None = None
+    history_size: int | None = None
+    tolerance_grad: float | None = None
+    tolerance_change: float | None = None
     fused: bool = True
 
     def __post_init__(self) -> None:
@@ -106,8 +152,14 @@ class OptimizerConfig:
             "nesterov": or_none(check_bool),
             "betas": or_none(_pair_below_1),
             "eps": or_none(_at_least_0),
+            "alpha": or_none(partial(check_float, minimum=0.0, maximum=1.0)),
+            "centered": or_none(check_bool),
             "ns_steps": or_none(_ns_steps),
             "adamw_lr": or_none(_at_least_0),
+            "max_iter": or_none(_positive_int),
+            "history_size": or_none(_positive_int),
+            "tolerance_grad": or_none(_at_least_0),
+            "tolerance_change": or_none(_at_least_0),
             "fused": check_bool,
         }
         store_checked(self, checks)
@@ -117,6 +169,7 @@ class OptimizerConfig:
 
 
 _at_least_0 = partial(check_float, minimum=0.0)
+_positive_int = partial(check_int, minimum=1)
 _below_1 = partial(check_float, minimum=0.0, below=1.0)
 
 
@@ -147,8 +200,8 @@ def build_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
 
     Raises:
         ValueError: If no parameter requires a gradient, ``model.param_groups`` does not return
-            every parameter exactly once, the model has no hidden weight matrix for muon, or the
-            device has no fused kernels.
+            every parameter exactly once, the model has no hidden weight matrix for muon or groups
+            with different learning rates for lbfgs, or the device has no fused kernels.
 
     Example:
         >>> from torch import nn
@@ -169,6 +222,24 @@ def set_initial_lr(optimizer: Optimizer) -> None:
     """
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", float(group["lr"]))
+
+
+def check_steps_without_closure(optimizer: Optimizer) -> None:
+    """Raise if an optimizer cannot make a step from dense gradients alone.
+
+    Raises:
+        ValueError: If its ``step`` needs a closure, or it is one for sparse gradients.
+    """
+    kind = Unquoted(type(optimizer).__name__)
+    parameters = list(inspect.signature(optimizer.step).parameters.values())
+    by_value = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    if any(each.default is each.empty and each.kind not in by_value for each in parameters):
+        rule = "an optimizer whose step can be called without a closure"
+        cure = 'use config.optimizer=OptimizerConfig(name="lbfgs")'
+        raise ValueError(error_message("optimizer", rule, kind, cure))
+    if isinstance(optimizer, SparseAdam):
+        cure = 'use config.optimizer=OptimizerConfig(name="adam")'
+        raise ValueError(error_message("optimizer", "one for dense gradients", kind, cure))  # noqa: TRY004 - an Optimizer
 
 
 def set_lr(optimizer: Optimizer, ratio: float) -> None:
@@ -245,6 +316,19 @@ def _check_fused(groups: Sequence[ParamGroup]) -> None:
 _FUSED_DEVICES: Final = ("cpu", "cuda", "hpu", "mps", "mtia", "xpu")
 
 
+def _adam(groups: list[ParamGroup], config: OptimizerConfig, _model: nn.Module) -> Optimizer:
+    if config.fused:
+        _check_fused(groups)
+    return EagerAdam(
+        _torch_groups(groups, config.lr),
+        lr=config.lr,
+        betas=required(config.betas),
+        eps=required(config.eps),
+        weight_decay=config.weight_decay,
+        fused=True if config.fused else None,
+    )
+
+
 def _adamw(groups: list[ParamGroup], config: OptimizerConfig, _model: nn.Module) -> Optimizer:
     return _build_adamw(groups, config, config.lr)
 
@@ -259,6 +343,29 @@ def _build_adamw(groups: list[ParamGroup], config: OptimizerConfig, lr: float) -
         eps=required(config.eps),
         weight_decay=config.weight_decay,
         fused=True if config.fused else None,
+    )
+
+
+def _rmsprop(groups: list[ParamGroup], config: OptimizerConfig, _model: nn.Module) -> Optimizer:
+    return EagerRMSprop(
+        _torch_groups(groups, config.lr),
+        lr=config.lr,
+        alpha=required(config.alpha),
+        eps=required(config.eps),
+        weight_decay=config.weight_decay,
+        momentum=required(config.momentum),
+        centered=required(config.centered),
+    )
+
+
+def _lbfgs(groups: list[ParamGroup], config: OptimizerConfig, _model: nn.Module) -> Optimizer:
+    return EagerLBFGS(
+        groups,
+        lr=config.lr,
+        max_iter=required(config.max_iter),
+        history_size=required(config.history_size),
+        tolerance_grad=required(config.tolerance_grad),
+        tolerance_change=required(config.tolerance_change),
     )
 
 
@@ -334,18 +441,29 @@ class _Kind:
     options: Mapping[str, Default]
 
 
+_LR: Final = 1e-3
+_ADAM: Final[Mapping[str, Default]] = {"lr": _LR, "betas": (0.9, 0.999), "eps": 1e-8}
+
 OPTIMIZERS: Final[dict[OptimizerName, _Kind]] = {
-    "adamw": _Kind(_adamw, {"betas": (0.9, 0.999), "eps": 1e-8}),
-    "muon": _Kind(
-        _muon,
+    "adam": _Kind(_adam, _ADAM),
+    "adamw": _Kind(_adamw, _ADAM),
+    "lbfgs": _Kind(
+        _lbfgs,
         {
-            "momentum": 0.95,
-            "nesterov": True,
-            "betas": (0.9, 0.999),
-            "eps": 1e-8,
-            "ns_steps": 5,
-            "adamw_lr": None,
+            "lr": 1.0,
+            "max_iter": 20,
+            "history_size": 10,
+            "tolerance_grad": 1e-7,
+            "tolerance_change": 1e-9,
         },
     ),
-    "sgd": _Kind(_sgd, {"momentum": 0.9, "nesterov": False}),
+    "muon": _Kind(
+        _muon,
+        {**_ADAM, "momentum": 0.95, "nesterov": True, "ns_steps": 5, "adamw_lr": None},
+    ),
+    "rmsprop": _Kind(
+        _rmsprop,
+        {"lr": _LR, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "centered": False},
+    ),
+    "sgd": _Kind(_sgd, {"lr": _LR, "momentum": 0.9, "nesterov": False}),
 }

@@ -18,6 +18,9 @@ class Rates:
         schedule: Factor on the base learning rates over the steps.
         momentum_schedule: Momentum over the steps; None keeps the momentum of the optimizer.
         total_steps: Number of steps of the run.
+
+    Attributes:
+        factor: Factor on all learning rates besides the schedule.
     """
 
     def __init__(
@@ -29,13 +32,14 @@ class Rates:
         total_steps: int,
     ) -> None:
         self.total_steps = total_steps
+        self.factor = 1.0
         self._optimizer = optimizer
         self._schedule = schedule
         self._momentum_schedule = momentum_schedule
 
     def set(self, step: int) -> None:
         """Set the learning rate and the momentum of a step."""
-        set_lr(self._optimizer, self._schedule.ratio(step, self.total_steps))
+        set_lr(self._optimizer, self._schedule.ratio(step, self.total_steps) * self.factor)
         if self._momentum_schedule is not None:
             momentum = self._momentum_schedule.momentum(step, self.total_steps)
             set_momentum(self._optimizer, momentum)
@@ -43,7 +47,7 @@ class Rates:
     def lr(self, step: int) -> float:
         """Return the learning rate of the first group at a step."""
         base = float(self._optimizer.param_groups[0]["initial_lr"])
-        return base * self._schedule.ratio(step, self.total_steps)
+        return base * (self._schedule.ratio(step, self.total_steps) * self.factor)
 
     def first_difference(self, other_total: int, *, steps_done: int) -> int | None:
         """Return a completed step whose rates would differ in a run of ``other_total`` steps.
