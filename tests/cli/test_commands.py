@@ -14,7 +14,7 @@ from mlpkit.cli._info import Info
     ("words", "most"),
     [
         ((), 30),
-        (("train",), 62),  # one line per option; --help-verbose describes them
+        (("train",), 95),  # one or two lines per option, in groups
         (("evaluate",), 24),
         (("predict",), 24),
         (("plot",), 24),

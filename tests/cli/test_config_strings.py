@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tyro.constructors import PrimitiveConstructorSpec
 
 from mlpkit.cli._config_strings import (
     CLASS_WEIGHTS,
+    MONITOR,
+    PROGRESS,
     format_config,
     parse_class_weights,
     parse_config,
@@ -16,6 +19,7 @@ from mlpkit.training import (
     AveragingConfig,
     ClassWeights,
     EarlyStopping,
+    Monitor,
     OptimizerConfig,
     Schedule,
 )
@@ -83,3 +87,22 @@ def test_class_weights_that_are_no_numbers_are_refused() -> None:
     for strings in (["cat"], ["cat=x"], ["1", "cat=2"]):
         with pytest.raises(ValueError, match="could not convert string to float"):
             parse_class_weights(strings)
+
+
+@pytest.mark.parametrize(
+    ("spec", "text", "value"),
+    [
+        (MONITOR, "val_loss", "val_loss"),
+        (MONITOR, "val_f1:max", Monitor("val_f1", "max")),
+        (PROGRESS, "auto", None),
+        (PROGRESS, "bar", True),
+        (PROGRESS, "lines", "lines"),
+        (PROGRESS, "off", False),
+    ],
+)
+def test_single_words_and_their_values(
+    spec: PrimitiveConstructorSpec[object], text: str, value: object
+) -> None:
+    assert spec.instance_from_str([text]) == value
+    assert spec.str_from_instance(value) == [text]
+    assert spec.is_instance(value)

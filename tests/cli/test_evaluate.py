@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from mlpkit.cli import _evaluate
 from mlpkit.cli._evaluate import _check_fit
-from mlpkit.data import LabeledTensors, digits
+from mlpkit.data import DatasetName, LabeledTensors, Splits, digits, load
 from mlpkit.errors import DataError
 from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.nn import MLP
+from mlpkit.report import _run, read_run
+from mlpkit.training import History
 
 
 def test_the_metrics_are_those_of_the_predictions(
@@ -143,3 +147,27 @@ def test_a_wrong_path_and_a_corrupt_model(
     printed = capsys.readouterr()
     assert "model.safetensors must hold the weights that were saved" in printed.err
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+
+
+def test_the_data_is_found_where_the_run_found_it(
+    digits_run: Path, run_here: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Evaluate and report use the root and verify of the run, unless --root is given."""
+    folder = tmp_path / "run"
+    shutil.copytree(digits_run / "model", folder / "model")
+    (folder / "config.toml").write_text('dataset = "digits"\nroot = "/files"\nverify = false\n')
+    History(()).save_json(folder / "history.json")
+    found: list[tuple[str | None, bool]] = []
+
+    def load_and_note(name: DatasetName, root: Path | None = None, *, verify: bool) -> Splits:
+        found.append((None if root is None else str(root), verify))
+        return load(name)
+
+    monkeypatch.setattr(_evaluate, "load", load_and_note)
+    monkeypatch.setattr(_run, "load", load_and_note)
+    assert run_here("evaluate", str(folder), "digits") == 0
+    assert run_here("evaluate", str(folder), "digits", "--root", "here") == 0
+    read_run(folder)
+    (folder / "config.toml").write_text('dataset = "mnist"\nroot = "/files"\n')
+    assert run_here("evaluate", str(folder), "digits") == 0
+    assert found == [("/files", False), ("here", False), ("/files", False), (None, True)]

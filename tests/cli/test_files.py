@@ -121,6 +121,7 @@ def test_a_table_from_training_to_prediction(
     else:
         probabilities = model.predict_proba(inputs).numpy()
         np.testing.assert_allclose(written[written.columns[-2:]], probabilities, rtol=1e-6)
+        assert model.classes is not None
         classes = [model.classes[i] for i in probabilities.argmax(1)] if len(targets) == 1 else None
         decided = written[targets].to_numpy()
         chosen = (
@@ -386,3 +387,66 @@ def test_predictions_do_not_replace_their_rows(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert "--out must be another file than the one that is read" in result.stderr
     assert (tmp_path / "table.csv").read_bytes() == before
+
+
+def test_a_run_whose_file_was_moved_and_renamed(tmp_path: Path) -> None:
+    """Each command names the cure, and works with the new path; another file is refused."""
+    write_table(tmp_path / "table.csv")
+    words = ("train", "table.csv", "--target", "price", *FAST)
+    assert run_in_process(*words, cwd=tmp_path).returncode == 0
+    run_path = str(only_run(tmp_path))
+    (tmp_path / "new").mkdir()
+    (tmp_path / "table.csv").rename(tmp_path / "new" / "other.csv")
+    write_table(tmp_path / "wrong.csv", seed=1)
+    before = sorted(only_run(tmp_path).rglob("*"))
+    failing: tuple[tuple[tuple[str, ...], str], ...] = (
+        (("report", run_path), "pass --root with its new folder or path"),
+        (("plot", run_path), "pass --root with its new folder or path"),
+        (("train", "--resume", run_path), "give its new path: mlpkit train PATH --resume runs"),
+        (("train", "wrong.csv", "--resume", run_path), "got other content"),
+    )
+    for line_of_words, cure in failing:
+        result = run_in_process(*line_of_words, cwd=tmp_path)
+        assert result.returncode == 1
+        (line,) = result.stderr.splitlines()
+        assert cure.replace(" runs", f" {run_path}") in line
+    assert sorted(only_run(tmp_path).rglob("*")) == before
+    for line in (
+        f"report {run_path} --root new/other.csv",
+        f"evaluate {run_path} new/other.csv",
+        f"train new/other.csv --resume {run_path}",
+    ):
+        result = run_in_process(*line.split(), cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+
+
+def test_predictions_for_other_columns(tmp_path: Path) -> None:
+    """Another order and extra columns are fine; a missing column or an unknown class is named."""
+    names = "Straße ü.csv"
+    frame = write_table(tmp_path / names)[["age", "city", "rich"]]
+    frame.to_csv(tmp_path / names, index=False)
+    assert run_in_process("train", names, "--target", "rich", *FAST, cwd=tmp_path).returncode == 0
+    model = str(only_run(tmp_path))
+
+    def predicted(other: pd.DataFrame, *words: str) -> subprocess.CompletedProcess[str]:
+        other.to_csv(tmp_path / "other.csv", index=False)
+        if words:
+            return run_in_process(*words, cwd=tmp_path)
+        return run_in_process("predict", "other.csv", "--model", model, cwd=tmp_path)
+
+    expected = predicted(frame).stdout
+    assert expected
+    assert predicted(frame.assign(extra=1)[["extra", "city", "age"]]).stdout == expected
+    for other, words, message in (
+        (frame[["age"]], (), "the columns of the training rows, age, city, got one without city"),
+        (frame.assign(age="old"), (), "column 'age' must be numbers, as in the training rows"),
+        (
+            frame.assign(rich="maybe"),
+            ("evaluate", model, "other.csv"),
+            "target column 'rich' must be one of the classes (0, 1), got 'maybe'",
+        ),
+    ):
+        result = predicted(other, *words)
+        assert (result.returncode, result.stdout) == (1, "")
+        (line,) = result.stderr.splitlines()
+        assert message in line

@@ -7,8 +7,10 @@ import json
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import TypeAlias
 
@@ -139,3 +141,16 @@ def test_a_run_resumes_after_a_signal(
     one = SoftmaxClassifier.load(uninterrupted / "model").state_dict()
     two = SoftmaxClassifier.load(folder / "model").state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_the_version_is_printed_without_torch(tmp_path: Path) -> None:
+    """The import of torch takes seconds."""
+    code = (
+        "import sys; from mlpkit.cli._main import run; code = run(['--version']); "
+        "assert 'torch' not in sys.modules; sys.exit(code)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"mlpkit {version('mlpkit')}\n"

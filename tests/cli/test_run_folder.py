@@ -41,3 +41,13 @@ def test_the_files_of_a_run_are_found(tmp_path: Path) -> None:
         folder.write_text(folder.config, text)
         with pytest.raises(ConfigError):  # never all rows in place of the test rows
             folder.read_source()
+
+
+def test_the_root_of_a_run_is_that_of_its_data_set(tmp_path: Path) -> None:
+    """Another data set, and a run without a root, have the default folders."""
+    folder = RunFolder.create(tmp_path, "x")
+    assert folder.read_root("mnist") == (None, True)
+    folder.write_text(folder.config, 'dataset = "mnist"\nroot = "/files"\nverify = false\n')
+    assert folder.read_root("mnist") == (Path("/files"), False)
+    assert RunFolder(folder.model).read_root("mnist") == (Path("/files"), False)
+    assert folder.read_root("kmnist") == (None, True)

@@ -16,7 +16,9 @@ from mlpkit.data import info
 from mlpkit.errors import ConfigError
 from mlpkit.training import (
     EarlyStopping,
+    Monitor,
     OptimizerConfig,
+    ReduceLROnPlateau,
     Schedule,
     TrainerConfig,
     fill_defaults,
@@ -227,3 +229,34 @@ def test_defaults_are_those_of_a_trainer_with_the_given_options(
     )
     for name in ("epochs", "schedule", "optimizer", "label_smoothing"):
         assert getattr(found, name) == getattr(filled, name), name
+
+
+def test_the_file_of_a_run_has_its_monitor_and_its_flags(tmp_path: Path) -> None:
+    """A direction, a choice of the data and flags are read back; a flag can be turned off again."""
+    words = ("--monitor", "val_f1:max", "--no-verify", "--progress", "lines", "--residual")
+    train = parse_train("mnist", *words, "--drop-last", "--hidden-features", "5", "5")
+    assert train.training.monitor == Monitor("val_f1", "max")
+    assert (train.training.progress, train.training.drop_last) == ("lines", True)
+    assert (train.verify, train.network.residual) == (False, True)
+    path = tmp_path / "config.toml"
+    path.write_text(train.to_toml())
+    again = parse_train("--config", str(path))
+    assert dataclasses.replace(again, config=None) == train
+    other = parse_train("--config", str(path), "--verify", "--no-residual", "--no-drop-last")
+    assert (other.verify, other.network.residual) == (True, False)
+    assert other.training.drop_last is False
+    path.write_text("verify = 3")
+    with pytest.raises(ConfigError, match="verify must be True or False, got 3"):
+        train_defaults(["--config", str(path)])
+
+
+def test_the_length_of_the_run_determines_other_defaults() -> None:
+    """The warmup fits a short run, max_steps the epochs, and L-BFGS takes all examples."""
+    short = parse_train("--early-stopping", "3", "--epochs", "1").training
+    assert 0 < short.schedule.warmup_steps <= 2
+    whole = parse_train("--optimizer", "lbfgs").training
+    assert (whole.batch_size, whole.optimizer.lr) == (1257, 1.0)
+    assert parse_train("--max-steps", "7").training.epochs == 1
+    plateau = parse_train("--reduce-lr-on-plateau", "0.5:patience=2").training
+    assert plateau.reduce_lr_on_plateau == ReduceLROnPlateau(factor=0.5, patience=2)
+    assert plateau.schedule.kind == "constant"

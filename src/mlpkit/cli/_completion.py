@@ -36,7 +36,7 @@ class CompletionOptions:
     """The options of `mlpkit completion`."""
 
     shell: Annotated[Positional[Literal["bash", "zsh"]], tyro.conf.arg(metavar="SHELL")]
-    """bash: save as ~/.local/share/bash-completion/completions/mlpkit; zsh: as _mlpkit in fpath."""
+    """bash: save as mlpkit in bash-completion/completions; zsh: as _mlpkit in fpath."""
 
     def script(self, parse: Callable[[Sequence[str]], object]) -> str:
         """Return the completion script of a parser.

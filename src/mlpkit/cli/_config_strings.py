@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tyro.constructors import PrimitiveConstructorSpec
 
 from mlpkit import _serialization
+from mlpkit._checks import check_choice
 from mlpkit.errors import ConfigError
-from mlpkit.training import ClassWeights
+from mlpkit.training import ClassWeights, Monitor
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -156,6 +157,46 @@ CLASS_WEIGHTS: PrimitiveConstructorSpec[ClassWeights | None] = PrimitiveConstruc
     instance_from_str=parse_class_weights,
     is_instance=lambda value: value is None or isinstance(value, str | tuple | Mapping),
     str_from_instance=_format_class_weights,
+)
+
+
+def _parse_monitor(strings: Sequence[str]) -> str | Monitor:
+    name, colon, mode = strings[0].partition(":")
+    return _serialization.from_dict(Monitor, {"name": name, "mode": mode}) if colon else name
+
+
+def _format_monitor(monitor: str | Monitor) -> list[str]:
+    return [monitor if isinstance(monitor, str) else f"{monitor.name}:{monitor.mode}"]
+
+
+#: A column of the history, or NAME:min or NAME:max with its direction.
+MONITOR: PrimitiveConstructorSpec[str | Monitor] = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="NAME[:min|max]",
+    instance_from_str=_parse_monitor,
+    is_instance=lambda value: isinstance(value, str | Monitor),
+    str_from_instance=_format_monitor,
+)
+
+_PROGRESS: Mapping[str, bool | Literal["lines"] | None] = {
+    "auto": None,
+    "bar": True,
+    "lines": "lines",
+    "off": False,
+}
+
+
+def _parse_progress(strings: Sequence[str]) -> bool | Literal["lines"] | None:
+    return _PROGRESS[check_choice("progress", strings[0], tuple(_PROGRESS))]
+
+
+PROGRESS: PrimitiveConstructorSpec[bool | Literal["lines"] | None] = PrimitiveConstructorSpec(
+    nargs=1,
+    metavar="|".join(_PROGRESS),
+    instance_from_str=_parse_progress,
+    is_instance=lambda value: value in _PROGRESS.values(),
+    str_from_instance=lambda value: [key for key, one in _PROGRESS.items() if one is value],
+    choices=tuple(_PROGRESS),
 )
 
 

@@ -16,11 +16,11 @@ from mlpkit._files import write_atomically
 from mlpkit.cli._output import print_path
 from mlpkit.data import DatasetName, contact_sheet, info, load
 
-__all__ = ["Data"]
+__all__ = ["Data", "DataInfo", "DataShow"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Info:
+class DataInfo:
     """Print the classes, sizes, license and citation of a data set."""
 
     name: Annotated[Positional[DatasetName], tyro.conf.arg(metavar="DATASET")]
@@ -59,7 +59,7 @@ class _Info:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
-class _Show:
+class DataShow:
     """Write an image with examples of each class of a data set, one row per class."""
 
     name: Annotated[Positional[DatasetName], tyro.conf.arg(metavar="DATASET")]
@@ -92,8 +92,8 @@ class Data:
     """Show facts about a data set, or its images."""
 
     command: Annotated[
-        Annotated[_Info, tyro.conf.subcommand("info")]
-        | Annotated[_Show, tyro.conf.subcommand("show")],
+        Annotated[DataInfo, tyro.conf.subcommand("info")]
+        | Annotated[DataShow, tyro.conf.subcommand("show")],
         tyro.conf.arg(name=""),
     ]
 

@@ -32,8 +32,10 @@ class Evaluate:
     """digits, mnist, emnist_letters..., FILE.csv, or a folder of image folders."""
     split: Literal["test", "val", "train"] = "test"
     """Split of the data set, or of the file or folder that the run used; other files: all rows."""
-    root: Path | None = None
-    """Folder with the data files; by default MLPKIT_DATA, then the cache, then a download."""
+    root: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Folder with the data files; by default that of the run, or MLPKIT_DATA."""
+    verify: bool = True
+    """Accept files of a data set that are not the published ones."""
     json: bool = False
     """Print JSON, which includes the confusion matrix of a classifier."""
     compute: Annotated[ComputeOptions, tyro.conf.arg(name="")] = dataclasses.field(
@@ -48,7 +50,9 @@ class Evaluate:
         model = self.compute.load_model(self.model)
         name = next((name for name in get_args(DatasetName) if name == self.dataset), None)
         if name is not None:
-            data = getattr(load(name, root=self.root), self.split)
+            root, verify = RunFolder(self.model).read_root(name)
+            verify = verify and self.verify
+            data = getattr(load(name, root=self.root or root, verify=verify), self.split)
         else:
             source = RunFolder(self.model).read_source()
             path = Path(self.dataset)

@@ -9,12 +9,21 @@ from typing import get_args
 
 from mlpkit._checks import Unquoted, check_choice, error_message
 from mlpkit.cli._options import DataOptions
+from mlpkit.cli._run_folder import RunFolder
 from mlpkit.data import DatasetName, FileSource, LabeledTensors, Splits
 from mlpkit.errors import ArtifactError, DataError
 from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
+from mlpkit.report import Run, read_run
 from mlpkit.training import Task
 
-__all__ = ["ReadSplits", "check_dataset", "load_files", "read_for_model", "task_of"]
+__all__ = [
+    "ReadSplits",
+    "check_dataset",
+    "load_files",
+    "read_for_model",
+    "read_run_files",
+    "task_of",
+]
 
 _SIZE_CURE = "pass size=(height, width)"
 
@@ -24,6 +33,23 @@ class ReadSplits:
 
     def __init__(self) -> None:
         self.splits: Splits | None = None
+
+
+def read_run_files(folder: Path, root: Path | None) -> Run:
+    """Read a run and its test set; the message for a file that was moved names the cure.
+
+    Raises:
+        ConfigError: If the folder is not that of a finished run.
+        ArtifactError: If the model is missing or damaged.
+        DataError: If the data cannot be found.
+    """
+    try:
+        return read_run(folder, root=root)
+    except DataError as error:
+        source = RunFolder(folder).read_source()
+        if root is not None or source is None or Path(source.path).exists():
+            raise
+        raise DataError(f"{error}; pass --root with its new folder or path") from error
 
 
 def check_dataset(text: str) -> None:

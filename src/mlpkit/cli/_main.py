@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from types import FrameType
 from typing import TextIO
 
@@ -72,6 +73,9 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _parse_and_run(arguments: Sequence[str]) -> int:
+    if list(arguments) == ["--version"]:  # before the import of torch, which takes seconds
+        print(f"mlpkit {version('mlpkit')}")
+        return 0
     with _exit_at_once_on_interrupt():
         from mlpkit.cli._commands import parse
     try:

@@ -12,7 +12,7 @@ from mlpkit import models
 from mlpkit._checks import Unquoted, error_message
 from mlpkit.cli._run_folder import RunFolder
 from mlpkit.errors import ArtifactError
-from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
+from mlpkit.models import Ensemble, MultilabelClassifier, Regressor, SoftmaxClassifier
 
 __all__ = ["Model", "ModelArgument", "load_classifier", "load_model"]
 
@@ -29,7 +29,7 @@ def load_model(path: Path) -> Model:
     """
     run = RunFolder(path)
     if run.model.is_dir():
-        return models.load_model(run.model)
+        return _one_model(run.model)
     if not path.exists():
         rule = "the folder of a run or of a model"
         cure = "mlpkit train creates one in runs"
@@ -37,7 +37,17 @@ def load_model(path: Path) -> Model:
     if run.config.exists():
         cure = f"resume it with: mlpkit train --resume {path}"
         raise ArtifactError(error_message("MODEL", "a finished run", str(path), cure))
-    return models.load_model(path)
+    return _one_model(path)
+
+
+def _one_model(path: Path) -> Model:
+    """Load a model that is no ensemble."""
+    model = models.load_model(path)
+    if isinstance(model, Ensemble):
+        rule, found = "a model of one network for the command line", Unquoted("an Ensemble")
+        cure = "use it from Python: mlpkit.models.load_model loads it"
+        raise ArtifactError(error_message("MODEL", rule, found, cure))
+    return model
 
 
 def load_classifier(path: Path, command: str) -> SoftmaxClassifier:

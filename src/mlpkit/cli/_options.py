@@ -1,19 +1,23 @@
 """The options of the network and of the run: all fields of MLPConfig and TrainerConfig.
 
 Each class below has the fields of its parent. It tells tyro how to parse the fields that are
-nested configurations, and hides the fields that the command fills in.
+nested configurations, and hides the fields that the command fills in. A field is an option if
+``OPTION_TEXTS`` describes it and ``GROUPS`` has a place for it, or it is one of ``HIDDEN_OPTIONS``.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias, get_args
 
 import tyro
 
 from mlpkit.cli._config_strings import (
     CLASS_WEIGHTS,
+    MONITOR,
+    PROGRESS,
     config_or_configs_spec,
     config_spec,
     optional_config_spec,
@@ -26,17 +30,25 @@ from mlpkit.training import (
     ClassWeights,
     EarlyStopping,
     MomentumSchedule,
+    Monitor,
+    MonitorName,
     OptimizerConfig,
+    OptimizerName,
+    ReduceLROnPlateau,
     Schedule,
+    ScheduleKind,
     TrainerConfig,
 )
 
 __all__ = [
+    "GROUPS",
     "HIDDEN_NETWORK_OPTIONS",
     "HIDDEN_OPTIONS",
     "HIDDEN_TRAINING_OPTIONS",
+    "OPTION_TEXTS",
     "DataOptions",
     "NetworkOptions",
+    "OptionText",
     "TrainingOptions",
 ]
 
@@ -51,6 +63,108 @@ HIDDEN_OPTIONS = (*HIDDEN_NETWORK_OPTIONS, *HIDDEN_TRAINING_OPTIONS)
 _NAMED = "NAME[:OPTION=VALUE,...]"
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class OptionText:
+    """How the help describes an option.
+
+    Attributes:
+        text: What it means, in one line of plain text.
+        metavar: What stands for its value; None chooses it from the type.
+        unset: What no value means, shown as the default; None shows no default.
+    """
+
+    text: str
+    metavar: str | None = None
+    unset: str | None = None
+
+
+def _names(literal: object) -> str:
+    return ", ".join(get_args(literal))
+
+
+_SHORT = "NAME[:...]"  # NAME or NAME:OPTION=VALUE,..., as the last line of the help says
+
+#: Of the fields of MLPConfig and TrainerConfig, whose docstrings are longer and for Python.
+OPTION_TEXTS: Mapping[str, OptionText] = {
+    "hidden_features": OptionText("Widths of the hidden layers"),
+    "activation": OptionText("Such as relu or maxout:num_pieces=2; or one per layer", _SHORT),
+    "norm": OptionText("Normalization of hidden layers", unset="none"),
+    "bias": OptionText("Leave out the biases of the hidden layers"),
+    "residual": OptionText("Add the input of a hidden layer to its output"),
+    "init": OptionText("Weights for the activation, or as in torch"),
+    "epochs": OptionText("Passes over the training examples"),
+    "max_steps": OptionText("Stop after N optimizer steps", unset="no limit"),
+    "steps_per_epoch": OptionText("Optimizer steps in an epoch", unset="one pass"),
+    "batch_size": OptionText("Examples per batch"),
+    "optimizer": OptionText(f"{_names(OptimizerName)}; or sgd:lr=0.1", _SHORT),
+    "schedule": OptionText(f"Of the learning rate: {_names(ScheduleKind)}", _SHORT),
+    "momentum_schedule": OptionText("Such as linear:initial=0.5,final=0.9", _SHORT, "constant"),
+    "reduce_lr_on_plateau": OptionText(
+        "Reduce the rate without an improvement, such as 0.1:patience=5", "FACTOR[:...]", "off"
+    ),
+    "gradient_accumulation_steps": OptionText("Batches per optimizer step"),
+    "clip_grad_norm": OptionText("Maximum norm of the gradient", unset="no limit"),
+    "dropout": OptionText("Of all hidden layers, or of each"),
+    "input_dropout": OptionText("Dropout of the inputs"),
+    "max_norm": OptionText("Maximum norm of the weights of a unit", unset="no limit"),
+    "label_smoothing": OptionText("Part of a target for all classes"),
+    "mixup": OptionText("Mix pairs of examples: parameter, such as 0.2", unset="off"),
+    "averaging": OptionText(
+        "Average the weights over the steps, such as 0.999", "DECAY[:...]", "off"
+    ),
+    "early_stopping": OptionText(
+        "Stop after N validations without an improvement, such as 10", "N[:min_delta=X]", "off"
+    ),
+    "restore_best": OptionText("Keep the weights of the best epoch"),
+    "monitor": OptionText(
+        f"Metric of the best epoch: {_names(MonitorName)}; or a column with its direction",
+        "NAME[:min|max]",
+    ),
+    "class_weights": OptionText(
+        "balanced, a number per class, or CLASS=NUMBER", "WEIGHT...", "equal"
+    ),
+    "drop_last": OptionText("Drop the last batch of an epoch if it is smaller"),
+    "train_metrics": OptionText("Measure the metrics on the training examples too"),
+    "eval_batch_size": OptionText("Examples per batch in evaluation"),
+    "validate_every": OptionText("Epochs between two validations"),
+    "precision": OptionText("Format of the forward pass"),
+    "device": OptionText("auto, cpu, cuda or another of torch", "NAME"),
+    "seed": OptionText("Of the weights and the order of the examples"),
+    "gradients": OptionText("auto: hand-written where possible"),
+    "cuda_graph": OptionText("Capture the step in a CUDA graph"),
+    "deterministic": OptionText("Use deterministic algorithms of torch"),
+    "max_seconds": OptionText("Stop after this time", "SECONDS", "no limit"),
+    "sync_every": OptionText("On an accelerator, steps per check for NaN"),
+    "progress": OptionText("On standard error: auto, bar, lines or off", "KIND", "auto"),
+}
+
+#: The options of `mlpkit train` in the order of its help, by field.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Common options": (
+        *("target", "hidden_features", "epochs", "batch_size", "optimizer", "early_stopping"),
+        *("preset", "device", "seed", "runs", "resume", "config"),
+    ),
+    "Network": ("activation", "norm", "bias", "residual", "init", "pool"),
+    "Optimization": (
+        *("schedule", "reduce_lr_on_plateau", "momentum_schedule", "clip_grad_norm"),
+        "gradient_accumulation_steps",
+        *("max_steps", "steps_per_epoch", "drop_last", "class_weights"),
+    ),
+    "Regularization": (
+        *("dropout", "input_dropout", "max_norm", "label_smoothing", "mixup", "averaging"),
+    ),
+    "Data": (
+        *("task", "ignore", "image_size", "color", "val_fraction", "test_fraction"),
+        *("split_seed", "root", "verify"),
+    ),
+    "Run": (
+        *("monitor", "restore_best", "train_metrics", "validate_every", "eval_batch_size"),
+        "max_seconds",
+        *("progress", "precision", "gradients", "cuda_graph", "deterministic", "sync_every"),
+    ),
+}
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
 class DataOptions:
     """How a CSV file or a folder of images is read and split; the fields of FileSource."""
@@ -58,21 +172,21 @@ class DataOptions:
     target: Annotated[
         tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="COLUMN")
     ] = ()
-    """Column of the CSV file to predict; several for labels or several numbers."""
+    """Column of a CSV file to predict; may be repeated."""
     task: TargetTask | None = None
-    """What the target is; found from its values by default."""
+    """Kind of target, by default found."""
     ignore: Annotated[
         tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="COLUMN")
     ] = ()
-    """Column of the CSV file that is left out, such as an identifier; may be repeated."""
+    """Column of a CSV file that is left out; may be repeated."""
     image_size: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
-    """Size to which the images of a folder are resized."""
+    """Resize the images of a folder."""
     color: bool = False
     """Read the images of a folder as RGB."""
     val_fraction: float = 0.15
-    """Fraction of a file or folder held out for validation."""
+    """Part of a file or folder for validation."""
     test_fraction: float = 0.15
-    """Fraction of a file or folder held out for the test."""
+    """Part of a file or folder for the test."""
     split_seed: int = 0
     """Seed of the split of a file or folder."""
     sha256: Annotated[str | None, tyro.conf.Suppress] = None
@@ -129,4 +243,10 @@ class TrainingOptions(TrainerConfig):
     early_stopping: Annotated[
         EarlyStopping | None, optional_config_spec(EarlyStopping, "PATIENCE[:min_delta=VALUE]")
     ] = None
+    reduce_lr_on_plateau: Annotated[
+        ReduceLROnPlateau | None,
+        optional_config_spec(ReduceLROnPlateau, "FACTOR[:OPTION=VALUE,...]"),
+    ] = None
+    monitor: Annotated[str | Monitor, MONITOR] = "val_loss"
+    progress: Annotated[bool | Literal["lines"] | None, PROGRESS] = None
     checkpoints: Annotated[CheckpointConfig | None, tyro.conf.Suppress] = None

@@ -12,12 +12,13 @@ from tyro.conf import Positional
 from mlpkit import plots
 from mlpkit._checks import Unquoted, error_message
 from mlpkit._files import printable, write_atomically
+from mlpkit.cli._files import read_run_files
 from mlpkit.cli._run_folder import make_folder
 from mlpkit.data import LabeledTensors
 from mlpkit.errors import ConfigError
 from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.nn import activation_statistics
-from mlpkit.report import Run, read_run
+from mlpkit.report import Run
 from mlpkit.training import History
 
 if TYPE_CHECKING:
@@ -36,8 +37,8 @@ class Plot:
     """Folders of finished runs (runs/...)."""
     out: Path | None = None
     """Folder for the plots; by default RUN/plots for one run and plots for several."""
-    root: Path | None = None
-    """Folder with the data files; by default the one that the run used."""
+    root: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder with the data files, or the CSV file; by default as in the run."""
     format: Literal["png", "svg", "pdf"] = "png"
     """File format."""
     appearance: plots.Appearance = "light"
@@ -57,7 +58,7 @@ class Plot:
         figures: dict[str, Figure] = {}
         default = Path("plots")
         if len(self.folders) == 1:
-            figures = self._plot_run(read_run(self.folders[0], root=self.root))
+            figures = self._plot_run(read_run_files(self.folders[0], self.root))
             default = self.folders[0] / "plots"
         elif self.folders:
             names = {printable(path.resolve().name) for path in self.folders}

@@ -100,7 +100,15 @@ _LARGEST_SMALL_LR = 5e-3
 #: Options on which the defaults of others depend: a run that may end early has a constant rate.
 DEFAULTS_DEPEND_ON = (
     *("early_stopping", "max_seconds", "mixup", "batch_size", "gradient_accumulation_steps"),
-    "schedule",
+    *(
+        "epochs",
+        "schedule",
+        "reduce_lr_on_plateau",
+        "optimizer",
+        "max_steps",
+        "steps_per_epoch",
+        "drop_last",
+    ),
 )
 # Images with a shorter side are not pooled.
 _SMALLEST_POOLED_SIDE = 28
@@ -157,11 +165,14 @@ def preset_for(
     )
     if facts.num_examples < _SMALL and recipe.training.epochs is not None:
         optimizer = training.optimizer
+        is_given = "optimizer" in (given or {})  # such as L-BFGS, on all examples
         training = dataclasses.replace(
             training,
             epochs=training.epochs * _SMALL_EPOCHS,
             batch_size=min(training.batch_size, _SMALL_BATCH_SIZE),
-            optimizer=dataclasses.replace(optimizer, lr=min(optimizer.lr, _LARGEST_SMALL_LR)),
+            optimizer=optimizer
+            if is_given
+            else dataclasses.replace(optimizer, lr=min(optimizer.lr, _LARGEST_SMALL_LR)),
         )
     widths = recipe.hidden_features
     if name == "default":

@@ -9,8 +9,9 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
+from mlpkit.cli._files import read_run_files
 from mlpkit.cli._output import print_path
-from mlpkit.report import read_run, write_report
+from mlpkit.report import write_report
 
 __all__ = ["Report"]
 
@@ -23,10 +24,10 @@ class Report:
     """Folder of a finished run (runs/...)."""
     out: Path | None = None
     """The HTML file to write; RUN/report.html by default."""
-    root: Path | None = None
-    """Folder with the data files; by default the one that the run used."""
+    root: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Folder with the data files, or the CSV file; by default as in the run."""
 
     def run(self) -> None:
         """Read the run, write the page and print its path."""
-        found = read_run(self.folder, root=self.root)
+        found = read_run_files(self.folder, self.root)
         print_path(write_report(found, self.out or self.folder / "report.html"))

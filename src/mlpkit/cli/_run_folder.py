@@ -88,18 +88,37 @@ class RunFolder:
         Raises:
             ConfigError: If the file of the options cannot be read.
         """
+        return FileSource.from_config(self._read_config())
+
+    def read_root(self, dataset: str) -> tuple[Path | None, bool]:
+        """Return where the run found a data set, and whether it verified the files.
+
+        Returns:
+            None and True if the run used another data set or the default folders.
+
+        Raises:
+            ConfigError: If the file of the options cannot be read.
+        """
+        values = self._read_config()
+        if values.get("dataset") != dataset:
+            return None, True
+        root = values.get("root")
+        return Path(root) if isinstance(root, str) else None, values.get("verify") is not False
+
+    def _read_config(self) -> dict[str, object]:
+        """Return the options of the run; empty without the file."""
         path = self.config
         if not path.is_file() and self.path.resolve().name == "model":
             path = self.path.resolve().parent / "config.toml"
         if not path.is_file():
-            return None
+            return {}
         try:
             text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(
                 error_message(str(path), "a readable TOML file", str(error))
             ) from error
-        return FileSource.from_config(_serialization.parse_toml(text, source=str(path)))
+        return _serialization.parse_toml(text, source=str(path))
 
     def write_text(self, path: Path, text: str) -> None:
         """Write a text file atomically."""

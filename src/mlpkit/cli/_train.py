@@ -53,21 +53,23 @@ class Train:
     network: Annotated[NetworkOptions, tyro.conf.arg(name="")]
     training: Annotated[TrainingOptions, tyro.conf.arg(name="")]
     dataset: Annotated[Positional[str], tyro.conf.arg(metavar="DATASET")] = "digits"
-    """digits (no download), mnist, emnist_letters..., FILE.csv, or a folder of image folders."""
+    """digits, mnist..., FILE.csv, or a folder of image folders."""
     data: Annotated[DataOptions, tyro.conf.arg(name="")] = dataclasses.field(
         default_factory=DataOptions
     )
-    root: Path | None = None
-    """Folder with the data files; by default MLPKIT_DATA, then the cache, then a download."""
+    root: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Folder with the data files; by default MLPKIT_DATA or the cache."""
+    verify: bool = True
+    """Accept files that are not the published ones."""
     preset: PresetName = "default"
-    """Set of defaults for the options below."""
+    """Set of defaults."""
     pool: int = 1
-    """Average POOL x POOL pixels for training; the saved network takes the original images."""
-    config: Path | None = None
-    """TOML file with options; the command line overrides it."""
-    runs: Path = Path("runs")
-    """Folder in which the folder of the run is created."""
-    resume: Path | None = None
+    """Train on means of N x N pixels."""
+    config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
+    """File with options; the command line overrides it."""
+    runs: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs")
+    """Folder for the folders of runs."""
+    resume: Annotated[Path | None, tyro.conf.arg(metavar="RUN")] = None
     """Folder of an interrupted run to resume."""
     read: Annotated[ReadSplits, tyro.conf.Fixed, tyro.conf.Suppress] = dataclasses.field(
         default_factory=ReadSplits, repr=False, compare=False
@@ -85,10 +87,14 @@ class Train:
             option = "--" + self.data.given()[0].replace("_", "-")
             rule = f"given with a CSV file or a folder, not with the data set {self.dataset}"
             value = getattr(self.data, self.data.given()[0])
+            value = value[0] if isinstance(value, tuple) and option != "--image-size" else value
             raise ValueError(error_message(option, rule, value, f"./{self.dataset} is a path"))
-        if self._name is None and self.root is not None:
+        if self._name is None and (self.root is not None or not self.verify):
+            option, value = "--root", str(self.root)
+            if self.root is None:
+                option, value = "--no-verify", self.dataset
             rule = "given with a data set, not with the path of a file or folder"
-            raise ValueError(error_message("--root", rule, str(self.root)))
+            raise ValueError(error_message(option, rule, value))
 
     @property
     def _name(self) -> DatasetName | None:
@@ -103,7 +109,7 @@ class Train:
     def _load(self) -> Splits:
         """Return the examples."""
         if self._name is not None:
-            return load(self._name, root=self.root)
+            return load(self._name, root=self.root, verify=self.verify)
         return self.read.splits or load_files(self.data, self.dataset)
 
     def run(self) -> None:
@@ -211,6 +217,7 @@ class Train:
         values: dict[str, JSONValue] = {
             "dataset": self.dataset if is_named else str(Path(self.dataset).resolve()),
             "root": None if self.root is None else str(self.root.absolute()),
+            "verify": self.verify if is_named else None,
             "preset": self.preset,
             "pool": self.pool,
             "data": None if is_named else self._data_values(),

@@ -12,7 +12,7 @@ import tyro
 from tyro.conf import Positional
 
 from mlpkit import _serialization
-from mlpkit._checks import check_choice, error_message
+from mlpkit._checks import check_bool, check_choice, error_message
 from mlpkit.cli._files import ReadSplits, check_dataset, load_files, task_of
 from mlpkit.cli._options import (
     HIDDEN_NETWORK_OPTIONS,
@@ -31,8 +31,8 @@ from mlpkit.cli._presets import (
 from mlpkit.cli._run_folder import RunFolder
 from mlpkit.cli._train import Train
 from mlpkit.data import DatasetName, Splits
-from mlpkit.errors import ConfigError
-from mlpkit.training import TrainerConfig
+from mlpkit.errors import ConfigError, DataError
+from mlpkit.training import OptimizerConfig, TrainerConfig
 
 __all__ = ["train_defaults"]
 
@@ -68,6 +68,7 @@ class _FirstPass:
     )
     dataset: Positional[str | None] = None
     root: Path | None = None
+    verify: bool = True
     preset: PresetName | None = None
     pool: int | None = None
     config: Path | None = None
@@ -81,6 +82,7 @@ class ConfigFile:
 
     dataset: str | None = None
     root: Path | None = None
+    verify: bool = True
     preset: PresetName | None = None
     pool: int | None = None
     data: dict[str, object] | None = None
@@ -104,6 +106,10 @@ class ConfigFile:
         root: object = self.root
         if root is not None and not isinstance(root, str | Path):
             raise ConfigError(error_message("root", "the path of a folder", root))
+        try:
+            check_bool("verify", self.verify)
+        except TypeError as error:
+            raise ConfigError(str(error)) from error
 
 
 def train_defaults(arguments: Sequence[str]) -> Train:
@@ -135,13 +141,14 @@ def train_defaults(arguments: Sequence[str]) -> Train:
         chosen = preset(name, check_choice("dataset", dataset, get_args(DatasetName)), given)
     else:
         check_dataset(dataset)
-        read.splits = load_files(_merged(arguments, base), dataset)
+        read.splits = _read_files(_merged(arguments, base), dataset, first)
         chosen = preset_for(name, _facts(read.splits), given)
     return Train(
         dataset=dataset,
         preset=name,
         pool=_pool(chosen.pool, file.pool, resuming=first.resume is not None),
         root=None if file.root is None else Path(file.root),
+        verify=file.verify,
         data=dataclasses.replace(  # the command line appends to these two
             base,
             target=() if first.data.target else base.target,
@@ -173,11 +180,25 @@ def _given(
     for name in DEFAULTS_DEPEND_ON:
         if f"--{name.replace('_', '-')}" in options:
             given[name] = getattr(training, name)
+    optimizer = given.get("optimizer")
+    if not isinstance(optimizer, OptimizerConfig) or optimizer.name != "lbfgs":
+        given.pop("optimizer", None)  # only that of all examples changes the defaults of others
     try:
         TrainerConfig(**given)
     except (TypeError, ValueError):  # a wrong value is reported when all options are parsed
         return {}
     return given
+
+
+def _read_files(options: DataOptions, path: str, first: _FirstPass) -> Splits:
+    """Read a file or folder; the message for a resumed run whose file was moved names the cure."""
+    try:
+        return load_files(options, path)
+    except DataError as error:
+        if first.resume is None or first.dataset is not None or Path(path).exists():
+            raise
+        cure = f"give its new path: mlpkit train PATH --resume {first.resume}"
+        raise DataError(f"{error}; {cure}") from error
 
 
 def _merged(arguments: Sequence[str], base: DataOptions) -> DataOptions:
@@ -232,9 +253,8 @@ def _first_pass(arguments: Sequence[str], data: DataOptions | None = None) -> _F
             args=[argument for argument in arguments if argument not in _HELP],
             add_help=False,
             console_outputs=False,
-            config=(tyro.conf.FlagCreatePairsOff,),
         )
-    except SystemExit:
+    except (SystemExit, ConfigError):
         return default
 
 

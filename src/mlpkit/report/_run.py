@@ -13,7 +13,7 @@ from mlpkit._checks import Unquoted, check_choice, error_message
 from mlpkit._files import open_regular, printable
 from mlpkit.data import DatasetName, FileSource, LabeledTensors, TableEncoder, load
 from mlpkit.errors import ConfigError
-from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier, load_model
+from mlpkit.models import Ensemble, MultilabelClassifier, Regressor, SoftmaxClassifier, load_model
 from mlpkit.nn import ActivationStatistics
 from mlpkit.report._layer_health import read_layer_health
 from mlpkit.training import History
@@ -50,7 +50,7 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
         folder: The folder of the run.
         root: Folder with the data files; None uses the folder that the run used, or the default of
             :func:`mlpkit.data.load`. For a run on a CSV file or a folder of images, the folder in
-            which it is now.
+            which it is now, or the new path of the CSV file.
 
     Raises:
         ConfigError: If the folder is not that of a finished run, its files cannot be read, or the
@@ -75,7 +75,8 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
     layer_health = path / "layer_health.json"
     model = load_model(path / "model")
     test = _load_test(values, root, path / "config.toml", model.encoder)
-    if isinstance(model, SoftmaxClassifier) == test.targets.is_floating_point():
+    is_class_index = not test.targets.is_floating_point()
+    if isinstance(model, Ensemble) or isinstance(model, SoftmaxClassifier) != is_class_index:
         rule = f"the folder of a model for the targets of its data set, {values['dataset']}"
         cure = "build a Run with a test set of the model"
         found = Unquoted(f"a {type(model).__name__}")
@@ -110,7 +111,9 @@ def _load_test(
         files = FileSource.from_config(values)
     if files is not None:
         if root is not None:
-            files = dataclasses.replace(files, path=Path(root) / Path(files.path).name)
+            path = Path(root)
+            moved = path if path.is_file() else path / Path(files.path).name
+            files = dataclasses.replace(files, path=moved)
         return files.load(encoder=encoder).test
     try:
         dataset = check_choice(f"dataset in {source}", given, get_args(DatasetName))
@@ -119,4 +122,5 @@ def _load_test(
     root_of_run = values.get("root")
     if root is None and isinstance(root_of_run, str):
         root = root_of_run
-    return load(dataset, root=None if root is None else Path(root)).test
+    verify = values.get("verify") is not False
+    return load(dataset, root=None if root is None else Path(root), verify=verify).test
