@@ -132,6 +132,21 @@ def minimums(session: nox.Session) -> None:
     run_tests(session, "-Wdefault")  # old releases warn about one another
 
 
+@nox.session
+def loggers(session: nox.Session) -> None:
+    """Run the tests of the loggers with wandb and mlflow themselves, without their servers."""
+    session.install(".[wandb,mlflow]", *group("test"))
+    session.run("pytest", "tests/training/loggers", *session.posargs, env=ONE_THREAD)
+
+
+@nox.session
+@nox.parametrize("version", ["1.6", "1.9"])
+def sklearn(session: nox.Session, version: str) -> None:
+    """Run every check and the own tests of scikit-learn, the lowest and the newest version."""
+    session.install(".", *group("test"), f"scikit-learn~={version}.0")
+    session.run("pytest", "tests/sklearn", "-m", "", *session.posargs, env=ONE_THREAD)
+
+
 @nox.session(default=False)
 def long(session: nox.Session) -> None:
     """Run the long tests: stress tests, endurance tests and exhaustive sweeps."""

@@ -11,7 +11,13 @@ from torch import Tensor, nn
 
 import mlpkit
 from mlpkit.data import digits
-from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier, load_model
+from mlpkit.models import (
+    Ensemble,
+    MultilabelClassifier,
+    Regressor,
+    SoftmaxClassifier,
+    load_model,
+)
 from mlpkit.nn import MLP, MLPConfig, MLPOptions, ParamGroup
 from mlpkit.training import Evaluation, MeanSquaredError, Objective, Trainer
 
@@ -105,5 +111,5 @@ assert_type(regressor.save("model"), Path)
 Trainer(regressor).fit(train, val)
 
 # Any of them.
-assert_type(load_model("model"), SoftmaxClassifier | MultilabelClassifier | Regressor)
+assert_type(load_model("model"), SoftmaxClassifier | MultilabelClassifier | Regressor | Ensemble)
 assert_type(load_model(Path("model"), device="cpu").evaluate(test), Evaluation)

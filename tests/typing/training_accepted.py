@@ -35,6 +35,7 @@ from mlpkit.training import (
     LRCurve,
     MeanSquaredError,
     Mixup,
+    MLflowLogger,
     MomentumSchedule,
     Monitor,
     Objective,
@@ -49,6 +50,7 @@ from mlpkit.training import (
     TrainerConfig,
     TrainingData,
     VirtualAdversarial,
+    WandbLogger,
     build_optimizer,
     fit_many,
     load_checkpoint,
@@ -222,6 +224,8 @@ Trainer(
         CSVLogger("metrics.csv"),
         JSONLinesLogger(Path("metrics.jsonl")),
         TensorBoardLogger("runs/x"),
+        WandbLogger(project="digits", tags=["a"], folder="runs", mode="offline"),
+        MLflowLogger(experiment_name="digits", tracking_uri="sqlite:///mlflow.db"),
     ],
 )
 Trainer(model, callbacks=(StopEarly(),))
