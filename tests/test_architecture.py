@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -160,11 +161,12 @@ HEAVY = (
 )
 
 
-def modules_after(statement: str) -> set[str]:
+@functools.cache
+def modules_after(statement: str) -> frozenset[str]:
     """Return the names of the modules loaded by a statement in a fresh interpreter."""
     script = f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))"
     run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    return set(run.stdout.split())
+    return frozenset(run.stdout.split())
 
 
 def test_importing_mlpkit_is_as_light_as_importing_torch() -> None:

@@ -378,8 +378,14 @@ def test_the_elasticity_of_every_activation() -> None:
             assert elasticity < 1.045, name
 
 
-def test_the_second_moment_is_preserved_through_twenty_layers() -> None:
+@pytest.mark.parametrize(
+    ("count", "tolerance"), [(16, 0.2), pytest.param(64, 0.1, marks=pytest.mark.long)]
+)
+def test_the_second_moment_is_preserved_through_twenty_layers(count: int, tolerance: float) -> None:
     """Averaged over 64 initializations, within 10 % in every one of 20 layers of width 1024.
+
+    The mean over a quarter of them has twice the standard error. A scale that is wrong by 1 % in
+    each layer is wrong by 22 % after twenty.
 
     The weights of one draw serve all activations, each with its own scale: W is drawn with
     pre-activation variance 1, and an activation sees sqrt(t / q) W h, as if it had been drawn for
@@ -393,7 +399,7 @@ def test_the_second_moment_is_preserved_through_twenty_layers() -> None:
     inputs = torch.randn(WIDTH, generator=generator)
     inputs /= inputs.square().mean().sqrt()
     with torch.no_grad():
-        for _ in range(INITIALIZATIONS):
+        for _ in range(count):
             hidden, moments = inputs.expand(len(STEADY), -1), [1.0] * len(STEADY)
             for depth in range(DEPTH):
                 reset_linear_(linear, generator=generator)
@@ -404,10 +410,10 @@ def test_the_second_moment_is_preserved_through_twenty_layers() -> None:
                     rows.append(module(std * z[index, : WIDTH * expansion(module)]))
                     moments[index] = scale.second_moment
                 hidden = torch.stack(rows)
-                mean[depth] += hidden.square().mean(1) / INITIALIZATIONS
+                mean[depth] += hidden.square().mean(1) / count
     for index, name in enumerate(STEADY):
         relative = mean[:, index] / scales[index].second_moment
-        assert relative.sub(1).abs().max().item() < 0.1, (name, relative.tolist())
+        assert relative.sub(1).abs().max().item() < tolerance, (name, relative.tolist())
 
 
 @pytest.mark.parametrize(

@@ -435,15 +435,15 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path, storm: str, kill
 def test_fresh_processes_resume_exactly(tmp_path: Path) -> None:
     """Whole new interpreters, one of them killed: nothing lives on in the process."""
     alone = tmp_path / "alone"
-    train(everything(alone, epochs=40, restore_best=True))
+    train(everything(alone, epochs=15, restore_best=True))
     last = tmp_path / "killed" / "last.pt"
-    process = run_python("-c", FRESH, str(last.parent), "40")
+    process = run_python("-c", FRESH, str(last.parent), "15")
     while process.poll() is None and not last.exists():
         time.sleep(0.001)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    process = run_python("-c", FRESH, str(last.parent), "40")
+    process = run_python("-c", FRESH, str(last.parent), "15")
     process.communicate()
     assert process.returncode == 0
     assert differences(read_checkpoint(alone / "last.pt"), read_checkpoint(last)) == []

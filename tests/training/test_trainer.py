@@ -242,7 +242,7 @@ class TestTrainMetrics:
         """An object with a state is not updated with training examples."""
         counted: list[int] = []
 
-        def count(outputs: Tensor, targets: Tensor) -> float:  # noqa: ARG001
+        def count(outputs: Tensor, targets: Tensor) -> float:
             counted.append(len(targets))
             return 0.0
 
@@ -409,10 +409,10 @@ class TestRefusals:
             trainer.fit(examples())
 
 
-@pytest.mark.parametrize("steps", [4_000, pytest.param(300_000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("steps", [1_500, pytest.param(300_000, marks=pytest.mark.long)])
 def test_memory_is_flat(steps: int) -> None:
     """A long training needs no more memory at its end than at its beginning."""
-    steps = int(os.environ.get("MLPKIT_SOAK_STEPS", steps)) if steps > 4_000 else steps
+    steps = int(os.environ.get("MLPKIT_SOAK_STEPS", steps)) if steps > 1_500 else steps
     resident: list[int] = []
     blocks: list[int] = []
 
@@ -432,7 +432,7 @@ def test_memory_is_flat(steps: int) -> None:
     result = trainer.fit(data)
     assert result.state.step == steps
     assert resident[-1] - resident[2] < 4 * 2**20
-    assert blocks[-1] - blocks[2] < 1_000, "Python objects left behind, less than one a step"
+    assert blocks[-1] - blocks[2] < 500, "Python objects left behind, less than one a step"
 
 
 class TestSlowBF16:
