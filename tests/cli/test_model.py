@@ -12,6 +12,7 @@ import torch
 from mlpkit import MLP, MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.cli._model import load_classifier, load_model
 from mlpkit.errors import ArtifactError
+from mlpkit.models import Ensemble
 from mlpkit.training import History
 
 
@@ -39,6 +40,15 @@ def test_each_kind_of_model_is_loaded(tmp_path: Path, digits_run: Path) -> None:
         )
         with pytest.raises(ArtifactError, match=message):
             load_classifier(tmp_path, "demo")
+
+
+def test_an_ensemble_is_refused(tmp_path: Path) -> None:
+    """The commands expect one network."""
+    Ensemble([Regressor(MLP(4, (), 1))]).save(tmp_path / "model")
+    message = "MODEL must be a model of one network for the command line, got an Ensemble; use it"
+    for path in (tmp_path, tmp_path / "model"):
+        with pytest.raises(ArtifactError, match=message):
+            load_model(path)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit._checks import error_message
-from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
+from mlpkit.models import Ensemble, MultilabelClassifier, Regressor, SoftmaxClassifier
 
 __all__ = [
     "INPUT",
@@ -21,7 +21,7 @@ __all__ = [
     "sample_batch",
 ]
 
-ExportableModel: TypeAlias = SoftmaxClassifier | MultilabelClassifier | Regressor
+ExportableModel: TypeAlias = SoftmaxClassifier | MultilabelClassifier | Regressor | Ensemble
 
 INPUT = "input"
 INPUT_DTYPES = (torch.uint8, torch.int16, torch.int32, torch.int64, torch.float32, torch.float64)
@@ -42,7 +42,7 @@ class Deployed(nn.Module):
     def __init__(self, model: ExportableModel) -> None:
         super().__init__()
         model = copy.deepcopy(model).cpu().eval()
-        dtype = next(model.network.parameters()).dtype
+        dtype = next(model.parameters()).dtype
         for module in list(model.modules()):
             if isinstance(module, nn.RMSNorm) and module.eps is None:
                 # RMSNorm uses the machine epsilon of the dtype in which it computes. float() would
@@ -60,11 +60,12 @@ class Deployed(nn.Module):
     def forward(self, input: Tensor) -> tuple[Tensor, ...]:  # noqa: A002 - its name in the file
         """Return all outputs for raw inputs of shape ``(N, *input_shape)``."""
         outputs = self.model(input)
-        model = self.model
-        if isinstance(model, Regressor):
-            if not model.predicts_std:
+        model, one = self.model, _one(self.model)
+        if isinstance(one, Regressor):
+            if not one.predicts_std:
                 return (outputs,)
-            return model.means(outputs), model.stds(outputs)
+            return one.means(outputs), one.stds(outputs)
+        assert not isinstance(model, Regressor), "an ensemble has the task of its members"
         return outputs, model.probabilities(outputs)
 
     if TYPE_CHECKING:
@@ -72,7 +73,13 @@ class Deployed(nn.Module):
         def __call__(self, input: Tensor) -> tuple[Tensor, ...]: ...  # noqa: A002
 
 
+def _one(model: ExportableModel) -> SoftmaxClassifier | MultilabelClassifier | Regressor:
+    """Return the first member of an ensemble, which has its kind; else the model."""
+    return next(iter(model)) if isinstance(model, Ensemble) else model
+
+
 def _output_names(model: ExportableModel) -> tuple[str, ...]:
+    model = _one(model)
     if isinstance(model, Regressor):
         return ("prediction", "std") if model.predicts_std else ("prediction",)
     return ("logits", "probabilities")
@@ -81,6 +88,7 @@ def _output_names(model: ExportableModel) -> tuple[str, ...]:
 def _metadata(model: ExportableModel) -> dict[str, str]:
     """Return the kind of the model and what its outputs mean, as JSON by key."""
     values: dict[str, object]
+    model = _one(model)
     if isinstance(model, Regressor):
         values = {"kind": "Regressor", "targets": model.target_names}
     elif isinstance(model, MultilabelClassifier):
@@ -103,7 +111,7 @@ def raw_examples(model: ExportableModel, examples: Tensor | None) -> Tensor:
     """
     given: object = model
     if not isinstance(given, ExportableModel):
-        rule = "a SoftmaxClassifier, a MultilabelClassifier or a Regressor"
+        rule = "a SoftmaxClassifier, a MultilabelClassifier, a Regressor or an Ensemble"
         raise TypeError(error_message("model", rule, given))
     if examples is None:
         return _random_examples(model)
@@ -122,7 +130,7 @@ def raw_examples(model: ExportableModel, examples: Tensor | None) -> Tensor:
 
 
 def _random_examples(model: ExportableModel) -> Tensor:
-    generator = torch.Generator().manual_seed(0)
+    generator, model = torch.Generator().manual_seed(0), _one(model)
     shape = (NUM_RANDOM_EXAMPLES, model.network.in_features)
     spread = torch.randn(shape, generator=generator)
     values = model.mean.detach().cpu().float() + spread * model.std.detach().cpu().float()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mlpkit.models._backpropagation  # noqa: F401 - registers the hand-written gradients
+from mlpkit.models._ensemble import Ensemble
 from mlpkit.models._load_model import load_model
 from mlpkit.models._multilabel_classifier import MultilabelClassifier
 from mlpkit.models._presets import NETWORK_DEFAULTS, NetworkDefaults
@@ -13,6 +14,7 @@ from mlpkit.models._unpooled import unpooled
 
 __all__ = [
     "NETWORK_DEFAULTS",
+    "Ensemble",
     "MultilabelClassifier",
     "NetworkDefaults",
     "Regressor",

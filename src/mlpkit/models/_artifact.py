@@ -28,6 +28,7 @@ from mlpkit.nn import MLP, MLPConfig
 
 __all__ = [
     "CLASSIFIER",
+    "ENSEMBLE",
     "MULTILABEL_CLASSIFIER",
     "REGRESSOR",
     "Artifact",
@@ -94,7 +95,16 @@ REGRESSOR = Kind(
     tensors=frozenset({"mean", "std", "target_mean", "target_std"}),
     positive=MappingProxyType({"target_std": 1}),
 )
-_KINDS = {kind.format: kind for kind in (CLASSIFIER, MULTILABEL_CLASSIFIER, REGRESSOR)}
+ENSEMBLE = Kind(
+    format="mlpkit.ensemble",
+    class_name="Ensemble",
+    keys=MappingProxyType({"members": list}),
+    described="its members",
+    tensors=frozenset(),
+    positive=MappingProxyType({}),
+)
+_SINGLE = {kind.format: kind for kind in (CLASSIFIER, MULTILABEL_CLASSIFIER, REGRESSOR)}
+_KINDS = {**_SINGLE, ENSEMBLE.format: ENSEMBLE}
 _OPTIONAL_TENSORS = frozenset({"mean_remainder"})  # only models of large means have it
 
 
@@ -109,6 +119,7 @@ class Artifact:
         details: Values of the keys of the kind.
         tensors: The state of the model, in main memory.
         encoder: The state of the encoder of its tables; None if its inputs come from no table.
+        members: The members of an ensemble, whose network is that of the first; else empty.
     """
 
     kind: Kind
@@ -117,6 +128,7 @@ class Artifact:
     details: Mapping[str, JSONValue]
     tensors: Mapping[str, Tensor]
     encoder: Mapping[str, JSONValue] | None = None
+    members: tuple[Artifact, ...] = ()
 
     def bare_network(self) -> MLP:
         """Return the network without memory for its weights: a file may claim any size.
@@ -131,6 +143,12 @@ class Artifact:
 
     def differing(self) -> list[str]:
         """Return the tensors that are not, in name, shape and type, those of the network."""
+        if self.members:
+            return sorted(
+                f"{_prefix(number)}{name}"
+                for number, member in enumerate(self.members)
+                for name in member.differing()
+            )
         layers = len(self.network.hidden_features)
         weights = {f"network.layers.{index}.linear.weight" for index in range(layers)}
         if not weights <= self.tensors.keys():  # building that many layers could take minutes
@@ -156,11 +174,18 @@ class Artifact:
 
     def description(self) -> dict[str, JSONValue]:
         """Return what ``config.json`` holds."""
+        encoder: dict[str, JSONValue] = (
+            {} if self.encoder is None else {"encoder": dict(self.encoder)}
+        )
+        if self.members:
+            members: list[JSONValue] = [member.description() for member in self.members]
+            head: dict[str, JSONValue] = {"format": self.kind.format, "version": FORMAT_VERSION}
+            return {**head, **encoder, "members": members}
         return {
             "format": self.kind.format,
             "version": FORMAT_VERSION,
             **self.details,
-            **({} if self.encoder is None else {"encoder": dict(self.encoder)}),
+            **encoder,
             "input_shape": list(self.input_shape),
             "network": _serialization.to_dict(self.network),
         }
@@ -253,11 +278,60 @@ def read_artifact(path: Path, kind: Kind | None = None) -> Artifact:
             raise ArtifactError(
                 error_message(f"{name} in {weights_path}", rule, Unquoted("NaN or infinity"))
             )
-    for name, axes in found.positive.items():
-        value = tensors[name]
-        if value.ndim != axes or not bool((value > 0).all()):
-            rule = "numbers above 0 with one axis" if axes else "one number above 0"
-            raise ArtifactError(error_message(f"{name} in {weights_path}", rule, value.tolist()))
+    for one in artifact.members or (artifact,):
+        for name, axes in one.kind.positive.items():
+            value = one.tensors[name]
+            if value.ndim != axes or not bool((value > 0).all()):
+                rule = "numbers above 0 with one axis" if axes else "one number above 0"
+                raise ArtifactError(
+                    error_message(f"{name} in {weights_path}", rule, value.tolist())
+                )
+    return artifact
+
+
+def _prefix(number: int) -> str:
+    """Return the start of the names of the tensors of a member."""
+    return f"members.{number}."
+
+
+def _ensemble(
+    description: Mapping[str, object], tensors: Mapping[str, Tensor], path: Path
+) -> Artifact:
+    """Return the artifact of a description of members, after comparing it with the tensors."""
+    listed, encoder = description.get("members"), description.get("encoder")
+    members: list[Artifact] = []
+    for number, each in enumerate(listed if isinstance(listed, list) else ()):
+        name = each.get("format") if isinstance(each, dict) else None
+        kind = _SINGLE.get(name) if isinstance(name, str) else None
+        if kind is None:
+            rule = "a file that describes a model of one network"
+            raise ArtifactError(error_message(f"members[{number}] in {path}", rule, each))
+        prefix = _prefix(number)
+        part = {
+            name.removeprefix(prefix): value
+            for name, value in tensors.items()
+            if name.startswith(prefix)
+        }
+        members.append(_described(each, kind, part, path))
+    if not members or not isinstance(encoder, dict | None):
+        rule = f"a file that describes {ENSEMBLE.described}"
+        raise ArtifactError(error_message(str(path), rule, description))
+    artifact = Artifact(
+        kind=ENSEMBLE,
+        network=members[0].network,
+        input_shape=members[0].input_shape,
+        details={},
+        tensors=tensors,
+        encoder=cast("dict[str, JSONValue] | None", encoder),
+        members=tuple(members),
+    )
+    known = {f"{_prefix(n)}{name}" for n, one in enumerate(members) for name in one.tensors}
+    wrong = sorted(tensors.keys() - known - {"temperature"})
+    if wrong:
+        raise ArtifactError(
+            f"{path} must hold the tensors that its configuration describes, "
+            f"got a difference in {_listed(wrong)}; save the model again"
+        )
     return artifact
 
 
@@ -265,6 +339,8 @@ def _described(
     description: Mapping[str, object], kind: Kind, tensors: Mapping[str, Tensor], path: Path
 ) -> Artifact:
     """Return the artifact of a description, after comparing it with the tensors of its file."""
+    if kind is ENSEMBLE:
+        return _ensemble(description, tensors, path)
     network, shape = description.get("network"), description.get("input_shape")
     encoder = description.get("encoder")
     has_types = all(

@@ -7,7 +7,8 @@ from pathlib import Path
 import torch
 
 from mlpkit._devices import check_device
-from mlpkit.models._artifact import read_artifact
+from mlpkit.models._artifact import ENSEMBLE, read_artifact
+from mlpkit.models._ensemble import Ensemble
 from mlpkit.models._multilabel_classifier import MultilabelClassifier
 from mlpkit.models._regressor import Regressor
 from mlpkit.models._softmax_classifier import SoftmaxClassifier
@@ -17,7 +18,7 @@ __all__ = ["load_model"]
 
 def load_model(
     path: str | Path, *, device: torch.device | str = "cpu"
-) -> SoftmaxClassifier | MultilabelClassifier | Regressor:
+) -> SoftmaxClassifier | MultilabelClassifier | Regressor | Ensemble:
     """Return the model saved in a folder, of the class that it was saved as, in evaluation mode.
 
     Loading never runs code.
@@ -40,6 +41,8 @@ def load_model(
     """
     target = check_device(device)
     artifact = read_artifact(Path(path))
+    if artifact.kind is ENSEMBLE:
+        return Ensemble._build(artifact, path).to(target)
     for each in (SoftmaxClassifier, MultilabelClassifier, Regressor):
         if artifact.kind is each._kind:
             return each._build(artifact, path).to(target)

