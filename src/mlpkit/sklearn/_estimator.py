@@ -1,0 +1,555 @@
+"""What the classifier and the regressor share: network, fit, attributes and files."""
+
+from __future__ import annotations
+
+import abc
+import os
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self, cast
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+import torch
+from sklearn.base import BaseEstimator  # type: ignore[import-untyped]
+from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
+from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
+from sklearn.utils import check_random_state  # type: ignore[import-untyped]
+from sklearn.utils.validation import (  # type: ignore[import-untyped]
+    _check_sample_weight,
+    check_is_fitted,
+    validate_data,
+)
+from torch import Tensor
+
+from mlpkit._checks import error_message
+from mlpkit.errors import NonFiniteError
+from mlpkit.nn import MLP
+from mlpkit.sklearn._batches import CurrentBatch, Inputs, ShuffledBatches, dense
+from mlpkit.sklearn._file import SavedEstimator, read_estimator, write_estimator
+from mlpkit.sklearn._settings import FULL_BATCH, Settings
+from mlpkit.sklearn._solvers import LBFGS, SolverBase, build_solver, linears
+from mlpkit.sklearn._stopping import Progress, StoppingRule
+from mlpkit.training import OutputObjective, Schedule, Trainer, TrainerConfig
+
+__all__ = ["Examples", "Loss", "MLPEstimator", "is_incremental"]
+
+Array = npt.NDArray[np.generic]
+Floats = npt.NDArray[np.floating]
+
+_BATCH_SIZE = 200  # of "auto", if there are as many examples
+_ROWS = 4096  # sparse rows that are dense at a time in a prediction
+_DENSE_BYTES = 2**26  # a sparse matrix that is at most as large when dense is converted at once
+_NON_FINITE = (
+    "Solver produced non-finite parameter weights. The input data may contain large values and "
+    "need to be preprocessed."
+)
+
+
+class Loss(NamedTuple):
+    """The loss of an estimator, made of an objective whose gradients are hand-written.
+
+    Attributes:
+        objective: Mean loss of each example over its outputs.
+        loss_factor: Factor on the loss, for ``loss_curve_``.
+        grad_factor: Factor on the gradient. For several outputs scikit-learn minimizes the sum of
+            the squared errors and reports their mean.
+    """
+
+    objective: OutputObjective
+    loss_factor: float
+    grad_factor: float
+
+
+class Examples(NamedTuple):
+    """Inputs, encoded targets and weights; None for equal weights."""
+
+    inputs: Inputs
+    targets: Tensor
+    weights: Tensor | None
+
+
+class _Held(NamedTuple):
+    """The training part and the validation part of the examples of a fit."""
+
+    train: Examples
+    val: Examples | None
+
+
+def is_incremental(estimator: MLPEstimator) -> bool:
+    """Return whether the solver can continue with other examples.
+
+    Raises:
+        AttributeError: If it cannot; ``hasattr(estimator, "partial_fit")`` is False then.
+    """
+    if estimator.solver in FULL_BATCH:
+        rule = "one that makes a step for each batch for partial_fit"
+        raise AttributeError(error_message("solver", rule, estimator.solver, "use 'adam'"))
+    return True
+
+
+class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-learn has no type hints
+    """Base class of the estimators; a subclass says what its targets and outputs mean."""
+
+    solver: object
+    random_state: object
+    coefs_: list[Floats]
+    intercepts_: list[Floats]
+    model_: MLP
+    n_features_in_: int
+    n_outputs_: int
+    n_iter_: int
+    loss_: float
+    t_: int
+    loss_curve_: list[float]
+    best_loss_: float | None
+    validation_scores_: list[float] | None
+    best_validation_score_: float | None
+    _optimizer: SolverBase
+    _has_numeric_targets: ClassVar[bool] = False
+
+    # ------------------------------------------------------------------ what subclasses say
+
+    @abc.abstractmethod
+    def _encode(self, y: Array, *, incremental: bool) -> Array:
+        """Return the targets as ``(N, L)`` numbers, and store what predictions need."""
+
+    @abc.abstractmethod
+    def _targets(self, encoded: Array, dtype: torch.dtype) -> Tensor:
+        """Return encoded targets as those of the objective."""
+
+    @abc.abstractmethod
+    def _loss(self) -> Loss:
+        """Return the loss of the fitted kind of targets."""
+
+    @property
+    @abc.abstractmethod
+    def _output_activation(self) -> str:
+        """Name of the activation that turns outputs into predictions."""
+
+    @abc.abstractmethod
+    def _score_outputs(self, outputs: Tensor, val: Examples) -> float:
+        """Return the score of the outputs for held-out examples."""
+
+    @abc.abstractmethod
+    def _example_weights(self, y: Array, weights: Floats | None) -> Floats | None:
+        """Return the weights of the examples with those of their classes."""
+
+    @abc.abstractmethod
+    def _stratify(self, encoded: Array) -> Array | None:
+        """Return what the division into training and validation part preserves."""
+
+    @abc.abstractmethod
+    def _saved_state(self) -> dict[str, object]:
+        """Return the attributes of the targets as JSON values."""
+
+    @abc.abstractmethod
+    def _restore_state(self, state: Mapping[str, object]) -> None:
+        """Restore what :meth:`_saved_state` returned."""
+
+    # ------------------------------------------------------------------ fit
+
+    def _fit(
+        self, X: object, y: object, sample_weight: object, *, incremental: bool = False
+    ) -> Self:
+        """Fit the network, or continue with other examples for one iteration."""
+        settings = Settings.of(self)
+        if incremental and settings.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        is_first = not hasattr(self, "coefs_") or not (settings.warm_start or incremental)
+        inputs, labels = self._validate(X, y, is_first=is_first)
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, inputs, dtype=inputs.dtype)
+        weights = self._example_weights(labels, weights)
+        encoded = self._encode(labels, incremental=incremental)
+        if weights is not None:
+            _check_weights(weights)
+        random = check_random_state(self.random_state)
+        if is_first:
+            self._initialize(settings, inputs, encoded.shape[1], random)
+        network = self._linked_network(settings)
+        held = self._divided(settings, inputs, encoded, weights, random)
+        self._train(settings, network, held, random, incremental=incremental)
+        return self
+
+    def _validate(self, X: object, y: object, *, is_first: bool) -> tuple[Array, Array]:
+        """Return inputs and targets as arrays; the inputs may be sparse.
+
+        Only here a table becomes numbers: an encoder of other columns belongs here.
+        """
+        inputs, labels = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse=["csr", "csc"],
+            multi_output=True,
+            y_numeric=self._has_numeric_targets,
+            dtype=(np.float64, np.float32),
+            reset=is_first,
+        )
+        return inputs, labels
+
+    def _initialize(
+        self, settings: Settings, inputs: Array, num_outputs: int, random: np.random.RandomState
+    ) -> None:
+        """Build a network with scikit-learn's initial weights, and forget earlier iterations."""
+        self.__dict__.pop("_optimizer", None)  # that of an earlier network
+        self.n_outputs_ = num_outputs
+        dtype = _torch_dtype(inputs.dtype)
+        self.model_ = _network(settings, inputs.shape[1], num_outputs, dtype)
+        with torch.no_grad():
+            for linear in linears(self.model_):
+                size = linear.in_features + linear.out_features
+                bound = float(np.sqrt(settings.init_factor / size))
+                shape = (linear.in_features, linear.out_features)
+                coefs = random.uniform(-bound, bound, shape)
+                intercepts = random.uniform(-bound, bound, linear.out_features)
+                linear.weight.copy_(torch.from_numpy(coefs).T)
+                linear.bias.copy_(torch.from_numpy(intercepts))
+        self.n_layers_ = len(settings.hidden_layer_sizes) + 2
+        self.out_activation_ = self._output_activation
+        self._link()
+        self.n_iter_ = self.t_ = 0
+        if not settings.is_full_batch:
+            has_val = settings.early_stopping
+            self._store(
+                Progress(
+                    best_loss=None if has_val else np.inf,
+                    validation_scores=[] if has_val else None,
+                    best_validation_score=-np.inf if has_val else None,
+                )
+            )
+
+    def _train(
+        self,
+        settings: Settings,
+        network: MLP,
+        held: _Held,
+        random: np.random.RandomState,
+        *,
+        incremental: bool,
+    ) -> None:
+        """Run the trainer, and set the attributes."""
+        loss, batch, train, val = self._loss(), CurrentBatch(), held.train, held.val
+        count = len(train.targets)
+        solver: SolverBase | None = getattr(self, "_optimizer", None) if incremental else None
+        if solver is None:
+            solver = build_solver(
+                network,
+                settings,
+                grad_factor=loss.grad_factor,
+                objective=loss.objective,
+                loss_factor=loss.loss_factor,
+            )
+        solver.batch = batch
+        is_full_batch = settings.is_full_batch
+        progress = self._progress()
+        if val is not None and progress.validation_scores is None:
+            progress.validation_scores = []  # a warm start that adds early stopping
+        rule = StoppingRule(
+            settings,
+            progress,
+            solver,
+            batch,
+            num_examples=count,
+            loss_factor=loss.loss_factor,
+            score=None if val is None else lambda: self._score_of(network, val),
+        )
+        num_passes = 1 if incremental or is_full_batch else settings.max_iter
+        source = ShuffledBatches(
+            inputs=dense(train.inputs) if is_full_batch else train.inputs,
+            targets=train.targets,
+            weights=train.weights,
+            batch_size=count if is_full_batch else _batch_size(settings, count),
+            num_passes=num_passes,
+            random=random if settings.shuffle and not is_full_batch else None,
+            current=batch,
+        )
+        trainer = Trainer(
+            network,
+            TrainerConfig(epochs=1, schedule=Schedule(), device="cpu", progress=False),
+            objective=loss.objective,
+            optimizer=lambda _: solver,
+            callbacks=[] if is_full_batch else [rule],
+        )
+        try:
+            trainer.fit(source)
+        except NonFiniteError as error:
+            if val is None:
+                raise ValueError(_NON_FINITE) from error
+            assert progress.validation_scores is not None, "there are held-out examples"
+            progress.validation_scores.append(float("nan"))
+            message = "The loss is not finite; the fit ends with the best parameters so far."
+            warnings.warn(message, ConvergenceWarning, stacklevel=4)
+            rule.is_converged = True
+        except KeyboardInterrupt:
+            warnings.warn("Training interrupted by user.", UserWarning, stacklevel=4)
+            rule.is_converged = True
+        if isinstance(solver, LBFGS):
+            self._end_minimization(solver, settings)
+        else:
+            rule.restore_best()
+            self._optimizer = solver
+            self._store(progress)
+            if not (incremental or rule.is_converged):
+                message = (
+                    f"{settings.max_iter} iterations were made, and the fit has not converged. "
+                    "Increase max_iter or tol."
+                )
+                warnings.warn(message, ConvergenceWarning, stacklevel=4)
+        self._link()
+
+    def _end_minimization(self, solver: LBFGS, settings: Settings) -> None:
+        """Set the attributes of a full-batch fit, and warn if it has not converged."""
+        result = solver.result
+        if result is None:  # interrupted in the first evaluation
+            return
+        if not np.isfinite(result.x).all():
+            raise ValueError(_NON_FINITE)
+        self.loss_ = float(result.fun)
+        self.n_iter_ = min(int(result.nit), settings.max_iter)
+        if result.status != 0:
+            message = (
+                f"lbfgs ended after {self.n_iter_} iterations without convergence: "
+                f"{result.message}. Increase max_iter or max_fun, or scale the data."
+            )
+            warnings.warn(message, ConvergenceWarning, stacklevel=5)
+
+    def _progress(self) -> Progress:
+        """Return what earlier fits have reached."""
+        if not hasattr(self, "loss_curve_"):
+            return Progress(num_seen=self.t_)
+        return Progress(
+            loss_curve=self.loss_curve_,
+            best_loss=self.best_loss_,
+            validation_scores=getattr(self, "validation_scores_", None),
+            best_validation_score=getattr(self, "best_validation_score_", None),
+            no_improvement_count=self._no_improvement_count,
+            num_seen=self.t_,
+        )
+
+    def _store(self, progress: Progress) -> None:
+        """Set the attributes of the iterations."""
+        self.loss_curve_ = progress.loss_curve
+        self.best_loss_ = progress.best_loss
+        self.validation_scores_ = progress.validation_scores
+        self.best_validation_score_ = progress.best_validation_score
+        self._no_improvement_count = progress.no_improvement_count
+        self.t_ = progress.num_seen
+        self.n_iter_ = progress.n_iter
+        if progress.loss_curve:
+            self.loss_ = progress.loss_curve[-1]
+
+    def _divided(
+        self,
+        settings: Settings,
+        inputs: Array,
+        encoded: Array,
+        weights: Floats | None,
+        random: np.random.RandomState,
+    ) -> _Held:
+        """Return all examples, or with early stopping a training part and a validation part."""
+        arrays = [inputs, encoded, *([] if weights is None else [weights])]
+        if not settings.early_stopping or settings.is_full_batch:
+            return _Held(self._examples(arrays), None)
+        parts = train_test_split(
+            *arrays,
+            random_state=random,
+            test_size=settings.validation_fraction,
+            stratify=self._stratify(encoded),
+        )
+        val = self._examples(parts[1::2])
+        if len(val.targets) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of "
+                "your dataset."
+            )
+        return _Held(self._examples(parts[::2]), val)
+
+    def _examples(self, arrays: list[Array]) -> Examples:
+        inputs, encoded, *weights = arrays
+        dtype = next(self.model_.parameters()).dtype
+        return Examples(
+            as_inputs(inputs, dtype),
+            self._targets(encoded, dtype),
+            as_tensor(weights[0], dtype) if weights else None,
+        )
+
+    # ------------------------------------------------------------------ network and attributes
+
+    def _linked_network(self, settings: Settings | None = None) -> MLP:
+        """Return the network with the weights in ``coefs_`` and ``intercepts_``.
+
+        The arrays share the memory of the network, unless other arrays have been assigned.
+        """
+        if not hasattr(self, "model_"):
+            dtype = _torch_dtype(self.coefs_[0].dtype)
+            num_features = self.coefs_[0].shape[0]
+            given = Settings.of(self) if settings is None else settings
+            self.model_ = _network(given, num_features, self.coefs_[-1].shape[1], dtype)
+        views = _views(self.model_)
+        for view, array in zip(views, [*self.coefs_, *self.intercepts_], strict=True):
+            if view.__array_interface__["data"] != np.asarray(array).__array_interface__["data"]:
+                view[...] = array
+        return self.model_
+
+    def _link(self) -> None:
+        """Set ``coefs_`` and ``intercepts_`` to the memory of the network."""
+        views = _views(self.model_)
+        self.coefs_, self.intercepts_ = views[: len(views) // 2], views[len(views) // 2 :]
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "model_"):  # after pickling, the arrays are copies
+            self._link()
+
+    # ------------------------------------------------------------------ use
+
+    def _outputs(self, X: object) -> Tensor:
+        """Return the outputs of the network for inputs of any accepted type, ``(N, L)``."""
+        check_is_fitted(self)
+        network = self._linked_network()
+        inputs = validate_data(
+            self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False
+        )
+        return outputs_of(network, as_inputs(inputs, next(network.parameters()).dtype))
+
+    def _score_of(self, network: MLP, val: Examples) -> float:
+        outputs = outputs_of(network, val.inputs)
+        if not bool(outputs.isfinite().all()):
+            return float("nan")
+        return self._score_outputs(outputs, val)
+
+    # ------------------------------------------------------------------ files
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the fitted estimator to a file, and return its path.
+
+        The file is a safetensors file with the weights, the parameters and the fitted attributes.
+        It has no state of the solver: after :meth:`load`, ``partial_fit`` starts a new one.
+
+        Args:
+            path: Path of the file; an existing file is replaced atomically.
+
+        Raises:
+            NotFittedError: If the estimator has not been fitted.
+            ArtifactError: If a parameter or a class is neither a number, a string nor a bool, such
+                as a ``RandomState``.
+            OSError: If the file cannot be written.
+        """
+        check_is_fitted(self)
+        names = getattr(self, "feature_names_in_", None)
+        state = self._saved_state() | {
+            "feature_names_in_": None if names is None else list(map(str, names)),
+        }
+        for name in _SAVED:
+            if hasattr(self, name):
+                state[name] = getattr(self, name)
+        saved = SavedEstimator(
+            class_name=type(self).__name__,
+            params=self.get_params(deep=False),
+            state=state,
+            network=self._linked_network(),
+        )
+        return write_estimator(Path(path), saved)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Return the estimator saved in a file; loading never runs code.
+
+        Args:
+            path: What :meth:`save` wrote.
+
+        Raises:
+            ArtifactError: If the file is missing, damaged, or that of another class.
+        """
+        saved = read_estimator(Path(path), cls.__name__)
+        estimator = cls(**saved.params)
+        estimator._restore_state(saved.state)
+        for name in _SAVED:
+            if name in saved.state:
+                setattr(estimator, name, saved.state[name])
+        names = saved.state["feature_names_in_"]
+        if names is not None:
+            estimator.feature_names_in_ = np.asarray(names, dtype=object)
+        estimator.model_ = saved.network
+        estimator._link()
+        return estimator
+
+
+_SAVED = (
+    *("n_features_in_", "n_outputs_", "n_layers_", "out_activation_", "n_iter_", "t_", "loss_"),
+    *("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"),
+    "_no_improvement_count",
+)
+
+
+def as_tensor(array: Array, dtype: torch.dtype) -> Tensor:
+    """Return an array as a tensor, which shares its memory if that may be written to."""
+    return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(dtype)
+
+
+def as_inputs(array: object, dtype: torch.dtype) -> Inputs:
+    """Return inputs as a tensor, or as a sparse matrix whose rows can be taken."""
+    if isinstance(array, np.ndarray):
+        return as_tensor(array, dtype)
+    rows: sp.csr_array = cast("Any", array).tocsr().astype(str(dtype).removeprefix("torch."))
+    count, width = rows.shape
+    is_small = count * width * dtype.itemsize <= _DENSE_BYTES
+    return torch.from_numpy(rows.toarray()) if is_small else rows
+
+
+def outputs_of(network: MLP, inputs: Inputs) -> Tensor:
+    """Return the outputs of a network, ``(N, L)``; sparse inputs are dense a part at a time."""
+    with torch.no_grad():
+        if isinstance(inputs, Tensor):
+            return network(inputs)
+        count = inputs.shape[0]
+        parts = [network(dense(inputs[low : low + _ROWS])) for low in range(0, count, _ROWS)]
+        return torch.cat(parts)
+
+
+def _network(settings: Settings, num_features: int, num_outputs: int, dtype: torch.dtype) -> MLP:
+    return MLP(
+        num_features,
+        settings.hidden_layer_sizes,
+        num_outputs,
+        activation=settings.activation,
+        init="torch",
+        device="cpu",
+        dtype=dtype,
+        generator=torch.Generator().manual_seed(0),  # the initial weights are replaced
+    )
+
+
+def _views(network: MLP) -> list[Floats]:
+    """Return arrays in the memory of the weights, ``(in, out)``, then of the biases, ``(out,)``."""
+    layers = linears(network)
+    weights: list[Floats] = [layer.weight.detach().numpy().T for layer in layers]
+    return weights + [layer.bias.detach().numpy() for layer in layers]
+
+
+def _torch_dtype(dtype: np.dtype[np.generic]) -> torch.dtype:
+    return torch.float32 if dtype == np.float32 else torch.float64
+
+
+def _batch_size(settings: Settings, count: int) -> int:
+    size = settings.batch_size
+    if size == "auto":
+        return min(_BATCH_SIZE, count)
+    if size > count:
+        message = f"batch_size is {size}, but there are {count} examples; all are one batch."
+        warnings.warn(message, UserWarning, stacklevel=5)
+    return min(size, count)
+
+
+def _check_weights(weights: Floats) -> None:
+    """Raise unless weights are at least 0, and one is above."""
+    if bool((weights < 0).any()):
+        raise ValueError(error_message("sample_weight", "at least 0", float(weights.min())))
+    if not bool((weights > 0).any()):
+        cure = "give the examples that count a weight"
+        raise ValueError(error_message("sample_weight", "above 0 for an example", 0.0, cure))
