@@ -31,6 +31,9 @@ Saved: TypeAlias = (
     "Mapping[str, Saved] | Mapping[int, Saved] | None"
 )
 
+#: Value in TOML, which has no null, of a field that is None although its default is not.
+_NONE = "none"
+
 _Scalar: TypeAlias = bool | int | float | str | None
 _Config = TypeVar("_Config", bound="DataclassInstance")
 
@@ -128,12 +131,20 @@ def from_dict(cls: type[_Config], values: Mapping[str, object], *, source: str =
     arguments: dict[str, object] = {}
     for name, field in fields.items():
         if name in values:
-            arguments[name] = _typed(hints[name], values[name], source)
+            is_none = values[name] == _NONE and _is_none_by_name(field, hints[name])
+            arguments[name] = None if is_none else _typed(hints[name], values[name], source)
         elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             if type(None) not in typing.get_args(hints[name]):
                 raise ConfigError(f"{cls.__name__}.{name} must be given{where}; add the key")
             arguments[name] = None
     return cls(**arguments)
+
+
+def _is_none_by_name(field: dataclasses.Field[object], hint: object) -> bool:
+    """Return whether the field cannot be left out to be None, and no text is a value of it."""
+    has_default = field.default not in (None, dataclasses.MISSING)
+    kinds = typing.get_args(hint)
+    return has_default and type(None) in kinds and str not in kinds
 
 
 def _typed(hint: object, value: object, source: str) -> object:
@@ -168,8 +179,26 @@ def from_json(cls: type[_Config], text: str, *, source: str = "") -> _Config:
 
 
 def to_toml(config: DataclassInstance) -> str:
-    """Return the configuration as TOML; fields that are None are left out."""
-    return plain_to_toml(to_dict(config))
+    """Return the configuration as TOML; see :func:`to_toml_dict`."""
+    return plain_to_toml(to_toml_dict(config))
+
+
+def to_toml_dict(config: DataclassInstance) -> dict[str, JSONValue]:
+    """Return what :func:`to_dict` returns, without the fields that are None.
+
+    A field that is None although its default is not has the value ``"none"``.
+    """
+    hints = typing.get_type_hints(type(config))
+    found: dict[str, JSONValue] = {}
+    for name, plain in to_dict(config).items():
+        value: object = getattr(config, name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            found[name] = to_toml_dict(value)
+        elif plain is not None:
+            found[name] = plain
+        elif _is_none_by_name(type(config).__dataclass_fields__[name], hints[name]):
+            found[name] = _NONE
+    return found
 
 
 def plain_to_toml(values: Mapping[str, JSONValue]) -> str:
