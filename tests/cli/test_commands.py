@@ -10,11 +10,27 @@ from mlpkit.cli._commands import parse
 from mlpkit.cli._info import Info
 
 
+def test_the_help_of_train_has_one_line_per_option(
+    run_here: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """In a window of 80 columns; two for a long name, or a list of names and a default."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run_here("train", "--help") == 0
+    lines = capsys.readouterr().out.splitlines()
+    starts = [number for number, line in enumerate(lines) if line.startswith("  --")]
+    assert len(starts) > 50
+    long = [lines[n] for n in starts if lines[n + 1].startswith(" " * 9)]
+    assert len(long) <= 7, long
+    assert len(lines) <= 90
+
+
 @pytest.mark.parametrize(
     ("words", "most"),
     [
         ((), 30),
-        (("train",), 95),  # one or two lines per option, in groups
+        (("train",), 88),  # one line per option, in groups
         (("evaluate",), 24),
         (("predict",), 24),
         (("plot",), 24),

@@ -82,8 +82,8 @@ def test_defaults_are_those_of_the_data(
 ) -> None:
     """Without a data set they are chosen from it; a wrong path does not hide the help."""
     for words, expected in (
-        ((), "Passes over the training examples (chosen from the data)"),
-        (("mnist",), "Passes over the training examples (default: 10)"),
+        ((), "Passes over the examples (chosen from the data)"),
+        (("mnist",), "Passes over the examples (default: 10)"),
         (("mnist", "--epochs", "3"), "(default: 3)"),
         (("none.csv",), "(chosen from the data)"),
     ):
@@ -91,3 +91,15 @@ def test_defaults_are_those_of_the_data(
         assert expected in " ".join(capsys.readouterr().out.split())
     assert run_here("plot", "--help") == 0
     assert "--format png|svg|pdf" in capsys.readouterr().out
+
+
+def test_the_usage_has_the_required_options(
+    run_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And a list of names that is not complete keeps its three points."""
+    assert run_here("predict", "--help") == 0
+    assert capsys.readouterr().out.startswith(
+        "usage: mlpkit predict FILE... --model PATH [OPTIONS]"
+    )
+    assert run_here("data", "info", "--help") == 0
+    assert "qmnist, emnist_letters...\n" in capsys.readouterr().out

@@ -124,6 +124,9 @@ def test_closed_streams(tmp_path: Path) -> None:
             "fused must be False for it; set fused=False",
             "--optimizer NAME:fused must be False for it; set --optimizer NAME:fused=false",
         ),
+        ("monitor must be x, got 'y'; add the metric to metrics", "--monitor must be x, got 'y'"),
+        ("target must be left out, got ('x',); y", "--target must be left out, got 'x'; y"),
+        ("batch_size must be 2; leave it None", "--batch-size must be 2; leave it out"),
         ("run must be a folder, got 'x'", "RUN must be a folder, got 'x'"),
         ("dropout must be x, got [ActivationConfig(name='relu', num_pie...", "--dropout must be x"),
         (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -34,6 +35,35 @@ def test_options_configure_the_network_and_the_run(
     config = SoftmaxClassifier.load(folder / "model").network.config
     assert config.activation == ActivationConfig("maxout", num_pieces=2)
     assert config.norm == "layer"
+
+
+def test_each_epoch_has_one_line_with_progress_lines(
+    run_here: Callable[..., int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The command prints the lines, so the trainer does not."""
+    words = ("--epochs", "2", "--hidden-features", "4", "--progress", "lines")
+    assert run_here("train", *words) == 0
+    printed = capfd.readouterr()
+    assert printed.out.count("epoch ") == 2
+    assert printed.err == ""
+
+
+def test_an_epoch_has_a_line_without_the_bar(
+    run_here: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal with standard output and standard error, the line erases the bar."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    screen = Terminal()
+    monkeypatch.setattr("sys.stdout", screen)
+    monkeypatch.setattr("sys.stderr", screen)
+    assert run_here("train", "--epochs", "2", "--hidden-features", "4") == 0
+    shown = screen.getvalue()
+    assert "0/40 [" in shown
+    assert shown.count("epoch 1/2") == shown.count("\r\x1b[Kepoch 1/2") == 1
 
 
 def test_two_runs_have_separate_folders_and_equal_weights(

@@ -256,7 +256,11 @@ def test_the_length_of_the_run_determines_other_defaults() -> None:
     assert 0 < short.schedule.warmup_steps <= 2
     whole = parse_train("--optimizer", "lbfgs").training
     assert (whole.batch_size, whole.optimizer.lr) == (1257, 1.0)
+    for name in ("fast", "accurate"):
+        of_preset = parse_train("--optimizer", "lbfgs", "--preset", name).training
+        assert (of_preset.batch_size, of_preset.schedule) == (1257, whole.schedule), name
     assert parse_train("--max-steps", "7").training.epochs == 1
+    assert parse_train("--max-steps", "70", "--preset", "fast").training.epochs == 4  # of 20 steps
     plateau = parse_train("--reduce-lr-on-plateau", "0.5:patience=2").training
     assert plateau.reduce_lr_on_plateau == ReduceLROnPlateau(factor=0.5, patience=2)
     assert plateau.schedule.kind == "constant"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mlpkit.cli import _usage
 from mlpkit.cli._commands import COMMANDS
 from mlpkit.cli._help import options_of
 from mlpkit.cli._usage import values_of, with_none
@@ -42,6 +43,10 @@ from mlpkit.cli._usage import values_of, with_none
         (
             "train --optimizer sgd:lrr=1",
             "--optimizer NAME:OPTION must be one of 'adamw_lr', .*, got 'lrr'; did you mean 'lr'?",
+        ),
+        (
+            "train --optimizer sgd:lr",
+            "--optimizer NAME:OPTION must be followed by =VALUE, got 'lr'",
         ),
         ("train --optimizer sgd:lr=-1", "--optimizer NAME:lr must be .*, got -1"),
         (
@@ -90,3 +95,23 @@ def test_none_is_a_value_where_there_may_be_none() -> None:
     words = ["none", "--norm", "none", "--max_norm=none", "--target", "none"]
     expected = ["none", "--norm", "None", "--max_norm=None", "--target", "none"]
     assert with_none(words, options) == expected
+
+
+@pytest.mark.parametrize("name", ["on_parse_error", "BadValue"])
+def test_another_tyro_prints_its_own_message(
+    name: str,
+    run_here: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Without the private hook, or a kind of error that it reports."""
+    monkeypatch.setattr(_usage, "_HOOK", (f"no_{name}", name))
+    assert run_here("train", "--epochs", "x") == 2
+    assert capsys.readouterr().err.count("'x'") == 1
+
+
+def test_a_tyro_without_the_module_of_the_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The context does nothing."""
+    monkeypatch.setattr(_usage, "_errors", None)
+    with _usage.reported_by(_usage.ParseErrors("train", [], [])) as nothing:
+        assert nothing is None

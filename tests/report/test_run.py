@@ -65,7 +65,9 @@ def test_a_model_for_other_targets_raises(folder: Path) -> None:
 def test_an_unfinished_run_raises(folder: Path, name: str) -> None:
     """The error names the folder and the missing file."""
     (folder / name).unlink()
-    with pytest.raises(ConfigError, match=f"run must be the folder of a run.*there is no {name}"):
+    cure = "" if name == "config.toml" else "; resume it with: mlpkit train --resume "
+    found = f"run must be the folder of a run.*there is no {name} in it{cure}"
+    with pytest.raises(ConfigError, match=found):
         read_run(folder)
 
 

@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Annotated, Final, Protocol
 
 import tyro
-from tyro import _errors
 
 from mlpkit._checks import Unquoted, check_choice, error_message
 from mlpkit.cli._completion import CompletionOptions
@@ -24,7 +23,7 @@ from mlpkit.cli._predict import Predict
 from mlpkit.cli._report import Report
 from mlpkit.cli._train import Train
 from mlpkit.cli._train_defaults import train_defaults
-from mlpkit.cli._usage import ParseErrors, check_options, with_none
+from mlpkit.cli._usage import ParseErrors, check_options, reported_by, with_none
 from mlpkit.errors import ConfigError, MlpkitError
 
 __all__ = ["COMMANDS", "Command", "parse"]
@@ -95,7 +94,7 @@ def parse(arguments: Sequence[str]) -> Command:
         raise SystemExit(0)
     check_options(name, rest, options)
     rest = with_none(rest, options)
-    with _errors.on_parse_error(ParseErrors(name, rest, options)):
+    with reported_by(ParseErrors(name, rest, options)):
         defaults = train_defaults(rest if name == "train" else ())
         return _parse([*name.split(), *rest], defaults)
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from tyro.constructors import PrimitiveConstructorSpec
 
 from mlpkit import _serialization
-from mlpkit._checks import check_choice
+from mlpkit._checks import check_choice, error_message
 from mlpkit.errors import ConfigError
 from mlpkit.training import ClassWeights, Monitor
 
@@ -50,7 +50,7 @@ def _parse_config(cls: type[_Config], text: str) -> _Config:
     for option in options.split(",") if options else ():
         name, equals, value = option.partition("=")
         if not equals:
-            raise ValueError(f"{text!r} must be NAME:OPTION=VALUE, got {option!r} as an option")
+            raise ValueError(error_message("OPTION", "followed by =VALUE", option))
         values[name.strip().replace("-", "_")] = _parse_value(value)
     return _serialization.from_dict(cls, values)
 

@@ -22,7 +22,7 @@ from mlpkit.cli._options import HIDDEN_OPTIONS, OPTION_TEXTS, OptionText
 __all__ = ["Option", "command_help", "options_of", "overview"]
 
 CHOSEN = "chosen from the data"
-_LEFT = 26  # columns of the options; their texts begin behind them
+_LEFT = 29  # columns of the options; their texts begin behind them
 _WIDEST = 100  # longer lines are hard to read
 _LONGEST_CHOICES = 22  # longer lists of choices are part of the text
 _METAVARS: Mapping[object, str] = {
@@ -48,6 +48,7 @@ class Option:
         choices: The values, if they are a few names.
         is_optional: Whether the value may be ``none``.
         unset: What no value means, shown as the default; None shows no default.
+        is_required: Whether the field has no default.
     """
 
     field: str
@@ -57,6 +58,7 @@ class Option:
     choices: tuple[str, ...] = ()
     is_optional: bool = False
     unset: str | None = None
+    is_required: bool = False
 
     @property
     def is_positional(self) -> bool:
@@ -73,11 +75,11 @@ class Option:
 
     def described(self, default: str | None) -> str:
         """Return the text with the default."""
-        text = self.text.rstrip(".")
+        text = self.text if self.text.endswith("...") else self.text.removesuffix(".")
         if self.choices and self.metavar == "NAME":
             text += f": {', '.join(self.choices)}"
         if default is None:
-            return f"{text}."
+            return text if text.endswith("...") else f"{text}."
         return f"{text} ({default})" if default == CHOSEN else f"{text} (default: {default})"
 
 
@@ -123,6 +125,7 @@ def _options(command: type) -> Iterator[Option]:
             choices=choices,
             is_optional=is_optional,
             unset=text.unset,
+            is_required=field.default is field.default_factory is dataclasses.MISSING,
         )
 
 
@@ -193,7 +196,9 @@ def command_help(
     options = options_of(command)
     positional = [option for option in options if option.is_positional]
     named = {option.field: option for option in options if not option.is_positional}
-    usage = " ".join(["usage: mlpkit", name, *(option.name for option in positional)])
+    words = [option.name for option in positional]
+    words += [f"{o.name} {o.metavar}" for o in named.values() if o.is_required and defaults is None]
+    usage = " ".join(["usage: mlpkit", name, *words])
     lines = [usage + " [OPTIONS]" * bool(named), "", *_wrap(_summary(command))]
 
     def rows(listed: list[Option]) -> list[str]:

@@ -31,7 +31,6 @@ from mlpkit.training import (
     EarlyStopping,
     MomentumSchedule,
     Monitor,
-    MonitorName,
     OptimizerConfig,
     OptimizerName,
     ReduceLROnPlateau,
@@ -87,55 +86,46 @@ _SHORT = "NAME[:...]"  # NAME or NAME:OPTION=VALUE,..., as the last line of the 
 #: Of the fields of MLPConfig and TrainerConfig, whose docstrings are longer and for Python.
 OPTION_TEXTS: Mapping[str, OptionText] = {
     "hidden_features": OptionText("Widths of the hidden layers"),
-    "activation": OptionText("Such as relu or maxout:num_pieces=2; or one per layer", _SHORT),
+    "activation": OptionText("Such as gelu, or one per layer", _SHORT),
     "norm": OptionText("Normalization of hidden layers", unset="none"),
     "bias": OptionText("Leave out the biases of the hidden layers"),
     "residual": OptionText("Add the input of a hidden layer to its output"),
-    "init": OptionText("Weights for the activation, or as in torch"),
-    "epochs": OptionText("Passes over the training examples"),
+    "init": OptionText("auto: suited to the activation"),
+    "epochs": OptionText("Passes over the examples"),
     "max_steps": OptionText("Stop after N optimizer steps", unset="no limit"),
     "steps_per_epoch": OptionText("Optimizer steps in an epoch", unset="one pass"),
     "batch_size": OptionText("Examples per batch"),
     "optimizer": OptionText(f"{_names(OptimizerName)}; or sgd:lr=0.1", _SHORT),
-    "schedule": OptionText(f"Of the learning rate: {_names(ScheduleKind)}", _SHORT),
-    "momentum_schedule": OptionText("Such as linear:initial=0.5,final=0.9", _SHORT, "constant"),
+    "schedule": OptionText(_names(ScheduleKind), _SHORT),
+    "momentum_schedule": OptionText("Such as linear:final=0.9", _SHORT, "constant"),
     "reduce_lr_on_plateau": OptionText(
-        "Reduce the rate without an improvement, such as 0.1:patience=5", "FACTOR[:...]", "off"
+        "Without an improvement, such as 0.1", "FACTOR[:...]", "off"
     ),
     "gradient_accumulation_steps": OptionText("Batches per optimizer step"),
     "clip_grad_norm": OptionText("Maximum norm of the gradient", unset="no limit"),
-    "dropout": OptionText("Of all hidden layers, or of each"),
+    "dropout": OptionText("Of all hidden layers or each"),
     "input_dropout": OptionText("Dropout of the inputs"),
-    "max_norm": OptionText("Maximum norm of the weights of a unit", unset="no limit"),
-    "label_smoothing": OptionText("Part of a target for all classes"),
-    "mixup": OptionText("Mix pairs of examples: parameter, such as 0.2", unset="off"),
-    "averaging": OptionText(
-        "Average the weights over the steps, such as 0.999", "DECAY[:...]", "off"
-    ),
-    "early_stopping": OptionText(
-        "Stop after N validations without an improvement, such as 10", "N[:min_delta=X]", "off"
-    ),
+    "max_norm": OptionText("Maximum weight norm of a unit", unset="no limit"),
+    "label_smoothing": OptionText("Smoothing of the targets"),
+    "mixup": OptionText("Mix pairs of examples, such as 0.2", unset="off"),
+    "averaging": OptionText("Average the weights, such as 0.999", "DECAY[:...]", "off"),
+    "early_stopping": OptionText("Patience in validations, such as 10", "N[:...]", "off"),
     "restore_best": OptionText("Keep the weights of the best epoch"),
-    "monitor": OptionText(
-        f"Metric of the best epoch: {_names(MonitorName)}; or a column with its direction",
-        "NAME[:min|max]",
-    ),
-    "class_weights": OptionText(
-        "balanced, a number per class, or CLASS=NUMBER", "WEIGHT...", "equal"
-    ),
+    "monitor": OptionText("Metric, such as val_accuracy", "NAME[:min|max]"),
+    "class_weights": OptionText("balanced, one per class or CLASS=X", "WEIGHT...", "equal"),
     "drop_last": OptionText("Drop the last batch of an epoch if it is smaller"),
     "train_metrics": OptionText("Measure the metrics on the training examples too"),
     "eval_batch_size": OptionText("Examples per batch in evaluation"),
     "validate_every": OptionText("Epochs between two validations"),
     "precision": OptionText("Format of the forward pass"),
     "device": OptionText("auto, cpu, cuda or another of torch", "NAME"),
-    "seed": OptionText("Of the weights and the order of the examples"),
+    "seed": OptionText("Seed of the weights and the training"),
     "gradients": OptionText("auto: hand-written where possible"),
     "cuda_graph": OptionText("Capture the step in a CUDA graph"),
     "deterministic": OptionText("Use deterministic algorithms of torch"),
     "max_seconds": OptionText("Stop after this time", "SECONDS", "no limit"),
-    "sync_every": OptionText("On an accelerator, steps per check for NaN"),
-    "progress": OptionText("On standard error: auto, bar, lines or off", "KIND", "auto"),
+    "sync_every": OptionText("Steps per check for NaN on a GPU"),
+    "progress": OptionText("auto, bar, lines or off", "KIND", "auto"),
 }
 
 #: The options of `mlpkit train` in the order of its help, by field.
@@ -153,10 +143,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Regularization": (
         *("dropout", "input_dropout", "max_norm", "label_smoothing", "mixup", "averaging"),
     ),
-    "Data": (
-        *("task", "ignore", "image_size", "color", "val_fraction", "test_fraction"),
-        *("split_seed", "root", "verify"),
+    "CSV file or folder of images": (
+        *("task", "ignore", "image_size", "color", "val_fraction", "test_fraction", "split_seed"),
     ),
+    "Data set": ("root", "verify"),
     "Run": (
         *("monitor", "restore_best", "train_metrics", "validate_every", "eval_batch_size"),
         "max_seconds",
@@ -178,17 +168,17 @@ class DataOptions:
     ignore: Annotated[
         tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="COLUMN")
     ] = ()
-    """Column of a CSV file that is left out; may be repeated."""
+    """Column that is left out; may be repeated."""
     image_size: Annotated[tuple[int, int] | None, tyro.conf.arg(metavar="HEIGHT WIDTH")] = None
-    """Resize the images of a folder."""
+    """Resize the images."""
     color: bool = False
-    """Read the images of a folder as RGB."""
+    """Read the images as RGB."""
     val_fraction: float = 0.15
-    """Part of a file or folder for validation."""
+    """Part of the examples for validation."""
     test_fraction: float = 0.15
-    """Part of a file or folder for the test."""
+    """Part of the examples for the test."""
     split_seed: int = 0
-    """Seed of the split of a file or folder."""
+    """Seed of the split."""
     sha256: Annotated[str | None, tyro.conf.Suppress] = None
 
     def __post_init__(self) -> None:

@@ -31,8 +31,10 @@ _PARTS = re.compile(
     )
 )
 _NAMES = ("argument", "subject", "flag", "purpose", "word")
-_CALL = re.compile(r"(?:,? or|;) pass [\w.]+\([^;]*\)$")  # advice that only Python can follow
+# Advice that only Python can follow.
+_CALL = re.compile(r"(?:,? or|;) (?:pass [\w.]+\([^;]*\)|add the metric to metrics)$")
 _OBJECT = re.compile(r", got \W*[A-Z]\w+(?:Config|Options)\([^;]*")  # a value in Python's notation
+_ONE = re.compile(r", got \(('[^']*'),\)")  # the value of an option that may be repeated
 _CLASS = re.compile(r"\bmust be (?:an? )?[A-Z]\w*(?:Config|Schedule|Stopping)(?: or None)?, got")
 _KEY = re.compile(r"^a key of (\w+)")
 # Tables of a configuration file, and words that no option of `mlpkit train` explains.
@@ -79,7 +81,8 @@ def print_path(path: Path) -> None:
 
 def as_options(message: str) -> str:
     """Return an error message that names options of the command line, not Python arguments."""
-    message = _OBJECT.sub("", _CALL.sub("", message))
+    message = _OBJECT.sub("", _CALL.sub("", message)).replace("leave it None", "leave it out")
+    message = _ONE.sub(r", got \1", message)
     message = _CLASS.sub("must be a table of options, got", message)
     if _KEY.match(message):  # of a configuration file, whose keys are spelled as in Python
         return _as_keys(message)

@@ -42,7 +42,7 @@ class Predict:
     """CSV file to write for a model of a table; by default printed."""
     fit: Fit = "auto"
     """center: the ink, as in MNIST; resize: the whole image; auto: center for characters."""
-    ink: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    ink: float | None = None
     """Raw value of full ink; by default inferred from the model."""
     json: bool = False
     """Print JSON, with the probabilities of all classes."""

@@ -158,22 +158,25 @@ def preset_for(
 ) -> Preset:
     """Return a preset, adapted to the shape, the task and the number of the examples."""
     recipe = PRESETS[name]
-    wanted = dataclasses.replace(recipe.training, **(given or {}))  # type: ignore[arg-type]  # checked before
+    base, options = recipe.training, given or {}
+    if facts.num_examples < _SMALL and base.epochs and base.batch_size and base.optimizer:
+        base = dataclasses.replace(
+            base,
+            epochs=base.epochs * _SMALL_EPOCHS,
+            batch_size=min(base.batch_size, _SMALL_BATCH_SIZE),
+            optimizer=dataclasses.replace(
+                base.optimizer, lr=min(base.optimizer.lr, _LARGEST_SMALL_LR)
+            ),
+        )
+    if "optimizer" in options:  # L-BFGS: a batch has all examples, and the rate is constant
+        base = dataclasses.replace(base, batch_size=None, schedule=None)
+    if options.get("max_steps") is not None:  # limits the run in the place of the preset's epochs
+        base = dataclasses.replace(base, epochs=None)
+    wanted = dataclasses.replace(base, **options)  # type: ignore[arg-type]  # checked before
     filled = fill_defaults(wanted, task=facts.task, num_examples=facts.num_examples)
     training = TrainingOptions(
         **{field.name: getattr(filled, field.name) for field in dataclasses.fields(filled)}
     )
-    if facts.num_examples < _SMALL and recipe.training.epochs is not None:
-        optimizer = training.optimizer
-        is_given = "optimizer" in (given or {})  # such as L-BFGS, on all examples
-        training = dataclasses.replace(
-            training,
-            epochs=training.epochs * _SMALL_EPOCHS,
-            batch_size=min(training.batch_size, _SMALL_BATCH_SIZE),
-            optimizer=optimizer
-            if is_given
-            else dataclasses.replace(optimizer, lr=min(optimizer.lr, _LARGEST_SMALL_LR)),
-        )
     widths = recipe.hidden_features
     if name == "default":
         widths = NETWORK_DEFAULTS[facts.task].widths(facts.num_examples)

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, get_args
@@ -58,13 +59,13 @@ class Train:
         default_factory=DataOptions
     )
     root: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
-    """Folder with the data files; by default MLPKIT_DATA or the cache."""
+    """Data folder, by default MLPKIT_DATA or the cache."""
     verify: bool = True
     """Accept files that are not the published ones."""
     preset: PresetName = "default"
     """Set of defaults."""
     pool: int = 1
-    """Train on means of N x N pixels."""
+    """Average N x N pixels."""
     config: Annotated[Path | None, tyro.conf.arg(metavar="FILE.toml")] = None
     """File with options; the command line overrides it."""
     runs: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("runs")
@@ -211,9 +212,9 @@ class Train:
     def to_toml(self) -> str:
         """Return the options as a file for ``--config``, without the paths of this run."""
         is_named = self._name is not None
-        network = _serialization.to_dict(self.network)
+        network = _serialization.to_toml_dict(self.network)
         for name in HIDDEN_NETWORK_OPTIONS:
-            del network[name]
+            network.pop(name, None)
         values: dict[str, JSONValue] = {
             "dataset": self.dataset if is_named else str(Path(self.dataset).resolve()),
             "root": None if self.root is None else str(self.root.absolute()),
@@ -222,18 +223,21 @@ class Train:
             "pool": self.pool,
             "data": None if is_named else self._data_values(),
             "network": network,
-            "training": _serialization.to_dict(self.training),
+            "training": _serialization.to_toml_dict(self.training),
         }
         return _serialization.plain_to_toml(values)
 
     def _data_values(self) -> dict[str, JSONValue]:
         """Return the options of a file or folder, with the digest of the file."""
         digest = self.data.source(Path(self.dataset)).digest()
-        return _serialization.to_dict(dataclasses.replace(self.data, sha256=digest))
+        return _serialization.to_toml_dict(dataclasses.replace(self.data, sha256=digest))
 
     def _trainer_config(self, folder: RunFolder) -> TrainingOptions:
+        progress = self.training.progress
         return dataclasses.replace(
-            self.training, checkpoints=CheckpointConfig(folder=folder.checkpoints)
+            self.training,
+            checkpoints=CheckpointConfig(folder=folder.checkpoints),
+            progress=False if progress == "lines" else progress,  # EpochLines prints them
         )
 
     def _print_summary(self, model: Model, splits: Splits, folder: RunFolder) -> None:
@@ -279,6 +283,11 @@ class EpochLines(Callback):
         self._epochs = options.training.epochs
         # Those of the validation loss are never smoothed, so the losses cannot be compared.
         self._are_smoothed = options.training.label_smoothing > 0.0
+        # A bar on the same terminal has no line end: it is erased, and drawn again below.
+        has_bar = options.training.progress in (None, True)
+        streams = (sys.stdout, sys.stderr)
+        is_shared = all(stream is not None and stream.isatty() for stream in streams)
+        self._start = "\r\x1b[K" if has_bar and is_shared else ""
 
     def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002 - the hook
         """Print the metrics of the epoch."""
@@ -293,7 +302,7 @@ class EpochLines(Callback):
         if row.val_rmse is not None:
             parts.append(f"val RMSE {row.val_rmse:.4g}")
         parts.append(f"{row.seconds:.1f} s")
-        _print("  ".join(parts))
+        _print(self._start + "  ".join(parts))
 
 
 def _target_text(splits: Splits) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -247,13 +249,14 @@ def _first_pass(arguments: Sequence[str], data: DataOptions | None = None) -> _F
     """Parse the arguments; return the defaults for invalid ones, which `parse` reports."""
     default = _FirstPass(data=data or DataOptions())
     try:
-        return tyro.cli(
-            _FirstPass,
-            default=default,
-            args=[argument for argument in arguments if argument not in _HELP],
-            add_help=False,
-            console_outputs=False,
-        )
+        with contextlib.redirect_stderr(io.StringIO()):  # console_outputs concerns other outputs
+            return tyro.cli(
+                _FirstPass,
+                default=default,
+                args=[argument for argument in arguments if argument not in _HELP],
+                add_help=False,
+                console_outputs=False,
+            )
     except (SystemExit, ConfigError):
         return default
 

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
-
-from tyro import _errors
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
 
 from mlpkit._checks import Unquoted, check_choice, error_message, nearest
 from mlpkit.cli._help import Option
 from mlpkit.errors import ConfigError
 from mlpkit.training import OptimizerConfig
 
-__all__ = ["ParseErrors", "check_options", "values_of", "with_none"]
+if TYPE_CHECKING:
+    from tyro import _errors
+else:
+    try:
+        from tyro import _errors
+    except ImportError:  # a private module, which another tyro may not have
+        _errors = None
 
+__all__ = ["ParseErrors", "check_options", "reported_by", "values_of", "with_none"]
+
+# What is used of the private module; without it an invalid command line has tyro's output.
+_HOOK = (
+    *("on_parse_error", "ParseErrorEvent", "MissingArgs", "UnrecognizedArgs"),
+    *("InstantiationFailure", "BadValue", "InvalidChoice"),
+)
 _NUMBER = re.compile(r"-[\d.]")
 _RULES: Mapping[str, str] = {
     "N": "an integer",
@@ -101,6 +115,13 @@ def with_none(arguments: Sequence[str], options: Sequence[Option]) -> list[str]:
         elif word == "none" and place and _spelled(words[place - 1]) in names:
             words[place] = "None"
     return words
+
+
+def reported_by(errors: ParseErrors) -> AbstractContextManager[None]:
+    """Return a context in which ``errors`` reports an invalid command line, if tyro can call it."""
+    if all(hasattr(_errors, name) for name in _HOOK):
+        return _errors.on_parse_error(errors)
+    return contextlib.nullcontext()
 
 
 class ParseErrors:

@@ -62,7 +62,10 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
     for name in ("config.toml", "history.json", "model"):
         if not (path / name).exists():
             rule = "the folder of a run that mlpkit train has finished"
-            raise ConfigError(error_message("run", rule, str(path), f"there is no {name} in it"))
+            cure = f"there is no {name} in it"
+            if name != "config.toml":
+                cure += f"; resume it with: mlpkit train --resume {path}"
+            raise ConfigError(error_message("run", rule, str(path), cure))
     try:
         with open_regular(path / "config.toml") as file:
             text = file.read().decode()
