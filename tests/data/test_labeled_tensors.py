@@ -304,3 +304,20 @@ def test_arguments_that_differ_from_the_encoder_are_refused() -> None:
         LabeledTensors.from_frame(frame, encoder=TableEncoder.fit(frame))
     with pytest.raises(ValueError, match="weights must be the name of a column of numbers"):
         LabeledTensors.from_frame(frame, "y", weights="kind")
+
+
+def test_another_file_is_read_by_the_rules_of_the_training_file(tmp_path: Path) -> None:
+    """Booleans as 0 and 1, targets as float64, a decimal comma in the last line alone."""
+    path = tmp_path / "table.csv"
+    path.write_text("x,sold\n" + "1,True\n2,FALSE\n" * 3)
+    train = LabeledTensors.from_csv(path, target="sold")
+    assert train.classes == ("False", "True")
+    path.write_text("x;sold\n1;0\n2,5; 1\n")
+    test = LabeledTensors.from_csv(path, encoder=train.encoder)
+    assert test.targets.tolist() == [0, 1]
+    assert test.inputs.tolist() == [[1.0], [2.5]]
+    path.write_text("x,time\n" + "".join(f"{n},{1_700_000_000 + n}\n" for n in range(30)))
+    train = LabeledTensors.from_csv(path, target="time")
+    path.write_text("x,time\n1,0\n2,1\n")
+    test = LabeledTensors.from_csv(path, encoder=train.encoder)
+    assert test.targets.dtype is train.targets.dtype is torch.float64

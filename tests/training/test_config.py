@@ -97,6 +97,7 @@ def test_a_wrong_value_is_refused(
         ("clip_grad_norm", 1.0, "None"),
         ("momentum_schedule", MomentumSchedule(), "None"),
         ("steps_per_epoch", 3, "None"),
+        ("drop_last", True, "False"),
         ("cuda_graph", True, "'adam', 'adamw' or 'sgd'"),
     ],
 )

@@ -24,9 +24,7 @@ def test_a_run_without_progress_is_silent(
     trainer.evaluate(examples())
     trainer.predict_proba(torch.zeros(2, 6))
     trainer.find_lr(examples(), high=100.0, steps=20)
-    together = replace(
-        config, checkpoints=None, early_stopping=None, reduce_lr_on_plateau=None
-    )
+    together = replace(config, checkpoints=None, early_stopping=None, reduce_lr_on_plateau=None)
     fit_many([network(0), network(1)], examples(), examples(20, seed=1), config=together)
     assert capfd.readouterr() == ("", "")
 

@@ -32,6 +32,7 @@ from mlpkit.training import (
 )
 from mlpkit.training._nonfinite import NonFiniteStep
 from mlpkit.training._stepper import Stepper, _obeys_found_inf, reestimate_on
+from mlpkit.training._tracker import TrainState
 
 CPU = torch.device("cpu")
 CONFIG = FilledConfig(
@@ -234,6 +235,12 @@ def test_a_step_that_is_not_finite_changes_nothing() -> None:
     error = stepper.nonfinite_error(NonFiniteStep(17, 1.0, 2.0), Path("last.pt"))
     assert (error.step, error.epoch, error.checkpoint) == (17, 2, Path("last.pt"))
     assert error.lr == 0.01 * CONFIG.schedule.ratio(17, 24)
+    stepper.continue_from(TrainState(epoch=2, step=10))  # two epochs of five steps before
+    assert stepper.nonfinite_error(NonFiniteStep(17, 1.0, 2.0), None).epoch == 2
+    assert stepper.nonfinite_error(NonFiniteStep(18, 1.0, 2.0), None).epoch == 3
+    stepper.continue_from(TrainState(epoch=2, batch=3, step=13, lr_ratio=0.5))
+    assert stepper.total_steps == 10 + 8
+    assert stepper.rates.lr(13) == 0.01 * (CONFIG.schedule.ratio(13, 18) * 0.5)
 
 
 def test_batch_norm_is_reestimated_on_the_batches_of_an_epoch() -> None:

@@ -14,7 +14,13 @@ import torch
 import torch.nn.functional as F
 from tests.training.scenario import Passes, differences, examples, network
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, IterableDataset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    IterableDataset,
+    SequentialSampler,
+    TensorDataset,
+)
 from torchdata.stateful_dataloader import StatefulDataLoader  # type: ignore[import-untyped]
 
 from mlpkit._protocols import Batch
@@ -180,6 +186,9 @@ def test_an_epoch_of_unknown_length_is_refused() -> None:
     message = "train must be data with a length, or a stream with steps_per_epoch or max_steps, got"
     with pytest.raises(ValueError, match=message):
         fit(PLAIN, given(batches()))
+    lbfgs = replace(PLAIN, optimizer=OptimizerConfig(name="lbfgs"), max_steps=5)
+    with pytest.raises(ValueError, match="train must be data with a length for optimizer 'lbfgs'"):
+        fit(lbfgs, given(batches()))
 
 
 def test_the_default_number_of_epochs_makes_1000_steps() -> None:
@@ -217,6 +226,16 @@ def test_bad_values_in_a_stream_are_refused() -> None:
     bad = [*batches(2), (torch.full((2, 6), torch.nan), torch.zeros(2, dtype=torch.int64))]
     with pytest.raises(ValueError, match="inputs of a DataLoader must be finite, got NaN"):
         fit(replace(PLAIN, max_steps=5), given(bad))
+
+
+def test_the_rate_of_examples_counts_those_of_a_short_last_step() -> None:
+    """A loader with a batch sampler does not tell how many examples it has."""
+    data = examples()
+    dataset = TensorDataset(data.inputs, data.targets)
+    loader = DataLoader(dataset, batch_sampler=BatchSampler(SequentialSampler(dataset), 8, False))
+    trainer = fit(replace(PLAIN, epochs=2, gradient_accumulation_steps=3), loader)
+    for row in trainer.history:
+        assert row.examples_per_second * row.seconds == pytest.approx(61)
 
 
 def test_the_rate_of_examples_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -53,7 +53,7 @@ CONFIG = FilledConfig(
 def tracker(config: FilledConfig = CONFIG, objective: Objective | None = None) -> Tracker:
     """Return a tracker of a run on the 61 examples of the scenario."""
     objective = CrossEntropy() if objective is None else objective
-    return Tracker(config, objective, train=Batches(examples(), 8), device=CPU)
+    return Tracker(config, objective, device=CPU)
 
 
 def row(epoch: int, **metrics: float) -> EpochRow:
@@ -283,6 +283,7 @@ def test_the_state_makes_the_round_trip() -> None:
         batch=3,
         step=4,
         examples=3 * 61 + 24,
+        epoch_examples=24,
         best_epoch=1,
         best_value=0.25,
         num_bad_epochs=1,

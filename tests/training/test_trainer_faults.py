@@ -306,6 +306,40 @@ class TestAliases:
         saved = read_checkpoint(tmp_path / "last.pt")["model"]
         assert differences(saved, model.state_dict()) == []
 
+    @pytest.mark.parametrize("restore_best", [False, True])
+    @pytest.mark.parametrize("averaging", [None, AveragingConfig(decay=0.9)])
+    def test_a_run_that_has_loaded_its_best_weights_resumes_from_them(
+        self, tmp_path: Path, averaging: AveragingConfig | None, restore_best: bool
+    ) -> None:
+        """Also from the checkpoint that is written before the next step."""
+
+        class Load(Callback):
+            def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:
+                if row.epoch == 2:
+                    trainer.load_best()
+                    best = min(trainer.history, key=lambda row: row.val_loss or 0.0)
+                    assert trainer.evaluate(val).loss == best.val_loss
+                    assert best.epoch < 2
+
+        train, val = examples(), examples(20, seed=1)
+        config = replace(
+            CONFIG,
+            epochs=4,
+            optimizer=OptimizerConfig(lr=0.5),
+            schedule=Schedule(),
+            averaging=averaging,
+            restore_best=restore_best,
+            checkpoints=CheckpointConfig(folder=tmp_path / "a"),
+        )
+        alone = Trainer(plain(), config, callbacks=[Load()])
+        alone.fit(train, val)
+        stopped = replace(config, checkpoints=CheckpointConfig(folder=tmp_path / "b"))
+        Trainer(plain(), replace(stopped, epochs=3), callbacks=[Load()]).fit(train, val)
+        resumed = Trainer(plain(), stopped, callbacks=[Load()])
+        resumed.fit(train, val, resume="auto")
+        assert differences(alone.model.state_dict(), resumed.model.state_dict()) == []
+        assert alone.history[-1].val_loss == resumed.history[-1].val_loss
+
     def test_runs_in_two_threads_do_not_disturb_each_other(self) -> None:
         """Each step of one would otherwise fall between the draws of the other."""
 

@@ -11,11 +11,13 @@ from typing import cast
 import pytest
 import torch
 from tests.training.scenario import differences, everything, examples, network, noise
+from torch import Tensor, nn
 
 from mlpkit._serialization import JSONValue
 from mlpkit.data import Batches
 from mlpkit.errors import ResumeMismatchError
 from mlpkit.training import (
+    AveragingConfig,
     Callback,
     CheckpointConfig,
     CSVLogger,
@@ -202,6 +204,92 @@ def test_it_continues_from_weights_that_the_user_has_loaded() -> None:
     trainer.fit(TRAIN, warm_start=True)
     parameters = dict(network(5).named_parameters())
     assert differences(parameters, dict(trainer.model.named_parameters())) == []
+
+
+@pytest.mark.parametrize("number", [24, 125])
+def test_the_schedule_ends_with_the_run_on_data_of_another_size(
+    tmp_path: Path, number: int
+) -> None:
+    """Its length is the steps that were made and those to come, also when that run is resumed."""
+    checkpoints = CheckpointConfig(folder=tmp_path, every_steps=1)
+    schedule = Schedule(kind="one_cycle")
+    config = replace(PLAIN, schedule=schedule, checkpoints=checkpoints)
+    others, per_epoch = examples(number), -(-number // 8)
+    trainer = Trainer(network(), config)
+    trainer.fit(TRAIN)
+    assert trainer.state.step == 16
+    trainer.fit(others, warm_start=True)
+    total = 16 + 2 * per_epoch
+    assert [row.step for row in trainer.history[2:]] == [16 + per_epoch, total]
+    base = trainer.optimizer.param_groups[0]["initial_lr"]
+    for row in trainer.history[2:]:
+        assert row.lr == base * schedule.ratio(row.step - 1, total)
+
+    stopped = Trainer(
+        network(), replace(config, checkpoints=replace(checkpoints, folder=tmp_path / "b"))
+    )
+    stopped.fit(TRAIN)
+    stopped._callbacks = (StopAt(18),)
+    stopped.fit(others, warm_start=True)
+    resumed = Trainer(network(), replace(stopped._config, epochs=4))
+    resumed.fit(others, resume="auto")
+    assert differences(trainer.model.state_dict(), resumed.model.state_dict()) == []
+    assert [row.lr for row in resumed.history] == [row.lr for row in trainer.history]
+
+
+def test_a_model_with_other_parameters_is_refused() -> None:
+    """The state of the optimizer belongs to the parameters of the previous run."""
+    model = network()
+    trainer = Trainer(model, PLAIN)
+    trainer.fit(TRAIN)
+    for changed in (model[0].requires_grad_(False), nn.Linear(8, 4)):
+        if changed is not model[0]:
+            model[0].requires_grad_(True)
+            model[4] = changed
+        with pytest.raises(ValueError, match=r"for warm_start, got others; call fit without warm"):
+            trainer.fit(TRAIN, warm_start=True)
+    trainer.fit(TRAIN)
+
+
+class Counted(nn.Module):
+    """A network with a state that is no tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = network()
+        self.calls = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += self.training
+        found: Tensor = self.network(x)
+        return found
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"calls": self.calls}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        self.calls = state["calls"]
+
+
+def test_a_state_that_is_no_tensor(tmp_path: Path) -> None:
+    """It is kept with the best weights, continued, saved and taken over."""
+    checkpoints = CheckpointConfig(folder=tmp_path)
+    config = replace(
+        PLAIN,
+        restore_best=True,
+        averaging=AveragingConfig(decay=0.9),
+        checkpoints=checkpoints,
+    )
+    model = Counted()
+    trainer = Trainer(model, config)
+    trainer.fit(TRAIN, VAL)
+    trainer.fit(TRAIN, VAL, warm_start=True)
+    found = read_checkpoint(checkpoints.last)["model"]
+    assert cast("dict[str, object]", found)["_extra_state"] == {"calls": 32}
+    assert model.calls == 8 * (cast("int", trainer.state.best_epoch) + 1)
+    other = Counted()
+    Trainer(other, PLAIN).fit(TRAIN, init_from=checkpoints.last)
+    assert other.calls == 48
 
 
 @pytest.mark.parametrize(

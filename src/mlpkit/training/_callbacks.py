@@ -18,10 +18,10 @@ class Callback:
     """Base class for hooks called during training; override the ones that you need.
 
     A hook may read every attribute of the trainer, such as ``trainer.optimizer``, ``trainer.lr``
-    and ``trainer.history``, and may call its methods ``stop``, ``save``, ``evaluate`` and
-    ``predict``. Random numbers that a hook draws come from the caller's generator, not from the
-    random stream of the run, so drawing them does not change the weights. A hook that is not
-    overridden is not called.
+    and ``trainer.history``, and may call its methods ``stop``, ``save``, ``load_best``,
+    ``evaluate`` and ``predict``. Random numbers that a hook draws come from the caller's generator,
+    not from the random stream of the run, so drawing them does not change the weights. A hook that
+    is not overridden is not called.
 
     A callback with state returns it from :meth:`state_dict`. It is saved in every checkpoint and
     restored on resume.

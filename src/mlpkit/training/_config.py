@@ -346,6 +346,7 @@ class TrainerConfig:
             ("clip_grad_norm", self.clip_grad_norm, self.clip_grad_norm is None, "None"),
             ("momentum_schedule", self.momentum_schedule, self.momentum_schedule is None, "None"),
             ("steps_per_epoch", self.steps_per_epoch, self.steps_per_epoch is None, "None"),
+            ("drop_last", self.drop_last, not self.drop_last, "False"),
         ):
             if not is_supported:
                 cure = "or choose another optimizer"

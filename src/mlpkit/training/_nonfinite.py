@@ -30,7 +30,7 @@ def nonfinite_error(
     found: NonFiniteStep,
     rates: Rates,
     *,
-    steps_per_epoch: int,
+    epoch: int,
     checkpoint: Path | None,
     network: int | None = None,
 ) -> NonFiniteError:
@@ -39,13 +39,13 @@ def nonfinite_error(
     Args:
         found: The step.
         rates: Learning rates of the run.
-        steps_per_epoch: Number of steps of an epoch.
+        epoch: Number of its epoch.
         checkpoint: The newest checkpoint; None if there is none.
         network: Number of the network, if several are trained together; else None.
     """
     error = NonFiniteError(
         step=found.step,
-        epoch=found.step // steps_per_epoch,
+        epoch=epoch,
         loss=found.loss,
         lr=rates.lr(found.step),
         grad_norm=found.grad_norm,

@@ -28,6 +28,9 @@ __all__ = [
 ]
 
 
+_NO_LENGTH = Unquoted("a DataLoader without a length")
+
+
 def run_config(
     config: TrainerConfig,
     model: nn.Module,
@@ -89,15 +92,17 @@ def _with_epochs(config: TrainerConfig) -> TrainerConfig:
     """Return the settings with the number of steps in an epoch, for data without a length.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or the optimizer is lbfgs, whose steps take all examples.
     """
     if config.steps_per_epoch is not None:
         return config
+    if config.optimizer is not None and config.optimizer.name == "lbfgs":
+        rule, cure = "data with a length for optimizer 'lbfgs'", "choose another optimizer"
+        raise ValueError(error_message("train", rule, _NO_LENGTH, cure))
     if config.max_steps is None:
         rule = "data with a length, or a stream with steps_per_epoch or max_steps"
         cure = "set steps_per_epoch in the configuration, the number of steps that make one epoch"
-        got = Unquoted("a DataLoader without a length")
-        raise ValueError(error_message("train", rule, got, cure))
+        raise ValueError(error_message("train", rule, _NO_LENGTH, cure))
     if config.epochs not in (None, 1):
         rule = "None or 1 for a stream with max_steps, but without steps_per_epoch"
         raise ValueError(error_message("epochs", rule, config.epochs, "set steps_per_epoch"))

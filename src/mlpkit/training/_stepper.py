@@ -16,6 +16,7 @@ from mlpkit.errors import NonFiniteError
 from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training._engine import Engine, StepEngine, StepResult
 from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep, nonfinite_error
+from mlpkit.training._tracker import TrainState
 from mlpkit.training.batches import (
     BatchLike,
     BatchSource,
@@ -44,7 +45,6 @@ class Stepper:
 
     Attributes:
         steps_per_epoch: Number of steps of an epoch.
-        total_steps: Number of steps of the whole run.
         guard: Detects steps that are not finite.
         rates: Learning rate and momentum of every step.
         engine: Makes one step: forward, loss, backward, check, clip, update.
@@ -68,14 +68,10 @@ class Stepper:
         self.device = device
         accumulation = config.gradient_accumulation_steps
         self.steps_per_epoch = -(-len(train) // accumulation)
-        self.total_steps = self.steps_per_epoch * config.epochs
-        if config.max_steps is not None:
-            self.total_steps = min(self.total_steps, config.max_steps)
         if isinstance(optimizer, EagerLBFGS):
             _check_full_batch(model, config, num_batches=len(train))
-        self.rates = Rates(
-            optimizer, config.schedule, config.momentum_schedule, total_steps=self.total_steps
-        )
+        self.rates = Rates(optimizer, config.schedule, config.momentum_schedule, total_steps=1)
+        self.continue_from(TrainState())  # sets the number of steps
         self.guard = FiniteGuard(device, deferred=_obeys_found_inf(optimizer, device, config))
         engine_type = Engine if config.gradients == "autograd" else FastEngine
         weights = config.class_weights
@@ -93,6 +89,24 @@ class Stepper:
         if config.cuda_graph:
             self.engine = CapturedEngine(self.engine, optimizer, device)
             self._batches = lazy_source(train, next(model.parameters()).device)
+
+    @property
+    def total_steps(self) -> int:
+        """Number of steps of the whole run."""
+        return self.rates.total_steps
+
+    def continue_from(self, state: TrainState) -> None:
+        """Set the number of steps of the whole run, and the factor on its learning rates.
+
+        The former is that of the steps made and those to come: epochs before a warm start may have
+        had another number of steps.
+        """
+        first_step = state.step - -(-state.batch // self.config.gradient_accumulation_steps)
+        self._start = state.epoch, first_step
+        total = max(1, first_step + (self.config.epochs - state.epoch) * self.steps_per_epoch)
+        if self.config.max_steps is not None:
+            total = min(total, self.config.max_steps)
+        self.rates.total_steps, self.rates.factor = total, state.lr_ratio
 
     def microbatches(
         self, epoch: int, *, start: int = 0, limit: int | None = None
@@ -129,9 +143,9 @@ class Stepper:
 
     def nonfinite_error(self, found: NonFiniteStep, checkpoint: Path | None) -> NonFiniteError:
         """Return the error that users see, with the epoch and the learning rate of the step."""
-        return nonfinite_error(
-            found, self.rates, steps_per_epoch=self.steps_per_epoch, checkpoint=checkpoint
-        )
+        first_epoch, first_step = self._start
+        epoch = first_epoch + (found.step - first_step) // self.steps_per_epoch
+        return nonfinite_error(found, self.rates, epoch=epoch, checkpoint=checkpoint)
 
     def end(self) -> None:
         """Free the memory that only steps need."""

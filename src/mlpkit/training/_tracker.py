@@ -19,7 +19,7 @@ from mlpkit.training._engine import StepResult
 from mlpkit.training._monitor import check_monitored_task, monitor_of
 from mlpkit.training._nonfinite import NonFiniteStep
 from mlpkit.training._run_config import check_class_weights, known_targets
-from mlpkit.training.batches import BatchLike, BatchSource
+from mlpkit.training.batches import BatchLike
 from mlpkit.training.metrics import (
     EpochMeter,
     EpochRow,
@@ -44,6 +44,7 @@ class TrainState:
         examples: Number of examples seen; an example counts each time it is seen.
         seconds: Duration of the run so far, in seconds, with validation and saving; a resumed run
             continues the count.
+        epoch_examples: Number of examples seen in the current epoch.
         epoch_seconds: Duration of the current epoch so far, in seconds, without validation.
         best_epoch: Number of the best epoch by the monitored metric, from 0; None before the first
             validation.
@@ -60,6 +61,7 @@ class TrainState:
     step: int = 0
     examples: int = 0
     seconds: float = 0.0
+    epoch_examples: int = 0
     epoch_seconds: float = 0.0
     best_epoch: int | None = None
     best_value: float | None = None
@@ -84,7 +86,6 @@ class Tracker:
     Args:
         config: The settings.
         objective: Loss of each example.
-        train: The batches that the run trains on.
         device: Device of the losses.
         model_task: Task that the model declares; None for a bare module.
         metrics: Names of the custom metrics.
@@ -100,7 +101,6 @@ class Tracker:
         config: FilledConfig,
         objective: Objective,
         *,
-        train: BatchSource,
         device: torch.device,
         model_task: Task | None = None,
         metrics: Sequence[str] = (),
@@ -112,7 +112,6 @@ class Tracker:
         self._monitor = monitor_of(config.monitor)
         self._objective = objective
         self._model_task = model_task
-        self._train = train
         self._metrics = tuple(metrics)
         self._warned: set[str] = set()  # custom metrics that were not finite
         self._meter = EpochMeter(device)
@@ -141,7 +140,9 @@ class Tracker:
         """Count one optimizer step."""
         self.state.batch += len(microbatches)
         self.state.step += 1
-        self.state.examples += sum(batch.indices.shape[0] for batch in microbatches)
+        examples = sum(batch.indices.shape[0] for batch in microbatches)
+        self.state.examples += examples
+        self.state.epoch_examples += examples
         self._meter.add(result.loss, result.weight, result.grad_norm)
         self._latest = result
 
@@ -228,18 +229,13 @@ class Tracker:
         accuracy, regression = _accuracy(evaluation), _regression(evaluation)
         train_regression = _regression(train)
         state = self.state
-        if self._train.num_examples is None:  # a step of a stream has all its microbatches
-            accumulation = self._config.gradient_accumulation_steps
-            examples = state.examples * state.batch / (state.step * accumulation)
-        else:
-            examples = self._train.num_examples * state.batch / len(self._train)
         return EpochRow(
             epoch=state.epoch,
             step=state.step,
             lr=lr,
             train_loss=loss,
             seconds=state.epoch_seconds,
-            examples_per_second=examples / max(state.epoch_seconds, 1e-9),
+            examples_per_second=state.epoch_examples / max(state.epoch_seconds, 1e-9),
             train_accuracy=_accuracy(train),
             train_rmse=None if train_regression is None else _finite_or_none(train_regression.rmse),
             val_loss=None if evaluation is None else evaluation.loss,
@@ -284,9 +280,7 @@ class Tracker:
         if value is not None or is_undefined:
             self._reduce_lr(math.nan if value is None else value)
         state.epoch += 1
-        state.batch = 0
-        state.epoch_seconds = 0.0
-        self._meter.reset()
+        self.restart_epoch()
         return is_best
 
     def _monitored(self, row: EpochRow) -> tuple[float | None, bool]:
@@ -345,8 +339,9 @@ class Tracker:
         self._mark = time.perf_counter()
 
     def restart_epoch(self) -> None:
-        """Begin the current epoch again, whose completed batches were others."""
-        self.state.batch, self.state.epoch_seconds = 0, 0.0
+        """Count the batches of the current epoch from the first one."""
+        state = self.state
+        state.batch, state.epoch_examples, state.epoch_seconds = 0, 0, 0.0
         self._meter.reset()
 
     def state_dict(self) -> TrackerState:

@@ -216,6 +216,7 @@ class Trainer:
         known_monitor(self._config.monitor, self._metrics)
         self._signals = StopSignals()
         self._stop_reason: StopReason | None = None
+        self._is_training = False  # between the first and the last step of fit
 
     @property
     def config(self) -> TrainerConfig:
@@ -258,12 +259,12 @@ class Trainer:
             warm_start: Continue the previous run of this trainer for ``config.epochs`` more epochs:
                 with its trained weights, also where the model holds averaged or best ones, its
                 optimizer, average, random stream, history and best epoch. The schedule is that of
-                all epochs together, at the position that was reached: a constant rate stays what it
-                is, a one-cycle schedule is stretched. If early stopping had ended the run, it
-                counts from 0; ``max_seconds`` and ``max_steps`` are the limits of this call. The
-                data may be others; a stream that is the same object is continued. To resume such a
-                run in a new process, set ``config.epochs`` and ``config.max_steps`` to the sums.
-                Without a previous run, this is a new run.
+                all steps together, those made and those to come, at the position that was reached:
+                a constant rate stays what it is, a one-cycle schedule is stretched. If early
+                stopping had ended the run, it counts from 0; ``max_seconds`` and ``max_steps`` are
+                the limits of this call. The data may be others; a stream that is the same object is
+                continued. To resume such a run in a new process, set ``config.epochs`` and
+                ``config.max_steps`` to the sums. Without a previous run, this is a new run.
             init_from: Path of the checkpoint whose weights the new run starts from. They are those
                 that its run validated: averaged, if it kept an average. Data and settings may be
                 others; the history, the schedule and the random stream are those of a new run.
@@ -278,7 +279,8 @@ class Trainer:
             CheckpointError: If a checkpoint cannot be written or read.
             ResumeMismatchError: If ``resume`` belongs to another run.
             ValueError: If arguments exclude one another, ``init_from`` is a checkpoint of a model
-                with other parameters, or a stream without a state is resumed.
+                with other parameters, the trainable parameters have changed before a warm start, or
+                a stream without a state is resumed.
         """
         _check_start(resume, init_from, warm_start=warm_start, init_optimizer=init_optimizer)
         is_bf16_on_cpu = self.config.precision == "bf16" and self.device.type == "cpu"
@@ -315,7 +317,11 @@ class Trainer:
                     initial=self.state.step,
                     history=self.history,
                 ) as progress:
-                    reason = self._train(run, progress)
+                    self._is_training = True
+                    try:
+                        reason = self._train(run, progress)
+                    finally:
+                        self._is_training = False
                 self._load_final_weights(run)
                 result = self._result(run, reason)
                 self._call(run, "on_fit_end", result)
@@ -697,7 +703,7 @@ class Trainer:
         """
         checkpoints, run = self.config.checkpoints, self._run
         if run is not None and run.best is not None and run.best.weights is not None:
-            run.weights.load_best_weights(run.best.weights, None)
+            run.weights.load_best_weights(run.best.weights, None, is_training=self._is_training)
             return
         best = self._best() if run is not None or checkpoints is None else checkpoints.best
         if best is None or not best.exists():
@@ -706,7 +712,9 @@ class Trainer:
             )
         found = load_checkpoint(best)
         if run is not None:
-            run.weights.load_best_weights(found.trained_state, found.average)
+            run.weights.load_best_weights(
+                found.trained_state, found.average, is_training=self._is_training
+            )
             return
         # Without data, batch norm keeps the averaged statistics of the checkpoint.
         self.model.load_state_dict(dict(found.model_state))
@@ -771,7 +779,6 @@ class Trainer:
         tracker = Tracker(
             config,
             objective,
-            train=stepper.train,
             device=self.device,
             model_task=task_of_model(self.model),
             metrics=self._metrics.names,

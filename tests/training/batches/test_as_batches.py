@@ -69,3 +69,5 @@ def test_anything_else_is_refused() -> None:
         TypeError, match="val must be LabeledTensors, Batches or a DataLoader, got 'Tensor'; wrap"
     ):
         as_batches("val", torch.zeros(3, 2), batch_size=4, shuffle=True, seed=0)
+    with pytest.raises(TypeError, match="got 'TensorDataset'; wrap it in a DataLoader"):
+        as_batches("val", TensorDataset(torch.zeros(3)), batch_size=4, shuffle=True, seed=0)

@@ -9,7 +9,14 @@ import pytest
 import torch
 from tests.training.scenario import differences
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    TensorDataset,
+)
 
 from mlpkit.training import BatchSource
 from mlpkit.training.batches import LoaderBatches
@@ -38,6 +45,29 @@ def test_the_order_is_a_function_of_seed_and_epoch() -> None:
     assert order(source, 2) != first
     assert order(LoaderBatches(loader(shuffle=True), seed=4), 1) != first
     assert sorted(target for batch in first for target in batch) == list(range(21))
+
+
+@pytest.mark.parametrize("place", ["loader", "sampler", "batch_sampler"])
+def test_a_generator_of_the_loader_does_not_change_that(place: str) -> None:
+    """The order depends on its seed, but not on what has been drawn from it."""
+
+    def source(seed: int) -> LoaderBatches:
+        generator = torch.Generator().manual_seed(seed)
+        if place == "loader":
+            return LoaderBatches(loader(shuffle=True, generator=generator))
+        sampler = RandomSampler(range(21), generator=generator)
+        if place == "sampler":
+            return LoaderBatches(loader(sampler=sampler))
+        batches = BatchSampler(sampler, 4, drop_last=False)
+        return LoaderBatches(DataLoader(loader().dataset, batch_sampler=batches))
+
+    one, same, other = source(1), source(1), source(2)
+    second = order(one, 1)
+    assert order(one, 0) != second
+    assert order(one, 1) == order(same, 1) == second
+    assert order(one, 1, 3) == second[3:]
+    assert order(other, 1) != second
+    assert one.fingerprint == same.fingerprint != other.fingerprint
 
 
 def test_any_start_gives_the_rest() -> None:
@@ -84,6 +114,9 @@ def test_other_batches_are_refused() -> None:
     dataset = TensorDataset(torch.zeros(5, 1))
     with pytest.raises(TypeError, match=r"a batch of a DataLoader must be \(inputs, targets\)"):
         order(LoaderBatches(DataLoader(dataset, 2)), 0)
+    examples = DataLoader(TensorDataset(torch.zeros(5, 6), torch.zeros(5)), batch_size=None)
+    with pytest.raises(ValueError, match=r"got \(\); give the DataLoader a batch_size$"):
+        order(LoaderBatches(examples), 0)
 
 
 def test_the_length_is_that_of_a_batch_sampler() -> None:

@@ -206,6 +206,8 @@ def test_one_object_of_two_names_is_refused() -> None:
         (torch.tensor(True), r"one number, got True; convert it with float\(...\)"),
         (np.bool_(0), "one number, got False; convert it with float"),
         (torch.tensor(1j), r"one number, got tensor\(0\.\+1\.j\); average it"),
+        (None, "one number, got None; return it"),
+        ({"a": 1.0}, r"one number, got \{'a': 1\.0\}; pass its metrics one by one"),
         (torch.zeros(2, 3), r"one number, not a tensor with axes, got \(2, 3\); average it"),
     ],
 )

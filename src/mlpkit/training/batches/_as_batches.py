@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from mlpkit._checks import error_message
 from mlpkit.training.batches._data_loader import LoaderBatches
@@ -53,14 +53,11 @@ def as_batches(
     elif isinstance(data, Examples):
         source = data.batches(batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last)
     else:
-        raise TypeError(
-            error_message(
-                argument,
-                "LabeledTensors, Batches or a DataLoader",
-                type(data).__name__,
-                "wrap tensors in LabeledTensors(inputs, targets)",
-            )
-        )
+        cure = "wrap tensors in LabeledTensors(inputs, targets)"
+        if isinstance(data, Dataset):
+            cure = "wrap it in a DataLoader"
+        rule = "LabeledTensors, Batches or a DataLoader"
+        raise TypeError(error_message(argument, rule, type(data).__name__, cure))
     if length_of(source) == 0:
         raise ValueError(error_message(argument, "at least one batch", 0, "add examples"))
     return source

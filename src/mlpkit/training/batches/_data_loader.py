@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 from collections.abc import Iterator, Sized
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from mlpkit._checks import Unquoted, error_message
 from mlpkit._protocols import Batch
+from mlpkit.training.batches._sources import HasState
 
 __all__ = ["LoaderBatches", "checked_batch"]
 
@@ -21,9 +23,10 @@ class LoaderBatches:
 
     The order of epoch ``e`` is a pure function of ``(seed, e)``: torch's global generator is seeded
     from both while the loader draws its permutation and the seeds of its workers, and restored
-    afterwards. A run that is resumed within an epoch reads the skipped batches again. The resume is
-    exact if the data set draws its random numbers from torch's global generator only and the loader
-    has no ``generator``; a loader with one draws from the state that its generator has.
+    afterwards. A ``generator`` of the loader or its sampler is seeded likewise, from its initial
+    seed too. A run that is resumed within an epoch reads the skipped batches again. The resume is
+    exact if the data set draws its random numbers from torch's global generator only and the
+    sampler draws the order of a pass before its first batch.
 
     The ``indices`` of a batch are -1, since a loader does not provide positions in the data set.
 
@@ -53,25 +56,48 @@ class LoaderBatches:
         parts += [str(self.num_examples), str(loader.batch_size), str(loader.drop_last)]
         if loader.batch_size is None and loader.batch_sampler is not None:
             parts.append(type(loader.batch_sampler).__qualname__)
+        parts += [str(generator.initial_seed()) for generator in _generators(loader)]
         if isinstance(dataset, TensorDataset):
             parts += [_digest(tensor) for tensor in dataset.tensors]
         return hashlib.sha256("\0".join([*parts, str(self.seed)]).encode()).hexdigest()
 
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of one epoch, from batch number ``start`` on."""
-        generator = torch.default_generator
-        caller_state = generator.get_state()
-        try:
-            digest = hashlib.sha256(f"mlpkit.loader {self.seed} {epoch}".encode()).digest()
-            generator.manual_seed(int.from_bytes(digest[:7]))
+        text = f"mlpkit.loader {self.seed} {epoch}"
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_seeded(torch.default_generator, text))
+            for generator in _generators(self.loader):
+                stack.enter_context(_seeded(generator, f"{text} {generator.initial_seed()}"))
             batches = iter(self.loader)
             # The permutation is drawn with the first batch. Skipped batches are drawn here too, so
             # that they do not advance the random stream that the checkpoint restored.
             first = list(itertools.islice(batches, start, start + 1))
-        finally:
-            generator.set_state(caller_state)
         for batch in itertools.chain(first, batches):
             yield checked_batch(batch)
+
+
+@contextlib.contextmanager
+def _seeded(generator: torch.Generator, text: str) -> Iterator[None]:
+    """Seed a generator from a text within a ``with`` block; its state is restored afterwards."""
+    caller_state = generator.get_state()
+    digest = hashlib.sha256(text.encode()).digest()
+    generator.manual_seed(int.from_bytes(digest[:7]))
+    try:
+        yield
+    finally:
+        generator.set_state(caller_state)
+
+
+def _generators(loader: DataLoader[tuple[Tensor, ...]]) -> list[torch.Generator]:
+    """Return the generators that were given to a loader or its samplers, each once.
+
+    Those of a loader with a state belong to its state.
+    """
+    if isinstance(loader, HasState):
+        return []
+    holders = (loader, loader.sampler, getattr(loader.batch_sampler, "sampler", None))
+    found = (getattr(holder, "generator", None) for holder in holders)
+    return list({id(one): one for one in found if isinstance(one, torch.Generator)}.values())
 
 
 def _num_examples(loader: DataLoader[tuple[Tensor, ...]]) -> int | None:
@@ -124,7 +150,8 @@ def _check_values(inputs: Tensor, targets: Tensor, weights: Tensor | None) -> No
             raise TypeError(error_message(f"{name} of a DataLoader", "dense tensors", found, cure))
     if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) != len(targets):
         rule = f"one for each of the {len(inputs) if inputs.ndim else 0} inputs"
-        raise ValueError(error_message("targets of a DataLoader", rule, tuple(targets.shape)))
+        hint = None if targets.ndim else "give the DataLoader a batch_size"
+        raise ValueError(error_message("targets of a DataLoader", rule, tuple(targets.shape), hint))
     for name, values in (("inputs", inputs), ("targets", targets)):
         if values.is_floating_point() and not bool(values.isfinite().all()):
             cure = "remove or impute these examples"

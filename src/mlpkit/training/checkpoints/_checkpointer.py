@@ -13,6 +13,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from mlpkit import _serialization
 from mlpkit._checks import Unquoted, error_message
@@ -21,7 +22,7 @@ from mlpkit.errors import CheckpointCorruptError, ResumeMismatchError
 from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training._hooks import CallbackLike
 from mlpkit.training._stepper import Stepper
-from mlpkit.training._tracker import Tracker
+from mlpkit.training._tracker import Tracker, TrainState
 from mlpkit.training.batches import BatchSource, StatefulSource, StreamBatches
 from mlpkit.training.checkpoints._file_format import (
     first_nonfinite,
@@ -208,6 +209,7 @@ class Checkpointer:
         _check_has_position(source)
         _check_complete(path, content)
         states = cast("dict[str, dict[str, JSONValue]]", content["callbacks"])
+        self._stepper.continue_from(TrainState(**cast("dict[str, int]", content["state"])))
         self._check_same_run(path, content, states)
         self._load_run_state(content)
         for key, state in states.items():
@@ -219,9 +221,14 @@ class Checkpointer:
     def continue_from(self, previous: Checkpointer) -> None:
         """Take over the state of the previous run of the same model, which goes on in this one.
 
-        The callbacks have their state. An epoch that has begun is continued if the training data
-        are the same, and begun again otherwise. A stream continues if it is the same object.
+        The schedule is that of the steps so far and those of the remaining epochs. The callbacks
+        have their state. An epoch that has begun is continued if the training data are the same,
+        and begun again otherwise. A stream continues if it is the same object.
+
+        Raises:
+            ValueError: If the model has other trainable parameters now.
         """
+        _check_same_parameters(previous._stepper.optimizer, self._stepper.optimizer)
         previous._tracker.restart_clock()
         self._load_run_state(cast("dict[str, Saved]", previous._run_state()))
         if isinstance(self._stepper.train, StreamBatches):
@@ -230,6 +237,7 @@ class Checkpointer:
             fields = [name for name in self._fingerprint if name.startswith("data.train")]
             if any(previous._fingerprint[name] != self._fingerprint[name] for name in fields):
                 self._tracker.restart_epoch()
+        self._stepper.continue_from(self._tracker.state)
         self.path, self._obsolete = previous.path, previous._obsolete
 
     def _load_run_state(self, content: Mapping[str, Saved]) -> None:
@@ -312,6 +320,18 @@ def _check_has_position(source: BatchSource) -> None:
             "torchdata's StatefulDataLoader, or continue from the weights with init_from"
         )
         raise ValueError(error_message("train", rule, got, cure))  # noqa: TRY004 - a valid type
+
+
+def _check_same_parameters(previous: Optimizer, optimizer: Optimizer) -> None:
+    """Raise if the state of the previous optimizer belongs to other parameters."""
+    before, now = (
+        [[tuple(parameter.shape) for parameter in group["params"]] for group in one.param_groups]
+        for one in (previous, optimizer)
+    )
+    if before != now:
+        rule = "a model with the trainable parameters of the previous run for warm_start"
+        cure = "call fit without warm_start: it starts from the weights of the model"
+        raise ValueError(error_message("model", rule, Unquoted("others"), cure))
 
 
 def _check_complete(path: Path, content: Mapping[str, Saved]) -> None:

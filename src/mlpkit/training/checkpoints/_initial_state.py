@@ -43,8 +43,7 @@ def load_initial_state(
 
 
 def _check_same_shapes(path: Path, weights: Mapping[str, Tensor], model: nn.Module) -> None:
-    saved = {name: tuple(value.shape) for name, value in weights.items()}
-    now = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    saved, now = _shapes(weights), _shapes(model.state_dict())
     differing = sorted(
         name for name in saved.keys() | now.keys() if saved.get(name) != now.get(name)
     )
@@ -52,6 +51,14 @@ def _check_same_shapes(path: Path, weights: Mapping[str, Tensor], model: nn.Modu
         rule = "a checkpoint of a model with the same parameters"
         got = Unquoted(f"{path}, which differs in {', '.join(differing)}")
         raise ValueError(error_message("init_from", rule, got, "build the model as it was built"))
+
+
+def _shapes(state: Mapping[str, object]) -> dict[str, object]:
+    """Return the shape of each tensor; the name alone counts for a state that is no tensor."""
+    return {
+        name: tuple(value.shape) if isinstance(value, Tensor) else ""
+        for name, value in state.items()
+    }
 
 
 def _load_optimizer(path: Path, content: Mapping[str, Saved], optimizer: Optimizer) -> None:

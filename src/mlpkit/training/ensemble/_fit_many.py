@@ -316,7 +316,6 @@ def _network_run(
     tracker = Tracker(
         config,
         objective,
-        train=train,
         device=device,
         model_task=task_of_model(model),
         metrics=metrics.names,
@@ -360,7 +359,7 @@ def _train(
                     raise nonfinite_error(
                         found.step,
                         stepper.rates(found.network),
-                        steps_per_epoch=batches.num_steps,
+                        epoch=epoch,
                         checkpoint=None,
                         network=found.network,
                     ) from None
@@ -395,7 +394,7 @@ def _finish_epoch(
             raise nonfinite_error(
                 found,
                 rates,
-                steps_per_epoch=rates.total_steps // run.config.epochs,
+                epoch=tracker.state.epoch,
                 checkpoint=None,
                 network=run.number,
             ) from None

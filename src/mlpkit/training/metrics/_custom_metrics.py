@@ -176,5 +176,9 @@ def _number(name: str, value: object) -> float:
         elif isinstance(value, Tensor) and value.ndim:
             rule += ", not a tensor with axes"
             shown = tuple(value.shape)
+        elif value is None:
+            cure = "return it"
+        elif isinstance(value, Mapping):
+            cure = "pass its metrics one by one"
         raise TypeError(error_message(f"metrics[{name!r}]", rule, shown, cure))
     return float(scalar)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
+
+from mlpkit.training._named_tensors import copied_state
 
 __all__ = ["BestWeights"]
 
@@ -27,8 +30,7 @@ class BestWeights:
 
     def propose(self, model: nn.Module) -> None:
         """Copy the weights that the model holds; :meth:`decide` keeps or drops them."""
-        state = model.state_dict()
-        self._candidate = {name: value.clone() for name, value in state.items()}
+        self._candidate = copied_state(model)
 
     def decide(
         self, model: nn.Module, *, is_best: bool, averaged: AbstractContextManager[None]
@@ -48,8 +50,12 @@ class BestWeights:
             self.weights = self._candidate
         self._candidate = None
 
-    def load(self, weights: Mapping[str, Tensor] | None, device: torch.device) -> None:
+    def load(self, weights: Mapping[str, object] | None, device: torch.device) -> None:
         """Restore the best weights of a checkpoint."""
         self.weights = None
         if weights is not None:
-            self.weights = {name: value.to(device, copy=True) for name, value in weights.items()}
+            moved = {
+                name: value.to(device, copy=True) if isinstance(value, Tensor) else value
+                for name, value in weights.items()
+            }
+            self.weights = cast("dict[str, Tensor]", moved)

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -45,6 +45,8 @@ __all__ = [
     "set_lr",
     "set_momentum",
 ]
+
+_AnyAdam = TypeVar("_AnyAdam", EagerAdam, EagerAdamW)
 
 OptimizerName: TypeAlias = Literal["adam", "adamw", "lbfgs", "muon", "rmsprop", "sgd"]
 
@@ -317,26 +319,19 @@ _FUSED_DEVICES: Final = ("cpu", "cuda", "hpu", "mps", "mtia", "xpu")
 
 
 def _adam(groups: list[ParamGroup], config: OptimizerConfig, _model: nn.Module) -> Optimizer:
-    if config.fused:
-        _check_fused(groups)
-    return EagerAdam(
-        _torch_groups(groups, config.lr),
-        lr=config.lr,
-        betas=required(config.betas),
-        eps=required(config.eps),
-        weight_decay=config.weight_decay,
-        fused=True if config.fused else None,
-    )
+    return _build_adam(EagerAdam, groups, config, config.lr)
 
 
 def _adamw(groups: list[ParamGroup], config: OptimizerConfig, _model: nn.Module) -> Optimizer:
-    return _build_adamw(groups, config, config.lr)
+    return _build_adam(EagerAdamW, groups, config, config.lr)
 
 
-def _build_adamw(groups: list[ParamGroup], config: OptimizerConfig, lr: float) -> EagerAdamW:
+def _build_adam(
+    kind: type[_AnyAdam], groups: list[ParamGroup], config: OptimizerConfig, lr: float
+) -> _AnyAdam:
     if config.fused:
         _check_fused(groups)
-    return EagerAdamW(
+    return kind(
         _torch_groups(groups, lr),
         lr=lr,
         betas=required(config.betas),
@@ -407,7 +402,8 @@ def _muon(groups: list[ParamGroup], config: OptimizerConfig, model: nn.Module) -
         adjust_lr_fn="match_rms_adamw",
     )
     lr = config.lr if config.adamw_lr is None else config.adamw_lr
-    return MuonWithAdamW(muon, _build_adamw(_only(groups, hidden, inside=False), config, lr))
+    others = _only(groups, hidden, inside=False)
+    return MuonWithAdamW(muon, _build_adam(EagerAdamW, others, config, lr))
 
 
 def _only(groups: list[ParamGroup], wanted: set[int], *, inside: bool) -> list[ParamGroup]:

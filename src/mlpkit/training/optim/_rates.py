@@ -20,6 +20,7 @@ class Rates:
         total_steps: Number of steps of the run.
 
     Attributes:
+        total_steps: Number of steps of the run.
         factor: Factor on all learning rates besides the schedule.
     """
 

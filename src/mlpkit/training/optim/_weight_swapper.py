@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from torch import Tensor, nn
 
+from mlpkit.training._named_tensors import copied_state
 from mlpkit.training.optim._averaging import AverageState, AveragingConfig, WeightAverage
 
 __all__ = ["WeightSwapper"]
@@ -37,8 +38,7 @@ class WeightSwapper:
     def update(self, step: int) -> None:
         """Add the weights after an optimizer step to the average.
 
-        The step has trained the weights that the model holds, so stashed weights are obsolete. A
-        callback that loads the best weights makes the run continue from them.
+        The step has trained the weights that the model holds, so stashed weights are obsolete.
         """
         self._stash = None
         if self._average is not None:
@@ -69,13 +69,18 @@ class WeightSwapper:
             self._reestimate()
 
     def load_best_weights(
-        self, weights: Mapping[str, Tensor], average: AverageState | None
+        self,
+        weights: Mapping[str, Tensor],
+        average: AverageState | None,
+        *,
+        is_training: bool = False,
     ) -> None:
         """Give the model the weights of a checkpoint, or their average if it has one.
 
         Args:
             weights: The trained weights of the checkpoint.
             average: State of the average of the checkpoint.
+            is_training: Whether the run continues from them: they are the trained weights then.
         """
         self._stash_weights()
         self._model.load_state_dict(dict(weights))
@@ -84,12 +89,13 @@ class WeightSwapper:
             best.load_state_dict(average)
             best.copy_to(self._model)
             self._reestimate()
+        if is_training:
+            self._stash = copied_state(self._model)
 
     def _stash_weights(self) -> None:
         """Set the trained weights aside, unless the model holds others already."""
         if self._stash is None:
-            state = self._model.state_dict()
-            self._stash = {name: value.clone() for name, value in state.items()}
+            self._stash = copied_state(self._model)
 
     def trained_weights(self) -> dict[str, Tensor]:
         """Return the ``state_dict`` of the trained model, whatever weights the model holds."""
