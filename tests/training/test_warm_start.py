@@ -292,22 +292,6 @@ def test_a_state_that_is_no_tensor(tmp_path: Path) -> None:
     assert other.calls == 48
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"warm_start": True, "resume": "a"}, "warm_start must be None or False together with res"),
-        ({"init_from": "b", "resume": "a"}, "init_from must be None or False together with resume"),
-        ({"init_from": "b", "warm_start": True}, "init_from must be .* with warm_start, got 'b'"),
-        ({"init_optimizer": True}, "init_optimizer must be False without init_from, got True"),
-    ],
-)
-def test_arguments_exclude_one_another(arguments: dict[str, object], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Trainer(network(), PLAIN).fit(TRAIN, **arguments)  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="warm_start must be True or False, got 1"):
-        Trainer(network(), PLAIN).fit(TRAIN, warm_start=1)  # type: ignore[arg-type]
-
-
 def test_the_folder_is_that_of_the_run(tmp_path: Path) -> None:
     """A continued run writes where it has written; a new run in the folder is refused."""
     trainer = Trainer(network(), replace(PLAIN, checkpoints=CheckpointConfig(folder=tmp_path)))

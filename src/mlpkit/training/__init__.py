@@ -17,8 +17,9 @@ from mlpkit.training._fit_result import FitResult, StopReason
 from mlpkit.training._hooks import CallbackLike, StepInfo
 from mlpkit.training._lr_finder import LRCurve
 from mlpkit.training._monitor import Monitor, MonitorMode, MonitorName
+from mlpkit.training._run import OptimizerFactory
 from mlpkit.training._tracker import TrainState
-from mlpkit.training._trainer import OptimizerFactory, Trainer
+from mlpkit.training._trainer import Trainer
 from mlpkit.training.batches import BatchLike, BatchSource, Examples, TrainingData
 from mlpkit.training.checkpoints import Checkpoint, load_checkpoint
 from mlpkit.training.ensemble import fit_many

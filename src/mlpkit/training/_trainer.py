@@ -6,24 +6,20 @@ import copy
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
-from mlpkit._checks import Unquoted, check_bool, error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit._class_names import check_same_classes, class_names
 from mlpkit._devices import autocast, available_device, evaluation_mode, has_fast_bf16
 from mlpkit.errors import CheckpointError, CheckpointWriteError
-from mlpkit.training._config import CheckpointConfig, FilledConfig, TrainerConfig
+from mlpkit.training._config import TrainerConfig
 from mlpkit.training._default_objective import choose_objective
-from mlpkit.training._defaults import fill_from_run
 from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._fit_result import FitResult, StopReason
 from mlpkit.training._hooks import CallbackLike, StepInfo, hooks
@@ -32,41 +28,27 @@ from mlpkit.training._monitor import known_monitor
 from mlpkit.training._nonfinite import NonFiniteStep
 from mlpkit.training._predictor import (
     ProbabilityPredictor,
-    check_input_range,
     find_predictor,
     find_thresholds,
-    reset_calibration,
     task_of_model,
 )
 from mlpkit.training._progress import Progress, show_progress
-from mlpkit.training._run_config import (
-    check_monitored_data,
-    check_validation_data,
-    known_inputs,
-    run_config,
+from mlpkit.training._run import (
+    OptimizerFactory,
+    Run,
+    RunSetup,
+    RunStart,
+    begin_run,
+    build_run_optimizer,
+    eval_batches,
+    train_batches,
 )
+from mlpkit.training._run_config import run_config
 from mlpkit.training._signals import StopSignals, interruption
 from mlpkit.training._stepper import Stepper
-from mlpkit.training._tracker import Tracker, TrainState
-from mlpkit.training.batches import (
-    BatchSource,
-    StatefulSource,
-    TrainingData,
-    as_batches,
-    can_be_read_again,
-    training_batches,
-)
-from mlpkit.training.checkpoints import (
-    Checkpointer,
-    RandomStream,
-    check_folder,
-    existing_checkpoints,
-    load_checkpoint,
-    load_initial_state,
-    prepare_folder,
-    read_checkpoint,
-    saved_config,
-)
+from mlpkit.training._tracker import TrainState
+from mlpkit.training.batches import BatchSource, StatefulSource, TrainingData
+from mlpkit.training.checkpoints import RandomStream, load_checkpoint
 from mlpkit.training.metrics import (
     CustomMetrics,
     EpochRow,
@@ -77,51 +59,14 @@ from mlpkit.training.metrics import (
     evaluate,
     forward,
 )
-from mlpkit.training.objectives import (
-    Mixup,
-    Objective,
-    Task,
-    VirtualAdversarial,
-)
-from mlpkit.training.optim import (
-    BestWeights,
-    WeightSwapper,
-    build_optimizer,
-    check_steps_without_closure,
-    set_initial_lr,
-)
+from mlpkit.training.objectives import Mixup, Objective, Task, VirtualAdversarial
 
-__all__ = ["OptimizerFactory", "Trainer"]
-
-OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
+__all__ = ["Trainer"]
 
 _SLOW_BF16 = (
     "precision 'bf16' is slower than 'fp32' on this CPU, as measured by a matrix product; "
     "`mlpkit info` shows the speed of each precision"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """The parts of one training run.
-
-    Attributes:
-        train: Training examples in order, if they are evaluated.
-        num_epochs: Number of epochs of a call of ``fit``; with ``warm_start`` it adds as many.
-        seconds_before: Duration of the earlier calls that the run continues.
-    """
-
-    config: FilledConfig
-    stepper: Stepper
-    tracker: Tracker
-    weights: WeightSwapper
-    best: BestWeights | None
-    checkpointer: Checkpointer
-    stream: RandomStream
-    train: BatchSource | None
-    val: BatchSource | None
-    num_epochs: int
-    seconds_before: float
 
 
 class Trainer:
@@ -194,7 +139,7 @@ class Trainer:
         metrics: Mapping[str, MetricLike] | None = None,
     ) -> None:
         self._config = TrainerConfig() if config is None else config
-        self._run: _Run | None = None
+        self._run: Run | None = None
         if not isinstance(model, nn.Module):
             raise TypeError(error_message("model", "a torch.nn.Module", model))
         if not isinstance(self._config, TrainerConfig):
@@ -282,7 +227,14 @@ class Trainer:
                 with other parameters, the trainable parameters have changed before a warm start, or
                 a stream without a state is resumed.
         """
-        _check_start(resume, init_from, warm_start=warm_start, init_optimizer=init_optimizer)
+        start = RunStart.from_arguments(
+            self.config,
+            self._run,
+            resume=resume,
+            warm_start=warm_start,
+            init_from=init_from,
+            init_optimizer=init_optimizer,
+        )
         is_bf16_on_cpu = self.config.precision == "bf16" and self.device.type == "cpu"
         if is_bf16_on_cpu and not has_fast_bf16(self.device):
             warnings.warn(_SLOW_BF16, UserWarning, stacklevel=2)
@@ -291,15 +243,9 @@ class Trainer:
             raise RuntimeError(
                 error_message("fit", rule, Unquoted("a call inside"), "leave the block first")
             )
-        checkpoint = self._resume_path(resume)
-        run = self._begin(
-            train,
-            val,
-            resume=checkpoint,
-            previous=self._run if warm_start else None,
-            init_from=None if init_from is None or checkpoint is not None else Path(init_from),
-            init_optimizer=init_optimizer,
-        )
+        run = begin_run(self._setup(), train, val, start)
+        self.state, self.history = run.tracker.state, run.tracker.history
+        self.objective, self._run, self._stop_reason = run.stepper.objective, run, None
         with (
             torch.enable_grad(),
             StopSignals() as self._signals,
@@ -337,7 +283,7 @@ class Trainer:
                 run.stepper.end()
         return result
 
-    def _train(self, run: _Run, progress: Progress) -> StopReason:
+    def _train(self, run: Run, progress: Progress) -> StopReason:
         """Run the loop over epochs and steps."""
         config, state, stepper, tracker = run.config, self.state, run.stepper, run.tracker
         max_seconds = None
@@ -379,7 +325,7 @@ class Trainer:
                 return self._stop_reason
         return "completed" if tracker.is_done else "early_stopping"
 
-    def _finish_epoch(self, run: _Run, progress: Progress) -> None:
+    def _finish_epoch(self, run: Run, progress: Progress) -> None:
         """Validate, append the history row, and save."""
         config, tracker = run.config, run.tracker
         run.stepper.guard.sync()
@@ -405,7 +351,7 @@ class Trainer:
                 self._save_last(run)
         self._raise_interrupt(run)
 
-    def _finish_partial_epoch(self, run: _Run, progress: Progress) -> None:
+    def _finish_partial_epoch(self, run: Run, progress: Progress) -> None:
         """Save in the middle of an epoch, then validate."""
         run.stepper.guard.sync()
         self._save_last(run)
@@ -416,7 +362,7 @@ class Trainer:
         progress.end_epoch(row, _summary(row, run.config.label_smoothing))
         self._call(run, "on_epoch_end", row)
 
-    def _validate(self, run: _Run) -> Evaluation | None:
+    def _validate(self, run: Run) -> Evaluation | None:
         """Evaluate the averaged weights on the validation data."""
         if run.val is None:
             return None
@@ -426,7 +372,7 @@ class Trainer:
                 run.best.propose(self.model)
             return evaluation
 
-    def _evaluate_train(self, run: _Run) -> Evaluation | None:
+    def _evaluate_train(self, run: Run) -> Evaluation | None:
         """Evaluate the averaged weights on the training data, if ``train_metrics`` is set."""
         if run.train is None:
             return None
@@ -434,7 +380,7 @@ class Trainer:
             return self._evaluate(run.train, poll=self._poll)
 
     @contextmanager
-    def _evaluating(self, run: _Run) -> Iterator[None]:
+    def _evaluating(self, run: Run) -> Iterator[None]:
         """Give the model the averaged weights within a ``with`` block, which a signal ends."""
         try:
             with run.stream.paused(), run.weights.averaged():
@@ -443,7 +389,7 @@ class Trainer:
             self._raise_interrupt(run)
             raise
 
-    def _load_final_weights(self, run: _Run) -> None:
+    def _load_final_weights(self, run: Run) -> None:
         """Give the model the best weights if they are kept, else the average if one is kept."""
         if run.best is None or run.best.weights is None:
             run.weights.load_averaged_weights()
@@ -454,12 +400,12 @@ class Trainer:
         if self._signals.signum is not None:
             raise _SignalArrivedError
 
-    def _raise_interrupt(self, run: _Run) -> None:
+    def _raise_interrupt(self, run: Run) -> None:
         """If a signal arrived, save and raise."""
         if self._signals.signum is not None:
             raise interruption(self._signals.signum, self._save_last(run))
 
-    def _shown_error(self, run: _Run, error: BaseException) -> BaseException:
+    def _shown_error(self, run: Run, error: BaseException) -> BaseException:
         """Return the error that users see."""
         if isinstance(error, NonFiniteStep):
             return run.stepper.nonfinite_error(error, run.checkpointer.path)
@@ -487,13 +433,13 @@ class Trainer:
         """
         return self._known_run("lr").stepper.rates.lr(max(self.state.step - 1, 0))
 
-    def _known_run(self, name: str) -> _Run:
+    def _known_run(self, name: str) -> Run:
         if self._run is None:
             rule = "read during or after fit"
             raise RuntimeError(error_message(f"trainer.{name}", rule, None, "call fit first"))
         return self._run
 
-    def _call(self, run: _Run, hook: str, *arguments: object) -> None:
+    def _call(self, run: Run, hook: str, *arguments: object) -> None:
         """Call a hook of every callback that has it, with the caller's random state."""
         methods = hooks(self._callbacks, hook)
         if methods:
@@ -523,7 +469,7 @@ class Trainer:
         with self._final_weights():
             predictor = find_predictor(self.model)
             if predictor is None:
-                batches = self._eval_batches("data", data)
+                batches = eval_batches("data", data, self._config)
                 return self._evaluate(batches, classes=class_names(data), custom=self._metrics)
             evaluation = predictor.evaluate(
                 data,
@@ -536,7 +482,7 @@ class Trainer:
                 return evaluation
             found = compute_metrics(
                 self.model,
-                self._eval_batches("data", data),
+                eval_batches("data", data, self._config),
                 self._metrics,
                 precision=self.config.precision,
                 device=self.device,
@@ -662,12 +608,12 @@ class Trainer:
         model = copy.deepcopy(self.model)
         config = run_config(self._config, model, self.objective, train, self._metrics)
         config = dataclasses.replace(config, cuda_graph=False)
-        batches = _train_batches(config, train)
+        batches = train_batches(config, train)
         stepper = Stepper(
             model,
             config,
             self.objective,
-            self._build_optimizer(model, config),
+            build_run_optimizer(self._setup(), model, config),
             train=batches,
             device=self.device,
         )
@@ -719,11 +665,11 @@ class Trainer:
         # Without data, batch norm keeps the averaged statistics of the checkpoint.
         self.model.load_state_dict(dict(found.model_state))
 
-    def _save_last(self, run: _Run) -> Path | None:
+    def _save_last(self, run: Run) -> Path | None:
         checkpoints = self.config.checkpoints
         return None if checkpoints is None else self._save(run, checkpoints.last)
 
-    def _save(self, run: _Run, path: Path) -> Path:
+    def _save(self, run: Run, path: Path) -> Path:
         run.checkpointer.save(path)
         self._call(run, "on_checkpoint", path)
         return path
@@ -733,149 +679,18 @@ class Trainer:
         is_kept = folder is not None and folder.keep_best and self.state.best_epoch is not None
         return folder.best if folder is not None and is_kept and folder.best.exists() else None
 
-    # ------------------------------------------------------------------ beginning and end
-
-    def _begin(
-        self,
-        train: TrainingData,
-        val: TrainingData | None,
-        *,
-        resume: Path | None,
-        previous: _Run | None,
-        init_from: Path | None,
-        init_optimizer: bool,
-    ) -> _Run:
-        """Build the parts of the run, and give them the state that it starts from."""
-        content, config = None, self._config
-        if init_from is not None:
-            content = read_checkpoint(init_from)
-        if previous is not None:
-            config = fill_from_run(config, previous.config)
-            num_epochs = previous.tracker.state.epoch + previous.num_epochs
-            max_steps = config.max_steps  # of each call, as the epochs
-            if max_steps is not None:
-                max_steps += previous.tracker.state.step
-            config = dataclasses.replace(config, epochs=num_epochs, max_steps=max_steps)
-        if resume is not None:
-            content = read_checkpoint(resume)
-            config = fill_from_run(config, saved_config(content, resume))
-        objective = choose_objective(config, self.model, self._given_objective)
-        config = run_config(config, self.model, objective, train, self._metrics)
-        check_monitored_data(config, val)
-        if config.checkpoints is not None and resume is None and previous is None:
-            check_folder(config.checkpoints)
-        check_same_classes({"model": self.model, "train": train, "val": val})
-        check_validation_data(objective, train, val)
-        _check_num_examples(objective, train)
-        stepper = Stepper(
-            self.model,
-            config,
-            objective,
-            self._build_optimizer(self.model, config),
-            train=_train_batches(config, train),
-            device=self.device,
-        )
-        _check_batch_norm(self.model, getattr(stepper.train, "source", stepper.train))
-        tracker = Tracker(
-            config,
-            objective,
-            device=self.device,
-            model_task=task_of_model(self.model),
-            metrics=self._metrics.names,
-        )
-        weights = WeightSwapper(
-            self.model,
-            config.averaging,
-            reestimate=lambda: stepper.reestimate_batch_norm(tracker.current_epoch),
-        )
-        best = BestWeights() if config.restore_best else None
-        stream = RandomStream(config.seed, self.device)
-        train_again = self._train_to_evaluate(config, train, stepper.train)
-        val_batches = None if val is None else self._eval_batches("val", val)
-        checkpointer = Checkpointer(
-            config,
-            stepper=stepper,
-            tracker=tracker,
-            weights=weights,
-            best=best,
-            stream=stream,
-            val=val_batches,
+    def _setup(self) -> RunSetup:
+        return RunSetup(
+            model=self.model,
+            config=self._config,
+            objective=self._given_objective,
+            optimizer=self._optimizer_factory,
             callbacks=self._callbacks,
+            metrics=self._metrics,
+            device=self.device,
         )
-        tracker.start_with(train)
-        if resume is not None and content is not None:
-            checkpointer.restore(resume, content)
-        if init_from is not None and content is not None:
-            optimizer = stepper.optimizer if init_optimizer else None
-            load_initial_state(init_from, content, self.model, optimizer)
-        if previous is not None:
-            checkpointer.continue_from(previous.checkpointer)
-            if tracker.is_out_of_patience:
-                tracker.state.num_bad_epochs = 0
-        if config.checkpoints is not None and previous is not None:
-            prepare_folder(config.checkpoints)
-        elif config.checkpoints is not None:
-            _claim_folder(config.checkpoints, checkpointer, resume)
-        reset_calibration(self.model)
-        inputs = known_inputs(train)
-        if inputs is not None:
-            check_input_range(self.model, inputs)
-        run = _Run(
-            config=config,
-            stepper=stepper,
-            tracker=tracker,
-            weights=weights,
-            best=best,
-            checkpointer=checkpointer,
-            stream=stream,
-            train=train_again,
-            val=val_batches,
-            num_epochs=config.epochs if previous is None else previous.num_epochs,
-            seconds_before=0.0 if previous is None else tracker.state.seconds,
-        )
-        self.state, self.history = tracker.state, tracker.history
-        self.objective, self._run, self._stop_reason = objective, run, None
-        return run
 
-    def _resume_path(self, resume: str | os.PathLike[str] | None) -> Path | None:
-        if resume != "auto":
-            return None if resume is None else Path(resume)
-        if self.config.checkpoints is None:
-            rule = "a path if the configuration has no checkpoints"
-            raise ValueError(error_message("resume", rule, resume, "set checkpoints in the config"))
-        # The best checkpoint is written first, so a process killed in between leaves only that one.
-        found = (self.config.checkpoints.last, self.config.checkpoints.best)
-        return next((path for path in found if path.exists()), None)
-
-    def _build_optimizer(self, model: nn.Module, config: FilledConfig) -> Optimizer:
-        if self._optimizer_factory is None:
-            return build_optimizer(model, config.optimizer)
-        optimizer = self._optimizer_factory(p for p in model.parameters() if p.requires_grad)
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(
-                error_message("optimizer", "a function that returns an Optimizer", optimizer)
-            )
-        check_steps_without_closure(optimizer)
-        set_initial_lr(optimizer)
-        return optimizer
-
-    def _train_to_evaluate(
-        self, config: FilledConfig, train: TrainingData, batches: BatchSource
-    ) -> BatchSource | None:
-        """Return the training examples without augmentation; None without ``train_metrics``."""
-        if not config.train_metrics:
-            return None
-        if not can_be_read_again(batches):
-            rule, cure = "False for a stream", "give a part of its examples as val"
-            raise ValueError(error_message("train_metrics", rule, config.train_metrics, cure))
-        return self._eval_batches("train", getattr(train, "data", train))
-
-    def _eval_batches(self, argument: str, data: TrainingData) -> BatchSource:
-        config = self._config
-        size = config.eval_batch_size
-        return as_batches(argument, data, batch_size=size, shuffle=False, seed=config.seed)
-
-    def _result(self, run: _Run, reason: StopReason) -> FitResult:
+    def _result(self, run: Run, reason: StopReason) -> FitResult:
         checkpoints = self.config.checkpoints
         return FitResult(
             stop_reason=reason,
@@ -884,84 +699,6 @@ class Trainer:
             last=None if checkpoints is None else checkpoints.last,
             best=self._best(),
         )
-
-
-def _check_start(
-    resume: object, init_from: object, *, warm_start: bool, init_optimizer: bool
-) -> None:
-    """Raise if the arguments of ``fit`` that say where a run starts exclude one another."""
-    for name, value in (("warm_start", warm_start), ("init_optimizer", init_optimizer)):
-        check_bool(name, value)
-    is_either = resume == "auto" and init_from is not None  # the second only for a new run
-    given = {
-        "resume": None if resume is None or is_either else str(resume),
-        "warm_start": warm_start or None,
-        "init_from": None if init_from is None else str(init_from),
-    }
-    chosen = [name for name, value in given.items() if value is not None]
-    if len(chosen) > 1:
-        rule, cure = f"None or False together with {chosen[0]}", "give one of the two"
-        raise ValueError(error_message(chosen[1], rule, given[chosen[1]], cure))
-    if init_optimizer and init_from is None:
-        cure = "give the checkpoint as init_from"
-        raise ValueError(
-            error_message("init_optimizer", "False without init_from", init_optimizer, cure)
-        )
-
-
-def _claim_folder(
-    config: CheckpointConfig, checkpointer: Checkpointer, resume: Path | None
-) -> None:
-    """Prepare the folder for the run; checkpoints of another run stay until they are replaced.
-
-    Raises:
-        ValueError: If it holds another run than the resumed one, without ``overwrite``.
-    """
-    others = [path for path in existing_checkpoints(config) if path != resume]
-    if resume is not None:
-        is_own = resume.resolve().parent == config.folder.resolve()
-        others = [] if is_own else [one for one in others if not checkpointer.belongs_to_run(one)]
-        if others and not config.overwrite:
-            rule = "a folder without checkpoints of another run than the resumed one"
-            cure = "choose another folder, or set overwrite=True"
-            raise ValueError(error_message("checkpoints.folder", rule, str(others[0]), cure))
-    prepare_folder(config)
-    checkpointer.replace_on_save(others)
-
-
-def _check_batch_norm(model: nn.Module, train: BatchSource) -> None:
-    """Refuse a batch of one example, on which batch norm of vectors cannot be trained."""
-    size: object = getattr(train, "batch_size", None)
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
-    if not (norms and isinstance(size, int)):
-        return
-    if size == 1:
-        raise ValueError(error_message("batch_size", "at least 2 for batch norm", size))
-    if (train.num_examples or 0) % size == 1:
-        rule = f"a divisor that leaves no last batch of one of {train.num_examples} examples"
-        cure = "choose another batch_size, or set drop_last=True"
-        raise ValueError(error_message("batch_size", rule, size, f"batch norm needs two; {cure}"))
-
-
-def _check_num_examples(objective: Objective, train: TrainingData) -> None:
-    """Let an objective that stores something for each example check their number."""
-    check: object = getattr(objective, "check_num_examples", None)
-    examples: object = getattr(train, "data", train)
-    if callable(check) and isinstance(examples, Sized) and not isinstance(train, DataLoader):
-        check(len(examples))
-
-
-def _train_batches(config: FilledConfig, train: TrainingData) -> BatchSource:
-    batches = as_batches(
-        "train",
-        train,
-        batch_size=config.batch_size,
-        shuffle=True,
-        seed=config.seed,
-        drop_last=config.drop_last,
-    )
-    steps = config.steps_per_epoch
-    return training_batches(batches, steps and steps * config.gradient_accumulation_steps)
 
 
 @contextmanager
