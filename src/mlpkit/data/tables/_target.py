@@ -133,7 +133,7 @@ class TableTarget:
         """Return the targets of a frame.
 
         Class indices are int64 of shape (N,). Labels are float32 of shape (N, L). A regression has
-        shape (N,) for one column and (N, D) for several, of :attr:`dtype`.
+        shape (N,) for one column and (N, D) for several, of ``self.dtype``.
 
         A class is found by its text, else by its value: ``1``, ``1.0``, ``True`` and ``"true"`` are
         the class ``"1"`` or the class ``"True"``.

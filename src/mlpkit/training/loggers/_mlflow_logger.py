@@ -20,7 +20,7 @@ class _RunInfo(Protocol):
 
 
 @runtime_checkable
-class _Run(Protocol):
+class MLflowRun(Protocol):
     """The attributes of MLflow's ``Run`` and ``ActiveRun`` that the logger uses."""
 
     @property
@@ -68,9 +68,9 @@ class MLflowLogger(TrackingLogger):
         run_name: str | None = None,
         tracking_uri: str | None = None,
         tags: Mapping[str, str] | None = None,
-        run: _Run | None = None,
+        run: MLflowRun | None = None,
     ) -> None:
-        if run is not None and not isinstance(run, _Run):
+        if run is not None and not isinstance(run, MLflowRun):
             raise TypeError(error_message("run", "a run of MLflow", run))
         options = {"experiment_name": experiment_name, "run_name": run_name, "tags": tags}
         super().__init__(None if run is None else run.info.run_id, options)

@@ -12,7 +12,7 @@ from mlpkit.training.loggers._tracking_logger import TrackingLogger, import_serv
 
 __all__ = ["WandbLogger"]
 
-_Mode: TypeAlias = Literal["online", "offline", "disabled"]
+WandbMode: TypeAlias = Literal["online", "offline", "disabled"]
 
 
 class _Config(Protocol):
@@ -31,7 +31,7 @@ class _Summary(Protocol):
     def update(self, d: dict[str, str | float]) -> None: ...
 
 
-class _Run(Protocol):
+class WandbRun(Protocol):
     """The attributes of ``wandb.Run`` that the logger uses."""
 
     @property
@@ -95,8 +95,8 @@ class WandbLogger(TrackingLogger):
         group: str | None = None,
         tags: Sequence[str] | None = None,
         folder: str | os.PathLike[str] | None = None,
-        mode: _Mode | None = None,
-        run: _Run | None = None,
+        mode: WandbMode | None = None,
+        run: WandbRun | None = None,
     ) -> None:
         options: dict[str, object] = {
             "project": project,
@@ -105,7 +105,7 @@ class WandbLogger(TrackingLogger):
             "group": group,
             "tags": tags,
             "folder": folder,
-            "mode": mode if mode is None else check_choice("mode", mode, get_args(_Mode)),
+            "mode": mode if mode is None else check_choice("mode", mode, get_args(WandbMode)),
         }
         super().__init__(None if run is None else run.id, options)
         self._options = {"dir": options.pop("folder"), **options}
@@ -147,6 +147,6 @@ class WandbLogger(TrackingLogger):
         self._run = None
 
     @property
-    def _active_run(self) -> _Run:
+    def _active_run(self) -> WandbRun:
         assert self._run is not None
         return self._run
