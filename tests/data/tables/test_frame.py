@@ -151,8 +151,8 @@ LARGE = 2**53 + 1  # float64 rounds it to 2**53
         pd.DataFrame({"x": pd.array([None, LARGE], dtype="Int64")}),
         pd.DataFrame({"x": np.array([1, 2**64 - 1], dtype=np.uint64)}),
         pd.DataFrame({"x": np.array([None, np.int64(LARGE)], dtype=object)}),
-        pd.DataFrame({"x": [1, 10**400]}),
-        pd.DataFrame({"x": [1, -(10**5000)]}),
+        pd.DataFrame({"x": np.array([1, 10**400], dtype=object)}),
+        pd.DataFrame({"x": np.array([1, -(10**5000)], dtype=object)}),
         pd.DataFrame({"x": [None, decimal.Decimal(LARGE)]}),
         pd.DataFrame({"x": [None, fractions.Fraction(LARGE)]}),
         pl.DataFrame({"x": [None, LARGE]}),
@@ -170,5 +170,6 @@ def test_large_integers_that_float64_holds_are_read() -> None:
     exact = [2**53, -(2**60), 2**100]
     assert Table(pd.DataFrame({"x": exact})).read("x").numbers.tolist() == exact
     assert Table(pd.DataFrame({"x": [1e300, 2.0]})).read("x").numbers.tolist() == [1e300, 2.0]
-    categories = pd.DataFrame({"x": pd.Categorical([LARGE, 10**400])})
+    values = np.array([LARGE, 10**400], dtype=object)
+    categories = pd.DataFrame({"x": pd.Categorical(values)})
     assert Table(categories).read("x").texts == [str(LARGE), str(10**400)]
