@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import unittest
 from collections.abc import Callable
 
 import pytest
@@ -17,30 +18,42 @@ from mlpkit.sklearn import MLPClassifier, MLPRegressor
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
-def checks(*estimators: object) -> list[ParameterSet]:
-    """Return all checks of the estimators, as parameters with readable names."""
+def checks(estimator: object) -> dict[str, ParameterSet]:
+    """Return all checks of an estimator by name, as parameters with readable names."""
     found: dict[str, ParameterSet] = {}  # scikit-learn 1.6 has a check twice
-    for estimator in estimators:
-        for one, check in estimator_checks_generator(estimator):
-            options = getattr(check, "keywords", {})
-            name = getattr(check, "func", check).__name__
-            shown = [f"{key}={value}" for key, value in options.items()]
-            identity = "-".join([type(estimator).__name__, name, *shown])
-            found[identity] = pytest.param(functools.partial(check, one), id=identity)
-    return list(found.values())
+    for one, check in estimator_checks_generator(estimator):
+        options = getattr(check, "keywords", {})
+        shown = [f"{key}={value}" for key, value in options.items()]
+        name = "-".join([getattr(check, "func", check).__name__, *shown])
+        identity = f"{type(estimator).__name__}-{name}"
+        found[name] = pytest.param(functools.partial(check, one), id=identity)
+    return found
 
 
-@pytest.mark.parametrize("check", checks(MLPClassifier(max_iter=60), MLPRegressor(max_iter=30)))
+def run(check: Callable[[], None]) -> None:
+    """Run a check; pytest 9.0 does not know the exception of one that does not apply."""
+    try:
+        check()
+    except unittest.SkipTest as reason:
+        pytest.skip(str(reason))
+
+
+# The regressor takes the checks that both have, which concern the code that they share.
+QUICK = checks(MLPClassifier(max_iter=60)) | checks(MLPRegressor(max_iter=30))
+ALL = [*checks(MLPClassifier()).values(), *checks(MLPRegressor()).values()]
+
+
+@pytest.mark.parametrize("check", QUICK.values())
 def test_check(check: Callable[[], None]) -> None:
     """Every check passes; with few iterations, since there are many fits."""
-    check()
+    run(check)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("check", checks(MLPClassifier(), MLPRegressor()))
+@pytest.mark.parametrize("check", ALL)
 def test_check_with_defaults(check: Callable[[], None]) -> None:
     """Every check passes with the defaults; the nox session `sklearn` runs these too."""
-    check()
+    run(check)
 
 
 def test_there_are_many_checks() -> None:

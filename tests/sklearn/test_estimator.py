@@ -29,6 +29,7 @@ Numbers: TypeAlias = npt.NDArray[np.float64]
 
 X, SPECIES = load_iris(return_X_y=True)
 TARGETS = {
+    "one class": np.zeros(150, dtype=int),
     "two classes": SPECIES == 1,
     "three classes": np.array(["setosa", "versicolor", "virginica"])[SPECIES],
     "labels": np.column_stack([SPECIES == 1, SPECIES > 0]).astype(int),
@@ -54,8 +55,19 @@ def has_sample_weight() -> bool:
     return "sample_weight" in inspect.signature(theirs.MLPClassifier.fit).parameters
 
 
-@pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("options", FITS, ids=str)
+PAIRS = [
+    pytest.param(
+        options,
+        target,
+        id=f"{options}-{target}",
+        marks=[pytest.mark.long] if row % 3 and target not in ("three classes", "numbers") else [],
+    )
+    for row, options in enumerate(FITS)
+    for target in TARGETS
+]
+
+
+@pytest.mark.parametrize(("options", "target"), PAIRS)
 def test_a_fit_is_that_of_scikit_learn(options: Options, target: str) -> None:
     """With the same seed, weights and loss curve agree up to rounding."""
     y = TARGETS[target]
@@ -120,6 +132,20 @@ def test_a_stream_is_that_of_scikit_learn(solver: str) -> None:
         assert_equal(found, expected)
 
 
+@pytest.mark.parametrize("changed", ["alpha", "batch_size", "learning_rate", "power_t", "solver"])
+def test_parameters_that_change_in_a_stream_have_the_effect_of_scikit_learn(changed: str) -> None:
+    """The solver of the first call keeps its learning rate; other parameters apply at once."""
+    options: Options = {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1}
+    expected = theirs.MLPClassifier(5, random_state=0).set_params(**options)
+    found = MLPClassifier(5, random_state=0).set_params(**options)
+    values: Options = {"alpha": 9.0, "batch_size": 20, "learning_rate": "constant", "power_t": 0.1}
+    for one in (found, expected):
+        one.partial_fit(X, SPECIES, classes=[0, 1, 2])
+        one.set_params(**{changed: values.get(changed, "adam")})
+        one.partial_fit(X, SPECIES).partial_fit(X, SPECIES)
+    assert_equal(found, expected)
+
+
 def test_weights_that_are_given_are_those_of_the_fit() -> None:
     """Assigned arrays are copied into the network, for predictions and for a stream."""
     regressor = MLPRegressor(hidden_layer_sizes=3, random_state=0).partial_fit(X, X[:, 0])
@@ -131,6 +157,16 @@ def test_weights_that_are_given_are_those_of_the_fit() -> None:
     first = other.coefs_[0].copy()
     other.partial_fit(X, X[:, 0])
     assert not np.array_equal(other.coefs_[0], first)
+
+
+def test_weights_of_another_width_replace_the_network() -> None:
+    regressor = MLPRegressor(hidden_layer_sizes=3, random_state=0).partial_fit(X, X[:, 0])
+    wide = MLPRegressor(hidden_layer_sizes=7, random_state=0).partial_fit(X, X[:, 0])
+    regressor.coefs_, regressor.intercepts_ = wide.coefs_, wide.intercepts_
+    np.testing.assert_array_equal(regressor.predict(X), wide.predict(X))
+    regressor.partial_fit(X, X[:, 0])
+    assert regressor.coefs_[0].shape == (4, 7)
+    assert not np.array_equal(regressor.coefs_[0], wide.coefs_[0])
 
 
 def test_the_arrays_share_the_memory_of_the_network() -> None:

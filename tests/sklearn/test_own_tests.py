@@ -19,8 +19,12 @@ NOT_APPLICABLE = {
 }
 # Tests with many fits; `pytest -m long` and the nox session `sklearn` run them.
 LONG = {
+    "test_alpha",
+    "test_lbfgs_classification_maxfun",
     "test_mlp_loading_from_joblib_partial_fit",
+    "test_mlp_sample_weight_with_early_stopping",
     "test_multilabel_classification",
+    "test_n_iter_no_change",
     "test_n_iter_no_change_inf",
     "test_partial_fit_classification",
     "test_partial_fit_regression",

@@ -17,7 +17,7 @@ from mlpkit.nn import MLP
 from mlpkit.sklearn import MLPClassifier, MLPRegressor
 from mlpkit.sklearn._batches import CurrentBatch
 from mlpkit.sklearn._settings import Settings
-from mlpkit.sklearn._solvers import LBFGS, build_solver, linears
+from mlpkit.sklearn._solvers import LBFGS, Loss, build_solver, linears
 from mlpkit.training import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -60,7 +60,7 @@ def test_the_gradient_of_lbfgs_is_that_of_its_value(
     if isinstance(objective, CrossEntropy):
         targets = targets[:, 0].long()
     weights = torch.from_numpy(RNG.uniform(size=40))
-    solver = build_solver(network, settings, grad_factor=1.0, objective=objective, loss_factor=1.0)
+    solver = build_solver(network, settings, Loss(objective, 1.0, 1.0))
     assert isinstance(solver, LBFGS)
     batch = Batch(torch.from_numpy(X), targets, weights, torch.arange(40))
     solver.batch = CurrentBatch(batch, 40, float(weights.sum()))

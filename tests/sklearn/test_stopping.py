@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import warnings
 from itertools import pairwise
 
@@ -109,3 +110,24 @@ def test_an_interrupt_keeps_what_was_reached(monkeypatch: pytest.MonkeyPatch) ->
         fitted = MLPClassifier(4).fit(X, y)
     assert fitted.n_iter_ == 2
     assert fitted.predict(X).shape == y.shape
+
+
+def test_an_interrupt_ends_a_minimization_after_the_iteration(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def interrupt(message: str) -> None:
+        if message.startswith("Iteration 3,"):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("builtins.print", interrupt)
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.warns(UserWarning, match="interrupted") as caught:
+        fitted = MLPClassifier(4, solver="lbfgs", verbose=True, random_state=0).fit(X, y)
+    assert len(caught) == 1
+    assert fitted.n_iter_ == 3
+    assert signal.getsignal(signal.SIGINT) is handler
+    expected = MLPClassifier(4, solver="lbfgs", max_iter=3, random_state=0)
+    with pytest.warns(ConvergenceWarning):
+        expected.fit(X, y)
+    assert fitted.loss_ == expected.loss_
+    np.testing.assert_array_equal(fitted.predict_proba(X), expected.predict_proba(X))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, Self, TypeAlias
+from typing import Any, Literal, Self, TypeAlias
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from sklearn.utils.multiclass import type_of_target, unique_labels  # type: igno
 from torch import Tensor
 
 from mlpkit._checks import error_message
-from mlpkit.sklearn._estimator import Array, Examples, Floats, Loss, MLPEstimator, is_incremental
+from mlpkit.sklearn._estimator import Array, Examples, Floats, MLPEstimator, is_incremental
+from mlpkit.sklearn._solvers import Loss
 from mlpkit.training import BinaryCrossEntropy, CrossEntropy
 
 __all__ = ["ClassWeight", "MLPClassifier"]
@@ -306,6 +307,8 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         return encoded if self.n_outputs_ == 1 else None
 
     def _score_outputs(self, outputs: Tensor, val: Examples) -> float:
+        if len(self.classes_) == 1 and not self._is_multilabel:
+            return 1.0  # predict returns the only class
         if self.out_activation_ == "softmax":
             is_right = outputs.argmax(dim=1) == val.targets
         else:
@@ -328,8 +331,7 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         return kind.startswith("multilabel")
 
     def __sklearn_tags__(self) -> object:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        tags: Any = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
 

@@ -7,13 +7,13 @@ import os
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self, cast
+from typing import Any, NamedTuple, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 import torch
-from sklearn.base import BaseEstimator  # type: ignore[import-untyped]
+from sklearn.base import BaseEstimator, is_regressor  # type: ignore[import-untyped]
 from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
 from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
 from sklearn.utils import check_random_state  # type: ignore[import-untyped]
@@ -26,15 +26,15 @@ from torch import Tensor
 
 from mlpkit._checks import error_message
 from mlpkit.errors import NonFiniteError
-from mlpkit.nn import MLP
+from mlpkit.nn import MLP, ActivationName
 from mlpkit.sklearn._batches import CurrentBatch, Inputs, ShuffledBatches, dense
 from mlpkit.sklearn._file import SavedEstimator, read_estimator, write_estimator
 from mlpkit.sklearn._settings import FULL_BATCH, Settings
-from mlpkit.sklearn._solvers import LBFGS, SolverBase, build_solver, linears
+from mlpkit.sklearn._solvers import LBFGS, Loss, SolverBase, build_solver, linears
 from mlpkit.sklearn._stopping import Progress, StoppingRule
-from mlpkit.training import OutputObjective, Schedule, Trainer, TrainerConfig
+from mlpkit.training import Schedule, Trainer, TrainerConfig
 
-__all__ = ["Examples", "Loss", "MLPEstimator", "is_incremental"]
+__all__ = ["Examples", "MLPEstimator", "is_incremental"]
 
 Array = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.floating]
@@ -48,34 +48,12 @@ _NON_FINITE = (
 )
 
 
-class Loss(NamedTuple):
-    """The loss of an estimator, made of an objective whose gradients are hand-written.
-
-    Attributes:
-        objective: Mean loss of each example over its outputs.
-        loss_factor: Factor on the loss, for ``loss_curve_``.
-        grad_factor: Factor on the gradient. For several outputs scikit-learn minimizes the sum of
-            the squared errors and reports their mean.
-    """
-
-    objective: OutputObjective
-    loss_factor: float
-    grad_factor: float
-
-
 class Examples(NamedTuple):
     """Inputs, encoded targets and weights; None for equal weights."""
 
     inputs: Inputs
     targets: Tensor
     weights: Tensor | None
-
-
-class _Held(NamedTuple):
-    """The training part and the validation part of the examples of a fit."""
-
-    train: Examples
-    val: Examples | None
 
 
 def is_incremental(estimator: MLPEstimator) -> bool:
@@ -108,7 +86,6 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
     validation_scores_: list[float] | None
     best_validation_score_: float | None
     _optimizer: SolverBase
-    _has_numeric_targets: ClassVar[bool] = False
 
     # ------------------------------------------------------------------ what subclasses say
 
@@ -133,21 +110,25 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
     def _score_outputs(self, outputs: Tensor, val: Examples) -> float:
         """Return the score of the outputs for held-out examples."""
 
-    @abc.abstractmethod
-    def _example_weights(self, y: Array, weights: Floats | None) -> Floats | None:
+    def _example_weights(self, y: Array, weights: Floats | None) -> Floats | None:  # noqa: ARG002
         """Return the weights of the examples with those of their classes."""
+        return weights
 
-    @abc.abstractmethod
-    def _stratify(self, encoded: Array) -> Array | None:
+    def _stratify(self, encoded: Array) -> Array | None:  # noqa: ARG002
         """Return what the division into training and validation part preserves."""
+        return None
 
-    @abc.abstractmethod
     def _saved_state(self) -> dict[str, object]:
         """Return the attributes of the targets as JSON values."""
+        return {}
 
-    @abc.abstractmethod
     def _restore_state(self, state: Mapping[str, object]) -> None:
         """Restore what :meth:`_saved_state` returned."""
+
+    def __sklearn_tags__(self) -> object:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
 
     # ------------------------------------------------------------------ fit
 
@@ -171,8 +152,8 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
         if is_first:
             self._initialize(settings, inputs, encoded.shape[1], random)
         network = self._linked_network(settings)
-        held = self._divided(settings, inputs, encoded, weights, random)
-        self._train(settings, network, held, random, incremental=incremental)
+        train, val = self._divided(settings, inputs, encoded, weights, random)
+        self._train(settings, network, train, val, random, incremental=incremental)
         return self
 
     def _validate(self, X: object, y: object, *, is_first: bool) -> tuple[Array, Array]:
@@ -186,7 +167,7 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
             y,
             accept_sparse=["csr", "csc"],
             multi_output=True,
-            y_numeric=self._has_numeric_targets,
+            y_numeric=is_regressor(self),
             dtype=(np.float64, np.float32),
             reset=is_first,
         )
@@ -199,7 +180,8 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
         self.__dict__.pop("_optimizer", None)  # that of an earlier network
         self.n_outputs_ = num_outputs
         dtype = _torch_dtype(inputs.dtype)
-        self.model_ = _network(settings, inputs.shape[1], num_outputs, dtype)
+        sizes = (inputs.shape[1], *settings.hidden_layer_sizes, num_outputs)
+        self.model_ = _network(settings.activation, sizes, dtype)
         with torch.no_grad():
             for linear in linears(self.model_):
                 size = linear.in_features + linear.out_features
@@ -227,24 +209,20 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
         self,
         settings: Settings,
         network: MLP,
-        held: _Held,
+        train: Examples,
+        val: Examples | None,
         random: np.random.RandomState,
         *,
         incremental: bool,
     ) -> None:
         """Run the trainer, and set the attributes."""
-        loss, batch, train, val = self._loss(), CurrentBatch(), held.train, held.val
         count = len(train.targets)
         solver: SolverBase | None = getattr(self, "_optimizer", None) if incremental else None
         if solver is None:
-            solver = build_solver(
-                network,
-                settings,
-                grad_factor=loss.grad_factor,
-                objective=loss.objective,
-                loss_factor=loss.loss_factor,
-            )
-        solver.batch = batch
+            solver = build_solver(network, settings, self._loss())
+        solver.batch = CurrentBatch()
+        if not solver.settings.is_decoupled:
+            solver.alpha = settings.alpha  # of this call of partial_fit
         is_full_batch = settings.is_full_batch
         progress = self._progress()
         if val is not None and progress.validation_scores is None:
@@ -253,9 +231,7 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
             settings,
             progress,
             solver,
-            batch,
             num_examples=count,
-            loss_factor=loss.loss_factor,
             score=None if val is None else lambda: self._score_of(network, val),
         )
         num_passes = 1 if incremental or is_full_batch else settings.max_iter
@@ -266,12 +242,12 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
             batch_size=count if is_full_batch else _batch_size(settings, count),
             num_passes=num_passes,
             random=random if settings.shuffle and not is_full_batch else None,
-            current=batch,
+            current=solver.batch,
         )
         trainer = Trainer(
             network,
             TrainerConfig(epochs=1, schedule=Schedule(), device="cpu", progress=False),
-            objective=loss.objective,
+            objective=solver.loss.objective,
             optimizer=lambda _: solver,
             callbacks=[] if is_full_batch else [rule],
         )
@@ -289,7 +265,7 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
             warnings.warn("Training interrupted by user.", UserWarning, stacklevel=4)
             rule.is_converged = True
         if isinstance(solver, LBFGS):
-            self._end_minimization(solver, settings)
+            self._end_minimization(solver, settings, is_interrupted=rule.is_converged)
         else:
             rule.restore_best()
             self._optimizer = solver
@@ -302,7 +278,7 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
                 warnings.warn(message, ConvergenceWarning, stacklevel=4)
         self._link()
 
-    def _end_minimization(self, solver: LBFGS, settings: Settings) -> None:
+    def _end_minimization(self, solver: LBFGS, settings: Settings, *, is_interrupted: bool) -> None:
         """Set the attributes of a full-batch fit, and warn if it has not converged."""
         result = solver.result
         if result is None:  # interrupted in the first evaluation
@@ -311,7 +287,7 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
             raise ValueError(_NON_FINITE)
         self.loss_ = float(result.fun)
         self.n_iter_ = min(int(result.nit), settings.max_iter)
-        if result.status != 0:
+        if result.status != 0 and not is_interrupted:
             message = (
                 f"lbfgs ended after {self.n_iter_} iterations without convergence: "
                 f"{result.message}. Increase max_iter or max_fun, or scale the data."
@@ -350,11 +326,11 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
         encoded: Array,
         weights: Floats | None,
         random: np.random.RandomState,
-    ) -> _Held:
+    ) -> tuple[Examples, Examples | None]:
         """Return all examples, or with early stopping a training part and a validation part."""
         arrays = [inputs, encoded, *([] if weights is None else [weights])]
         if not settings.early_stopping or settings.is_full_batch:
-            return _Held(self._examples(arrays), None)
+            return self._examples(arrays), None
         parts = train_test_split(
             *arrays,
             random_state=random,
@@ -367,7 +343,7 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
                 "The validation set is too small. Increase 'validation_fraction' or the size of "
                 "your dataset."
             )
-        return _Held(self._examples(parts[::2]), val)
+        return self._examples(parts[::2]), val
 
     def _examples(self, arrays: list[Array]) -> Examples:
         inputs, encoded, *weights = arrays
@@ -383,13 +359,14 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
     def _linked_network(self, settings: Settings | None = None) -> MLP:
         """Return the network with the weights in ``coefs_`` and ``intercepts_``.
 
-        The arrays share the memory of the network, unless other arrays have been assigned.
+        The arrays share the memory of the network, unless other arrays have been assigned. A
+        network of other widths is replaced.
         """
-        if not hasattr(self, "model_"):
-            dtype = _torch_dtype(self.coefs_[0].dtype)
-            num_features = self.coefs_[0].shape[0]
+        sizes = (self.coefs_[0].shape[0], *(one.shape[1] for one in self.coefs_))
+        if not hasattr(self, "model_") or sizes != _sizes(self.model_):
+            self.__dict__.pop("_optimizer", None)  # that of the network before
             given = Settings.of(self) if settings is None else settings
-            self.model_ = _network(given, num_features, self.coefs_[-1].shape[1], dtype)
+            self.model_ = _network(given.activation, sizes, _torch_dtype(self.coefs_[0].dtype))
         views = _views(self.model_)
         for view, array in zip(views, [*self.coefs_, *self.intercepts_], strict=True):
             if view.__array_interface__["data"] != np.asarray(array).__array_interface__["data"]:
@@ -489,7 +466,8 @@ _SAVED = (
 
 def as_tensor(array: Array, dtype: torch.dtype) -> Tensor:
     """Return an array as a tensor, which shares its memory if that may be written to."""
-    return torch.from_numpy(np.require(array, requirements=["C", "W"])).to(dtype)
+    name = str(dtype).removeprefix("torch.")  # of NumPy's type in the byte order of this machine
+    return torch.from_numpy(np.require(array, name, ["C", "W"]))
 
 
 def as_inputs(array: object, dtype: torch.dtype) -> Inputs:
@@ -512,17 +490,23 @@ def outputs_of(network: MLP, inputs: Inputs) -> Tensor:
         return torch.cat(parts)
 
 
-def _network(settings: Settings, num_features: int, num_outputs: int, dtype: torch.dtype) -> MLP:
+def _network(activation: ActivationName, sizes: tuple[int, ...], dtype: torch.dtype) -> MLP:
     return MLP(
-        num_features,
-        settings.hidden_layer_sizes,
-        num_outputs,
-        activation=settings.activation,
+        sizes[0],
+        sizes[1:-1],
+        sizes[-1],
+        activation=activation,
         init="torch",
         device="cpu",
         dtype=dtype,
         generator=torch.Generator().manual_seed(0),  # the initial weights are replaced
     )
+
+
+def _sizes(network: MLP) -> tuple[int, ...]:
+    """Return the number of inputs of a network, and that of the outputs of each layer."""
+    layers = linears(network)
+    return (layers[0].in_features, *(layer.out_features for layer in layers))
 
 
 def _views(network: MLP) -> list[Floats]:

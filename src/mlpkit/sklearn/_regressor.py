@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import ClassVar, Literal, Self
+from collections.abc import Sequence
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -17,11 +17,11 @@ from mlpkit.sklearn._estimator import (
     Array,
     Examples,
     Floats,
-    Loss,
     MLPEstimator,
     as_tensor,
     is_incremental,
 )
+from mlpkit.sklearn._solvers import Loss
 from mlpkit.training import MeanSquaredError
 
 __all__ = ["MLPRegressor"]
@@ -117,8 +117,6 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         networks (the initial weights). Kingma and Ba 2015, Adam. Liu and Nocedal 1989, On the
         limited memory BFGS method for large scale optimization.
     """
-
-    _has_numeric_targets: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -234,12 +232,6 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
     def _loss(self) -> Loss:
         return Loss(MeanSquaredError(), 0.5, 0.5 * self.n_outputs_)
 
-    def _example_weights(self, y: Array, weights: Floats | None) -> Floats | None:  # noqa: ARG002
-        return weights
-
-    def _stratify(self, encoded: Array) -> Array | None:  # noqa: ARG002 - of the classifier
-        return None
-
     def _score_outputs(self, outputs: Tensor, val: Examples) -> float:
         # r2_score computes the same, and takes as long as a step.
         y, weights = val.targets.numpy(), np.ones((len(val.targets), 1))
@@ -251,14 +243,3 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         is_constant = total == 0.0
         scores = 1.0 - residual / np.where(is_constant, 1.0, total)
         return float(np.where(is_constant, residual == 0.0, scores).mean())
-
-    def _saved_state(self) -> dict[str, object]:
-        return {}
-
-    def _restore_state(self, state: Mapping[str, object]) -> None:
-        """Nothing: a regressor has no attributes of its targets."""
-
-    def __sklearn_tags__(self) -> object:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags

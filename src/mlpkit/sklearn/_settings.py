@@ -115,6 +115,11 @@ class Settings:
         return self.solver in FULL_BATCH
 
     @property
+    def is_decoupled(self) -> bool:
+        """Whether alpha is decoupled weight decay, not the factor of a penalty."""
+        return self.solver in ("adamw", "muon")
+
+    @property
     def init_factor(self) -> float:
         """Square of the bound of the initial weights, times the number of inputs and outputs."""
         return 2.0 if self.activation == "sigmoid" else 6.0

@@ -12,8 +12,12 @@ from __future__ import annotations
 
 import abc
 import math
-from collections.abc import Callable, Sequence
-from typing import Final, TypeAlias, cast, overload
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final, NamedTuple, TypeAlias, cast, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +36,22 @@ from mlpkit.training.optim import AdamWOptions, AdamWTensors, EagerOptimizer, fu
 
 _Vector: TypeAlias = npt.NDArray[np.float64]
 
-__all__ = ["LBFGS", "SolverBase", "build_solver", "linears"]
+__all__ = ["LBFGS", "Loss", "SolverBase", "build_solver", "linears"]
+
+
+class Loss(NamedTuple):
+    """The loss of an estimator, made of an objective whose gradients are hand-written.
+
+    Attributes:
+        objective: Mean loss of each example over its outputs.
+        loss_factor: Factor on the loss, for ``loss_curve_``.
+        grad_factor: Factor on the gradient. For several outputs scikit-learn minimizes the sum of
+            the squared errors and reports their mean.
+    """
+
+    objective: OutputObjective
+    loss_factor: float
+    grad_factor: float
 
 
 def linears(network: MLP) -> list[nn.Linear]:
@@ -45,39 +64,33 @@ def _zeros_like(parameters: Sequence[Tensor]) -> list[Tensor]:
     return [torch.zeros_like(one, requires_grad=False) for one in parameters]
 
 
-def _vectors(weights: Sequence[Tensor]) -> list[npt.NDArray[np.generic]]:
-    """Return the weights as vectors in their memory."""
-    return [weight.detach().numpy().reshape(-1) for weight in weights]
-
-
 class SolverBase(EagerOptimizer, abc.ABC):
     """An optimizer that adds the gradient of the penalty before it updates the parameters.
 
     Args:
         network: The network.
         settings: The parameters of the estimator.
-        grad_factor: Factor on the gradients of the objective of the run.
+        loss: The loss of the estimator.
 
     Attributes:
+        settings: The parameters of the estimator when the solver was built.
+        loss: The loss of the estimator.
+        alpha: Factor of the penalty.
         batch: Describes the batch of the current step.
         parameters: The parameters of the network.
     """
 
-    def __init__(self, network: MLP, settings: Settings, *, grad_factor: float) -> None:
+    def __init__(self, network: MLP, settings: Settings, loss: Loss) -> None:
         self.parameters: list[Tensor] = list(network.parameters())
         super().__init__(self.parameters, {"lr": settings.learning_rate_init})
         self.batch = CurrentBatch()
         self._weights: list[Tensor] = [linear.weight for linear in linears(network)]
-        self._alpha = settings.alpha
-        self._grad_factor = grad_factor
-        self._vectors = _vectors(self._weights)
+        self.settings = settings
+        self.alpha = settings.alpha
+        self.loss = loss
 
     def __getstate__(self) -> dict[str, object]:
-        return vars(self) | {"batch": CurrentBatch(), "_vectors": []}
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        vars(self).update(state)
-        self._vectors = _vectors(self._weights)
+        return vars(self) | {"batch": CurrentBatch()}
 
     @property
     def learning_rate(self) -> float:
@@ -100,10 +113,10 @@ class SolverBase(EagerOptimizer, abc.ABC):
         assert closure is None, "the trainer calls it without one"
         with torch.no_grad():
             grads = [cast("Tensor", parameter.grad) for parameter in self.parameters]
-            if self._grad_factor != 1.0:
-                torch._foreach_mul_(grads, self._grad_factor)
-            if self._alpha > 0.0:
-                scale = self._alpha / self.batch.weight
+            if self.loss.grad_factor != 1.0:
+                torch._foreach_mul_(grads, self.loss.grad_factor)
+            if self.alpha > 0.0:
+                scale = self.alpha / self.batch.weight
                 weight_grads = [cast("Tensor", weight.grad) for weight in self._weights]
                 torch._foreach_add_(weight_grads, self._weights, alpha=scale)
                 self.batch.penalty = 0.5 * scale * self._squared_norm()
@@ -115,7 +128,8 @@ class SolverBase(EagerOptimizer, abc.ABC):
 
     def _squared_norm(self) -> float:
         """Return the sum of the squares of all weights without the biases."""
-        return sum(float(np.dot(vector, vector)) for vector in self._vectors)
+        vectors = [weight.detach().numpy().reshape(-1) for weight in self._weights]
+        return sum(float(np.dot(vector, vector)) for vector in vectors)
 
     @abc.abstractmethod
     def _update(self, grads: list[Tensor], lr: float) -> None:
@@ -125,8 +139,8 @@ class SolverBase(EagerOptimizer, abc.ABC):
 class _SGD(SolverBase):
     """Gradient descent; the velocity is that of scikit-learn, divided by the negative rate."""
 
-    def __init__(self, network: MLP, settings: Settings, *, grad_factor: float) -> None:
-        super().__init__(network, settings, grad_factor=grad_factor)
+    def __init__(self, network: MLP, settings: Settings, loss: Loss) -> None:
+        super().__init__(network, settings, loss)
         self._momentum = settings.momentum
         self._nesterov = settings.nesterovs_momentum and settings.momentum > 0.0
         self._velocities = _zeros_like(self.parameters) if settings.momentum > 0.0 else []
@@ -165,8 +179,8 @@ class _Adam(SolverBase):
         Kingma and Ba 2015, "Adam: A Method for Stochastic Optimization", end of section 2.
     """
 
-    def __init__(self, network: MLP, settings: Settings, *, grad_factor: float) -> None:
-        super().__init__(network, settings, grad_factor=grad_factor)
+    def __init__(self, network: MLP, settings: Settings, loss: Loss) -> None:
+        super().__init__(network, settings, loss)
         self._betas = (settings.beta_1, settings.beta_2)
         self._epsilon = settings.epsilon
         self._count = 0
@@ -189,9 +203,9 @@ class _Adam(SolverBase):
 class _Delegated(SolverBase):
     """An optimizer of mlpkit; ``adamw`` and ``muon`` have decoupled weight decay, not a penalty."""
 
-    def __init__(self, network: MLP, settings: Settings, *, grad_factor: float) -> None:
-        super().__init__(network, settings, grad_factor=grad_factor)
-        is_decoupled = settings.solver != "rmsprop"
+    def __init__(self, network: MLP, settings: Settings, loss: Loss) -> None:
+        super().__init__(network, settings, loss)
+        is_decoupled = settings.is_decoupled
         betas = (settings.beta_1, settings.beta_2) if is_decoupled else None
         config = OptimizerConfig(
             name=settings.solver,
@@ -200,12 +214,8 @@ class _Delegated(SolverBase):
             betas=betas,
             eps=settings.epsilon,
         )
-        self._alpha = 0.0 if is_decoupled else settings.alpha
+        self.alpha = 0.0 if is_decoupled else settings.alpha
         self._inner: Optimizer = build_optimizer(network, config)
-        self.param_groups = self._inner.param_groups
-
-    def __setstate__(self, state: dict[str, object]) -> None:
-        super().__setstate__(state)
         self.param_groups = self._inner.param_groups
 
     def _update(self, grads: list[Tensor], lr: float) -> None:  # noqa: ARG002 - read from the groups
@@ -215,49 +225,33 @@ class _Delegated(SolverBase):
 class LBFGS(SolverBase):
     """SciPy's L-BFGS-B, which scikit-learn uses too; one step is the whole minimization.
 
-    Args:
-        network: The network.
-        settings: The parameters of the estimator.
-        grad_factor: Factor on the gradients of the objective of the run.
-        objective: Loss of each example.
-        loss_factor: Factor on the mean loss.
-
     Attributes:
         result: What SciPy returned; None before the step.
     """
 
-    def __init__(
-        self,
-        network: MLP,
-        settings: Settings,
-        *,
-        grad_factor: float,
-        objective: OutputObjective,
-        loss_factor: float,
-    ) -> None:
-        super().__init__(network, settings, grad_factor=grad_factor)
+    def __init__(self, network: MLP, settings: Settings, loss: Loss) -> None:
+        super().__init__(network, settings, loss)
         self._network = network
-        self._settings = settings
-        self._objective = objective
-        self._loss_factor = loss_factor
         self._latest = (0, math.nan)  # number of iterations, and the latest loss
+        self._is_interrupted = False
         self.result: OptimizeResult | None = None
 
     def _update(self, grads: list[Tensor], lr: float) -> None:  # noqa: ARG002 - it has no rate
-        settings = self._settings
+        settings = self.settings
         run = cast("Callable[..., OptimizeResult]", minimize)  # its stubs do not know all options
-        self.result = run(
-            self._evaluation(),
-            nn.utils.parameters_to_vector(self.parameters).double().numpy(),
-            method="L-BFGS-B",
-            jac=True,
-            callback=self._print if settings.verbose else None,
-            options={
-                "maxfun": settings.max_fun,
-                "maxiter": settings.max_iter,
-                "gtol": settings.tol,
-            },
-        )
+        with self._noting_interrupts():
+            self.result = run(
+                self._evaluation(),
+                nn.utils.parameters_to_vector(self.parameters).double().numpy(),
+                method="L-BFGS-B",
+                jac=True,
+                callback=self._end_iteration,
+                options={
+                    "maxfun": settings.max_fun,
+                    "maxiter": settings.max_iter,
+                    "gtol": settings.tol,
+                },
+            )
         self._copy(torch.from_numpy(self.result.x))
 
     def _copy(self, vector: Tensor) -> None:
@@ -272,7 +266,7 @@ class LBFGS(SolverBase):
         assert batch is not None, "the trainer has read the batch"
         penalized = set(map(id, self._weights))
         decay = (
-            self._alpha
+            self.alpha
             / weight
             * np.concatenate(
                 [np.full(one.numel(), float(id(one) in penalized)) for one in parameters]
@@ -291,56 +285,55 @@ class LBFGS(SolverBase):
                 parameter.grad = None
             if passes is None:
                 with torch.enable_grad():
-                    losses = self._objective.loss(self._network(batch.inputs), batch.targets)
+                    losses = self.loss.objective.loss(self._network(batch.inputs), batch.targets)
                 torch.autograd.backward(losses, factors)
             else:
                 outputs = passes.forward(batch.inputs)
                 losses, gradient = loss_and_gradient(
-                    self._objective, outputs, batch.targets, factors
+                    self.loss.objective, outputs, batch.targets, factors
                 )
                 passes.backward(gradient)
             grads = [cast("Tensor", parameter.grad).reshape(-1) for parameter in parameters]
-            total = torch.cat(grads).double().numpy() * self._grad_factor
+            total = torch.cat(grads).double().numpy() * self.loss.grad_factor
             total += decay * values
             penalty = 0.5 * float(np.dot(decay * values, values))
-            value = self._loss_factor * torch.dot(losses.detach(), factors).item() + penalty
+            value = self.loss.loss_factor * torch.dot(losses.detach(), factors).item() + penalty
             self._latest = (self._latest[0], value)
             return value, total
 
         return evaluate
 
-    def _print(self, _vector: _Vector) -> None:
+    def _end_iteration(self, _vector: _Vector) -> None:
         number, loss = self._latest
         self._latest = (number + 1, loss)
-        print(f"Iteration {number + 1}, loss = {loss:.8f}")  # noqa: T201 - verbose
+        if self.settings.verbose:
+            print(f"Iteration {number + 1}, loss = {loss:.8f}")  # noqa: T201 - verbose
+        if self._is_interrupted:
+            raise StopIteration  # SciPy returns what it has reached
+
+    @contextmanager
+    def _noting_interrupts(self) -> Iterator[None]:
+        """Store that Ctrl-C was pressed; the trainer acts on it only after the whole step."""
+        previous = signal.getsignal(signal.SIGINT)
+        if not callable(previous) or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def note(signum: int, frame: FrameType | None) -> None:
+            self._is_interrupted = True
+            previous(signum, frame)
+
+        signal.signal(signal.SIGINT, note)
+        try:
+            yield
+        finally:
+            if signal.getsignal(signal.SIGINT) is note:  # the trainer may have restored its own
+                signal.signal(signal.SIGINT, previous)
 
 
-_KINDS: Final = {"sgd": _SGD, "adam": _Adam}
+_KINDS: Final[dict[str, type[SolverBase]]] = {"sgd": _SGD, "adam": _Adam, "lbfgs": LBFGS}
 
 
-def build_solver(
-    network: MLP,
-    settings: Settings,
-    *,
-    grad_factor: float,
-    objective: OutputObjective,
-    loss_factor: float,
-) -> SolverBase:
-    """Return the solver of the settings for a network.
-
-    Args:
-        network: The network.
-        settings: The parameters of the estimator.
-        grad_factor: Factor on the gradients of the objective.
-        objective: Loss of each example.
-        loss_factor: Factor on the mean loss.
-    """
-    if settings.is_full_batch:
-        return LBFGS(
-            network,
-            settings,
-            grad_factor=grad_factor,
-            objective=objective,
-            loss_factor=loss_factor,
-        )
-    return _KINDS.get(settings.solver, _Delegated)(network, settings, grad_factor=grad_factor)
+def build_solver(network: MLP, settings: Settings, loss: Loss) -> SolverBase:
+    """Return the solver of the settings for a network."""
+    return _KINDS.get(settings.solver, _Delegated)(network, settings, loss)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from mlpkit.sklearn._batches import CurrentBatch
 from mlpkit.sklearn._settings import Settings
 from mlpkit.sklearn._solvers import SolverBase
 from mlpkit.training import Callback, StepInfo, Trainer
@@ -49,9 +48,7 @@ class StoppingRule(Callback):
         settings: The parameters of the estimator.
         progress: What has been reached; it is updated.
         solver: Gets the learning rates of ``"invscaling"`` and ``"adaptive"``.
-        batch: Describes the batch of the current step.
         num_examples: Number of examples of one pass.
-        loss_factor: Factor on the loss of the trainer.
         score: Returns the score of the held-out examples; None without them.
 
     Attributes:
@@ -64,27 +61,23 @@ class StoppingRule(Callback):
         settings: Settings,
         progress: Progress,
         solver: SolverBase,
-        batch: CurrentBatch,
         *,
         num_examples: int,
-        loss_factor: float,
         score: Callable[[], float] | None,
     ) -> None:
         self.is_converged = False
         self._settings = settings
         self._progress = progress
         self._solver = solver
-        self._batch = batch
         self._num_examples = num_examples
-        self._loss_factor = loss_factor
         self._score = score
         self._sum = 0.0
         self.best: list[Tensor] | None = None if score is None else self._copied()
 
     def on_step_end(self, trainer: Trainer, step: StepInfo) -> None:
         """Add the loss of the step, and decide after the last step of a pass."""
-        batch = self._batch
-        loss = self._loss_factor * step.loss.item() + batch.penalty
+        batch = self._solver.batch
+        loss = self._solver.loss.loss_factor * step.loss.item() + batch.penalty
         self._sum += loss * batch.count
         if batch.is_last and self._is_over():
             self.is_converged = True
@@ -100,16 +93,17 @@ class StoppingRule(Callback):
         self._say(f"Iteration {progress.n_iter}, loss = {progress.loss_curve[-1]:.8f}")
         is_better = self._improves_loss() if self._score is None else self._improves_score()
         progress.no_improvement_count = 0 if is_better else progress.no_improvement_count + 1
-        is_sgd = settings.solver == "sgd"
-        if is_sgd and settings.learning_rate == "invscaling":
-            scale = float((progress.num_seen + 1) ** settings.power_t)
-            self._solver.set_learning_rate(settings.learning_rate_init / scale)
+        built = self._solver.settings  # partial_fit keeps the schedule of its first call
+        schedule = built.learning_rate if built.solver == "sgd" else "constant"
+        if schedule == "invscaling":
+            scale = float((progress.num_seen + 1) ** built.power_t)
+            self._solver.set_learning_rate(built.learning_rate_init / scale)
         if progress.no_improvement_count <= settings.n_iter_no_change:
             return False
         what = "Training loss" if self._score is None else "Validation score"
         patience = settings.n_iter_no_change
         message = f"{what} did not improve by {settings.tol:g} in {patience} iterations."
-        if not is_sgd or settings.learning_rate != "adaptive":
+        if schedule != "adaptive":
             self._say(f"{message} Stopping.")
             return True
         if self._solver.learning_rate <= _SMALLEST_LR:
