@@ -157,7 +157,8 @@ def test_the_model_must_be_a_classifier(tmp_path: Path) -> None:
     """A network without preprocessing raises."""
     network: object = MLP(2, (), 2)
     with pytest.raises(
-        TypeError, match=r"model must be a SoftmaxClassifier, a .*, a Regressor or an Ensemble, got MLP"
+        TypeError,
+        match=r"model must be a SoftmaxClassifier, a .*, a Regressor or an Ensemble, got MLP",
     ):
         export_onnx(network, tmp_path / "model.onnx")  # type: ignore[arg-type]  # the mistake
 
