@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import math
 import statistics
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,24 +34,21 @@ from sklearn.model_selection import train_test_split  # type: ignore[import-unty
 from sklearn.neural_network import MLPClassifier, MLPRegressor  # type: ignore[import-untyped]
 from sklearn.pipeline import make_pipeline  # type: ignore[import-untyped]
 from sklearn.preprocessing import OneHotEncoder, StandardScaler  # type: ignore[import-untyped]
-from torch import Tensor, nn
+from torch import nn
 
 from benchmarks._figures import table
-from mlpkit.data import LabeledTensors
-from mlpkit.nn import MLP, FeatureEmbedding, NumberEmbedding, ParamGroup
-from mlpkit.training import (
-    MeanSquaredError,
-    OptimizerConfig,
-    Schedule,
-    TrainerConfig,
-    fit_many,
-)
+from mlpkit import Regressor, SoftmaxClassifier
+from mlpkit.data import LabeledTensors, TableEncoder
+from mlpkit.models import TABULAR_DEFAULTS, Ensemble, tabular_config
+from mlpkit.nn import NumberEmbedding, TabularMLP
+from mlpkit.training import Task, fit_many
 
 Targets = npt.NDArray[Any]
 Predictor = Callable[[pd.DataFrame], npt.NDArray[np.float64]]
 
 TEST_FRACTION = 0.25
 SLOW_SPLITS, SLOW_ROWS = 2, 4000
+TARGET = "target of the benchmark"
 
 
 class Table(NamedTuple):
@@ -233,197 +229,80 @@ def tabm(train: Table, seed: int) -> Predictor:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Settings of the tabular candidate; an ablation changes one."""
+    """Changes of the tabular preset, for the ablations."""
 
     hidden_features: tuple[int, ...] = (128, 128, 128)
-    activation: Mapping[bool, str] = field(default_factory=lambda: {True: "selu", False: "mish"})
     numbers: NumberEmbedding = "piecewise_linear"
     scaling: bool = True
-    zero_head: bool = True
-    bias_std: float = 1.0
-    bias_factor: float = 0.1
-    lr: Mapping[bool, float] = field(default_factory=lambda: {True: 0.04, False: 0.07})
-    beta2: float = 0.95
-    schedule: str = "one_cycle"
-    weight_decay: float = 0.02
+    zero_biases: bool = False
     dropout: float = 0.15
-    label_smoothing: float = 0.0
-    batch_size: int = 256
-    epochs: int = 64
+    weight_decay: float = 0.02
+    epochs: int | None = None
     n_members: int = 4
     val_fraction: float = 0.2
     best_epoch: bool = True
-    monitor: str = "val_loss"
-    calibrate: bool = True
-
-
-class Columns(NamedTuple):
-    """What the columns of the training rows are: numbers with medians, and categories."""
-
-    medians: Mapping[str, float]
-    has_missing: frozenset[str]
-    categories: Mapping[str, Sequence[str]]
-
-    @classmethod
-    def of(cls, frame: pd.DataFrame) -> Columns:
-        """Return the columns that vary."""
-        numbers = [str(name) for name in frame.select_dtypes("number") if frame[name].nunique() > 1]
-        medians = {name: float(frame[name].median()) for name in numbers}
-        missing = frozenset(name for name in frame.columns if frame[name].isna().any())
-        categories = {
-            str(name): sorted(frame[name].dropna().astype(str).unique())
-            for name in frame.select_dtypes("category")
-        }
-        return cls(medians, missing, categories)
-
-    @property
-    def num_categories(self) -> tuple[int, ...]:
-        """Number of categories of each feature, 0 for a number."""
-        flags = sum(name in self.has_missing for name in self.medians)
-        counts = [
-            len(found) + (name in self.has_missing) for name, found in self.categories.items()
-        ]
-        return (*[0] * (len(self.medians) + flags), *counts)
-
-    def encode(self, frame: pd.DataFrame) -> Tensor:
-        """Return numbers, flags of missing numbers, and codes of categories."""
-        values = [
-            frame[name].fillna(median).to_numpy(float) for name, median in self.medians.items()
-        ]
-        values += [
-            frame[name].isna().to_numpy(float) for name in self.medians if name in self.has_missing
-        ]
-        for name, found in self.categories.items():
-            index = {category: code for code, category in enumerate(found)}
-            unknown = [len(found) if missing else -1 for missing in frame[name].isna()]
-            codes = zip(frame[name].astype(str), unknown, strict=True)
-            values.append(np.array([index.get(text, code) for text, code in codes], dtype=float))
-        return torch.from_numpy(np.stack(values, 1)).float()
-
-
-class Network(nn.Module):
-    """An embedding of the features and an MLP with the learning rates of its layers.
-
-    A layer with weights of variance 1 that are divided by sqrt(fan_in) (Jacot et al. 2018) takes
-    Adam's steps as one with a learning rate divided by sqrt(fan_in).
-    """
-
-    def __init__(
-        self, inputs: Tensor, counts: Sequence[int], out: int, recipe: Recipe, seed: int
-    ) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        self.embedding = FeatureEmbedding(
-            inputs, counts, numbers=recipe.numbers, generator=generator
-        )
-        if not recipe.scaling:
-            self.embedding.scaling.requires_grad_(requires_grad=False)
-        self.mlp = MLP(
-            self.embedding.out_features,
-            recipe.hidden_features,
-            out,
-            activation=recipe.activation[out > 1],  # type: ignore[arg-type]
-            dropout=recipe.dropout,
-            generator=generator,
-        )
-        with torch.no_grad():
-            for layer in self.mlp.layers:
-                layer.linear.bias.normal_(std=recipe.bias_std, generator=generator)
-            if recipe.zero_head and self.mlp.head is not None:
-                self.mlp.head.weight.zero_()
-        self.bias_factor = recipe.bias_factor
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits, or standardized predictions."""
-        outputs = self.mlp(self.embedding(x))
-        return outputs.squeeze(-1) if self.mlp.out_features == 1 else outputs
-
-    def param_groups(self, weight_decay: float) -> list[Mapping[str, object]]:
-        """Return a group for each layer, with its learning rate."""
-        groups: list[Mapping[str, object]] = [*self.embedding.param_groups(0.0)]
-        for module in self.mlp.modules():
-            if isinstance(module, nn.Linear):
-                weight, bias = module.parameters()
-                factor = 1 / math.sqrt(module.in_features)
-                decay = weight_decay / factor  # AdamW multiplies it by the rate of the group
-                groups.append(ParamGroup([weight], weight_decay=decay, lr_factor=factor))
-                groups.append(ParamGroup([bias], weight_decay=0.0, lr_factor=self.bias_factor))
-        return groups
 
 
 def candidate(train: Table, seed: int, recipe: Recipe) -> Predictor:
-    """Return an ensemble of embeddings and MLPs that ``fit_many`` has trained."""
-    is_classification = train.is_classification
-    columns = Columns.of(train.inputs)
-    shift, scale = (0.0, 1.0) if is_classification else _mean_and_std(train.targets)
-    out = int(train.targets.max()) + 1 if is_classification else 1
+    """Return an ensemble of tabular models that ``fit_many`` has trained."""
+    task: Task = "classification" if train.is_classification else "regression"
+    names = list(map(str, range(int(train.targets.max()) + 1))) if train.is_classification else None
+    encoder = TableEncoder.fit(
+        _with_target(train), target=TARGET, task=task, classes=names, categories="codes"
+    )
     fit, val = _split(train, seed, recipe.val_fraction) if recipe.val_fraction else (train, None)
-
-    def labeled(part: Table) -> LabeledTensors:
-        targets = torch.from_numpy((part.targets - shift) / scale).float()
-        return LabeledTensors(
-            columns.encode(part.inputs), targets.long() if is_classification else targets
-        )
-
-    fit_data, val_data = labeled(fit), None if val is None else labeled(val)
-    counts = columns.num_categories
-    members = [
-        Network(fit_data.inputs, counts, out, recipe, 1000 * seed + number)
-        for number in range(recipe.n_members)
-    ]
-    config = TrainerConfig(
-        epochs=recipe.epochs,
-        batch_size=min(recipe.batch_size, len(fit_data)),
-        optimizer=OptimizerConfig(
-            name="adamw",
-            lr=recipe.lr[is_classification],
-            betas=(0.9, recipe.beta2),
-            weight_decay=recipe.weight_decay,
-        ),
-        schedule=Schedule(kind=recipe.schedule),  # type: ignore[arg-type]
-        label_smoothing=recipe.label_smoothing if is_classification else None,
+    fit_data = LabeledTensors.from_frame(_with_target(fit), encoder=encoder)
+    val_data = val and LabeledTensors.from_frame(_with_target(val), encoder=encoder)
+    members = [_member(fit_data, task, recipe, 1000 * seed + n) for n in range(recipe.n_members)]
+    config = tabular_config(task, len(fit_data))
+    assert config.optimizer is not None, "the preset has one"
+    config = dataclasses.replace(
+        config,
+        epochs=recipe.epochs or config.epochs,
+        optimizer=dataclasses.replace(config.optimizer, weight_decay=recipe.weight_decay),
         restore_best=recipe.best_epoch and val is not None,
-        monitor=recipe.monitor if is_classification or recipe.monitor == "val_loss" else "val_loss",
         device="cpu",
         seed=seed,
         progress=False,
     )
-    objective = None if is_classification else MeanSquaredError()
-    fit_many(members, fit_data, val_data, config=config, objective=objective)
-
-    def outputs(frame: pd.DataFrame) -> Tensor:
-        x = columns.encode(frame)
-        with torch.inference_mode():
-            found = torch.stack([member(x) for member in members]).double()
-        return torch.softmax(found, -1).mean(0) if is_classification else found.mean(0)
-
-    temperature = 1.0
-    if val is not None and is_classification and recipe.calibrate:
-        temperature = _temperature(outputs(val.inputs).log(), torch.from_numpy(val.targets))
+    fit_many(members, fit_data, val_data, config=config)
+    ensemble = Ensemble(members)
+    if val_data is not None and train.is_classification:
+        ensemble.calibrate(val_data)
 
     def predict(frame: pd.DataFrame) -> npt.NDArray[np.float64]:
-        found = outputs(frame)
-        if is_classification:
-            return torch.softmax(found.log() / temperature, -1).numpy()
-        return found.numpy() * scale + shift
+        inputs = encoder.transform(frame)
+        if not train.is_classification:
+            return ensemble.predict(inputs).double().numpy()
+        found = ensemble.predict_proba(inputs).double()
+        return (found / found.sum(1, keepdim=True)).numpy()  # sums are 1 in float32
 
     return predict
 
 
-def _mean_and_std(targets: Targets) -> tuple[float, float]:
-    return float(targets.mean()), float(targets.std()) or 1.0
+def _with_target(part: Table) -> pd.DataFrame:
+    return part.inputs.assign(**{TARGET: part.targets})
 
 
-def _temperature(scores: Tensor, targets: Tensor) -> float:
-    """Return the temperature with the least cross-entropy, in [1/4, 4]."""
-    grid = torch.logspace(-2, 2, 161, base=2)
-    smooth = 1 / (len(targets) + 1)
-    scores = scores.clamp_min(-50)
-    losses = []
-    for value in grid.tolist():
-        loss = nn.functional.cross_entropy(scores / value, targets, label_smoothing=smooth)
-        losses.append(float(loss))
-    return float(grid[int(np.argmin(losses))])
+def _member(
+    train: LabeledTensors, task: Task, recipe: Recipe, seed: int
+) -> SoftmaxClassifier | Regressor:
+    """Return an untrained model; without changes that of ``for_data(..., preset="tabular")``."""
+    assert train.encoder is not None, "the rows are those of a frame"
+    network = TabularMLP.for_data(
+        train.inputs,
+        train.encoder.num_categories,
+        recipe.hidden_features,
+        len(train.classes) if task == "classification" and train.classes else 1,
+        dataclasses.replace(TABULAR_DEFAULTS[task].options, dropout=recipe.dropout),
+        numbers=recipe.numbers,
+        generator=torch.Generator().manual_seed(seed),
+    )
+    network.embedding.scaling.requires_grad_(recipe.scaling)
+    for layer in network.layers if recipe.zero_biases else ():
+        nn.init.zeros_(layer.linear.bias)
+    kind = SoftmaxClassifier if task == "classification" else Regressor
+    return kind.with_network(network, train)
 
 
 def _candidate(recipe: Recipe) -> Callable[[Table, int], Predictor]:
@@ -438,7 +317,7 @@ ABLATIONS: Mapping[str, Recipe] = {
     "mlpkit: periodic": Recipe(numbers="periodic"),
     "mlpkit: no scaling layer": Recipe(scaling=False),
     "mlpkit: no dropout and decay": Recipe(dropout=0.0, weight_decay=0.0),
-    "mlpkit: biases start at 0": Recipe(bias_std=0.0),
+    "mlpkit: biases start at 0": Recipe(zero_biases=True),
     "mlpkit: last epoch": Recipe(best_epoch=False),
     "mlpkit: no held-out part": Recipe(val_fraction=0.0),
     "mlpkit: 3 x 256": Recipe(hidden_features=(256, 256, 256)),

@@ -37,13 +37,14 @@ from mlpkit.data.sets import (
     read_idx,
     write_idx,
 )
-from mlpkit.data.tables import Frame, TableEncoder, TableTarget, TargetTask
+from mlpkit.data.tables import CategoryEncoding, Frame, TableEncoder, TableTarget, TargetTask
 
 __all__ = [
     "AffineParameters",
     "Augmentation",
     "Batch",
     "Batches",
+    "CategoryEncoding",
     "Compose",
     "DataFile",
     "DatasetName",

@@ -10,7 +10,7 @@ from mlpkit._checks import Unquoted, error_message
 from mlpkit._serialization import JSONValue, to_dict
 from mlpkit.errors import ConfigError
 from mlpkit.models import SoftmaxClassifier
-from mlpkit.nn import HiddenLayer, activation_config
+from mlpkit.nn import MLP, HiddenLayer, activation_config
 
 __all__ = ["Weights", "describe_network"]
 
@@ -60,8 +60,9 @@ def describe_network(model: SoftmaxClassifier, weights: Weights) -> Description:
         ValueError: If an activation is not a named one, or a weight is not finite.
     """
     network = model.network
-    if network.head is None:
-        raise ValueError(error_message("model", "a classifier whose network has a head", network))
+    if not isinstance(network, MLP) or network.head is None:
+        rule = "a classifier whose network is an MLP with a head"
+        raise ValueError(error_message("model", rule, network))
     return {
         "mean": weights.add("mean", model.mean),
         "std": weights.add("std", model.std),

@@ -6,7 +6,13 @@ import mlpkit.models._backpropagation  # noqa: F401 - registers the hand-written
 from mlpkit.models._ensemble import Ensemble
 from mlpkit.models._load_model import load_model
 from mlpkit.models._multilabel_classifier import MultilabelClassifier
-from mlpkit.models._presets import NETWORK_DEFAULTS, NetworkDefaults
+from mlpkit.models._presets import (
+    NETWORK_DEFAULTS,
+    TABULAR_DEFAULTS,
+    NetworkDefaults,
+    NetworkPreset,
+    tabular_config,
+)
 from mlpkit.models._regressor import Regressor
 from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.models._standardize import Standardize
@@ -14,12 +20,15 @@ from mlpkit.models._unpooled import unpooled
 
 __all__ = [
     "NETWORK_DEFAULTS",
+    "TABULAR_DEFAULTS",
     "Ensemble",
     "MultilabelClassifier",
     "NetworkDefaults",
+    "NetworkPreset",
     "Regressor",
     "SoftmaxClassifier",
     "Standardize",
     "load_model",
+    "tabular_config",
     "unpooled",
 ]

@@ -24,7 +24,7 @@ from mlpkit._checks import Unquoted, check_int, error_message
 from mlpkit._files import open_regular, sweep_temporary, write_atomically
 from mlpkit._serialization import JSONValue
 from mlpkit.errors import ArtifactError
-from mlpkit.nn import MLP, MLPConfig
+from mlpkit.nn import MLP, MLPConfig, TabularMLP, TabularMLPConfig
 
 __all__ = [
     "CLASSIFIER",
@@ -123,14 +123,14 @@ class Artifact:
     """
 
     kind: Kind
-    network: MLPConfig
+    network: MLPConfig | TabularMLPConfig
     input_shape: tuple[int, ...]
     details: Mapping[str, JSONValue]
     tensors: Mapping[str, Tensor]
     encoder: Mapping[str, JSONValue] | None = None
     members: tuple[Artifact, ...] = ()
 
-    def bare_network(self) -> MLP:
+    def bare_network(self) -> MLP | TabularMLP:
         """Return the network without memory for its weights: a file may claim any size.
 
         Its dtype is that of the tensors; a model in bfloat16 or float64 comes back as one.
@@ -139,6 +139,8 @@ class Artifact:
         if dtype not in DTYPES:  # PyTorch cannot tell whether a float8 is finite
             rule = "of dtype float16, bfloat16, float32 or float64"
             raise ArtifactError(error_message("network", rule, dtype))
+        if isinstance(self.network, TabularMLPConfig):
+            return TabularMLP.from_config(self.network, device="meta", dtype=dtype)
         return MLP.from_config(self.network, device="meta", dtype=dtype)
 
     def differing(self) -> list[str]:
@@ -149,8 +151,14 @@ class Artifact:
                 for number, member in enumerate(self.members)
                 for name in member.differing()
             )
-        layers = len(self.network.hidden_features)
-        weights = {f"network.layers.{index}.linear.weight" for index in range(layers)}
+        mlp, prefix = self.network, "network."
+        if isinstance(mlp, TabularMLPConfig):
+            present = sum(value.numel() for value in self.tensors.values())
+            if mlp.num_embedded > present:  # a file may claim any number of categories
+                return ["network.embedding"]
+            mlp, prefix = mlp.mlp, "network.mlp."
+        layers = len(mlp.hidden_features)
+        weights = {f"{prefix}layers.{index}.linear.weight" for index in range(layers)}
         if not weights <= self.tensors.keys():  # building that many layers could take minutes
             return sorted(weights - self.tensors.keys())
         state = self.bare_network().state_dict()
@@ -356,7 +364,7 @@ def _described(
             check_int(f"input_shape[{index}]", size, minimum=1)
         artifact = Artifact(
             kind=kind,
-            network=_serialization.from_dict(MLPConfig, network, source=str(path)),
+            network=_network_config(network, str(path)),
             input_shape=tuple(shape),
             details={key: cast("JSONValue", description[key]) for key in kind.keys},
             tensors=tensors,
@@ -373,6 +381,13 @@ def _described(
             f"got a difference in {_listed(wrong)}; save the model again"
         )
     return artifact
+
+
+def _network_config(values: Mapping[str, object], source: str) -> MLPConfig | TabularMLPConfig:
+    """Return the configuration of a network: one with an MLP inside it is that of a TabularMLP."""
+    if "mlp" in values:
+        return _serialization.from_dict(TabularMLPConfig, values, source=source)
+    return _serialization.from_dict(MLPConfig, values, source=source)
 
 
 def _expected_metadata(config: str, tensors: Mapping[str, Tensor]) -> dict[str, str]:

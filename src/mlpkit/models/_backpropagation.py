@@ -17,6 +17,7 @@ from mlpkit.models._multilabel_classifier import MultilabelClassifier
 from mlpkit.models._regressor import Regressor
 from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.models._standardized_model import StandardizedModel
+from mlpkit.nn import MLP
 from mlpkit.nn.backprop import Backpropagation, StackedBackpropagation
 
 __all__: list[str] = []
@@ -64,20 +65,24 @@ class _ShapedPasses:
 
 def _find(model: StandardizedModel) -> Backpropagation | None:
     """Return the passes of the network of a model; None if they cannot replace autograd."""
-    if not (_is_plain(model) and Backpropagation.supports(model.network)):
+    network = model.network
+    if not (_is_plain(model) and isinstance(network, MLP) and Backpropagation.supports(network)):
         return None
-    return Backpropagation(model.network, wrappers=(model,), preprocess=model.standardize)
+    return Backpropagation(network, wrappers=(model,), preprocess=model.standardize)
 
 
 def _find_stacked(
     model: StandardizedModel, stacks: _Stacks, *, shared: bool
 ) -> StackedBackpropagation | None:
     """Return the passes of the networks of models like this one, or None."""
-    if not (_is_plain(model) and StackedBackpropagation.supports(model.network, stacks)):
+    network = model.network
+    if not (
+        _is_plain(model)
+        and isinstance(network, MLP)
+        and StackedBackpropagation.supports(network, stacks)
+    ):
         return None
-    return StackedBackpropagation(
-        model.network, stacks, shared=shared, preprocess=model.standardize
-    )
+    return StackedBackpropagation(network, stacks, shared=shared, preprocess=model.standardize)
 
 
 @find_backpropagation.register

@@ -21,12 +21,14 @@ from mlpkit.models._predictive_model import (
     build_network,
     check_names,
     check_train,
+    measure,
 )
-from mlpkit.models._standardize import Standardize, measure_inputs
+from mlpkit.models._presets import NetworkPreset
+from mlpkit.models._standardize import Standardize
 from mlpkit.models._standardized_model import fast_buffer
 from mlpkit.models._targets import check_target_shape, shaped
 from mlpkit.models._thresholds import best_f1_threshold
-from mlpkit.nn import MLP, MLPOptions
+from mlpkit.nn import MLP, MLPOptions, TabularMLP
 from mlpkit.training import BinaryCrossEntropy, Objective, Task
 
 __all__ = ["MultilabelClassifier"]
@@ -51,7 +53,8 @@ class MultilabelClassifier(PredictiveModel):
     the training inputs, and warn once of pixels in other units; a call of the model does not.
 
     Args:
-        network: An :class:`mlpkit.nn.MLP` with as many outputs as there are labels.
+        network: An :class:`mlpkit.nn.MLP` or :class:`mlpkit.nn.TabularMLP` with as many outputs as
+            there are labels.
         classes: Name of each label, in the order of the network's outputs.
         thresholds: Probability above which a label is predicted, in [0, 1]: one number, or one for
             each label.
@@ -69,7 +72,7 @@ class MultilabelClassifier(PredictiveModel):
         - Output: ``(N, *target_shape)``; ``target_shape`` for one example.
 
     Raises:
-        TypeError: If ``network`` is no MLP or ``classes`` are no names.
+        TypeError: If ``network`` is no such network or ``classes`` are no names.
         ValueError: If another argument is out of range or does not fit the network.
 
     Example:
@@ -93,7 +96,7 @@ class MultilabelClassifier(PredictiveModel):
 
     def __init__(
         self,
-        network: MLP,
+        network: MLP | TabularMLP,
         *,
         classes: Sequence[str],
         thresholds: float | Sequence[float] | Tensor = 0.5,
@@ -124,6 +127,7 @@ class MultilabelClassifier(PredictiveModel):
         options: MLPOptions | None = None,
         *,
         pos_weight: float | Sequence[float] | Literal["balanced"] | None = None,
+        preset: NetworkPreset = "mlp",
         standardize: Standardize | None = "auto",
         generator: torch.Generator | None = None,
     ) -> Self:
@@ -142,6 +146,7 @@ class MultilabelClassifier(PredictiveModel):
             pos_weight: Factor on the loss of present labels, above 0: one number, or one for each
                 label; ``"balanced"`` is the number of absent examples of a label divided by that of
                 present ones, and 1 for a label that is absent or present in all; None means 1.
+            preset: ``"mlp"`` or ``"tabular"``; see :meth:`mlpkit.SoftmaxClassifier.for_data`.
             standardize: How the inputs are standardized; see
                 :meth:`mlpkit.SoftmaxClassifier.for_data`.
             generator: Random number generator for the weights; None is torch's global generator.
@@ -161,14 +166,14 @@ class MultilabelClassifier(PredictiveModel):
         """
         labels = _labels(check_train(train))
         network = build_network(
-            train, len(labels), "multilabel", hidden_features, options, generator
+            train, len(labels), "multilabel", hidden_features, options, preset, generator
         )
         return cls.with_network(network, train, pos_weight=pos_weight, standardize=standardize)
 
     @classmethod
     def with_network(
         cls,
-        network: MLP,
+        network: MLP | TabularMLP,
         train: LabeledTensors,
         *,
         pos_weight: float | Sequence[float] | Literal["balanced"] | None = None,
@@ -177,7 +182,8 @@ class MultilabelClassifier(PredictiveModel):
         """Return a classifier of a network with the preprocessing of a data set.
 
         Args:
-            network: An MLP with an input for each value of an example and an output for each label.
+            network: An MLP or a TabularMLP with an input for each value of an example and an output
+                for each label.
             train: The training examples; see :meth:`for_data`.
             pos_weight: Factor on the loss of present labels; see :meth:`for_data`.
             standardize: How the inputs are standardized; see
@@ -191,8 +197,7 @@ class MultilabelClassifier(PredictiveModel):
         if isinstance(pos_weight, str):
             check_choice("pos_weight", pos_weight, ("balanced",))
             pos_weight = _balanced(train.targets)
-        dtype = next(network.parameters()).dtype
-        mean, std, shape = measure_inputs(train.inputs, standardize, dtype)
+        mean, std, shape = measure(network, train, standardize)
         model = cls(
             network,
             classes=labels,

@@ -19,15 +19,23 @@ from mlpkit.data import LabeledTensors, TableEncoder
 from mlpkit.errors import ArtifactError
 from mlpkit.models._artifact import Artifact, Kind, read_artifact, write_artifact
 from mlpkit.models._input_range import ObservedBatches
-from mlpkit.models._presets import NETWORK_DEFAULTS
+from mlpkit.models._presets import NETWORK_DEFAULTS, TABULAR_DEFAULTS, NetworkPreset
+from mlpkit.models._standardize import Preprocessing, Standardize, measure_inputs
 from mlpkit.models._standardized_model import StandardizedModel
-from mlpkit.nn import MLP, MLPOptions
+from mlpkit.nn import MLP, MLPOptions, TabularMLP
 from mlpkit.training import Evaluation, Objective, Task, TrainingData
 from mlpkit.training.batches import as_batches
 from mlpkit.training.metrics import evaluate
 from mlpkit.training.objectives import check_objective
 
-__all__ = ["Decision", "PredictiveModel", "build_network", "check_names", "check_train"]
+__all__ = [
+    "Decision",
+    "PredictiveModel",
+    "build_network",
+    "check_names",
+    "check_train",
+    "measure",
+]
 
 
 class _Named(NamedTuple):
@@ -276,17 +284,38 @@ def build_network(
     task: Task,
     hidden_features: Sequence[int] | None,
     options: MLPOptions | None,
+    preset: NetworkPreset,
     generator: torch.Generator | None,
-) -> MLP:
+) -> MLP | TabularMLP:
     """Return a network with an input for each value of an example; None is the default."""
-    defaults = NETWORK_DEFAULTS[task]
-    return MLP.from_options(
-        math.prod(train.inputs.shape[1:]),
-        defaults.widths(len(train)) if hidden_features is None else hidden_features,
-        out_features,
-        defaults.options if options is None else options,
-        generator=generator,
-    )
+    is_tabular = check_choice("preset", preset, get_args(NetworkPreset)) == "tabular"
+    defaults = (TABULAR_DEFAULTS if is_tabular else NETWORK_DEFAULTS)[task]
+    widths = defaults.widths(len(train)) if hidden_features is None else hidden_features
+    chosen = defaults.options if options is None else options
+    if is_tabular:
+        counts = None if train.encoder is None else train.encoder.num_categories
+        return TabularMLP.for_data(
+            train.inputs, counts, widths, out_features, chosen, generator=generator
+        )
+    inputs = math.prod(train.inputs.shape[1:])
+    return MLP.from_options(inputs, widths, out_features, chosen, generator=generator)
+
+
+def measure(
+    network: MLP | TabularMLP, train: LabeledTensors, standardize: Standardize | None
+) -> Preprocessing:
+    """Return what a model of a network takes from its training inputs.
+
+    Raises:
+        ValueError: As :func:`measure_inputs`, or if the inputs of a TabularMLP are standardized.
+    """
+    how = standardize
+    if isinstance(network, TabularMLP):
+        how = None if standardize == "auto" else standardize
+        if how is not None:
+            rule = "'auto' or None for a TabularMLP, which scales its inputs"
+            raise ValueError(error_message("standardize", rule, how))
+    return measure_inputs(train.inputs, how, next(network.parameters()).dtype)
 
 
 def check_names(argument: str, given: object, count: int, rule: str) -> tuple[str, ...]:

@@ -18,16 +18,17 @@ from mlpkit.models._predictive_model import (
     build_network,
     check_names,
     check_train,
+    measure,
 )
+from mlpkit.models._presets import NetworkPreset
 from mlpkit.models._standardize import (
     Standardize,
     check_statistic,
     feature_mean_and_std,
-    measure_inputs,
 )
 from mlpkit.models._standardized_model import fast_buffer
 from mlpkit.models._targets import check_target_shape, shaped
-from mlpkit.nn import MLP, MLPOptions
+from mlpkit.nn import MLP, MLPOptions, TabularMLP
 from mlpkit.training import (
     GaussianNLL,
     Huber,
@@ -67,8 +68,8 @@ class Regressor(PredictiveModel):
     inputs, and warn once of pixels in other units; a call of the model does not.
 
     Args:
-        network: An :class:`mlpkit.nn.MLP` with an output for each number of a target, or two with
-            ``predicts_std``.
+        network: An :class:`mlpkit.nn.MLP` or :class:`mlpkit.nn.TabularMLP` with an output for each
+            number of a target, or two with ``predicts_std``.
         target_mean: Added to the standardized prediction, in the units of the targets; one number,
             or one for each number of a target.
         target_std: Multiplies the standardized prediction, in the same units; positive.
@@ -87,7 +88,7 @@ class Regressor(PredictiveModel):
           precision return float32.
 
     Raises:
-        TypeError: If ``network`` is no MLP or ``target_names`` are no names.
+        TypeError: If ``network`` is no such network or ``target_names`` are no names.
         ValueError: If another argument is out of range or does not fit the network.
 
     Example:
@@ -113,7 +114,7 @@ class Regressor(PredictiveModel):
 
     def __init__(
         self,
-        network: MLP,
+        network: MLP | TabularMLP,
         *,
         target_mean: float | Tensor = 0.0,
         target_std: float | Tensor = 1.0,
@@ -150,6 +151,7 @@ class Regressor(PredictiveModel):
         options: MLPOptions | None = None,
         *,
         predicts_std: bool = False,
+        preset: NetworkPreset = "mlp",
         standardize: Standardize | None = "auto",
         generator: torch.Generator | None = None,
     ) -> Self:
@@ -165,6 +167,7 @@ class Regressor(PredictiveModel):
                 model; None is ``(512, 256)``, or ``(128, 64)`` for fewer than 10,000 examples.
             options: The options of the network; None is ``MLPOptions(dropout=0.1)``.
             predicts_std: Whether the model also predicts a standard deviation for each prediction.
+            preset: ``"mlp"`` or ``"tabular"``; see :meth:`mlpkit.SoftmaxClassifier.for_data`.
             standardize: How the inputs are standardized; see
                 :meth:`mlpkit.SoftmaxClassifier.for_data`.
             generator: Random number generator for the weights; None is torch's global generator.
@@ -191,6 +194,7 @@ class Regressor(PredictiveModel):
             "regression",
             hidden_features,
             options,
+            preset,
             generator,
         )
         return cls.with_network(network, train, predicts_std=predicts_std, standardize=standardize)
@@ -198,7 +202,7 @@ class Regressor(PredictiveModel):
     @classmethod
     def with_network(
         cls,
-        network: MLP,
+        network: MLP | TabularMLP,
         train: LabeledTensors,
         *,
         predicts_std: bool = False,
@@ -207,8 +211,8 @@ class Regressor(PredictiveModel):
         """Return a regressor of a network with the preprocessing of a data set.
 
         Args:
-            network: An MLP with an input for each value of an example, and an output for each
-                number of a target, or two with ``predicts_std``.
+            network: An MLP or a TabularMLP with an input for each value of an example, and an
+                output for each number of a target, or two with ``predicts_std``.
             train: The training examples; see :meth:`for_data`.
             predicts_std: Whether the model also predicts a standard deviation for each prediction.
             standardize: How the inputs are standardized; see
@@ -219,9 +223,8 @@ class Regressor(PredictiveModel):
             ValueError: If the network does not fit the data, or as in :meth:`for_data`.
         """
         targets = _check_targets(check_train(train))
-        dtype = next(network.parameters()).dtype
-        mean, std, shape = measure_inputs(train.inputs, standardize, dtype)
-        target_mean, target_std = _measure_targets(targets, dtype)
+        mean, std, shape = measure(network, train, standardize)
+        target_mean, target_std = _measure_targets(targets, next(network.parameters()).dtype)
         model = cls(
             network,
             target_mean=target_mean,

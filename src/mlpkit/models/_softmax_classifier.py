@@ -21,10 +21,12 @@ from mlpkit.models._predictive_model import (
     build_network,
     check_names,
     check_train,
+    measure,
 )
-from mlpkit.models._standardize import Standardize, measure_inputs
+from mlpkit.models._presets import NetworkPreset
+from mlpkit.models._standardize import Standardize
 from mlpkit.models._standardized_model import fast_buffer
-from mlpkit.nn import MLP, MLPOptions
+from mlpkit.nn import MLP, MLPOptions, TabularMLP
 from mlpkit.training import CrossEntropy, Objective, Task
 from mlpkit.training.objectives import check_known_targets
 
@@ -49,7 +51,8 @@ class SoftmaxClassifier(PredictiveModel):
     the training inputs, and warn once of pixels in other units; a call of the model does not.
 
     Args:
-        network: An :class:`mlpkit.nn.MLP` with as many outputs as there are classes.
+        network: An :class:`mlpkit.nn.MLP` or :class:`mlpkit.nn.TabularMLP` with as many outputs as
+            there are classes.
         classes: Name of each class, in the order of the network's outputs.
         mean: Subtracted from the raw input, in its units; one number, or one for each feature.
         std: Divides the difference, in the same units; positive.
@@ -63,7 +66,7 @@ class SoftmaxClassifier(PredictiveModel):
         - Output: ``(N, num_classes)``, or ``(num_classes,)`` for one example.
 
     Raises:
-        TypeError: If ``network`` is no MLP or ``classes`` are no names.
+        TypeError: If ``network`` is no such network or ``classes`` are no names.
         ValueError: If classes, mean, std or input_shape do not fit the network.
 
     Example:
@@ -86,7 +89,7 @@ class SoftmaxClassifier(PredictiveModel):
 
     def __init__(
         self,
-        network: MLP,
+        network: MLP | TabularMLP,
         *,
         classes: Sequence[str],
         mean: float | Tensor = 0.0,
@@ -105,6 +108,7 @@ class SoftmaxClassifier(PredictiveModel):
         hidden_features: Sequence[int] | None = None,
         options: MLPOptions | None = None,
         *,
+        preset: NetworkPreset = "mlp",
         standardize: Standardize | None = "auto",
         generator: torch.Generator | None = None,
     ) -> Self:
@@ -118,6 +122,11 @@ class SoftmaxClassifier(PredictiveModel):
             hidden_features: Output width of each hidden layer, at least 1; empty for a linear
                 model; None is ``(512, 256)``.
             options: The options of the network; None is ``MLPOptions(dropout=0.1)``.
+            preset: ``"mlp"`` for an MLP, or ``"tabular"`` for a
+                :class:`mlpkit.nn.TabularMLP`, for rows of a table whose encoder has
+                ``categories="codes"``; None as widths or options then is ``(128, 128, 128)`` and
+                ``MLPOptions(activation="selu", dropout=0.15)``, for a regression with Mish.
+                :func:`mlpkit.models.tabular_config` has the settings of its training.
             standardize: ``"feature"`` measures mean and standard deviation of each feature, as
                 scikit-learn's ``StandardScaler``; ``"global"`` those of all values together;
                 ``"auto"`` is ``"feature"`` for examples with one axis and ``"global"`` for images;
@@ -140,18 +149,23 @@ class SoftmaxClassifier(PredictiveModel):
         """
         classes = _class_names(check_train(train))
         network = build_network(
-            train, len(classes), "classification", hidden_features, options, generator
+            train, len(classes), "classification", hidden_features, options, preset, generator
         )
         return cls.with_network(network, train, standardize=standardize)
 
     @classmethod
     def with_network(
-        cls, network: MLP, train: LabeledTensors, *, standardize: Standardize | None = "auto"
+        cls,
+        network: MLP | TabularMLP,
+        train: LabeledTensors,
+        *,
+        standardize: Standardize | None = "auto",
     ) -> Self:
         """Return a classifier of a network with the preprocessing of a data set.
 
         Args:
-            network: An MLP with an input for each value of an example and an output for each class.
+            network: An MLP or a TabularMLP with an input for each value of an example and an output
+                for each class.
             train: The training examples, with class indices or distributions over classes.
             standardize: How the inputs are standardized; see :meth:`for_data`.
 
@@ -160,8 +174,7 @@ class SoftmaxClassifier(PredictiveModel):
             ValueError: If the network does not fit the data, or as in :meth:`for_data`.
         """
         classes = _class_names(check_train(train))
-        dtype = next(network.parameters()).dtype
-        mean, std, shape = measure_inputs(train.inputs, standardize, dtype)
+        mean, std, shape = measure(network, train, standardize)
         model = cls(network, classes=classes, mean=mean, std=std, input_shape=shape)
         return model._complete_for(train)
 

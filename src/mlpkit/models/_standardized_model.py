@@ -16,7 +16,7 @@ from mlpkit._checks import check_int, error_message
 from mlpkit._devices import accumulator_dtype, evaluation_mode
 from mlpkit.models._input_range import find_range_error
 from mlpkit.models._standardize import check_statistic, find_remainder
-from mlpkit.nn import MLP, ParamGroup
+from mlpkit.nn import MLP, ParamGroup, TabularMLP
 
 __all__ = ["StandardizedModel"]
 
@@ -42,6 +42,8 @@ class StandardizedModel(nn.Module):
 
     .. math:: f\Bigl(\frac{x - \text{mean}}{\text{std}}\Bigr)
 
+    A :class:`mlpkit.nn.TabularMLP` scales its inputs by itself, so they are not standardized.
+
     Args:
         network: The network.
         mean: Subtracted from the raw input, in its units; one number, or one for each feature.
@@ -50,7 +52,7 @@ class StandardizedModel(nn.Module):
             ``(network.in_features,)``.
 
     Raises:
-        TypeError: If ``network`` is no MLP.
+        TypeError: If ``network`` is neither an MLP nor a TabularMLP.
         ValueError: If mean, std or input_shape do not fit the network.
     """
 
@@ -60,14 +62,14 @@ class StandardizedModel(nn.Module):
 
     def __init__(
         self,
-        network: MLP,
+        network: MLP | TabularMLP,
         *,
         mean: float | Tensor = 0.0,
         std: float | Tensor = 1.0,
         input_shape: Sequence[int] | None = None,
     ) -> None:
-        if not isinstance(network, MLP):
-            raise TypeError(error_message("network", "an mlpkit.nn.MLP", network))
+        if not isinstance(network, MLP | TabularMLP):
+            raise TypeError(error_message("network", "an mlpkit.nn.MLP or TabularMLP", network))
         sizes = (network.in_features,) if input_shape is None else input_shape
         shape = tuple(
             check_int(f"input_shape[{axis}]", size, minimum=1) for axis, size in enumerate(sizes)
@@ -75,6 +77,8 @@ class StandardizedModel(nn.Module):
         if math.prod(shape) != network.in_features:
             rule = f"a shape of {network.in_features} features"
             raise ValueError(error_message("input_shape", rule, shape))
+        if isinstance(network, TabularMLP):
+            _check_raw(mean, std, shape)
         super().__init__()
         self.network = network
         self.input_shape = shape
@@ -134,6 +138,8 @@ class StandardizedModel(nn.Module):
             expected = ", ".join(["N", *(str(size) for size in one)])
             rule = f"of shape ({expected}) in its raw units"
             raise ValueError(error_message("x", rule, tuple(shape)))
+        if isinstance(self.network, TabularMLP):  # whose scaling subtracts in the dtype of x
+            return x
         is_near = self._buffers.get("mean_remainder") is None
         if is_near and (x.dtype is torch.uint8 or x.dtype is mean.dtype):
             return (x - mean) / fast_buffer(self, "std")  # the subtraction converts pixels
@@ -185,6 +191,8 @@ class StandardizedModel(nn.Module):
 
     def _warn_of_range(self, x: Tensor, *, stacklevel: int) -> None:
         """Warn at the caller of a public method; ``stacklevel`` is its distance from here."""
+        if isinstance(self.network, TabularMLP):  # without statistics to compare with
+            return
         examined = self._examined
         if x.dtype in examined.dtypes or examined.has_warned or not x.numel():
             return
@@ -239,6 +247,19 @@ class StandardizedModel(nn.Module):
     def apply_max_norm_(self) -> None:
         """Scale weights down to ``max_norm``; see :meth:`mlpkit.nn.MLP.apply_max_norm_`."""
         self.network.apply_max_norm_()
+
+
+def _check_raw(mean: float | Tensor, std: float | Tensor, shape: tuple[int, ...]) -> None:
+    """Raise ValueError unless a TabularMLP gets its inputs as they are: rows of a table."""
+    for name, value, expected in (("mean", mean, 0.0), ("std", std, 1.0)):
+        if not (isinstance(value, Tensor) and value.is_meta) and bool(
+            torch.as_tensor(value).ne(expected).any()
+        ):
+            rule = f"{expected:g} for a TabularMLP, which scales its inputs"
+            raise ValueError(error_message(name, rule, value))
+    if len(shape) != 1:
+        rule = "(network.in_features,) for a TabularMLP"
+        raise ValueError(error_message("input_shape", rule, shape))
 
 
 def _check_dense(x: object) -> None:

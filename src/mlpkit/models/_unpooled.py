@@ -56,6 +56,7 @@ def unpooled(model: SoftmaxClassifier, factor: int) -> SoftmaxClassifier:
         rule = "(H, W) or (channels, H, W) for averaged images"
         raise ValueError(error_message("model.input_shape", rule, shape))
     *channels, height, width = shape
+    assert isinstance(model.network, MLP), "a TabularMLP takes no images"
     full = SoftmaxClassifier(
         _unpooled_network(model.network, shape, factor),
         classes=model.classes,

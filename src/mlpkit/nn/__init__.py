@@ -53,6 +53,8 @@ from mlpkit.nn.tabular import (
     PeriodicEmbedding,
     PiecewiseLinearEmbedding,
     RobustScaling,
+    TabularMLP,
+    TabularMLPConfig,
     quantile_edges,
 )
 
@@ -91,6 +93,8 @@ __all__ = [
     "Summary",
     "SummaryRow",
     "SwiGLU",
+    "TabularMLP",
+    "TabularMLPConfig",
     "activation_config",
     "activation_statistics",
     "build_activation",

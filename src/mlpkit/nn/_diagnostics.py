@@ -14,6 +14,7 @@ from mlpkit.nn._hidden_layer import HiddenLayer
 from mlpkit.nn._mlp import MLP
 from mlpkit.nn._summary import table
 from mlpkit.nn.activations import expansion
+from mlpkit.nn.tabular import TabularMLP
 
 __all__ = ["ActivationStatistics", "LayerStatistics", "activation_statistics"]
 
@@ -90,7 +91,7 @@ class ActivationStatistics:
 
 
 def activation_statistics(
-    model: MLP, x: Tensor, *, threshold: float = 0.05
+    model: MLP | TabularMLP, x: Tensor, *, threshold: float = 0.05
 ) -> ActivationStatistics:
     r"""Measure the outputs, the saturation and the derivatives of every hidden activation.
 
@@ -109,7 +110,8 @@ def activation_statistics(
         threshold: Derivative below which a value counts as saturated, above 0.
 
     Raises:
-        TypeError: If ``model`` is not an :class:`MLP`, or ``x`` is not a floating tensor.
+        TypeError: If ``model`` is neither an :class:`MLP` nor a :class:`TabularMLP`, or ``x`` is
+            not a floating tensor.
         ValueError: If ``x`` is empty, the size of its last axis is not ``in_features``, or
             ``threshold`` is not above 0.
 
@@ -127,6 +129,10 @@ def activation_statistics(
         zero mean. Glorot, Bengio (2010), Understanding the difficulty of training deep feedforward
         neural networks, section 3: saturation layer by layer.
     """
+    if isinstance(model, TabularMLP):
+        with torch.inference_mode(mode=False), torch.no_grad():
+            x = model.embedding(x.clone() if x.is_inference() else x)
+        model = model.mlp
     if not isinstance(model, MLP):
         raise TypeError(error_message("model", "an MLP", model))
     limit = check_float("threshold", threshold, above=0.0)

@@ -40,7 +40,8 @@ __all__ = [
     "places_of",
 ]
 
-_MOST_CATEGORIES: Final = 1000  # each is a column of the inputs
+_MOST_ONE_HOT: Final = 1000  # each is a column of the inputs
+_MOST_CODES: Final = 2**24  # whole numbers that float32 holds exactly
 _FEW: Final = 20  # so few different values may each occur once
 _NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*")
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
@@ -195,12 +196,12 @@ class CategoryColumn(Column):
     has_missing: bool = False
 
     @classmethod
-    def fit(cls, values: Values) -> Self:
+    def fit(cls, values: Values, *, most: int = _MOST_ONE_HOT) -> Self:
         """Find the categories; refuse dates, and text that identifies the rows."""
         texts = values.as_texts()
         found = {text for text in texts if text is not None}
         present = sum(text is not None for text in texts)
-        _check_repeats(values.name, found, present)
+        _check_repeats(values.name, found, present, most)
         return cls(
             name=values.name, categories=tuple(sorted(found)), has_missing=present < len(texts)
         )
@@ -211,11 +212,21 @@ class CategoryColumn(Column):
         names = tuple(f"{self.name}={category}" for category in self.categories)
         return (*names, _missing_name(self.name)) if self.has_missing else names
 
-    def encode(self, values: Values, out: npt.NDArray[np.floating]) -> None:
-        """Write a 1 in the column of each category."""
+    @property
+    def num_categories(self) -> int:
+        """Number of categories; missing values are one if training had some."""
+        return len(self.categories) + self.has_missing
+
+    def codes(self, values: Values) -> npt.NDArray[np.int64]:
+        """Return the position of each category among the features, -1 for none, (N,)."""
         places = places_of(f"column {self.name!r}", self.categories, values)
         if self.has_missing:
             places[values.missing] = len(self.categories)
+        return places
+
+    def encode(self, values: Values, out: npt.NDArray[np.floating]) -> None:
+        """Write a 1 in the column of each category."""
+        places = self.codes(values)
         (rows,) = np.nonzero(places >= 0)
         out[rows, places[rows]] = 1
 
@@ -247,8 +258,8 @@ COLUMNS: Mapping[str, type[Column]] = MappingProxyType(
 )
 
 
-def fit_column(values: Values) -> Column:
-    """Return the encoder for a column of training rows.
+def fit_column(values: Values, *, codes: bool = False) -> Column:
+    """Return the encoder for a column of training rows; codes may be of thousands of categories.
 
     Raises:
         DataError: If the column is text that is different in nearly every row, or has dates.
@@ -264,7 +275,7 @@ def fit_column(values: Values) -> Column:
     if is_constant:
         return ConstantColumn.fit(values)
     if values.kind == "text":
-        return CategoryColumn.fit(values)
+        return CategoryColumn.fit(values, most=_MOST_CODES if codes else _MOST_ONE_HOT)
     return BooleanColumn.fit(values) if values.kind == "boolean" else NumberColumn.fit(values)
 
 
@@ -368,9 +379,9 @@ def _kind_message(values: Values, expected: str, row: int) -> str:
     )
 
 
-def _check_repeats(name: str, found: set[str], present: int) -> None:
+def _check_repeats(name: str, found: set[str], present: int, most: int) -> None:
     """Refuse text with a different value in most rows, or with very many values."""
-    if len(found) <= _FEW or (2 * len(found) <= present and len(found) <= _MOST_CATEGORIES):
+    if len(found) <= _FEW or (2 * len(found) <= present and len(found) <= most):
         return
     others = sorted(text for text in found if not _NUMBER.fullmatch(text))
     cure = f"pass ignore={name!r} if it identifies the rows, or group its values first"
@@ -380,6 +391,6 @@ def _check_repeats(name: str, found: set[str], present: int) -> None:
         cure = f"leave fields such as {others[0]!r} empty if they are missing numbers"
     elif all(re.fullmatch(r"\s*[-+]?[\d.,' ]+\s*[%€$]?\s*", text) for text in found):
         cure = "write its numbers with a decimal point and no other characters"
-    rule = f"text with at most {_MOST_CATEGORIES} different values that repeat"
+    rule = f"text with at most {most} different values that repeat"
     got = Unquoted(f"{len(found)} different values in {present} rows")
     raise DataError(error_message(f"column {name!r}", rule, got, cure))

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, get_args
+from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -26,7 +26,9 @@ from mlpkit.data.tables._frame import Frame, Table, Values, as_table, number_tex
 from mlpkit.data.tables._target import FloatName, TableTarget, TargetTask, fits_float32
 from mlpkit.errors import ConfigError, DataError
 
-__all__ = ["TableEncoder", "require_target"]
+__all__ = ["CategoryEncoding", "TableEncoder", "require_target"]
+
+CategoryEncoding: TypeAlias = Literal["one_hot", "codes"]
 
 _VERSION: Final = 1
 
@@ -46,16 +48,20 @@ class TableEncoder:
     - text and categorical dtypes: one feature for each category, in sorted order, of which one is 1
       (one-hot). A category that training did not have is all zeros. If values were missing in
       training, a missing value is a category with the last feature; otherwise it is all zeros.
+      With ``categories="codes"`` it is one feature with the number of the category, from 0 in
+      sorted order, and -1 instead of all zeros: the input of :class:`mlpkit.nn.TabularMLP`.
     - columns with one value in all training rows: no feature.
 
-    Dates and times, text that differs in most rows, as identifiers do, and text of more than 1,000
-    categories are refused with advice, as are integers beyond 2**53 that float64 would merge.
+    Dates and times, text that differs in most rows, as identifiers do, and one-hot text of more
+    than 1,000 categories are refused with advice, as are integers beyond 2**53 that float64 would
+    merge.
 
     Attributes:
         columns: The fitted columns, in the order of the training frame.
         target: What the target columns mean; None without a target.
         dtype: Dtype of the inputs: ``"float32"``, or ``"float64"`` if float32 would merge values
             of a column, for instance of time stamps.
+        categories: ``"one_hot"``, or ``"codes"`` for one feature with the number of the category.
 
     Raises:
         TypeError: If a field has the wrong type.
@@ -76,15 +82,22 @@ class TableEncoder:
         >>> encoder.transform(pd.DataFrame({"city": ["Bonn", "Oslo"], "age": [25.0, None]}))
         tensor([[25.,  0.,  0.,  0.],
                 [30.,  1.,  1.,  0.]])
+        >>> encoder = TableEncoder.fit(frame, target="sold", categories="codes")
+        >>> encoder.feature_names, encoder.num_categories
+        (('age', 'age is missing', 'city'), (0, 0, 2))
     """
 
     columns: tuple[Column, ...]
     target: TableTarget | None = None
     dtype: FloatName = "float32"
+    categories: CategoryEncoding = "one_hot"
 
     def __post_init__(self) -> None:
         dtype: FloatName = check_choice("dtype", self.dtype, get_args(FloatName))
         object.__setattr__(self, "dtype", dtype)
+        names = get_args(CategoryEncoding)
+        categories: CategoryEncoding = check_choice("categories", self.categories, names)
+        object.__setattr__(self, "categories", categories)
         given: object = self.columns
         if not isinstance(given, tuple | list) or not all(isinstance(c, Column) for c in given):
             raise TypeError(error_message("columns", "a sequence of fitted columns", given))
@@ -92,11 +105,11 @@ class TableEncoder:
         target: object = self.target
         if target is not None and not isinstance(target, TableTarget):
             raise TypeError(error_message("target", "a TableTarget or None", target))
-        names = [column.name for column in self.columns]
-        names += [] if self.target is None else self.target.names
-        if len(set(names)) < len(names):
+        columns = [column.name for column in self.columns]
+        columns += [] if self.target is None else self.target.names
+        if len(set(columns)) < len(columns):
             rule = "distinct in name, also from the target"
-            raise ValueError(error_message("columns", rule, names))
+            raise ValueError(error_message("columns", rule, columns))
         self._check_features()
         if not self.feature_names:
             rule = "of at least two values in some column"
@@ -107,7 +120,7 @@ class TableEncoder:
         """Refuse two features of one name, and medians that the dtype cannot hold."""
         origin: dict[str, str] = {}
         for column in self.columns:
-            for name in column.feature_names:
+            for name in self._features(column):
                 if name in origin:
                     rule = f"distinct in their features (from {origin[name]!r} and {column.name!r})"
                     cure = "rename one of the columns, or ignore it"
@@ -129,6 +142,7 @@ class TableEncoder:
         task: TargetTask | None = None,
         classes: Sequence[str] | None = None,
         ignore: str | Sequence[str] = (),
+        categories: CategoryEncoding = "one_hot",
     ) -> TableEncoder:
         """Return an encoder fitted on training rows.
 
@@ -142,6 +156,8 @@ class TableEncoder:
             classes: Name of each class, in the order of the class indices; None takes the sorted
                 values of the target.
             ignore: Name of a column that is left out, or several names.
+            categories: ``"one_hot"``, or ``"codes"`` for one feature with the number of the
+                category, which may be one of thousands.
 
         Raises:
             TypeError: If ``frame`` is no frame, or another argument has the wrong type.
@@ -169,18 +185,36 @@ class TableEncoder:
                 raise ValueError(error_message("ignore", "columns besides the target", name))
             left_out.add(name)
         values = [table.read(name) for name in table.columns if name not in left_out]
-        columns = tuple(fit_column(each) for each in values)
+        columns = tuple(fit_column(each, codes=categories == "codes") for each in values)
         if not any(column.feature_names for column in columns):
             rule = "a table with a column of at least two values besides the target"
             found = Unquoted("none" if not columns else f"{len(columns)} with one value")
             raise DataError(error_message("frame", rule, found, "add a column that varies"))
         is_exact = all(each.kind == "text" or fits_float32(each.numbers) for each in values)
-        return cls(columns=columns, target=meaning, dtype="float32" if is_exact else "float64")
+        dtype: FloatName = "float32" if is_exact else "float64"
+        return cls(columns=columns, target=meaning, dtype=dtype, categories=categories)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Name of each feature in order, such as ``age``, ``age is missing`` and ``city=Oslo``."""
-        return tuple(name for column in self.columns for name in column.feature_names)
+        return tuple(name for column in self.columns for name in self._features(column))
+
+    @property
+    def num_categories(self) -> tuple[int, ...]:
+        """Number of categories of each feature, 0 for a number: one-hot features are numbers."""
+        found: list[int] = []
+        for column in self.columns:
+            coded = self._coded(column)
+            found += [coded.num_categories] if coded else [0] * len(column.feature_names)
+        return tuple(found)
+
+    def _coded(self, column: Column) -> CategoryColumn | None:
+        """Return the column if it becomes one feature with the number of the category."""
+        return column if self.categories == "codes" and isinstance(column, CategoryColumn) else None
+
+    def _features(self, column: Column) -> tuple[str, ...]:
+        """Return the name of each feature of a column."""
+        return (column.name,) if self._coded(column) else column.feature_names
 
     @property
     def text_columns(self) -> tuple[str, ...]:
@@ -210,13 +244,17 @@ class TableEncoder:
         out = np.zeros((len(table), len(self.feature_names)), dtype=self.dtype)
         start = 0
         for column in self.columns:
-            width = len(column.feature_names)
+            width = len(self._features(column))
             if not width:
                 continue
             values = table.read(column.name)
             if isinstance(column, NumberColumn):
                 self._check_range(values)
-            column.encode(values, out[:, start : start + width])
+            coded = self._coded(column)
+            if coded:
+                out[:, start] = coded.codes(values)
+            else:
+                column.encode(values, out[:, start : start + width])
             start += width
         return torch.from_numpy(out)
 
@@ -267,6 +305,8 @@ class TableEncoder:
             "dtype": self.dtype,
             "columns": [column.to_dict() for column in self.columns],
             "target": None if self.target is None else _serialization.to_dict(self.target),
+            # only if it is not the default: earlier versions do not know it
+            **({} if self.categories == "one_hot" else {"categories": self.categories}),
         }
 
     @classmethod
@@ -280,7 +320,7 @@ class TableEncoder:
         """
         given: object = values
         keys = {"version", "dtype", "columns", "target"}
-        if not isinstance(given, Mapping) or given.keys() != keys:
+        if not isinstance(given, Mapping) or given.keys() - {"categories"} != keys:
             found = sorted(map(str, given)) if isinstance(given, Mapping) else given
             raise ConfigError(
                 error_message("encoder", f"an object with the keys {sorted(keys)}", found)
@@ -302,6 +342,7 @@ class TableEncoder:
             ),
             target=None if target is None else _serialization.from_dict(TableTarget, target),
             dtype=check_choice("encoder.dtype", given["dtype"], get_args(FloatName)),
+            categories=given.get("categories", "one_hot"),
         )
 
     def to_json(self) -> str:

@@ -9,6 +9,8 @@ from mlpkit.nn.tabular._one_hot import OneHot
 from mlpkit.nn.tabular._periodic_embedding import PeriodicEmbedding
 from mlpkit.nn.tabular._piecewise_linear_embedding import PiecewiseLinearEmbedding, quantile_edges
 from mlpkit.nn.tabular._robust_scaling import RobustScaling
+from mlpkit.nn.tabular._tabular_config import TabularMLPConfig
+from mlpkit.nn.tabular._tabular_mlp import TabularMLP
 
 __all__ = [
     "CategoryEmbedding",
@@ -19,5 +21,7 @@ __all__ = [
     "PeriodicEmbedding",
     "PiecewiseLinearEmbedding",
     "RobustScaling",
+    "TabularMLP",
+    "TabularMLPConfig",
     "quantile_edges",
 ]

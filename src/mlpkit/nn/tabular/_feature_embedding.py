@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit._checks import check_choice, check_int, check_tuple, error_message
-from mlpkit._protocols import collect_param_groups
+from mlpkit._protocols import ParamGroup
 from mlpkit.nn.tabular._category_embedding import CategoryEmbedding
 from mlpkit.nn.tabular._feature_scaling import FeatureScaling
 from mlpkit.nn.tabular._last_axis import check_last_axis
@@ -46,6 +46,7 @@ class FeatureEmbedding(nn.Module):
             only.
         numbers: ``"piecewise_linear"`` for :class:`PiecewiseLinearEmbedding`, ``"periodic"`` for
             :class:`PeriodicEmbedding`, ``"none"`` for the scaled numbers alone.
+        num_pieces: Largest number of pieces of a piecewise linear embedding, at least 1.
         max_one_hot: Largest number of categories that are one-hot, at least 0.
         embedding_dim: Number of outputs of each feature with more categories, at least 1.
         generator: Random number generator for the parameters; None is torch's global generator.
@@ -54,6 +55,11 @@ class FeatureEmbedding(nn.Module):
         - Input: :math:`(*, F)`.
         - Output: :math:`(*, D)` with D equal to ``out_features``; numbers first, then one-hot
           columns, then embeddings, each in the order of the features.
+
+    Attributes:
+        num_features: Number F of features.
+        num_categories: Number of categories of each feature, 0 for a number.
+        num_pieces: Number of pieces of the piecewise linear embedding; 1 without one.
 
     Raises:
         TypeError: If an argument has the wrong type.
@@ -83,18 +89,22 @@ class FeatureEmbedding(nn.Module):
         num_categories: Sequence[int] | None = None,
         *,
         numbers: NumberEmbedding = "piecewise_linear",
+        num_pieces: int = 16,
         max_one_hot: int = 9,
         embedding_dim: int = 8,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        check_choice("numbers", numbers, get_args(NumberEmbedding))
-        most = check_int("max_one_hot", max_one_hot, minimum=0)
+        self.numbers: NumberEmbedding = check_choice("numbers", numbers, get_args(NumberEmbedding))
+        pieces = check_int("num_pieces", num_pieces, minimum=1)
+        self.max_one_hot = most = check_int("max_one_hot", max_one_hot, minimum=0)
+        self.embedding_dim = check_int("embedding_dim", embedding_dim, minimum=1)
+        self.num_pieces = 1
         if inputs.ndim != 2 or not inputs.numel():
             rule = "of shape (N, features) with one example or more"
             raise ValueError(error_message("inputs", rule, tuple(inputs.shape)))
         self.num_features = inputs.shape[1]
-        counts = check_tuple(
+        self.num_categories = counts = check_tuple(
             "num_categories",
             (0,) * self.num_features if num_categories is None else num_categories,
             partial(check_int, minimum=0),
@@ -109,7 +119,9 @@ class FeatureEmbedding(nn.Module):
         width = 0
         if chosen:
             scaling = RobustScaling.for_data(inputs[:, chosen])
-            embed = NUMBER_EMBEDDINGS[numbers](scaling(inputs[:, chosen]), generator)
+            embed = NUMBER_EMBEDDINGS[numbers](scaling(inputs[:, chosen]), pieces, generator)
+            if isinstance(embed, PiecewiseLinearEmbedding):
+                self.num_pieces = embed.num_pieces
             width = len(chosen) if embed is None else embed.out_features
             parts.append((chosen, scaling if embed is None else nn.Sequential(scaling, embed)))
         chosen = [i for i in features if 0 < counts[i] <= most]
@@ -120,7 +132,7 @@ class FeatureEmbedding(nn.Module):
         chosen = [i for i in features if counts[i] > most]
         if chosen:
             vectors = CategoryEmbedding(
-                [counts[i] for i in chosen], embedding_dim=embedding_dim, generator=generator
+                [counts[i] for i in chosen], embedding_dim=self.embedding_dim, generator=generator
             )
             width += vectors.out_features
             parts.append((chosen, vectors))
@@ -144,33 +156,34 @@ class FeatureEmbedding(nn.Module):
         ]
         return self.scaling(torch.cat(outputs, -1))
 
-    def param_groups(self, weight_decay: float) -> list[Mapping[str, object]]:
+    def param_groups(self, weight_decay: float) -> list[ParamGroup]:
         """Return the groups of all layers; none of them has weight decay."""
-        layers = (*self.parts, self.scaling)
-        found = [group for layer in layers for group in collect_param_groups(layer, weight_decay)]
-        return [group for group in found if group["params"]]
+        learned = (CategoryEmbedding, FeatureScaling, _Embedding)
+        layers = [each for each in self.modules() if isinstance(each, learned)]
+        return [group for layer in layers for group in layer.param_groups(weight_decay)]
 
     if TYPE_CHECKING:
 
         def __call__(self, x: Tensor) -> Tensor: ...
 
 
-def _periodic(scaled: Tensor, generator: torch.Generator | None) -> PeriodicEmbedding:
+def _periodic(scaled: Tensor, _: int, generator: torch.Generator | None) -> PeriodicEmbedding:
     return PeriodicEmbedding(scaled.shape[1], generator=generator)
 
 
 def _piecewise_linear(
-    scaled: Tensor, generator: torch.Generator | None
+    scaled: Tensor, pieces: int, generator: torch.Generator | None
 ) -> PiecewiseLinearEmbedding:
-    return PiecewiseLinearEmbedding(quantile_edges(scaled), generator=generator)
+    edges = quantile_edges(scaled, num_pieces=pieces)
+    return PiecewiseLinearEmbedding(edges, generator=generator)
 
 
 _Embedding: TypeAlias = PeriodicEmbedding | PiecewiseLinearEmbedding
 NUMBER_EMBEDDINGS: Mapping[
-    NumberEmbedding, Callable[[Tensor, torch.Generator | None], _Embedding | None]
+    NumberEmbedding, Callable[[Tensor, int, torch.Generator | None], _Embedding | None]
 ] = MappingProxyType(
     {
-        "none": lambda _scaled, _generator: None,
+        "none": lambda _scaled, _pieces, _generator: None,
         "periodic": _periodic,
         "piecewise_linear": _piecewise_linear,
     }
