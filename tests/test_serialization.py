@@ -430,6 +430,20 @@ CONFIGURATIONS: list[tuple[type, dict[str, object]]] = [
 CONFIGURATIONS.append(
     (nn.MLPOptions, {k: v for k, v in CONFIGURATIONS[-1][1].items() if "features" not in k})
 )
+CONFIGURATIONS.append(
+    (
+        nn.TabularMLPConfig,
+        {
+            "num_categories": (0, 3, 40),
+            "mlp": nn.MLPConfig(in_features=19, hidden_features=(8,), out_features=2),
+            "numbers": "periodic",
+            "num_pieces": 4,
+            "max_one_hot": 2,
+            "embedding_dim": 3,
+            "scaled_rates": False,
+        },
+    )
+)
 
 
 def test_every_option_of_every_configuration_is_tested() -> None:

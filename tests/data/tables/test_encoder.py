@@ -15,6 +15,7 @@ import pandas as pd
 import polars as pl
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.compose import ColumnTransformer  # type: ignore[import-untyped]
@@ -26,6 +27,7 @@ from mlpkit.data import LabeledTensors, TableEncoder
 from mlpkit.data.tables import Frame
 from mlpkit.errors import ArtifactError, ConfigError, DataError
 from mlpkit.models import load_model
+from mlpkit.nn import OneHot
 
 
 def mixed_frame(count: int, seed: int) -> pd.DataFrame:
@@ -72,6 +74,50 @@ def test_a_frame_is_encoded_as_by_scikit_learn(frame: pd.DataFrame) -> None:
     assert encoder.target is not None
     assert encoder.target.task == "regression"
     assert torch.equal(encoder.transform_target(test), torch.tensor(test["price"]).float())
+
+
+def test_codes_are_the_positions_of_the_one_hot_features(frame: pd.DataFrame) -> None:
+    """For known, unknown and missing categories, and for numbers without a difference."""
+    frame.loc[::7, "city"] = None
+    frame["size"] = np.where(frame["age"] > 40, "big", "small")  # none is missing here
+    test = mixed_frame(30, seed=1).assign(size="big")
+    test.loc[:2, "city"] = ["Kiel", None, "Oslo"]
+    test.loc[3:4, "size"] = ["huge", None]
+    one_hot = TableEncoder.fit(frame, target="price")
+    encoder = TableEncoder.fit(frame, target="price", categories="codes")
+    assert encoder.num_categories == (0, 0, 0, 4, 0, 2)
+    assert encoder.feature_names == ("age", "age is missing", "count", "city", "member", "size")
+    assert one_hot.num_categories == (0,) * len(one_hot.feature_names)
+    inputs, parts = encoder.transform(test), []
+    assert inputs[:3, 3].tolist() == [-1, 3, 1]
+    assert inputs[3:5, 5].tolist() == [-1, -1]
+    for column, count in zip(inputs.unbind(1), encoder.num_categories, strict=True):
+        parts.append(column[:, None])
+        if count:  # -1 becomes zeros
+            parts[-1] = F.one_hot(column.long() + 1, count + 1)[:, 1:].float()
+        if count > 2:
+            assert torch.equal(OneHot((count,))(column[:, None]), parts[-1])
+    assert torch.equal(torch.cat(parts, 1), one_hot.transform(test))
+    loaded = TableEncoder.from_json(encoder.to_json())
+    assert loaded == encoder != one_hot
+    assert torch.equal(loaded.transform(test), inputs)
+    assert "categories" not in one_hot.to_dict()  # as earlier versions wrote it
+
+
+def test_codes_may_have_thousands_of_categories() -> None:
+    numbers = np.arange(6000) % 3000
+    frame = pd.DataFrame({"code": [f"c{number:04}" for number in numbers], "x": numbers % 7})
+    with pytest.raises(DataError, match="text with at most 1000 different values that repeat"):
+        TableEncoder.fit(frame)
+    encoder = TableEncoder.fit(frame, categories="codes")
+    assert encoder.num_categories == (3000, 0)
+    assert encoder.transform(frame)[:, 0].tolist() == numbers.tolist()
+
+
+def test_an_unknown_encoding_of_categories_is_refused(frame: pd.DataFrame) -> None:
+    state = TableEncoder.fit(frame).to_dict()
+    with pytest.raises(ValueError, match="categories must be one of 'codes', 'one_hot', got 'hot'"):
+        TableEncoder.from_dict({**state, "categories": "hot"})
 
 
 def test_pandas_and_polars_give_the_same_encoder(frame: pd.DataFrame) -> None:

@@ -92,7 +92,7 @@ def test_fit_many_trains_it(numbers: NumberEmbedding) -> None:
 def test_its_groups_have_every_parameter_once_and_no_decay() -> None:
     module = embedding("periodic")
     groups = module.param_groups(weight_decay=0.1)
-    found = [id(one) for group in groups for one in group["params"]]  # type: ignore[attr-defined]
+    found = [id(one) for group in groups for one in group.params]
     assert sorted(found) == sorted(map(id, module.parameters()))
     assert [(group["weight_decay"], group["lr_factor"]) for group in groups] == [
         (0.0, 0.1),
@@ -107,6 +107,14 @@ def test_its_state_is_finite_and_loads_into_another() -> None:
         assert all(bool(value.isfinite().all()) for value in module.state_dict().values())
         other.load_state_dict(module.state_dict())
         assert torch.equal(module(rows()), other(rows()))
+
+
+def test_a_number_of_pieces() -> None:
+    """It is a limit, and the attribute is what the data have."""
+    assert FeatureEmbedding(rows(), COUNTS, num_pieces=4).num_pieces == 4
+    assert FeatureEmbedding(torch.arange(60.0)[:, None] // 20).num_pieces == 2  # 0, 1 and 2
+    assert FeatureEmbedding(rows(), COUNTS, numbers="none").num_pieces == 1
+    assert FeatureEmbedding(rows(), (2, 2, 2, 2, 2)).num_pieces == 1
 
 
 def test_refuses_counts_that_do_not_fit() -> None:

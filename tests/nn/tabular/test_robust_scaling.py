@@ -59,7 +59,7 @@ def test_has_no_parameters_and_a_finite_state() -> None:
     scaling = RobustScaling.for_data(torch.tensor([[1.0, 5.0], [2.0, 5.0]]))
     assert not list(scaling.parameters())
     state = scaling.state_dict()
-    assert set(state) == {"center", "factor"}
+    assert set(state) == {"center", "factor", "remainder"}
     assert all(bool(value.isfinite().all()) for value in state.values())
 
 
@@ -101,3 +101,18 @@ def test_refuses_statistics_that_do_not_fit(
         RobustScaling(center, factor)
     with pytest.raises(ValueError, match="limit must be a finite number greater than 0"):
         RobustScaling(torch.zeros(1), torch.ones(1), limit=0.0)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1.7e9 + 100.5])
+def test_a_center_that_float32_cannot_represent(offset: float) -> None:
+    """Time stamps in seconds: the oracle subtracts the offset in float64 first."""
+    numbers = torch.tensor([[0.0], [0.25], [1.0], [2.0], [7.0]], dtype=torch.float64)
+    scaling = RobustScaling.for_data(numbers + offset)
+    expected = RobustScaling.for_data(numbers)(numbers)
+    torch.testing.assert_close(scaling(numbers + offset), expected, rtol=1e-6, atol=1e-6)
+    assert bool(scaling.remainder.any()) == bool(offset)
+
+
+def test_a_remainder_that_does_not_fit() -> None:
+    with pytest.raises(ValueError, match=r"remainder must be of shape \(features,\), like"):
+        RobustScaling(torch.zeros(2), torch.ones(2), remainder=torch.zeros(3))

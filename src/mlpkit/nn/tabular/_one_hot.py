@@ -72,7 +72,7 @@ class OneHot(nn.Module):
         ]
         feature, code, negative = zip(*columns, strict=True)
         self.register_buffer("feature", torch.tensor(feature, device=device))
-        self.register_buffer("code", torch.tensor(code, device=device, dtype=torch.float32))
+        self.register_buffer("code", torch.tensor(code, device=device))  # whole in every dtype
         value = torch.tensor(negative, device=device, dtype=dtype or torch.get_default_dtype())
         self.register_buffer("negative", value)
 

@@ -96,8 +96,8 @@ class PiecewiseLinearEmbedding(nn.Module):
         start, slope, lower = (torch.zeros(pieces, dtype=torch.float64) for _ in range(3))
         upper = torch.ones(pieces, dtype=torch.float64)
         weight = torch.empty((*pieces, self.embedding_dim), device=device, dtype=dtype)
-        # The end pieces continue beyond the edges; a saved buffer must be finite.
-        unbounded = torch.finfo(weight.dtype).max
+        # The end pieces continue beyond the edges; a saved buffer must be finite, in bfloat16 too.
+        unbounded = min(torch.finfo(weight.dtype).max, torch.finfo(torch.bfloat16).max)
         for index, each in enumerate(edges):
             exact, count = each.detach().cpu().double(), len(each) - 1
             start[index, :count] = exact[:-1]

@@ -12,6 +12,8 @@ from mlpkit.nn.tabular._last_axis import check_last_axis
 
 __all__ = ["RobustScaling"]
 
+_NEGLIGIBLE = 1e-3  # of an interquartile range
+
 
 class RobustScaling(nn.Module):
     r"""Robust scaling and smooth clipping of each feature, with fixed statistics.
@@ -36,11 +38,13 @@ class RobustScaling(nn.Module):
         center: The center :math:`m` of each feature, floating-point, ``(features,)``.
         factor: The factor :math:`s` of each feature, at least 0, ``(features,)``.
         limit: The bound :math:`c` of the outputs, above 0.
+        remainder: What the dtype of ``center`` cannot represent, as float32 cannot represent
+            1.7e9 + 100.5; it is added to the center. None is 0.
 
     Shape:
         - Input: :math:`(*, F)`, of any real dtype.
         - Output: :math:`(*, F)`, of the dtype of ``center``.
-        - ``center``, ``factor``: ``(F,)``, buffers.
+        - ``center``, ``factor``, ``remainder``: ``(F,)``, buffers.
 
     Raises:
         TypeError: If ``limit`` is not a number, or the statistics are not floating-point tensors.
@@ -64,12 +68,22 @@ class RobustScaling(nn.Module):
 
     center: Tensor
     factor: Tensor
+    remainder: Tensor
     limit: float
 
-    def __init__(self, center: Tensor, factor: Tensor, *, limit: float = 3.0) -> None:
+    def __init__(
+        self,
+        center: Tensor,
+        factor: Tensor,
+        *,
+        limit: float = 3.0,
+        remainder: Tensor | None = None,
+    ) -> None:
         super().__init__()
-        for name, value in (("center", center), ("factor", factor)):
-            given: object = value
+        statistics = {"center": center, "factor": factor, "remainder": remainder}
+        for name, given in statistics.items():
+            if given is None and name == "remainder":
+                continue
             if not (isinstance(given, Tensor) and given.is_floating_point()):
                 raise TypeError(error_message(name, "a floating-point tensor", given))
             if given.ndim != 1 or given.shape != center.shape:
@@ -82,6 +96,8 @@ class RobustScaling(nn.Module):
         self.limit = check_float("limit", limit, above=0.0)
         self.register_buffer("center", center.detach().clone())
         self.register_buffer("factor", factor.detach().clone())
+        lost = torch.zeros_like(center) if remainder is None else remainder.detach().clone()
+        self.register_buffer("remainder", lost)
 
     @classmethod
     def for_data(
@@ -112,12 +128,16 @@ class RobustScaling(nn.Module):
         dtype = torch.get_default_dtype() if dtype is None else dtype
         factor = (1 / spread).to(dtype)
         factor = torch.where(factor.isfinite(), factor, 0.0)  # no spread that the dtype can hold
-        return cls(center.to(inputs.device, dtype), factor.to(inputs.device), limit=limit)
+        near = center.to(dtype)
+        lost = center - near.double()
+        lost = lost.masked_fill((lost * factor).abs() < _NEGLIGIBLE, 0.0)
+        near, factor, lost = (value.to(inputs.device, dtype) for value in (near, factor, lost))
+        return cls(near, factor, limit=limit, remainder=lost)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the scaled and clipped features."""
         check_last_axis(x, len(self.center))
-        z = (x - self.center).to(self.center.dtype) * self.factor
+        z = (x - self.center - self.remainder).to(self.center.dtype) * self.factor
         return z * torch.rsqrt(1 + (z / self.limit).square())
 
     def extra_repr(self) -> str:
