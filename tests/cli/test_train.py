@@ -13,7 +13,7 @@ import torch
 from mlpkit import SoftmaxClassifier
 from mlpkit.cli._train_defaults import train_defaults
 from mlpkit.data import digits
-from mlpkit.nn import ActivationConfig
+from mlpkit.nn import ActivationConfig, MLPConfig
 
 
 def same_weights(first: Path, second: Path) -> bool:
@@ -33,6 +33,7 @@ def test_options_configure_the_network_and_the_run(
     assert [line[:9] for line in lines if line.startswith("epoch")] == ["epoch 1/2", "epoch 2/2"]
     (folder,) = (tmp_path / "runs").iterdir()
     config = SoftmaxClassifier.load(folder / "model").network.config
+    assert isinstance(config, MLPConfig)
     assert config.activation == ActivationConfig("maxout", num_pieces=2)
     assert config.norm == "layer"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from tests.models.kinds import make_tabular
 from torch import nn
 
 from mlpkit.demo import write_demo
@@ -226,4 +227,11 @@ def test_a_custom_activation_raises() -> None:
     """The page cannot run custom modules."""
     model = small(Sine())
     with pytest.raises(ValueError, match=r"layers\.0\.activation must be a named activation, "):
+        describe_network(model, Weights())
+
+
+def test_a_tabular_network_raises() -> None:
+    model = make_tabular()
+    assert isinstance(model, SoftmaxClassifier)
+    with pytest.raises(ValueError, match="model must be a classifier whose network is an MLP with"):
         describe_network(model, Weights())

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mlpkit import MultilabelClassifier, Regressor, SoftmaxClassifier
-from mlpkit.nn import MLP, ActivationName
+from mlpkit.nn import MLP, ActivationName, TabularMLP
 
 KindName: TypeAlias = Literal[
     "classifier", "labels", "one label", "regressor", "vector", "with std"
@@ -25,12 +25,16 @@ def make_model(
     *,
     mean: float | Tensor = 33.0,
     std: float | Tensor = 78.0,
+    network: MLP | TabularMLP | None = None,
 ) -> AnyModel:
-    """Return a small model of 4 x 3 images, with random weights, in eval mode."""
+    """Return a small model of 4 x 3 images, with random weights, in eval mode.
+
+    A network that is given has other inputs.
+    """
     outputs = {"one label": 1, "regressor": 1, "with std": 6}.get(kind, 3)
     generator = torch.Generator().manual_seed(1)
-    network = MLP(12, (8, 6), outputs, activation=activation, generator=generator)
-    shape = (4, 3)
+    shape = (4, 3) if network is None else (network.in_features,)
+    network = network or MLP(12, (8, 6), outputs, activation=activation, generator=generator)
     if kind == "classifier":
         model: AnyModel = SoftmaxClassifier(
             network, classes=NAMES, mean=mean, std=std, input_shape=shape
@@ -68,6 +72,23 @@ def make_classifier(
     model = make_model("classifier", activation, mean=mean, std=std)
     assert isinstance(model, SoftmaxClassifier)
     return model
+
+
+def rows(n: int = 40) -> Tensor:
+    """Return a number, one of 3 categories and one of 40."""
+    generator = torch.Generator().manual_seed(n)
+    codes = torch.rand(n, 3, generator=generator) * torch.tensor([0.0, 3.0, 40.0])
+    return codes.floor() + torch.randn(n, 1, generator=generator) * torch.tensor([100.0, 0, 0])
+
+
+def make_tabular(kind: KindName = "classifier", seed: int = 0) -> AnyModel:
+    """Return a small model of such rows, with random weights, in eval mode."""
+    outputs = {"one label": 1, "regressor": 1, "with std": 6}.get(kind, 3)
+    generator = torch.Generator().manual_seed(seed)
+    network = TabularMLP.for_data(rows(), (0, 3, 40), (8, 6), outputs, generator=generator)
+    assert network.head is not None
+    torch.nn.init.normal_(network.head.weight, generator=generator)
+    return make_model(kind, mean=0.0, std=1.0, network=network)
 
 
 def images(n: int) -> Tensor:

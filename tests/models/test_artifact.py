@@ -16,12 +16,20 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tests.models.kinds import KINDS, KindName, images, make_classifier, make_model
+from tests.models.kinds import (
+    KINDS,
+    KindName,
+    images,
+    make_classifier,
+    make_model,
+    make_tabular,
+    rows,
+)
 from torch import Tensor
 
 from mlpkit import MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.errors import ArtifactError, ConfigError
-from mlpkit.models import load_model
+from mlpkit.models import Ensemble, load_model
 from mlpkit.models._artifact import CLASSIFIER, Artifact, _digest, write_artifact
 from mlpkit.nn import MLP, ActivationName
 
@@ -636,3 +644,40 @@ def test_a_killed_save_leaves_a_whole_model(tmp_path: Path) -> None:
         os.waitpid(pid, 0)
         got = SoftmaxClassifier.load(tmp_path).predict_proba(inputs)
         assert any(torch.equal(got, one) for one in expected)
+
+
+@OF_ALL_KINDS
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_a_tabular_model_comes_back(tmp_path: Path, kind: KindName, dtype: torch.dtype) -> None:
+    model = make_tabular(kind).to(dtype)
+    loaded = load_model(model.save(tmp_path))
+    assert not isinstance(loaded, Ensemble)
+    assert loaded.network.config == model.network.config
+    assert torch.equal(loaded(rows()), model(rows()))
+    assert str(loaded) == str(model)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"num_categories": [0, 3, 2**40]}, r"got a difference in network\.embedding; save"),
+        ({"embedding_dim": 2**40}, r"got a difference in network\.embedding; save"),
+        ({"num_pieces": 2**40}, r"got a difference in network\.embedding; save"),
+        ({"num_pieces": 4}, r"got a difference in network\.embedding\.parts\.0"),
+        ({"numbers": "none"}, "mlp must be an MLP with 12 inputs"),
+        ({"num_categories": [0, 0, 40]}, "mlp must be an MLP with 24 inputs"),
+        ({"numbers": "linear"}, "numbers must be one of"),
+        ({"mlp": 3}, "mlp must be an MLPConfig, got 3"),
+    ],
+    ids=str,
+)
+def test_a_tabular_description_that_does_not_fit(
+    tmp_path: Path, change: dict[str, object], message: str
+) -> None:
+    """A huge one is refused before anything of its size is made."""
+    make_tabular().save(tmp_path)
+    network = json.loads((tmp_path / "config.json").read_text())["network"]
+    (tmp_path / "config.json").unlink()
+    rewrite(tmp_path / "model.safetensors", {"network": {**network, **change}})
+    with pytest.raises(ArtifactError, match=message):
+        SoftmaxClassifier.load(tmp_path)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.models.kinds import KINDS, KindName, make_model, targets
+from tests.models.kinds import KINDS, KindName, make_model, make_tabular, rows, targets
 from torch import Tensor, nn
 
 from mlpkit import MLP, MultilabelClassifier, Regressor, SoftmaxClassifier
@@ -223,3 +223,20 @@ def test_a_subclass_of_another_kind_is_left_to_autograd() -> None:
         replaced,
     ):
         assert find_backpropagation(model) is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_tabular_network_is_differentiated_by_autograd(kind: KindName) -> None:
+    """fit_many equals Trainer, for each learning rate of the layers."""
+    model = make_tabular(kind)
+    assert find_backpropagation(model) is None
+    stacks = {value: nn.Parameter(value[None]) for value in model.parameters()}
+    assert find_stacked_backpropagation(model, stacks, shared=True) is None
+    data = LabeledTensors(rows(), targets(kind, 40))
+    config = TrainerConfig(epochs=2, batch_size=8, device="cpu", progress=False)
+    together = [make_tabular(kind, seed) for seed in range(2)]
+    fit_many(together, data, config=config)
+    alone = make_tabular(kind, 1)
+    Trainer(alone, config).fit(data)
+    for name, value in alone.state_dict().items():
+        torch.testing.assert_close(together[1].state_dict()[name], value, rtol=1e-4, atol=1e-5)

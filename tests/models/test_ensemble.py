@@ -11,13 +11,22 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from sklearn.metrics import log_loss  # type: ignore[import-untyped]
-from tests.models.kinds import KINDS, AnyModel, KindName, images, make_model, targets
+from tests.models.kinds import (
+    KINDS,
+    AnyModel,
+    KindName,
+    images,
+    make_model,
+    make_tabular,
+    rows,
+    targets,
+)
 from torch import Tensor
 
 from mlpkit.data import LabeledTensors, TableEncoder, digits
 from mlpkit.errors import ArtifactError
 from mlpkit.export import _onnx
-from mlpkit.export._deployed import Deployed
+from mlpkit.export._deployed import Deployed, raw_examples
 from mlpkit.models import (
     Ensemble,
     MultilabelClassifier,
@@ -260,3 +269,30 @@ def test_onnx(tmp_path: Path, kind: KindName) -> None:
         pytest.importorskip(package, reason="the extra mlpkit[onnx] is not installed")
     path = _onnx.export_onnx(Ensemble(members(kind)), tmp_path / "model.onnx")
     assert path.stat().st_size > 0
+
+
+@pytest.mark.parametrize("kind", ["classifier", "with std"])
+def test_tabular_members(tmp_path: Path, kind: KindName) -> None:
+    """As a file and as the program that is exported; the rows have codes, also unknown ones."""
+    ensemble, x = Ensemble([make_tabular(kind, seed) for seed in range(2)]), rows()
+    loaded = load_model(ensemble.save(tmp_path))
+    assert torch.equal(loaded(x), ensemble(x))
+    examples = raw_examples(ensemble, None)
+    assert set(examples[:, 1].tolist()) == {-1.0, 0.0, 1.0, 2.0, 3.0}
+    assert examples[:, 0].std() > 50  # in the units of the rows
+    shapes = ({0: torch.export.Dim("N")},)
+    program = torch.export.export(Deployed(ensemble), (examples[:2],), dynamic_shapes=shapes)
+    for found, expected in zip(
+        program.module()(examples), Deployed(ensemble)(examples), strict=True
+    ):
+        torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", KINDS)
+def test_onnx_of_tabular_members(tmp_path: Path, kind: KindName) -> None:
+    """export_onnx compares onnxruntime with the ensemble before it writes the file."""
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(package, reason="the extra mlpkit[onnx] is not installed")
+    ensemble = Ensemble([make_tabular(kind, seed) for seed in range(2)])
+    assert _onnx.export_onnx(ensemble, tmp_path / "model.onnx").exists()

@@ -15,14 +15,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.models.kinds import KINDS, AnyModel, KindName, images, make_model, targets
+from tests.models.kinds import KINDS, AnyModel, KindName, images, make_model, rows, targets
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from mlpkit import MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.data import Batches, LabeledTensors, TableEncoder
-from mlpkit.models import NETWORK_DEFAULTS, Standardize, load_model
-from mlpkit.nn import MLP
+from mlpkit.models import NETWORK_DEFAULTS, TABULAR_DEFAULTS, Standardize, load_model
+from mlpkit.nn import MLP, MLPConfig, MLPOptions, TabularMLP
 from mlpkit.training import (
     BinaryCrossEntropy,
     CrossEntropy,
@@ -47,7 +47,7 @@ def for_data(kind: KindName, train: LabeledTensors, **options: Any) -> AnyModel:
     return Regressor.for_data(train, predicts_std=kind == "with std", **options)
 
 
-def with_network(kind: KindName, network: MLP, train: LabeledTensors) -> AnyModel:
+def with_network(kind: KindName, network: MLP | TabularMLP, train: LabeledTensors) -> AnyModel:
     """Return a model of a kind around a network."""
     if kind == "classifier":
         return SoftmaxClassifier.with_network(network, train)
@@ -63,7 +63,9 @@ def test_the_default_network_is_that_of_the_task(kind: KindName) -> None:
     defaults = NETWORK_DEFAULTS[task.get(kind, "regression")]  # type: ignore[index]  # of str
     model = for_data(kind, data)
     assert model.network.hidden_features == defaults.widths(20)
-    assert model.network.config.dropout == defaults.options.dropout
+    config = model.network.config
+    assert isinstance(config, MLPConfig)
+    assert config.dropout == defaults.options.dropout
     assert for_data(kind, data, hidden_features=()).network.hidden_features == ()
     generators = [torch.Generator().manual_seed(3) for _ in range(2)]
     one, two = (for_data(kind, data, generator=generator) for generator in generators)
@@ -346,3 +348,46 @@ def test_what_is_no_objective_is_refused(kind: KindName) -> None:
     for wrong in (nn.MSELoss(), Huber, 3):
         with pytest.raises(TypeError, match="objective must be a function of a model and a batch"):
             model.evaluate(data, objective=wrong)  # type: ignore[arg-type]  # on purpose
+
+
+@OF_ALL_KINDS
+def test_the_tabular_preset_is_an_embedding_of_the_codes_of_the_encoder(kind: KindName) -> None:
+    """With statistics of these rows, and the default options of the task."""
+    frame = pd.DataFrame(rows(200).numpy(), columns=["x", "few", "many"])
+    frame = frame.astype({"few": int, "many": int}).astype({"few": str, "many": str})
+    encoder = TableEncoder.fit(frame, categories="codes")
+    train = LabeledTensors(encoder.transform(frame), targets(kind, 200))
+    train._encoder = encoder  # without target columns, which differ between the kinds
+    seed = torch.Generator().manual_seed
+    model = for_data(kind, train, preset="tabular", generator=seed(1))
+    defaults = TABULAR_DEFAULTS[model.task]
+    outputs = model.network.out_features
+    assert outputs is not None
+    network = TabularMLP.for_data(
+        *(train.inputs, encoder.num_categories, (128, 128, 128), outputs, defaults.options),
+        generator=seed(1),
+    )
+    expected = with_network(kind, network, train)
+    assert str(model) == str(expected)
+    for name, value in expected.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name
+    assert model.encoder == encoder
+    other = for_data(
+        kind, train, preset="tabular", hidden_features=(4,), options=MLPOptions(norm="layer")
+    )
+    assert [layer.norm is None for layer in other.network.layers] == [False]
+
+
+def test_numbers_without_an_encoder_are_no_codes() -> None:
+    train = LabeledTensors(rows(), targets("classifier", 40))
+    network = SoftmaxClassifier.for_data(train, preset="tabular").network
+    assert isinstance(network, TabularMLP)
+    assert network.config.num_categories == (0, 0, 0)
+
+
+def test_presets_that_do_not_fit() -> None:
+    train = LabeledTensors(rows(), targets("classifier", 40))
+    with pytest.raises(ValueError, match="preset must be one of 'mlp', 'tabular', got 'table'"):
+        SoftmaxClassifier.for_data(train, preset="table")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="standardize must be 'auto' or None for a TabularMLP"):
+        SoftmaxClassifier.for_data(train, preset="tabular", standardize="feature")

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from mlpkit import SoftmaxClassifier
 from mlpkit.data import Batches, LabeledTensors
 from mlpkit.errors import ArtifactError
-from mlpkit.nn import MLP, ActivationName, MLPOptions
+from mlpkit.nn import MLP, ActivationName, MLPConfig, MLPOptions
 
 sklearn_metrics = importlib.import_module("sklearn.metrics")  # it has no types
 
@@ -297,8 +297,10 @@ def test_for_data_measures_the_training_inputs() -> None:
     model = SoftmaxClassifier.for_data(data, (7,), MLPOptions(activation="tanh"))
     assert float(model.mean) == pytest.approx(inputs.numpy().astype(np.float64).mean(), rel=1e-6)
     assert float(model.std) == pytest.approx(inputs.numpy().astype(np.float64).std(), rel=1e-6)
-    assert model.network.config.hidden_features == (7,)
-    assert model.network.config.activation == "tanh"
+    config = model.network.config
+    assert isinstance(config, MLPConfig)
+    assert config.hidden_features == (7,)
+    assert config.activation == "tanh"
     assert model.classes == ("a", "b", "c")
     assert model.input_shape == (4, 3)
 
@@ -638,7 +640,7 @@ def test_the_generator_draws_the_weights_of_for_data() -> None:
     expected = first.predict_proba(data.inputs)
     assert torch.equal(second.predict_proba(data.inputs), expected)
     assert not torch.equal(other.predict_proba(data.inputs), expected)
-    assert first.network.config.hidden_features == (512, 256)
+    assert first.network.hidden_features == (512, 256)
 
 
 def test_a_network_is_wrapped_with_the_statistics_of_the_data() -> None:

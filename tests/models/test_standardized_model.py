@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from tests.models.kinds import make_tabular, rows
 from torch import Tensor, nn
 
 from mlpkit.models._standardized_model import StandardizedModel
@@ -121,7 +122,7 @@ def test_the_statistics_are_buffers() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"network": nn.Linear(12, 3)}, r"network must be an mlpkit\.nn\.MLP, got Linear"),
+        ({"network": nn.Linear(12, 3)}, r"network must be an mlpkit\.nn\.MLP or TabularMLP, got"),
         ({"input_shape": (5, 3)}, r"^input_shape must be a shape of 12 features, got \(5, 3\)"),
         ({"mean": torch.zeros(5)}, r"^mean must be one number or one for each of 12 features"),
         ({"std": 0.0}, r"^std must be positive, got 0.0"),
@@ -225,3 +226,27 @@ def test_only_methods_that_predict_examine_the_range_of_the_inputs(x: Tensor) ->
     with pytest.warns(UserWarning, match="pass raw inputs") as caught:
         make_model().check_input_range(x / 255)
     assert caught[0].filename == __file__
+
+
+def test_the_rows_of_a_tabular_network_are_not_standardized() -> None:
+    """Whatever their type: the embedding scales them. Whole numbers are no pixels."""
+    model, x = make_tabular(), rows()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for given in (x, x.double(), x.round().long()):
+            assert model.standardize(given) is given
+            model.predict(given)
+        model.check_input_range(torch.randint(0, 256, (50, 3)).float())
+    assert torch.equal(model.network(x), model(x))
+    groups = model.param_groups(0.1)
+    assert {value for group in groups for value in group.params} == set(model.parameters())
+
+
+def test_a_tabular_network_has_no_statistics_and_no_images() -> None:
+    network = make_tabular().network
+    for name, value in (("mean", 1.0), ("std", torch.ones(3) * 2)):
+        with pytest.raises(ValueError, match=f"{name} must be . for a TabularMLP, which scales"):
+            StandardizedModel(network, **{name: value})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"input_shape must be \(network\.in_features,\) for a"):
+        StandardizedModel(network, input_shape=(1, 3))
+    assert StandardizedModel(network).input_shape == (3,)

@@ -18,7 +18,7 @@ from mlpkit.models import (
     SoftmaxClassifier,
     load_model,
 )
-from mlpkit.nn import MLP, MLPConfig, MLPOptions, ParamGroup
+from mlpkit.nn import MLP, MLPConfig, MLPOptions, ParamGroup, TabularMLP
 from mlpkit.training import Evaluation, MeanSquaredError, Objective, Trainer
 
 train, val, test = digits()
@@ -53,7 +53,7 @@ SoftmaxClassifier(
 )
 
 # What it has and what it computes.
-assert_type(model.network, MLP)
+assert_type(model.network, MLP | TabularMLP)
 assert_type(model.classes, tuple[str, ...])
 assert_type(model.input_shape, tuple[int, ...])
 assert_type(model.mean, Tensor)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mlpkit._checks import error_message
 from mlpkit.models import Ensemble, MultilabelClassifier, Regressor, SoftmaxClassifier
+from mlpkit.nn import RobustScaling, TabularMLP
 
 __all__ = [
     "INPUT",
@@ -134,9 +135,23 @@ def _random_examples(model: ExportableModel) -> Tensor:
     shape = (NUM_RANDOM_EXAMPLES, model.network.in_features)
     spread = torch.randn(shape, generator=generator)
     values = model.mean.detach().cpu().float() + spread * model.std.detach().cpu().float()
+    if isinstance(model.network, TabularMLP):
+        values = _random_rows(model.network, spread, generator)
     if len(model.input_shape) > 1:
         values = values.round().clamp(0, 255).to(torch.uint8)
     return values.reshape(-1, *model.input_shape)
+
+
+def _random_rows(network: TabularMLP, spread: Tensor, generator: torch.Generator) -> Tensor:
+    """Return numbers around their medians, and codes, some of unknown categories, (N, F)."""
+    counts = torch.tensor(network.embedding.num_categories)
+    codes = torch.rand(spread.shape, generator=generator) * (counts + 2)
+    rows = torch.where(counts > 0, codes.floor() - 1, spread)
+    for scaling in network.modules():
+        if isinstance(scaling, RobustScaling):
+            center, factor = (each.cpu().float() for each in (scaling.center, scaling.factor))
+            rows[:, counts == 0] = center + spread[:, counts == 0] / factor.where(factor > 0, 1.0)
+    return rows
 
 
 def sample_batch(raw: Tensor) -> Tensor:

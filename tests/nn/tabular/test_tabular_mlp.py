@@ -58,6 +58,18 @@ def test_for_data_draws_embedding_weights_and_biases_in_this_order() -> None:
     assert torch.equal(TabularMLP(embedding, mlp)(rows()), mlp(embedding(rows())))
 
 
+@pytest.mark.parametrize("numbers", ["periodic", "piecewise_linear"])
+def test_reset_parameters_draws_as_for_data(numbers: NumberEmbedding) -> None:
+    found = network(numbers, MLPOptions(norm="batch", activation="prelu"))
+    expected = {name: value.clone() for name, value in found.state_dict().items()}
+    with torch.no_grad():
+        for value in found.parameters():
+            value.fill_(9.0)
+    found.reset_parameters(torch.Generator().manual_seed(1))
+    for name, value in found.state_dict().items():
+        assert torch.equal(value, expected[name]), name
+
+
 def test_options_without_biases_and_head() -> None:
     assert network(options=MLPOptions(bias=False))(rows()).shape == (64, 3)
 
@@ -65,6 +77,7 @@ def test_options_without_biases_and_head() -> None:
 def test_the_attributes_are_those_of_the_parts() -> None:
     found = network(options=MLPOptions(max_norm=0.5))
     assert (found.in_features, found.out_features, found.max_norm) == (5, 3, 0.5)
+    assert found.hidden_features == (8, 6)
     assert found.layers is found.mlp.layers
     assert found.head is found.mlp.head
     found.apply_max_norm_()
@@ -136,7 +149,7 @@ def test_a_number_that_float32_cannot_hold_is_scaled_in_its_dtype() -> None:
         seconds - 1.7e9, None, (4,), 1, generator=torch.Generator().manual_seed(0)
     )
     first = far.embedding(seconds)
-    assert len(first.unique(dim=0)) == 4
+    assert len(torch.unique(first, dim=0)) == 4
     torch.testing.assert_close(first, near.embedding(seconds - 1.7e9), atol=1e-4, rtol=1e-4)
 
 

@@ -147,6 +147,13 @@ class FeatureEmbedding(nn.Module):
         """Number of outputs."""
         return self.scaling.num_features
 
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters; None is torch's global generator. The statistics stay."""
+        for module in self.modules():
+            if isinstance(module, CategoryEmbedding | _Embedding):
+                module.reset_parameters(generator)
+        self.scaling.reset_parameters()
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the inputs of the MLP."""
         check_last_axis(x, self.num_features)

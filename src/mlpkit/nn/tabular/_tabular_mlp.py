@@ -122,13 +122,9 @@ class TabularMLP(nn.Module):
             device=inputs.device,
             generator=generator,
         )
-        with torch.no_grad():
-            for layer in mlp.layers:
-                if layer.linear.bias is not None:
-                    layer.linear.bias.normal_(generator=generator)
-            if mlp.head is not None:
-                mlp.head.weight.zero_()
-        return cls(embedding, mlp)
+        network = cls(embedding, mlp)
+        network._reset_biases_and_head(generator)
+        return network
 
     @classmethod
     def from_config(
@@ -184,6 +180,11 @@ class TabularMLP(nn.Module):
         return self.embedding.num_features
 
     @property
+    def hidden_features(self) -> tuple[int, ...]:
+        """Output width of each hidden layer."""
+        return self.mlp.hidden_features
+
+    @property
     def out_features(self) -> int | None:
         """Number of outputs; None for a backbone."""
         return self.mlp.out_features
@@ -211,6 +212,24 @@ class TabularMLP(nn.Module):
     def apply_max_norm_(self) -> None:
         """Scale weights of the MLP down to ``max_norm``; see :meth:`MLP.apply_max_norm_`."""
         self.mlp.apply_max_norm_()
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw all parameters as :meth:`for_data` does; the statistics of the inputs stay.
+
+        Args:
+            generator: Random number generator for the parameters; None is torch's global generator.
+        """
+        self.embedding.reset_parameters(generator)
+        self.mlp.reset_parameters(generator)
+        self._reset_biases_and_head(generator)
+
+    @torch.no_grad()
+    def _reset_biases_and_head(self, generator: torch.Generator | None) -> None:
+        for layer in self.layers:
+            if layer.linear.bias is not None:
+                layer.linear.bias.normal_(generator=generator)
+        if self.head is not None:
+            self.head.weight.zero_()
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs of the MLP for raw inputs."""
