@@ -236,7 +236,7 @@ def test_the_rows_of_a_tabular_network_are_not_standardized() -> None:
         for given in (x, x.double(), x.round().long()):
             assert model.standardize(given) is given
             model.predict(given)
-        model.check_input_range(torch.randint(0, 256, (50, 3)).float())
+        make_tabular().check_input_range(torch.randint(0, 256, (50, 3)).float())
     assert torch.equal(model.network(x), model(x))
     groups = model.param_groups(0.1)
     assert {value for group in groups for value in group.params} == set(model.parameters())

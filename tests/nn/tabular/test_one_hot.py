@@ -40,3 +40,12 @@ def test_refuses_numbers_below_one() -> None:
         OneHot((3, 0))
     with pytest.raises(ValueError, match=r"len\(num_categories\) must be a positive integer"):
         OneHot(())
+
+
+def test_codes_are_exact_in_half_precision() -> None:
+    """Codes of 2,998 and 2,999 are the same number in bfloat16, which the buffer is not in."""
+    one_hot = OneHot((3000,)).to(torch.bfloat16)
+    found = one_hot(torch.tensor([[2999.0], [3.0]]))
+    assert found.dtype is torch.bfloat16
+    assert found.argmax(1).tolist() == [2999, 3]
+    assert found.sum(1).tolist() == [1.0, 1.0]

@@ -106,7 +106,7 @@ def test_refuses_statistics_that_do_not_fit(
 @pytest.mark.parametrize("offset", [0.0, 1.7e9 + 100.5])
 def test_a_center_that_float32_cannot_represent(offset: float) -> None:
     """Time stamps in seconds: the oracle subtracts the offset in float64 first."""
-    numbers = torch.tensor([[0.0], [0.25], [1.0], [2.0], [7.0]], dtype=torch.float64)
+    numbers = torch.tensor([[0.0], [0.25], [1.1], [2.0], [7.0]], dtype=torch.float64)
     scaling = RobustScaling.for_data(numbers + offset)
     expected = RobustScaling.for_data(numbers)(numbers)
     torch.testing.assert_close(scaling(numbers + offset), expected, rtol=1e-6, atol=1e-6)
