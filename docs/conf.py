@@ -65,7 +65,8 @@ nitpick_ignore_regex = [
         r"py:.*",
         r"(_serialization\.)?"
         r"(Activation|ActivationName|Appearance|NormName|InitName|OptimizerFactory|JSONValue"
-        r"|MetricLike|NumberEmbedding|ThresholdMode|ClassWeight|WandbMode|WandbRun|MLflowRun)",
+        r"|MetricLike|NumberEmbedding|ThresholdMode|ClassWeight|WandbMode|WandbRun|MLflowRun"
+        r"|CategoryEncoding|NetworkPreset)",
     ),
     (r"py:(class|exc)", r"[A-Z]?[A-Za-z]*(Error|Exception|KeyboardInterrupt)"),
     (r"py:class", r"(None|bool|int|float|str|bytes|list|tuple|dict|set|type|object)"),

@@ -96,8 +96,8 @@ class TabularMLP(nn.Module):
     ) -> Self:
         """Return a network for training inputs, from which medians and quantiles are taken.
 
-        The biases of the hidden layers are standard normal, and the weights of the head are 0: the
-        outputs are 0 at first, so the first steps do not have to unlearn random outputs.
+        The biases of the hidden layers are standard normal, and the weights of the head are 0, so
+        the first steps do not have to undo random outputs.
 
         Args:
             inputs: The training inputs, ``(N, F)``, finite.
@@ -119,12 +119,11 @@ class TabularMLP(nn.Module):
             hidden_features,
             out_features,
             MLPOptions() if options is None else options,
-            device=inputs.device,
             generator=generator,
         )
         network = cls(embedding, mlp)
         network._reset_biases_and_head(generator)
-        return network
+        return network.to(inputs.device)
 
     @classmethod
     def from_config(
