@@ -180,9 +180,8 @@ def test_a_folder_of_images_from_training_to_prediction(tmp_path: Path) -> None:
     assert "target: 2 classes (dark, light)" in result.stdout
     folder = only_run(tmp_path)
     images = sorted((tmp_path / "mnist").rglob("*.png"))
-    result = run(
-        "predict", *map(str, images), "--model", str(folder / "model"), "--json", cwd=tmp_path
-    )
+    words = (*map(str, images), "--model", str(folder / "model"), "--json")
+    result = run_in_process("predict", *words, cwd=tmp_path)
     predictions = json.loads(result.stdout)
     model = load_model(folder / "model")
     assert isinstance(model, SoftmaxClassifier)
@@ -191,9 +190,9 @@ def test_a_folder_of_images_from_training_to_prediction(tmp_path: Path) -> None:
     assert [one["probabilities"]["dark"] for one in predictions] == pytest.approx(expected)
     (tmp_path / "other").mkdir()
     write_images(tmp_path / "other", 6, ("light",))
-    result = run("evaluate", str(folder), "other", "--json", cwd=tmp_path)
+    result = run_in_process("evaluate", str(folder), "other", "--json", cwd=tmp_path)
     assert json.loads(result.stdout)["num_examples"] == 6, result.stderr
-    assert run("report", str(folder), cwd=tmp_path).returncode == 0
+    assert run_in_process("report", str(folder), cwd=tmp_path).returncode == 0
 
 
 def table(text: str) -> Callable[[Path], object]:
@@ -336,18 +335,21 @@ def test_files_that_do_not_fit_a_model_are_refused(tmp_path: Path) -> None:
     assert task_of(found) == "classification"
 
 
-def test_a_hundred_thousand_rows(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rows", [20_000, pytest.param(100_000, marks=pytest.mark.long)])
+def test_many_rows(tmp_path: Path, rows: int) -> None:
     """The whole file is read, split, encoded and predicted."""
-    write_table(tmp_path / "table.csv", 100_000)
+    write_table(tmp_path / "table.csv", rows)
     words = ("--target", "price", "--epochs", "1", "--batch-size", "4096", "--hidden-features", "4")
     result = run("train", "table.csv", *words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert "70,000 training, 15,000 validation and 15,000 test examples" in result.stdout
-    folder = only_run(tmp_path)
-    result = run("predict", "table.csv", "--model", str(folder), "--out", "o.csv", cwd=tmp_path)
+    sizes = (rows * 7 // 10, rows * 3 // 20)
+    expected = "{:,} training, {:,} validation and {:,} test examples".format(*sizes, sizes[1])
+    assert expected in result.stdout
+    words = ("table.csv", "--model", str(only_run(tmp_path)), "--out", "o.csv")
+    result = run_in_process("predict", *words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     with (tmp_path / "o.csv").open() as file:
-        assert sum(1 for _ in csv.reader(file)) == 100_001
+        assert sum(1 for _ in csv.reader(file)) == rows + 1
 
 
 def test_the_test_rows_are_those_of_the_run(tmp_path: Path) -> None:

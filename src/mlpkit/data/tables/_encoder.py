@@ -201,7 +201,7 @@ class TableEncoder:
 
     @property
     def num_categories(self) -> tuple[int, ...]:
-        """Number of categories of each feature, 0 for a number: one-hot features are numbers."""
+        """Number of categories of each feature, 0 for a number and for a one-hot feature."""
         found: list[int] = []
         for column in self.columns:
             coded = self._coded(column)
