@@ -345,8 +345,10 @@ def test_many_rows(tmp_path: Path, rows: int) -> None:
     sizes = (rows * 7 // 10, rows * 3 // 20)
     expected = "{:,} training, {:,} validation and {:,} test examples".format(*sizes, sizes[1])
     assert expected in result.stdout
-    words = ("table.csv", "--model", str(only_run(tmp_path)), "--out", "o.csv")
-    result = run_in_process("predict", *words, cwd=tmp_path)
+    model = str(only_run(tmp_path))
+    result = run_in_process(
+        "predict", "table.csv", "--model", model, "--out", "o.csv", cwd=tmp_path
+    )
     assert result.returncode == 0, result.stderr
     with (tmp_path / "o.csv").open() as file:
         assert sum(1 for _ in csv.reader(file)) == rows + 1
