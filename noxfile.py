@@ -86,7 +86,7 @@ def api(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation; a warning or an unresolved reference is an error."""
-    session.install(".[plot]", *group("docs"))
+    session.install(".[plot,sklearn]", *group("docs"))
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build")
 
 

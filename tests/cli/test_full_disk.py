@@ -77,7 +77,7 @@ def test_nothing_is_left_on_a_full_disk(
         assert files_below(full_disk) == ["ballast"], words
 
 
-@pytest.mark.parametrize("words", [WRITERS[0], WRITERS[2]])
+@pytest.mark.parametrize("words", [WRITERS[0], pytest.param(WRITERS[2], marks=pytest.mark.long)])
 def test_the_installed_command_on_a_full_disk(
     full_disk: Path, trained: Path, words: tuple[str, ...]
 ) -> None:

@@ -31,7 +31,7 @@ def loads_torch(process: subprocess.Popen[str]) -> bool:
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="/proc does not exist")
-@pytest.mark.parametrize("seconds", [0.0, 0.6, 1.8])
+@pytest.mark.parametrize("seconds", [0.0, 0.6, pytest.param(1.8, marks=pytest.mark.long)])
 def test_every_command_ends_at_once(tmp_path: Path, trained: Path, seconds: float) -> None:
     """Interrupted while torch is imported or later, a command leaves complete files or none."""
     processes = {}

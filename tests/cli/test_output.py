@@ -30,7 +30,14 @@ def model(tmp_path: Path) -> Path:
     ).save(tmp_path / "model")
 
 
-@pytest.mark.parametrize("encoding", ["utf-8:strict", "ascii:strict", "latin-1:strict"])
+@pytest.mark.parametrize(
+    "encoding",
+    [
+        "ascii:strict",
+        pytest.param("utf-8:strict", marks=pytest.mark.long),
+        pytest.param("latin-1:strict", marks=pytest.mark.long),
+    ],
+)
 def test_a_path_that_is_no_utf8(tmp_path: Path, encoding: str) -> None:
     """The path is printed byte by byte in a strict encoding, and nothing fails."""
     words = ("train", "--epochs", "1", "--hidden-features", "4", "--runs", ODD)
@@ -62,7 +69,9 @@ def test_a_root_that_toml_cannot_hold(tmp_path: Path) -> None:
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("words", [("demo",), ("export", "--to", "pt2")])
+@pytest.mark.parametrize(
+    "words", [("demo",), pytest.param(("export", "--to", "pt2"), marks=pytest.mark.long)]
+)
 def test_standard_output_as_the_file(tmp_path: Path, model: Path, words: tuple[str, ...]) -> None:
     """It holds the file alone, without its path behind."""
     name, *others = words
