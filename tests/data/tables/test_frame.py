@@ -170,6 +170,6 @@ def test_large_integers_that_float64_holds_are_read() -> None:
     exact = [2**53, -(2**60), 2**100]
     assert Table(pd.DataFrame({"x": exact})).read("x").numbers.tolist() == exact
     assert Table(pd.DataFrame({"x": [1e300, 2.0]})).read("x").numbers.tolist() == [1e300, 2.0]
-    values = np.array([LARGE, 10**400], dtype=object)
-    categories = pd.DataFrame({"x": pd.Categorical(values)})
+    names = pd.Index(np.array([LARGE, 10**400], dtype=object), dtype=object)
+    categories = pd.DataFrame({"x": pd.Categorical.from_codes([0, 1], names)})
     assert Table(categories).read("x").texts == [str(LARGE), str(10**400)]
