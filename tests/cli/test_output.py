@@ -283,12 +283,17 @@ def test_no_message_has_a_traceback_or_names_a_python_argument(
     ("line", "message"),
     [
         ("train --batch-size 0", "mlpkit: --batch-size must be a positive integer, got 0\n"),
-        (
+        pytest.param(
             "train --cuda-graph --device cpu",
             "mlpkit: --device must be a CUDA device for --cuda-graph, got 'cpu'; "
             "leave out --cuda-graph\n",
+            marks=pytest.mark.long,
         ),
-        ("predict --model x", "FILE must be at least one file, got none"),
+        pytest.param(
+            "predict --model x",
+            "FILE must be at least one file, got none",
+            marks=pytest.mark.long,
+        ),
     ],
 )
 def test_the_installed_command_names_options(tmp_path: Path, line: str, message: str) -> None:

@@ -25,7 +25,7 @@ from mlpkit.cli._usage import values_of, with_none
         ("data info minst", "DATASET must be .*, got 'minst'; did you mean 'mnist'?"),
         (
             "train --learning-rte=3",
-            "OPTION must be one of mlpkit train, got '--learning-rte'; "
+            "OPTION must be an option of mlpkit train, got '--learning-rte'; "
             "did you mean '--optimizer NAME:lr=VALUE'?",
         ),
         ("train --batchsize 3", "got '--batchsize'; did you mean '--batch-size'?"),

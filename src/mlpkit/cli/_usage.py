@@ -86,7 +86,7 @@ def check_options(command: str, arguments: Sequence[str], options: Sequence[Opti
         if found is not None:
             cure = f"did you mean {meanings[found]!r}?"
         shown = word.partition("=")[0]
-        raise ConfigError(error_message("OPTION", f"one of mlpkit {command}", shown, cure))
+        raise ConfigError(error_message("OPTION", f"an option of mlpkit {command}", shown, cure))
 
 
 def values_of(name: str, arguments: Sequence[str]) -> list[str]:

@@ -178,6 +178,7 @@ DELIVER = (
     "obliging",
 )
 # Kind of failing answer -> the reason in the error message.
+SLOW = ("silent", "stalling", "trickling")  # answers that end by the timeout
 FAIL = {
     "silent": "timed out",
     "stalling": "timed out",
@@ -217,8 +218,7 @@ def check(path: Path, name: str) -> None:
 
 def fetched(urls: list[str], target: Path) -> None:
     """Fetch the file, with a short timeout only for answers that are meant to time out."""
-    slow = any(kind in urls[0] for kind in ("silent", "stalling", "trickling"))
-    timeout = 2.0 if slow else 30.0
+    timeout = 2.0 if any(kind in urls[0] for kind in SLOW) else 30.0
     fetch(urls, target, check=check, max_bytes=MAX_BYTES, advice=ADVICE, timeout=timeout)
 
 
@@ -248,7 +248,13 @@ def test_the_next_url_is_tried_after_every_failure(
     assert server.asked == [kind, "good"]
 
 
-@pytest.mark.parametrize(("kind", "reason"), FAIL.items(), ids=FAIL)
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        pytest.param(kind, reason, marks=[pytest.mark.long] if kind in SLOW else [], id=kind)
+        for kind, reason in FAIL.items()
+    ],
+)
 def test_if_all_urls_fail_each_one_has_its_reason(
     kind: str, reason: str, server: Server, tmp_path: Path
 ) -> None:
