@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias, cast, get_args
 
@@ -338,16 +339,7 @@ class Ensemble(nn.Module):
             ConfigError: If a network has an activation of a class without a name.
             OSError: If the folder cannot be written.
         """
-        members = tuple(
-            Artifact(
-                kind=member._kind,
-                network=member.network.config,
-                input_shape=member.input_shape,
-                details=member._details(),
-                tensors={name: value.detach() for name, value in member.state_dict().items()},
-            )
-            for member in self
-        )
+        members = tuple(replace(member._artifact(), encoder=None) for member in self)
         artifact = Artifact(
             kind=ENSEMBLE,
             network=members[0].network,

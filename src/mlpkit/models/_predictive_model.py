@@ -216,7 +216,11 @@ class PredictiveModel(StandardizedModel, ABC):
             ConfigError: If the network has an activation of a class without a name.
             OSError: If the folder cannot be written.
         """
-        artifact = Artifact(
+        return write_artifact(Path(folder), self._artifact())
+
+    def _artifact(self) -> Artifact:
+        """Return what :meth:`save` writes."""
+        return Artifact(
             kind=self._kind,
             network=self.network.config,  # of the current modules
             input_shape=self.input_shape,
@@ -224,7 +228,6 @@ class PredictiveModel(StandardizedModel, ABC):
             tensors={name: value.detach() for name, value in self.state_dict().items()},
             encoder=None if self.encoder is None else self.encoder.to_dict(),
         )
-        return write_artifact(Path(folder), artifact)
 
     @classmethod
     def load(cls, folder: str | Path, *, device: torch.device | str = "cpu") -> Self:

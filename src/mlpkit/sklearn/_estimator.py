@@ -327,7 +327,7 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
         weights: Floats | None,
         random: np.random.RandomState,
     ) -> tuple[Examples, Examples | None]:
-        """Return all examples, or with early stopping a training part and a validation part."""
+        """Return the examples to train on, and with early stopping those to validate on."""
         arrays = [inputs, encoded, *([] if weights is None else [weights])]
         if not settings.early_stopping or settings.is_full_batch:
             return self._examples(arrays), None

@@ -18,7 +18,7 @@ StopReason: TypeAlias = Literal["callback", "completed", "early_stopping", "time
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class FitResult:
-    """The result of a training run; notebooks show it as a small table.
+    """The result of a run; notebooks show it as a small table.
 
     Attributes:
         stop_reason: ``"completed"``, ``"early_stopping"``, ``"time"`` (``max_seconds`` have passed)

@@ -1,4 +1,4 @@
-"""The parts of a training run, built from the arguments of a trainer."""
+"""The parts of a run, built from the arguments of a trainer."""
 
 from __future__ import annotations
 
