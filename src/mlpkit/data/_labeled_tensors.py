@@ -57,6 +57,8 @@ class LabeledTensors:
             have no names.
         weights: Weight of each example in the loss, floating-point, finite and non-negative. None
             gives all examples the same weight.
+        encoder: The encoder that turned the rows of a table into ``inputs``; None if they are no
+            rows of a table.
 
     Shape:
         - ``inputs``: (N, ...).
@@ -88,12 +90,13 @@ class LabeledTensors:
         classes: Sequence[str] | None = None,
         *,
         weights: Tensor | None = None,
+        encoder: TableEncoder | None = None,
     ) -> None:
         self._inputs = check_inputs(inputs)
         self._classes = check_class_names(classes)
         self._targets = check_targets(targets, self._inputs, self._classes)
         self._weights = None if weights is None else check_weights(weights, self._inputs)
-        self._encoder: TableEncoder | None = None
+        self._encoder = None if encoder is None else _check_encoder(encoder, self._inputs)
         self._fingerprint: str | None = None
 
     @classmethod
@@ -262,14 +265,13 @@ class LabeledTensors:
         else:
             _check_same_target(encoder, target, task, classes)
         meaning = require_target(encoder)
-        data = cls(
+        return cls(
             encoder.transform(table),
             meaning.encode(table),
             meaning.tensor_names,
             weights=_row_weights(table, weights),
+            encoder=encoder,
         )
-        data._encoder = encoder
-        return data
 
     @classmethod
     def from_csv(
@@ -601,6 +603,17 @@ def _check_same_target(
     for argument, found, expected in pairs:
         if found is not None and found != expected:
             raise ValueError(error_message(argument, f"{expected!r}, as in encoder", found))
+
+
+def _check_encoder(encoder: object, inputs: Tensor) -> TableEncoder:
+    """Return the encoder of inputs."""
+    if not isinstance(encoder, TableEncoder):
+        raise TypeError(error_message("encoder", "a TableEncoder or None", type(encoder)))
+    width = len(encoder.feature_names)
+    if inputs.shape[1:] != (width,):
+        rule = f"of shape (N, {width}), as the encoder has features"
+        raise ValueError(error_message("inputs", rule, tuple(inputs.shape)))
+    return encoder
 
 
 def _row_weights(table: Table, weights: str | npt.ArrayLike | None) -> Tensor | None:

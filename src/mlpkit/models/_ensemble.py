@@ -23,7 +23,7 @@ from mlpkit.models._input_range import ObservedBatches
 from mlpkit.models._multilabel_classifier import MultilabelClassifier
 from mlpkit.models._regressor import Regressor
 from mlpkit.models._softmax_classifier import SoftmaxClassifier
-from mlpkit.models._standardized_model import fast_buffer
+from mlpkit.models._standardized_model import at_least_float32, fast_buffer
 from mlpkit.training import Evaluation, Objective, Task, TrainingData
 from mlpkit.training.batches import as_batches
 from mlpkit.training.metrics import evaluate
@@ -149,7 +149,7 @@ class Ensemble(nn.Module):
             TypeError: If the members are regressors.
         """
         first = self._classifier("probabilities")
-        scaled = outputs.float() / self._in_target_shape(fast_buffer(self, "temperature"))
+        scaled = at_least_float32(outputs) / self._in_target_shape(fast_buffer(self, "temperature"))
         if isinstance(first, MultilabelClassifier):
             return torch.sigmoid(scaled)
         return torch.softmax(scaled, -1)
@@ -177,7 +177,7 @@ class Ensemble(nn.Module):
         return self._apply_in_batches(x, batch_size, lambda found: found.argmax(-1))
 
     def predict_proba(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
-        """Return the probability of each class or label, in float32.
+        """Return the probability of each class or label, in float32 or float64.
 
         Args:
             x: Raw inputs, on any device.
@@ -194,7 +194,7 @@ class Ensemble(nn.Module):
         return self._apply_in_batches(x, batch_size, self.probabilities)
 
     def predict_log_proba(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
-        """Return the logarithm of the probability of each class or label, in float32.
+        """Return the logarithm of the probability of each class or label, in float32 or float64.
 
         Args:
             x: Raw inputs, on any device.
@@ -422,11 +422,11 @@ class Ensemble(nn.Module):
 
 
 def _calibrated(member: _Member, outputs: Tensor) -> Tensor:
-    """Return logits of a classifier at its temperature, in float32; predictions as they are."""
+    """Return logits of a classifier at its temperature; predictions as they are."""
     if isinstance(member, Regressor):
         return outputs
     temperature = cast("Tensor", member._decision.temperature)
-    return outputs.float() / temperature.float()
+    return at_least_float32(outputs) / at_least_float32(temperature)
 
 
 def _log_mean(log_values: Tensor) -> Tensor:

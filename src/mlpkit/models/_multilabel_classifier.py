@@ -25,7 +25,7 @@ from mlpkit.models._predictive_model import (
 )
 from mlpkit.models._presets import NetworkPreset
 from mlpkit.models._standardize import Standardize
-from mlpkit.models._standardized_model import fast_buffer
+from mlpkit.models._standardized_model import at_least_float32, fast_buffer
 from mlpkit.models._targets import check_target_shape, shaped
 from mlpkit.models._thresholds import best_f1_threshold
 from mlpkit.nn import MLP, MLPOptions, TabularMLP
@@ -214,15 +214,15 @@ class MultilabelClassifier(PredictiveModel):
         return self._convert_outputs(self.network(self.standardize(x)))
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Return the probabilities of logits at the fitted temperatures, in float32.
+        """Return the probabilities of logits at the fitted temperatures, in float32 or float64.
 
         Shape:
             - both: ``(..., *target_shape)``.
         """
-        return torch.sigmoid(logits.float() / self._per_label("temperature"))
+        return torch.sigmoid(at_least_float32(logits) / self._per_label("temperature"))
 
     def predict_proba(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
-        """Return the probability of each label, at the fitted temperatures, in float32.
+        """Return the probability of each label, at the fitted temperatures, in float32 or float64.
 
         Args:
             x: Raw inputs, on any device.

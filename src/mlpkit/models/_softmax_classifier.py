@@ -25,7 +25,7 @@ from mlpkit.models._predictive_model import (
 )
 from mlpkit.models._presets import NetworkPreset
 from mlpkit.models._standardize import Standardize
-from mlpkit.models._standardized_model import fast_buffer
+from mlpkit.models._standardized_model import at_least_float32, fast_buffer
 from mlpkit.nn import MLP, MLPOptions, TabularMLP
 from mlpkit.training import CrossEntropy, Objective, Task
 from mlpkit.training.objectives import check_known_targets
@@ -179,15 +179,15 @@ class SoftmaxClassifier(PredictiveModel):
         return model._complete_for(train)
 
     def probabilities(self, logits: Tensor) -> Tensor:
-        """Return the probabilities of logits at the fitted temperature, in float32.
+        """Return the probabilities of logits at the fitted temperature, in float32 or float64.
 
         Shape:
             - both: ``(..., num_classes)``.
         """
-        return torch.softmax(logits.float() / fast_buffer(self, "temperature"), -1)
+        return torch.softmax(at_least_float32(logits) / fast_buffer(self, "temperature"), -1)
 
     def predict_proba(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
-        """Return the probability of each class, at the fitted temperature, in float32.
+        """Return the probability of each class, at the fitted temperature, in float32 or float64.
 
         Args:
             x: Raw inputs, on any device.

@@ -18,7 +18,7 @@ from mlpkit.models._input_range import find_range_error
 from mlpkit.models._standardize import check_statistic, find_remainder
 from mlpkit.nn import MLP, ParamGroup, TabularMLP
 
-__all__ = ["StandardizedModel"]
+__all__ = ["StandardizedModel", "at_least_float32", "fast_buffer"]
 
 
 @dataclass(slots=True)
@@ -294,3 +294,8 @@ def fast_buffer(module: nn.Module, name: str) -> Tensor:
     found = module._buffers.get(name)
     value: Tensor = getattr(module, name) if found is None else found
     return value
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Return outputs in float32, unless they are in float64."""
+    return x if x.dtype is torch.float64 else x.float()

@@ -25,16 +25,21 @@ from sklearn.utils.validation import (  # type: ignore[import-untyped]
 from torch import Tensor
 
 from mlpkit._checks import error_message
+from mlpkit.data import LabeledTensors, TableEncoder
 from mlpkit.errors import NonFiniteError
+from mlpkit.models import Ensemble
 from mlpkit.nn import MLP, ActivationName
 from mlpkit.sklearn._batches import CurrentBatch, Inputs, ShuffledBatches, dense
 from mlpkit.sklearn._file import SavedEstimator, read_estimator, write_estimator
-from mlpkit.sklearn._settings import FULL_BATCH, Settings
+from mlpkit.sklearn._presets import choose_preset, is_frame
+from mlpkit.sklearn._settings import FULL_BATCH, Settings, TabularSettings
 from mlpkit.sklearn._solvers import LBFGS, Loss, SolverBase, build_solver, linears
 from mlpkit.sklearn._stopping import Progress, StoppingRule
-from mlpkit.training import Schedule, Trainer, TrainerConfig
+from mlpkit.sklearn._tables import read_inputs, read_targets
+from mlpkit.sklearn._tabular import fit_ensemble
+from mlpkit.training import Schedule, Task, Trainer, TrainerConfig
 
-__all__ = ["Examples", "MLPEstimator", "is_incremental"]
+__all__ = ["Examples", "Labeled", "MLPEstimator", "is_incremental"]
 
 Array = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.floating]
@@ -56,6 +61,14 @@ class Examples(NamedTuple):
     weights: Tensor | None
 
 
+class Labeled(NamedTuple):
+    """Targets of a model for tables, with their task and the names of the classes."""
+
+    task: Task
+    targets: Tensor
+    classes: tuple[str, ...] | None
+
+
 def is_incremental(estimator: MLPEstimator) -> bool:
     """Return whether the solver can continue with other examples.
 
@@ -65,6 +78,9 @@ def is_incremental(estimator: MLPEstimator) -> bool:
     if estimator.solver in FULL_BATCH:
         rule = "one that makes a step for each batch for partial_fit"
         raise AttributeError(error_message("solver", rule, estimator.solver, "use 'adam'"))
+    if estimator.preset == "tabular":
+        rule = "'sklearn' or None for partial_fit"
+        raise AttributeError(error_message("preset", rule, estimator.preset))
     return True
 
 
@@ -73,9 +89,11 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
 
     solver: object
     random_state: object
+    preset: object
+    encoder_: TableEncoder
     coefs_: list[Floats]
     intercepts_: list[Floats]
-    model_: MLP
+    model_: MLP | Ensemble
     n_features_in_: int
     n_outputs_: int
     n_iter_: int
@@ -96,6 +114,10 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
     @abc.abstractmethod
     def _targets(self, encoded: Array, dtype: torch.dtype) -> Tensor:
         """Return encoded targets as those of the objective."""
+
+    @abc.abstractmethod
+    def _labeled(self, encoded: Array) -> Labeled:
+        """Return encoded targets as those of a model for tables."""
 
     @abc.abstractmethod
     def _loss(self) -> Loss:
@@ -127,7 +149,9 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
 
     def __sklearn_tags__(self) -> object:
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
+        is_tabular = self.preset == "tabular"
+        tags.input_tags.sparse = not is_tabular
+        tags.input_tags.allow_nan = is_tabular
         return tags
 
     # ------------------------------------------------------------------ fit
@@ -136,9 +160,14 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
         self, X: object, y: object, sample_weight: object, *, incremental: bool = False
     ) -> Self:
         """Fit the network, or continue with other examples for one iteration."""
+        if not incremental and choose_preset(self, X) == "tabular":
+            return self._fit_tabular(X, y, sample_weight)
         settings = Settings.of(self)
         if incremental and settings.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
+        if incremental and self._is_tabular:
+            rule = "'sklearn' for fit, which partial_fit is to continue"
+            raise ValueError(error_message("preset", rule, self.preset))
         is_first = not hasattr(self, "coefs_") or not (settings.warm_start or incremental)
         inputs, labels = self._validate(X, y, is_first=is_first)
         weights = None
@@ -156,34 +185,81 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
         self._train(settings, network, train, val, random, incremental=incremental)
         return self
 
-    def _validate(self, X: object, y: object, *, is_first: bool) -> tuple[Array, Array]:
-        """Return inputs and targets as arrays; the inputs may be sparse.
-
-        Only here a table becomes numbers: an encoder of other columns belongs here.
-        """
-        inputs, labels = validate_data(
-            self,
-            X,
-            y,
-            accept_sparse=["csr", "csc"],
-            multi_output=True,
-            y_numeric=is_regressor(self),
-            dtype=(np.float64, np.float32),
-            reset=is_first,
+    def _fit_tabular(self, X: object, y: object, sample_weight: object) -> Self:
+        """Fit an ensemble of tabular networks to the rows of a table."""
+        settings = TabularSettings.of(self)
+        table = read_inputs(self, X, reset=True)
+        labels = read_targets(self, y, table)
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, table, dtype=np.float64)
+        weights = self._example_weights(labels, weights)
+        encoded = self._encode(labels, incremental=False)
+        if weights is not None:
+            _check_weights(weights)
+            (rows,) = np.nonzero(weights)
+            table, encoded, weights = table.select(rows), encoded[rows], weights[rows]
+        task, targets, classes = self._labeled(encoded)
+        encoder = TableEncoder.fit(table, categories="codes")
+        data = LabeledTensors(
+            encoder.transform(table),
+            targets,
+            classes,
+            weights=None if weights is None else torch.from_numpy(weights),
+            encoder=encoder,
         )
+        try:
+            found = fit_ensemble(data, task, settings, check_random_state(self.random_state))
+        except NonFiniteError as error:
+            raise ValueError(_NON_FINITE) from error
+        for name in _OF_ONE_NETWORK:
+            self.__dict__.pop(name, None)
+        self.model_, self.encoder_ = found.ensemble, encoder
+        self.n_outputs_ = encoded.shape[1]
+        self.n_layers_ = len(found.hidden_features) + 2
+        self.out_activation_ = self._output_activation
+        self.loss_curve_ = found.loss_curve
+        self.n_iter_ = len(found.loss_curve)
+        self.t_ = self.n_iter_ * found.num_train
+        self.loss_ = found.loss_curve[-1] if found.loss_curve else float("nan")
+        scores = found.validation_scores
+        self.best_loss_ = min(found.loss_curve, default=None) if scores is None else None
+        self.validation_scores_ = scores
+        self.best_validation_score_ = max(scores, default=None) if scores is not None else None
+        return self
+
+    def _validate(self, X: object, y: object, *, is_first: bool) -> tuple[Array, Array]:
+        """Return inputs and targets as arrays; the inputs may be sparse."""
+        try:
+            inputs, labels = validate_data(
+                self,
+                X,
+                y,
+                accept_sparse=["csr", "csc"],
+                multi_output=True,
+                y_numeric=is_regressor(self),
+                dtype=(np.float64, np.float32),
+                reset=is_first,
+            )
+        except ValueError as error:
+            if is_frame(X) or "NaN" in str(error):
+                error.add_note("preset='tabular' takes categories and missing values")
+            raise
         return inputs, labels
 
     def _initialize(
         self, settings: Settings, inputs: Array, num_outputs: int, random: np.random.RandomState
     ) -> None:
         """Build a network with scikit-learn's initial weights, and forget earlier iterations."""
-        self.__dict__.pop("_optimizer", None)  # that of an earlier network
+        for name in ("_optimizer", "encoder_"):  # of an earlier fit
+            self.__dict__.pop(name, None)
         self.n_outputs_ = num_outputs
         dtype = _torch_dtype(inputs.dtype)
         sizes = (inputs.shape[1], *settings.hidden_layer_sizes, num_outputs)
-        self.model_ = _network(settings.activation, sizes, dtype)
+        network = _network(settings.activation, sizes, dtype)
+        self.model_ = network
         with torch.no_grad():
-            for linear in linears(self.model_):
+            for linear in linears(network):
                 size = linear.in_features + linear.out_features
                 bound = float(np.sqrt(settings.init_factor / size))
                 shape = (linear.in_features, linear.out_features)
@@ -363,27 +439,41 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
         network of other widths is replaced.
         """
         sizes = (self.coefs_[0].shape[0], *(one.shape[1] for one in self.coefs_))
-        if not hasattr(self, "model_") or sizes != _sizes(self.model_):
+        network = getattr(self, "model_", None)
+        if not isinstance(network, MLP) or sizes != _sizes(network):
             self.__dict__.pop("_optimizer", None)  # that of the network before
             given = Settings.of(self) if settings is None else settings
-            self.model_ = _network(given.activation, sizes, _torch_dtype(self.coefs_[0].dtype))
-        views = _views(self.model_)
+            network = _network(given.activation, sizes, _torch_dtype(self.coefs_[0].dtype))
+            self.model_ = network
+        views = _views(network)
         for view, array in zip(views, [*self.coefs_, *self.intercepts_], strict=True):
             if view.__array_interface__["data"] != np.asarray(array).__array_interface__["data"]:
                 view[...] = array
-        return self.model_
+        return network
 
     def _link(self) -> None:
         """Set ``coefs_`` and ``intercepts_`` to the memory of the network."""
+        assert isinstance(self.model_, MLP), "an ensemble has no coefs_"
         views = _views(self.model_)
         self.coefs_, self.intercepts_ = views[: len(views) // 2], views[len(views) // 2 :]
 
     def __setstate__(self, state: dict[str, object]) -> None:
         super().__setstate__(state)
-        if hasattr(self, "model_"):  # after pickling, the arrays are copies
+        if hasattr(self, "model_") and not self._is_tabular:  # the pickled arrays are copies
             self._link()
 
     # ------------------------------------------------------------------ use
+
+    @property
+    def _is_tabular(self) -> bool:
+        """Whether the estimator was fitted with ``preset="tabular"``."""
+        return isinstance(getattr(self, "model_", None), Ensemble)
+
+    def _ensemble_inputs(self, X: object) -> tuple[Ensemble, Tensor]:
+        """Return the ensemble, and the rows of a table as its inputs."""
+        assert isinstance(self.model_, Ensemble), "the estimator was fitted to a table"
+        inputs = self.encoder_.transform(read_inputs(self, X, reset=False))
+        return self.model_, inputs.double()
 
     def _outputs(self, X: object) -> Tensor:
         """Return the outputs of the network for inputs of any accepted type, ``(N, L)``."""
@@ -429,7 +519,7 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
             class_name=type(self).__name__,
             params=self.get_params(deep=False),
             state=state,
-            network=self._linked_network(),
+            network=self.model_ if self._is_tabular else self._linked_network(),
         )
         return write_estimator(Path(path), saved)
 
@@ -453,10 +543,16 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
         if names is not None:
             estimator.feature_names_in_ = np.asarray(names, dtype=object)
         estimator.model_ = saved.network
-        estimator._link()
+        if isinstance(saved.network, MLP):
+            estimator._link()
+        else:
+            assert saved.network.encoder is not None, "save wrote the encoder"
+            estimator.encoder_ = saved.network.encoder
         return estimator
 
 
+#: Attributes of a fit with ``preset="sklearn"`` that another fit removes.
+_OF_ONE_NETWORK = ("coefs_", "intercepts_", "_optimizer", "_no_improvement_count")
 _SAVED = (
     *("n_features_in_", "n_outputs_", "n_layers_", "out_activation_", "n_iter_", "t_", "loss_"),
     *("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,13 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from mlpkit import _serialization
 from mlpkit._checks import error_message, plain_scalar
 from mlpkit._files import write_atomically
 from mlpkit.errors import ArtifactError
+from mlpkit.models import Ensemble
 from mlpkit.nn import MLP, MLPConfig
 
 __all__ = ["SavedEstimator", "read_estimator", "write_estimator"]
@@ -33,13 +36,13 @@ class SavedEstimator:
         class_name: Name of the class.
         params: The parameters.
         state: The fitted attributes, in plain values.
-        network: The network.
+        network: The network, or the ensemble of ``preset="tabular"``.
     """
 
     class_name: str
     params: Mapping[str, object]
     state: Mapping[str, object]
-    network: MLP
+    network: MLP | Ensemble
 
 
 def write_estimator(path: Path, saved: SavedEstimator) -> Path:
@@ -53,11 +56,16 @@ def write_estimator(path: Path, saved: SavedEstimator) -> Path:
         "class": saved.class_name,
         "params": {name: _to_json(name, value) for name, value in saved.params.items()},
         "state": {name: _to_json(name, value) for name, value in saved.state.items()},
-        "network": _serialization.to_dict(saved.network.config),
-        "dtype": str(next(saved.network.parameters()).dtype).removeprefix("torch."),
     }
-    tensors = {name: value.contiguous() for name, value in saved.network.state_dict().items()}
-    content = save(tensors, {"format": "pt", _KEY: json.dumps(description)})
+    network = saved.network
+    if isinstance(network, Ensemble):
+        tensors, metadata = _ensemble_content(network)
+    else:
+        description["network"] = _serialization.to_dict(network.config)
+        description["dtype"] = str(next(network.parameters()).dtype).removeprefix("torch.")
+        tensors = {name: value.contiguous() for name, value in network.state_dict().items()}
+        metadata = {"format": "pt"}
+    content = save(tensors, metadata | {_KEY: json.dumps(description)})
     return write_atomically(path, lambda file: file.write(content))
 
 
@@ -85,10 +93,15 @@ def read_estimator(path: Path, class_name: str) -> SavedEstimator:
         if version != _VERSION:
             cure = "load it with the version of mlpkit that wrote it"
             raise ArtifactError(error_message("format version", str(_VERSION), version, cure))
-        config = _serialization.from_dict(MLPConfig, description["network"], source=str(path))
-        dtype = {"float32": torch.float32, "float64": torch.float64}[description["dtype"]]
-        network = MLP.from_config(config, device="meta", dtype=dtype)
-        network.load_state_dict(tensors, assign=True)
+        network: MLP | Ensemble
+        if "network" in description:
+            config = _serialization.from_dict(MLPConfig, description["network"], source=str(path))
+            dtype = {"float32": torch.float32, "float64": torch.float64}[description["dtype"]]
+            network = MLP.from_config(config, device="meta", dtype=dtype)
+            network.load_state_dict(tensors, assign=True)
+        else:
+            del metadata[_KEY]
+            network = _ensemble(tensors, metadata)
         params = {name: _from_json(value) for name, value in description["params"].items()}
         state = {name: _from_json(value) for name, value in description["state"].items()}
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -98,6 +111,23 @@ def read_estimator(path: Path, class_name: str) -> SavedEstimator:
     for parameter in network.parameters():
         parameter.requires_grad_()
     return SavedEstimator(class_name, params, state, network.eval())
+
+
+def _ensemble_content(ensemble: Ensemble) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors and the metadata of the file of an ensemble."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = ensemble.save(folder) / "model.safetensors"
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            return tensors, file.metadata()
+
+
+def _ensemble(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Ensemble:
+    """Return the ensemble of a file; its digests are checked."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.safetensors"
+        path.write_bytes(save(dict(tensors), dict(metadata)))
+        return Ensemble.load(path)
 
 
 def _to_json(name: str, value: object) -> object:

@@ -17,6 +17,7 @@ from mlpkit.sklearn._estimator import (
     Array,
     Examples,
     Floats,
+    Labeled,
     MLPEstimator,
     as_tensor,
     is_incremental,
@@ -30,38 +31,46 @@ __all__ = ["MLPRegressor"]
 class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no type hints
     r"""A multilayer perceptron for regression, with the interface of scikit-learn's.
 
-    It minimizes half of the squared error with an L2 penalty of the weights,
+    A frame of pandas or polars can have numbers of any scale, missing values and categories. The
+    default for it is ``preset="tabular"``: an :class:`mlpkit.models.Ensemble` of
+    :class:`mlpkit.nn.TabularMLP`, of which each has the weights of its best epoch on a held-out
+    part of the examples. The default for arrays and sparse matrices is ``preset="sklearn"``, which
+    the rest of this text is about: one network that minimizes half of the squared error with an
+    L2 penalty of the weights,
 
     .. math::
         \frac{1}{2 \sum_i w_i} \Bigl( \sum_i w_i \lVert f(x_i) - y_i \rVert^2
             + \alpha \sum_l \lVert W_l \rVert^2 \Bigr).
 
-    Parameters, defaults and fitted attributes are those of
+    Parameters, their values by default and fitted attributes are those of
     :class:`sklearn.neural_network.MLPRegressor`. With the same ``random_state``, initial weights,
     validation part and order of the examples are the same too, so the results agree up to rounding.
     For several targets the loss that is reported is the mean over the targets, as there. The
-    targets are not standardized: for large ones use
-    :class:`sklearn.compose.TransformedTargetRegressor`, or :class:`mlpkit.Regressor`.
+    targets are not standardized, unlike those of ``"tabular"``: for large ones use
+    :class:`sklearn.compose.TransformedTargetRegressor`.
 
     Args:
         loss: ``"squared_error"``.
         hidden_layer_sizes: Width of each hidden layer, or one number for one layer; empty for a
-            linear model.
+            linear model. None is (100,), or (128, 128, 128) for ``"tabular"``.
         activation: ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, or another
-            activation of :class:`mlpkit.nn.MLP`, such as ``"gelu"``.
+            activation of :class:`mlpkit.nn.MLP`, such as ``"gelu"``. None is ``"relu"``, or
+            ``"mish"`` for ``"tabular"``.
         solver: ``"lbfgs"`` is SciPy's L-BFGS-B on all examples. ``"sgd"`` and ``"adam"`` are those
             of scikit-learn. ``"adamw"``, ``"muon"`` and ``"rmsprop"`` are those of
             :class:`mlpkit.training.OptimizerConfig`.
-        alpha: Factor of the L2 penalty, at least 0. For adamw and muon it is the decoupled weight
-            decay.
+        alpha: Factor of the L2 penalty, at least 0. For adamw, muon and ``"tabular"`` it is the
+            decoupled weight decay. None is 0.0001, or 0.02 for ``"tabular"``.
         batch_size: Number of examples in a batch; ``"auto"`` means 200, or all if there are fewer.
-            lbfgs uses all.
+            lbfgs uses all. For ``"tabular"`` it means 256, or 64 for fewer than 1,000 examples.
         learning_rate: For sgd. ``"constant"`` keeps the rate. ``"invscaling"`` divides it by
             ``t ** power_t``, where t is the number of examples seen. ``"adaptive"`` divides it by 5
             where the fit would otherwise end, until it is below 1e-6.
-        learning_rate_init: First learning rate, above 0; not used by lbfgs.
+        learning_rate_init: First learning rate, above 0; not used by lbfgs. For ``"tabular"`` the
+            largest one. None is 0.001, or 0.07 for ``"tabular"``.
         power_t: Exponent of ``"invscaling"``, at least 0.
         max_iter: Largest number of iterations: passes over the examples, or iterations of lbfgs.
+            None is 200; for ``"tabular"`` 64, or more for fewer than 2,000 examples.
         shuffle: Shuffle the examples in each pass; not used by lbfgs.
         random_state: Seed, generator, or None for NumPy's global generator.
         tol: Smallest improvement of the loss, or of the validation score, that counts. For lbfgs,
@@ -71,24 +80,35 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         momentum: For sgd, in [0, 1].
         nesterovs_momentum: For sgd, use Nesterov's momentum.
         early_stopping: Hold out a part of the examples, end the fit when its score no longer
-            improves, and keep the weights with the best score; not used by lbfgs.
-        validation_fraction: Fraction that is held out, in [0, 1).
+            improves, and keep the weights with the best score; not used by lbfgs. With
+            ``"tabular"`` the weights of the best epoch are always kept.
+        validation_fraction: Fraction that is held out, in [0, 1); None is 0.1, or 0.2 for
+            ``"tabular"``, which holds out no part of fewer than 50 examples.
         beta_1: For adam, adamw and muon, the decay of the mean of the gradient, in [0, 1).
         beta_2: For adam, adamw and muon, the decay of the mean of its square, in [0, 1).
         epsilon: For adam, adamw, muon and rmsprop, the constant in the denominator, above 0.
         n_iter_no_change: Number of iterations without an improvement after which the fit ends;
             ``float("inf")`` for never.
         max_fun: For lbfgs, the largest number of evaluations of the loss.
+        preset: ``"sklearn"`` for the network of scikit-learn, ``"tabular"`` for the ensemble. None
+            is ``"tabular"`` for a frame, unless a parameter is set that it does not have, such as
+            ``solver``, or one of ``alpha`` and ``learning_rate_init``, and ``"sklearn"`` for other
+            inputs.
+        n_members: Number of networks of ``"tabular"``, at least 1.
 
     Attributes:
-        model_: The network, an :class:`mlpkit.MLP`.
-        coefs_: Weights of each layer, ``(in, out)``, in the memory of ``model_``.
-        intercepts_: Biases of each layer, ``(out,)``, in the memory of ``model_``.
-        loss_: Penalized loss of the last iteration.
+        model_: The network, an :class:`mlpkit.MLP`, or the ensemble.
+        encoder_: For ``"tabular"``, the :class:`mlpkit.data.TableEncoder` of the frame.
+        coefs_: Weights of each layer, ``(in, out)``, in the memory of ``model_``; not for
+            ``"tabular"``.
+        intercepts_: Biases of each layer, ``(out,)``, likewise.
+        loss_: Penalized loss of the last iteration; for ``"tabular"`` the mean over the networks,
+            without a penalty.
         loss_curve_: That of each iteration, the mean over its batches; not with lbfgs.
-        best_loss_: Smallest loss; None with early stopping.
-        validation_scores_: R2 after each iteration; None without early stopping.
-        best_validation_score_: Largest of them; None without early stopping.
+        best_loss_: Smallest loss; None with held-out examples.
+        validation_scores_: R2 on the held-out examples after each iteration; None without
+            them.
+        best_validation_score_: Largest of them; None without held-out examples.
         n_iter_: Number of iterations.
         t_: Number of examples seen.
         n_features_in_: Number of features.
@@ -121,16 +141,16 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
     def __init__(
         self,
         loss: str = "squared_error",
-        hidden_layer_sizes: Sequence[int] | int = (100,),
-        activation: str = "relu",
+        hidden_layer_sizes: Sequence[int] | int | None = None,
+        activation: str | None = None,
         *,
         solver: str = "adam",
-        alpha: float = 0.0001,
+        alpha: float | None = None,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
+        learning_rate_init: float | None = None,
         power_t: float = 0.5,
-        max_iter: int = 200,
+        max_iter: int | None = None,
         shuffle: bool = True,
         random_state: int | np.random.RandomState | None = None,
         tol: float = 1e-4,
@@ -139,12 +159,14 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         momentum: float = 0.9,
         nesterovs_momentum: bool = True,
         early_stopping: bool = False,
-        validation_fraction: float = 0.1,
+        validation_fraction: float | None = None,
         beta_1: float = 0.9,
         beta_2: float = 0.999,
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        preset: str | None = None,
+        n_members: int = 4,
     ) -> None:
         self.loss = loss
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -170,13 +192,16 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.preset = preset
+        self.n_members = n_members
 
     def fit(self, X: object, y: object, sample_weight: object = None) -> Self:
         """Fit the network to examples.
 
         Args:
-            X: Inputs, ``(N, D)``: an array, a frame of numbers, or a sparse matrix. One that
-                would take more than 64 MiB as an array is converted batch by batch.
+            X: Inputs, ``(N, D)``: a frame, an array, or a sparse matrix. A sparse one that would
+                take more than 64 MiB as an array is converted batch by batch. For ``"tabular"``,
+                columns of text and of categorical dtypes are categories; dates are refused.
             y: Targets, ``(N,)`` or ``(N, L)``.
             sample_weight: Weight of each example, ``(N,)``, at least 0; None for equal weights.
 
@@ -205,6 +230,10 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
 
     def predict(self, X: object) -> Floats:
         """Return the prediction for each example, ``(N,)`` or ``(N, L)``."""
+        if self._is_tabular:
+            ensemble, inputs = self._ensemble_inputs(X)
+            found: Floats = ensemble.predict(inputs).numpy()
+            return found
         outputs: Floats = self._outputs(X).numpy()
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
@@ -228,6 +257,11 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
 
     def _targets(self, encoded: Array, dtype: torch.dtype) -> Tensor:
         return as_tensor(encoded, dtype)
+
+    def _labeled(self, encoded: Array) -> Labeled:
+        numbers = encoded.astype(np.float64)
+        targets = torch.from_numpy(numbers[:, 0] if numbers.shape[1] == 1 else numbers)
+        return Labeled("regression", targets, None)
 
     def _loss(self) -> Loss:
         return Loss(MeanSquaredError(), 0.5, 0.5 * self.n_outputs_)

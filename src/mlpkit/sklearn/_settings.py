@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Literal, Self, TypeAlias, cast, get_args
+from types import MappingProxyType
+from typing import Any, Final, Literal, Self, TypeAlias, cast, get_args
 
 from mlpkit._checks import (
     Check,
@@ -16,18 +17,31 @@ from mlpkit._checks import (
     check_float,
     check_int,
     error_message,
+    or_none,
     plain_scalar,
     store_checked,
 )
 from mlpkit.nn import ActivationName
 
-__all__ = ["FULL_BATCH", "LearningRate", "Settings", "Solver"]
+__all__ = ["FULL_BATCH", "LearningRate", "Settings", "Solver", "TabularSettings"]
 
 Solver: TypeAlias = Literal["adam", "adamw", "lbfgs", "muon", "rmsprop", "sgd"]
 LearningRate: TypeAlias = Literal["adaptive", "constant", "invscaling"]
 
 #: Solvers that use all examples in each step, so they have no epochs.
 FULL_BATCH: Final = ("lbfgs",)
+
+#: What None is with ``preset="sklearn"``.
+SKLEARN_VALUES: Final[Mapping[str, object]] = MappingProxyType(
+    {
+        "hidden_layer_sizes": (100,),
+        "activation": "relu",
+        "alpha": 0.0001,
+        "learning_rate_init": 0.001,
+        "max_iter": 200,
+        "validation_fraction": 0.1,
+    }
+)
 
 _OTHER_NAMES: Final[dict[str, ActivationName]] = {"logistic": "sigmoid"}
 
@@ -101,13 +115,16 @@ class Settings:
 
     @classmethod
     def of(cls, estimator: object) -> Self:
-        """Return the parameters of an estimator.
+        """Return the parameters of an estimator; None is the value of scikit-learn.
 
         Raises:
             TypeError: If one has the wrong type.
             ValueError: If one is out of range.
         """
-        return cls(**{one.name: getattr(estimator, one.name) for one in dataclasses.fields(cls)})
+        values = _values(estimator, cls)
+        for name, value in SKLEARN_VALUES.items():
+            values[name] = value if values[name] is None else values[name]
+        return cls(**values)
 
     @property
     def is_full_batch(self) -> bool:
@@ -123,6 +140,62 @@ class Settings:
     def init_factor(self) -> float:
         """Square of the bound of the initial weights, times the number of inputs and outputs."""
         return 2.0 if self.activation == "sigmoid" else 6.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TabularSettings:
+    """The parameters that ``preset="tabular"`` has; None is the value of the preset.
+
+    Attributes:
+        hidden_layer_sizes: Width of each hidden layer.
+        activation: Name of the activation in mlpkit.
+        alpha: Decoupled weight decay.
+        batch_size: Number of examples in a batch; ``"auto"`` is the value of the preset.
+        learning_rate_init: Largest learning rate of the one-cycle schedule.
+        max_iter: Largest number of epochs.
+        validation_fraction: Fraction of the examples that is held out.
+        n_members: Number of networks.
+        verbose: Whether to print each epoch.
+    """
+
+    hidden_layer_sizes: tuple[int, ...] | None
+    activation: ActivationName | None
+    alpha: float | None
+    batch_size: int | Literal["auto"]
+    learning_rate_init: float | None
+    max_iter: int | None
+    validation_fraction: float | None
+    n_members: int
+    verbose: bool
+
+    def __post_init__(self) -> None:
+        checks: dict[str, Check[object]] = {
+            "hidden_layer_sizes": or_none(_sizes),
+            "activation": or_none(_activation),
+            "alpha": or_none(partial(check_float, minimum=0.0)),
+            "batch_size": _batch_size,
+            "learning_rate_init": or_none(partial(check_float, above=0.0)),
+            "max_iter": or_none(partial(check_int, minimum=1)),
+            "validation_fraction": or_none(partial(check_float, minimum=0.0, below=1.0)),
+            "n_members": partial(check_int, minimum=1),
+            "verbose": _verbose,
+        }
+        store_checked(self, checks)
+
+    @classmethod
+    def of(cls, estimator: object) -> Self:
+        """Return the parameters of an estimator.
+
+        Raises:
+            TypeError: If one has the wrong type.
+            ValueError: If one is out of range.
+        """
+        return cls(**_values(estimator, cls))
+
+
+def _values(estimator: object, kind: type[Settings | TabularSettings]) -> dict[str, Any]:
+    """Return the parameters of an estimator that are fields of a class."""
+    return {one.name: getattr(estimator, one.name) for one in dataclasses.fields(kind)}
 
 
 def _sizes(argument: str, value: object) -> tuple[int, ...]:

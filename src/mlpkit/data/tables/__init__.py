@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from mlpkit.data.tables._array_table import ArrayTable
 from mlpkit.data.tables._csv import read_csv
 from mlpkit.data.tables._encoder import CategoryEncoding, TableEncoder, require_target
 from mlpkit.data.tables._frame import Frame, Table
 from mlpkit.data.tables._target import TableTarget, TargetTask
 
 __all__ = [
+    "ArrayTable",
     "CategoryEncoding",
     "Frame",
     "Table",

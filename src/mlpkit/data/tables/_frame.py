@@ -20,7 +20,7 @@ from mlpkit.errors import DataError, MissingDependencyError
 if TYPE_CHECKING:
     import narwhals
 
-__all__ = ["Floats", "Frame", "Table", "Values", "as_table"]
+__all__ = ["Floats", "Frame", "Table", "Values", "as_table", "checked_numbers"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 _LARGEST_EXACT: Final = 2.0**53  # from here on float64 merges integers
@@ -190,7 +190,7 @@ class Table:
         (large,) = np.nonzero(np.abs(values) >= _LARGEST_EXACT)
         if len(large) and not series.dtype.is_float():
             _check_exact(name, large, series[large.tolist()].to_list(), values)
-        return _checked_numbers(name, kind, values)
+        return checked_numbers(name, kind, values)
 
 
 def as_table(frame: Frame) -> Table:
@@ -208,14 +208,14 @@ def _check_exact(
             rule = f"of integers up to 2**53, or larger ones that float64 holds exactly (row {row})"
             cure = (
                 "subtract a constant from its numbers, convert it to text for categories, "
-                f"or pass ignore={name!r} if it identifies the rows"
+                f"or drop it or pass ignore={name!r} if it identifies the rows"
             )
             is_short = not isinstance(item, int) or item.bit_length() < 400
             found = item if is_short else Unquoted("an integer of more than 120 digits")
             raise DataError(error_message(f"column {name!r}", rule, found, cure))
 
 
-def _checked_numbers(name: str, kind: ValueKind, values: Floats) -> Values:
+def checked_numbers(name: str, kind: ValueKind, values: Floats) -> Values:
     """Return numbers, none of which is infinite."""
     infinite = np.isinf(values)
     if infinite.any():
@@ -253,14 +253,14 @@ def _from_objects(name: str, items: Sequence[object]) -> Values:
         floats = [math.nan if item is None else _as_float(item) for item in items]
     except TypeError:
         found = " and ".join(sorted({type(item).__name__ for item in present}))
-        cure = f"pass ignore={name!r}, or convert it to numbers or text"
+        cure = f"drop it or pass ignore={name!r}, or convert it to numbers or text"
         raise DataError(
             error_message(f"column {name!r}", "numbers, booleans or text", Unquoted(found), cure)
         ) from None
     values = np.array(floats)
     (large,) = np.nonzero(np.abs(values) >= _LARGEST_EXACT)
     _check_exact(name, large, [items[row] for row in large.tolist()], values)
-    return _checked_numbers(name, kind, values)
+    return checked_numbers(name, kind, values)
 
 
 def _as_float(item: object) -> float:
@@ -276,8 +276,8 @@ def _as_float(item: object) -> float:
 def _date_message(name: str, dtype: object) -> str:
     """Return the error message for a column of dates or times."""
     cure = (
-        f"pass ignore={name!r}, or convert it to numbers, such as the day of the year or the days "
-        "since a date"
+        f"drop it or pass ignore={name!r}, or convert it to numbers, such as the day of the year "
+        "or the days since a date"
     )
     return error_message(
         f"column {name!r}", "numbers, booleans or text", Unquoted(f"dates or times ({dtype})"), cure
