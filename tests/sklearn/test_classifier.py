@@ -167,4 +167,4 @@ def test_html_and_text_show_the_parameters() -> None:
 def test_the_signatures_have_no_parameters_that_scikit_learn_lacks() -> None:
     names = list(inspect.signature(MLPClassifier).parameters)
     assert names[:2] == ["hidden_layer_sizes", "activation"]
-    assert names[-1] == "class_weight"
+    assert names[-3:] == ["class_weight", "preset", "n_members"]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mlpkit.sklearn import MLPClassifier, MLPRegressor
-from mlpkit.sklearn._settings import Settings
+from mlpkit.sklearn._presets import SKLEARN_ONLY
+from mlpkit.sklearn._settings import SKLEARN_VALUES, Settings
 
 REFUSED: list[tuple[str, object, str]] = [
     ("hidden_layer_sizes", 0, "hidden_layer_sizes must be a positive integer, got 0"),
@@ -71,7 +72,19 @@ def test_both_estimators_have_scikit_learns_parameters_and_defaults() -> None:
         (MLPRegressor(), neural_network.MLPRegressor()),
     ):
         expected = theirs.get_params()
-        added: dict[str, object] = {"class_weight": None} if isinstance(ours, MLPClassifier) else {}
-        if "loss" not in expected and isinstance(ours, MLPRegressor):
-            added = {"loss": "squared_error"}  # since scikit-learn 1.7
-        assert ours.get_params() == expected | added
+        added: dict[str, object] = {"preset": None, "n_members": 4}
+        if isinstance(ours, MLPClassifier):
+            added["class_weight"] = None
+        elif "loss" not in expected:
+            added["loss"] = "squared_error"  # since scikit-learn 1.7
+        assert ours.get_params() == expected | dict.fromkeys(SKLEARN_VALUES) | added
+        settings = Settings.of(ours)
+        for name, value in SKLEARN_VALUES.items():
+            assert expected[name] == value == getattr(settings, name)
+
+
+def test_the_parameters_of_scikit_learn_alone_have_its_defaults() -> None:
+    from sklearn import neural_network
+
+    expected = {"loss": "squared_error", **neural_network.MLPRegressor().get_params()}
+    assert SKLEARN_ONLY.items() <= expected.items()

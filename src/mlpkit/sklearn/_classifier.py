@@ -15,7 +15,7 @@ from sklearn.utils.metaestimators import available_if  # type: ignore[import-unt
 from sklearn.utils.multiclass import type_of_target, unique_labels  # type: ignore[import-untyped]
 from torch import Tensor
 
-from mlpkit._checks import Unquoted, error_message
+from mlpkit._checks import error_message
 from mlpkit.sklearn._estimator import (
     Array,
     Examples,
@@ -76,8 +76,7 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         learning_rate: For sgd. ``"constant"`` keeps the rate. ``"invscaling"`` divides it by
             ``t ** power_t``, where t is the number of examples seen. ``"adaptive"`` divides it by 5
             where the fit would otherwise end, until it is below 1e-6.
-        learning_rate_init: First learning rate, above 0; not used by lbfgs. For ``"tabular"`` the
-            largest one. None is 0.001, or 0.04 for ``"tabular"``.
+        learning_rate_init: First learning rate, above 0; not used by lbfgs.
         power_t: Exponent of ``"invscaling"``, at least 0.
         max_iter: Largest number of iterations: passes over the examples, or iterations of lbfgs.
             None is 200; for ``"tabular"`` 64, or more for fewer than 2,000 examples.
@@ -104,9 +103,8 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
             ``"balanced"`` for factors inverse to the number of examples; None for equal factors.
             For several labels also a sequence with one mapping for each.
         preset: ``"sklearn"`` for the network of scikit-learn, ``"tabular"`` for the ensemble. None
-            is ``"tabular"`` for a frame, unless a parameter is set that it does not have, such as
-            ``solver``, or one of ``alpha`` and ``learning_rate_init``, and ``"sklearn"`` for other
-            inputs.
+            is ``"tabular"`` for a frame with named columns, unless a parameter is set that it does
+            not have, such as ``solver`` or ``alpha``, and ``"sklearn"`` for other inputs.
         n_members: Number of networks of ``"tabular"``, at least 1.
 
     Attributes:
@@ -162,7 +160,7 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         alpha: float | None = None,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: str = "constant",
-        learning_rate_init: float | None = None,
+        learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int | None = None,
         shuffle: bool = True,
@@ -303,7 +301,8 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         """Return the probabilities of the ensemble, ``(N, C)``."""
         ensemble, inputs = self._ensemble_inputs(X)
         found: Floats = ensemble.predict_proba(inputs).numpy()
-        return found
+        # A fit to one class had a second one without an example.
+        return np.ones((len(found), 1)) if len(self.classes_) == 1 else found
 
     def _encode(self, y: Array, *, incremental: bool) -> Array:
         y = _as_column(y)
@@ -342,9 +341,8 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         names = tuple(map(str, self.classes_.tolist()))
         if self._is_multilabel:
             return Labeled("multilabel", torch.from_numpy(encoded).float(), names)
-        if len(names) < 2:
-            rule = "of at least two classes for preset='tabular'"
-            raise ValueError(error_message("y", rule, Unquoted(f"one class, {names[0]}")))
+        if len(names) == 1:  # a model has two or more
+            names = (*names, f"not {names[0]}")
         indices = encoded[:, 0] if encoded.shape[1] == 1 else encoded.argmax(axis=1)
         return Labeled("classification", torch.from_numpy(indices.astype(np.int64)), names)
 

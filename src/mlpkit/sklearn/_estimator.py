@@ -24,7 +24,7 @@ from sklearn.utils.validation import (  # type: ignore[import-untyped]
 )
 from torch import Tensor
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit.data import LabeledTensors, TableEncoder
 from mlpkit.errors import NonFiniteError
 from mlpkit.models import Ensemble
@@ -189,6 +189,9 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
         """Fit an ensemble of tabular networks to the rows of a table."""
         settings = TabularSettings.of(self)
         table = read_inputs(self, X, reset=True)
+        if len(table) < 2:
+            rule = "of at least two rows for preset='tabular'"
+            raise ValueError(error_message("X", rule, Unquoted(f"n_samples={len(table)}")))
         labels = read_targets(self, y, table)
         weights = None
         if sample_weight is not None:

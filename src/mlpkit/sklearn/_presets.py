@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from mlpkit._checks import check_choice, error_message
 
-__all__ = ["Preset", "choose_preset", "is_frame"]
+__all__ = ["SKLEARN_ONLY", "Preset", "choose_preset", "is_frame"]
 
 Preset: TypeAlias = Literal["sklearn", "tabular"]
 
@@ -20,34 +20,36 @@ SKLEARN_ONLY: Final[Mapping[str, object]] = MappingProxyType(
         "loss": "squared_error",
         "solver": "adam",
         "learning_rate": "constant",
+        "learning_rate_init": 0.001,
         "power_t": 0.5,
         "shuffle": True,
-        "tol": 1e-4,
         "warm_start": False,
         "momentum": 0.9,
         "nesterovs_momentum": True,
         "beta_1": 0.9,
         "beta_2": 0.999,
         "epsilon": 1e-8,
-        "n_iter_no_change": 10,
         "max_fun": 15000,
     }
 )
-#: Parameters whose useful values differ between the presets; None is the value of the preset.
-RESCALED: Final = ("alpha", "learning_rate_init")
 
 
 def is_frame(X: object) -> bool:
-    """Return whether ``X`` is a table with named columns, such as a pandas or polars frame."""
+    """Return whether ``X`` is a frame of pandas or polars."""
     return hasattr(type(X), "columns") and not sp.issparse(X)
+
+
+def _has_names(X: object) -> bool:
+    """Return whether ``X`` is a frame with named columns; ``pandas.DataFrame(array)`` has none."""
+    return is_frame(X) and all(isinstance(name, str) for name in getattr(X, "columns", ()))
 
 
 def choose_preset(estimator: object, X: object) -> Preset:
     """Return the preset of a fit: the given one, or the one that suits ``X`` and the parameters.
 
-    Without a given preset, a frame has ``"tabular"``, unless a parameter is set that it does not
-    have or that has another scale there. A script that sets the solver of scikit-learn's estimator
-    therefore has that solver.
+    Without a given preset, a frame with named columns has ``"tabular"``, unless ``alpha`` is set,
+    which has another scale there, or a parameter that it does not have. A script that sets the
+    solver of scikit-learn's estimator therefore has that solver.
 
     Raises:
         TypeError: If ``preset`` has the wrong type.
@@ -56,8 +58,8 @@ def choose_preset(estimator: object, X: object) -> Preset:
     given = _given(estimator)
     preset: object = getattr(estimator, "preset", None)
     if preset is None:
-        is_scaled = any(getattr(estimator, name) is not None for name in RESCALED)
-        return "tabular" if is_frame(X) and not given and not is_scaled else "sklearn"
+        is_set = given or getattr(estimator, "alpha", None) is not None
+        return "tabular" if _has_names(X) and not is_set else "sklearn"
     chosen: Preset = check_choice("preset", preset, get_args(Preset))
     if chosen == "tabular" and given:
         name = given[0]

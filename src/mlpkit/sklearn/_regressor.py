@@ -66,8 +66,7 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         learning_rate: For sgd. ``"constant"`` keeps the rate. ``"invscaling"`` divides it by
             ``t ** power_t``, where t is the number of examples seen. ``"adaptive"`` divides it by 5
             where the fit would otherwise end, until it is below 1e-6.
-        learning_rate_init: First learning rate, above 0; not used by lbfgs. For ``"tabular"`` the
-            largest one. None is 0.001, or 0.07 for ``"tabular"``.
+        learning_rate_init: First learning rate, above 0; not used by lbfgs.
         power_t: Exponent of ``"invscaling"``, at least 0.
         max_iter: Largest number of iterations: passes over the examples, or iterations of lbfgs.
             None is 200; for ``"tabular"`` 64, or more for fewer than 2,000 examples.
@@ -91,9 +90,8 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
             ``float("inf")`` for never.
         max_fun: For lbfgs, the largest number of evaluations of the loss.
         preset: ``"sklearn"`` for the network of scikit-learn, ``"tabular"`` for the ensemble. None
-            is ``"tabular"`` for a frame, unless a parameter is set that it does not have, such as
-            ``solver``, or one of ``alpha`` and ``learning_rate_init``, and ``"sklearn"`` for other
-            inputs.
+            is ``"tabular"`` for a frame with named columns, unless a parameter is set that it does
+            not have, such as ``solver`` or ``alpha``, and ``"sklearn"`` for other inputs.
         n_members: Number of networks of ``"tabular"``, at least 1.
 
     Attributes:
@@ -148,7 +146,7 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         alpha: float | None = None,
         batch_size: int | Literal["auto"] = "auto",
         learning_rate: str = "constant",
-        learning_rate_init: float | None = None,
+        learning_rate_init: float = 0.001,
         power_t: float = 0.5,
         max_iter: int | None = None,
         shuffle: bool = True,

@@ -23,7 +23,7 @@ from mlpkit._checks import (
 )
 from mlpkit.nn import ActivationName
 
-__all__ = ["FULL_BATCH", "LearningRate", "Settings", "Solver", "TabularSettings"]
+__all__ = ["FULL_BATCH", "SKLEARN_VALUES", "LearningRate", "Settings", "Solver", "TabularSettings"]
 
 Solver: TypeAlias = Literal["adam", "adamw", "lbfgs", "muon", "rmsprop", "sgd"]
 LearningRate: TypeAlias = Literal["adaptive", "constant", "invscaling"]
@@ -37,7 +37,6 @@ SKLEARN_VALUES: Final[Mapping[str, object]] = MappingProxyType(
         "hidden_layer_sizes": (100,),
         "activation": "relu",
         "alpha": 0.0001,
-        "learning_rate_init": 0.001,
         "max_iter": 200,
         "validation_fraction": 0.1,
     }
@@ -151,7 +150,6 @@ class TabularSettings:
         activation: Name of the activation in mlpkit.
         alpha: Decoupled weight decay.
         batch_size: Number of examples in a batch; ``"auto"`` is the value of the preset.
-        learning_rate_init: Largest learning rate of the one-cycle schedule.
         max_iter: Largest number of epochs.
         validation_fraction: Fraction of the examples that is held out.
         n_members: Number of networks.
@@ -162,7 +160,6 @@ class TabularSettings:
     activation: ActivationName | None
     alpha: float | None
     batch_size: int | Literal["auto"]
-    learning_rate_init: float | None
     max_iter: int | None
     validation_fraction: float | None
     n_members: int
@@ -174,7 +171,6 @@ class TabularSettings:
             "activation": or_none(_activation),
             "alpha": or_none(partial(check_float, minimum=0.0)),
             "batch_size": _batch_size,
-            "learning_rate_init": or_none(partial(check_float, above=0.0)),
             "max_iter": or_none(partial(check_int, minimum=1)),
             "validation_fraction": or_none(partial(check_float, minimum=0.0, below=1.0)),
             "n_members": partial(check_int, minimum=1),

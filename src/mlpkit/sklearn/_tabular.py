@@ -160,19 +160,15 @@ def _config(
 ) -> TrainerConfig:
     """Return the settings of the preset with the parameters of the estimator."""
     config = tabular_config(task, len(train))
-    assert config.optimizer is not None, "the preset has one"
-    optimizer = dataclasses.replace(
-        config.optimizer,
-        lr=settings.learning_rate_init or config.optimizer.lr,
-        weight_decay=config.optimizer.weight_decay if settings.alpha is None else settings.alpha,
-    )
-    epochs = config.epochs
-    assert epochs is not None, "likewise"
+    epochs, optimizer = config.epochs, config.optimizer
+    assert epochs is not None, "the preset has them"
+    assert optimizer is not None, "likewise"
+    decay = optimizer.weight_decay if settings.alpha is None else settings.alpha
     size = config.batch_size if settings.batch_size == "auto" else settings.batch_size
     return dataclasses.replace(
         config,
-        optimizer=optimizer,
         batch_size=size,
+        optimizer=dataclasses.replace(optimizer, weight_decay=decay),
         epochs=min(epochs, settings.max_iter or epochs),
         restore_best=has_val,
         device="cpu",
