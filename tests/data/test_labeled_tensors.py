@@ -289,6 +289,18 @@ def test_several_targets_of_a_frame_have_names() -> None:
     assert labels.classes == ("False", "True")
 
 
+def test_the_constructor_takes_an_encoder() -> None:
+    frame = pd.DataFrame({"x": [1.0, 2.0, 4.0], "c": ["a", "b", "a"]})
+    encoder = TableEncoder.fit(frame)
+    inputs, targets = encoder.transform(frame), torch.tensor([0.5, 1.0, 2.0])
+    data = LabeledTensors(inputs, targets, encoder=encoder)
+    assert data.encoder is data.subset([2, 0]).encoder is encoder
+    with pytest.raises(ValueError, match=r"inputs must be of shape \(N, 3\), as the encoder has"):
+        LabeledTensors(inputs[:, :2], targets, encoder=encoder)
+    with pytest.raises(TypeError, match="encoder must be a TableEncoder or None"):
+        LabeledTensors(inputs, targets, encoder=cast("TableEncoder", encoder.to_dict()))
+
+
 def test_arguments_that_differ_from_the_encoder_are_refused() -> None:
     frame = table_frame()
     encoder = TableEncoder.fit(frame, target="y")

@@ -75,6 +75,16 @@ def test_a_classifier_averages_the_probabilities_of_its_members(kind: KindName) 
         assert np.array_equal(ensemble.predict(x).numpy(), expected > 0.4)
 
 
+@pytest.mark.parametrize("kind", CLASSIFIERS)
+def test_probabilities_in_float64_are_computed_in_float64(kind: KindName) -> None:
+    models, x = members(kind), images(20).double()
+    ensemble = Ensemble([model.double() for model in models])
+    found = ensemble.predict_proba(x)
+    assert found.dtype is torch.float64
+    np.testing.assert_allclose(found.numpy(), probabilities(models, x), rtol=1e-12)
+    np.testing.assert_allclose(ensemble.predict_proba(x[:3]), found[:3], rtol=1e-12)
+
+
 @pytest.mark.parametrize("kind", REGRESSORS)
 def test_a_regressor_averages_the_predictions_of_its_members(kind: KindName) -> None:
     models, x = members(kind), images(20)

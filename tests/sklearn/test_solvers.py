@@ -105,6 +105,7 @@ def test_the_solvers_of_mlpkit_are_its_optimizers(solver: OptimizerName) -> None
     fitted = MLPClassifier(8, solver=solver, alpha=2.0, max_iter=12, random_state=0)
     fitted.set_params(**options).fit(IRIS, SPECIES)
 
+    assert isinstance(classifier.model_, MLP)
     network = MLP.from_config(classifier.model_.config, dtype=torch.float64)
     random = np.random.RandomState(0)
     with torch.no_grad():

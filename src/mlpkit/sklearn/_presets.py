@@ -8,7 +8,7 @@ from typing import Final, Literal, TypeAlias, get_args
 
 import scipy.sparse as sp
 
-from mlpkit._checks import check_choice, error_message
+from mlpkit._checks import Unquoted, check_choice, error_message
 
 __all__ = ["SKLEARN_ONLY", "Preset", "choose_preset", "is_frame"]
 
@@ -52,9 +52,12 @@ def choose_preset(estimator: object, X: object) -> Preset:
     solver of scikit-learn's estimator therefore has that solver.
 
     Raises:
-        TypeError: If ``preset`` has the wrong type.
+        TypeError: If ``preset`` has the wrong type, or ``X`` is a lazy frame.
         ValueError: If there is no such preset, or a parameter is not one of ``preset="tabular"``.
     """
+    if hasattr(type(X), "collect"):  # asking a lazy frame for its columns would warn
+        found = Unquoted(type(X).__name__)
+        raise TypeError(error_message("X", "a frame in memory", found, "collect it first"))
     given = _given(estimator)
     preset: object = getattr(estimator, "preset", None)
     if preset is None:

@@ -221,7 +221,9 @@ def checked_numbers(name: str, kind: ValueKind, values: Floats) -> Values:
     if infinite.any():
         row = int(infinite.argmax())
         cure = f"see row {row}, counted from 0; infinity may stand for a missing value"
-        raise DataError(error_message(f"column {name!r}", "finite or missing", values[row], cure))
+        raise DataError(
+            error_message(f"column {name!r}", "finite or missing", float(values[row]), cure)
+        )
     return Values(name=name, kind="empty" if np.isnan(values).all() else kind, numbers=values)
 
 
