@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import doctest
 from pathlib import Path
+from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 
 from mlpkit import SoftmaxClassifier, Trainer, TrainerConfig, plots
 from mlpkit.data import Splits, digits
@@ -43,6 +46,19 @@ def trained(
     return model, result, health
 
 
+def tutorial() -> dict[str, Figure]:
+    """Run the tutorial on tables, and return its figures."""
+    page = Path(__file__).parent / "guides" / "table-tutorial.md"
+    names: dict[str, Any] = {}
+    for example in doctest.DocTestParser().get_examples(page.read_text()):
+        if "plt.close" not in example.source:
+            exec(example.source, names)  # noqa: S102 - a page of this repository
+    return {
+        "permutation_importance": names["figure"],
+        "partial_dependence": names["display"].figure_,
+    }
+
+
 def main() -> None:
     """Train the networks, draw the plots and write them."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -69,6 +85,7 @@ def main() -> None:
         "first_layer_weights": plots.first_layer_weights(relu, appearance=look),
         "activation_functions": plots.activation_functions(appearance=look),
         "layer_health_over_epochs": plots.layer_health(sigmoid_health.found, appearance=look),
+        **tutorial(),
     }
     for name, figure in figures.items():
         figure.savefig(options.out / f"{name}.png", metadata={"Software": None})
