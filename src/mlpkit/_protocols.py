@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol, cast, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from mlpkit._checks import check_float
@@ -224,6 +225,7 @@ def find_stacked_backpropagation(
     stacks: Mapping[nn.Parameter, nn.Parameter],  # noqa: ARG001
     *,
     shared: bool,  # noqa: ARG001
+    generators: Sequence[torch.Generator] = (),  # noqa: ARG001
 ) -> BackpropagationLike | None:
     """Return the hand-written passes of K models of the same architecture, or None for autograd.
 
@@ -231,5 +233,7 @@ def find_stacked_backpropagation(
         model: One of the models; the others differ only in the values of their parameters.
         stacks: For each parameter of ``model``, that parameter of all models, ``(K, ...)``.
         shared: Whether all models have the same input, ``(N, ...)`` instead of ``(K, N, ...)``.
+        generators: The generator of each model, from which its dropout masks are drawn; without
+            them the passes have no dropout.
     """
     return None

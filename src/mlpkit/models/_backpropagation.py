@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -17,8 +17,12 @@ from mlpkit.models._multilabel_classifier import MultilabelClassifier
 from mlpkit.models._regressor import Regressor
 from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.models._standardized_model import StandardizedModel
-from mlpkit.nn import MLP
-from mlpkit.nn.backprop import Backpropagation, StackedBackpropagation
+from mlpkit.nn import MLP, TabularMLP
+from mlpkit.nn.backprop import (
+    Backpropagation,
+    StackedBackpropagation,
+    StackedTabularBackpropagation,
+)
 
 __all__: list[str] = []
 
@@ -58,7 +62,10 @@ class _ShapedPasses:
         """Set ``.grad`` of every parameter, given the gradient of the latest outputs."""
         assert self._outputs is not None, "forward was called"
         assert self._converted is not None, "forward was called"
-        (gradient,) = torch.autograd.grad(self._converted, self._outputs, grad_output)
+        # A gradient of the outputs as an argument of grad would import sympy to compare the shapes.
+        with torch.enable_grad():
+            total = (self._converted * grad_output).sum()
+        (gradient,) = torch.autograd.grad(total, self._outputs)
         self._outputs = self._converted = None
         self._passes.backward(gradient)
 
@@ -72,17 +79,27 @@ def _find(model: StandardizedModel) -> Backpropagation | None:
 
 
 def _find_stacked(
-    model: StandardizedModel, stacks: _Stacks, *, shared: bool
-) -> StackedBackpropagation | None:
+    model: StandardizedModel,
+    stacks: _Stacks,
+    *,
+    shared: bool,
+    generators: Sequence[torch.Generator],
+) -> StackedBackpropagation | StackedTabularBackpropagation | None:
     """Return the passes of the networks of models like this one, or None."""
-    network = model.network
-    if not (
-        _is_plain(model)
-        and isinstance(network, MLP)
-        and StackedBackpropagation.supports(network, stacks)
-    ):
+    network, preprocess = model.network, model.standardize
+    if not _is_plain(model):
         return None
-    return StackedBackpropagation(network, stacks, shared=shared, preprocess=model.standardize)
+    if isinstance(network, MLP) and StackedBackpropagation.supports(network, stacks, generators):
+        return StackedBackpropagation(
+            network, stacks, shared=shared, preprocess=preprocess, generators=generators
+        )
+    if isinstance(network, TabularMLP) and StackedTabularBackpropagation.supports(
+        network, stacks, generators
+    ):
+        return StackedTabularBackpropagation(
+            network, stacks, shared=shared, preprocess=preprocess, generators=generators
+        )
+    return None
 
 
 @find_backpropagation.register
@@ -97,16 +114,27 @@ def _(model: MultilabelClassifier | Regressor) -> BackpropagationLike | None:
 
 
 @find_stacked_backpropagation.register
-def _(model: SoftmaxClassifier, stacks: _Stacks, *, shared: bool) -> BackpropagationLike | None:
-    return _find_stacked(model, stacks, shared=shared)
+def _(
+    model: SoftmaxClassifier,
+    stacks: _Stacks,
+    *,
+    shared: bool,
+    generators: Sequence[torch.Generator] = (),
+) -> BackpropagationLike | None:
+    return _find_stacked(model, stacks, shared=shared, generators=generators)
 
 
 @find_stacked_backpropagation.register(MultilabelClassifier)
 @find_stacked_backpropagation.register(Regressor)
 def _(
-    model: MultilabelClassifier | Regressor, stacks: _Stacks, *, shared: bool
+    model: MultilabelClassifier | Regressor,
+    stacks: _Stacks,
+    *,
+    shared: bool,
+    generators: Sequence[torch.Generator] = (),
 ) -> BackpropagationLike | None:
-    return _with_conversion(_find_stacked(model, stacks, shared=shared), model)
+    passes = _find_stacked(model, stacks, shared=shared, generators=generators)
+    return _with_conversion(passes, model)
 
 
 def _with_conversion(

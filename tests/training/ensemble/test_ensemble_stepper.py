@@ -22,7 +22,11 @@ from mlpkit.training import (
     OptimizerConfig,
     Schedule,
 )
-from mlpkit.training.ensemble._ensemble_stepper import EnsembleStepper, NonFiniteNetworkStep
+from mlpkit.training.ensemble._ensemble_stepper import (
+    EnsembleStepper,
+    NonFiniteNetworkStep,
+    dropout_generator,
+)
 from mlpkit.training.ensemble._joined_batches import JoinedBatches
 from mlpkit.training.ensemble._network_stack import NetworkStack
 
@@ -68,6 +72,7 @@ def stepper_of(
         total_steps=orders.num_steps * configs[0].epochs,
         device=CPU,
         shared=orders.shared,
+        generators=[dropout_generator(config.seed) for config in configs],
         gradients=gradients,
     )
     return stack, stepper, orders

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mlpkit.nn._hidden_layer import HiddenLayer
 from mlpkit.nn._mlp import MLP
 
-__all__ = ["LayerPasses", "Products", "ProductsOf"]
+__all__ = ["AutogradModules", "LayerPasses", "Pass", "Products", "ProductsOf", "dropout_by_torch"]
 
 
 class Products(Protocol):
@@ -26,7 +26,30 @@ class Products(Protocol):
         ...
 
 
+class Pass(Protocol):
+    """Forward and backward pass of a function of one tensor."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output, without an autograd graph."""
+        ...
+
+    def backward(self, grad: Tensor) -> Tensor:
+        """Return the gradient of the latest input, given that of the output."""
+        ...
+
+
 ProductsOf: TypeAlias = Callable[[nn.Linear, bool], Products]
+DropoutOf: TypeAlias = Callable[[nn.Dropout, bool], Pass]
+ActivationOf: TypeAlias = Callable[[Sequence[nn.Module]], Pass]
+
+
+def dropout_by_torch(dropout: nn.Dropout, is_differentiated: bool) -> Pass:  # noqa: FBT001 - positional by its type
+    """Return the passes of a dropout layer, which draw from torch's global generator."""
+    return AutogradModules(dropout) if is_differentiated else _ForwardOnly(dropout)
+
+
+def _by_autograd(modules: Sequence[nn.Module]) -> Pass:
+    return AutogradModules(*modules)
 
 
 class LayerPasses:
@@ -36,19 +59,34 @@ class LayerPasses:
         network: The network, in training mode.
         products_of: Returns the :class:`Products` of a linear layer, given the layer and whether
             the gradient of its input is needed.
+        dropout_of: Returns the passes of a dropout layer with a probability above 0, given the
+            layer and whether the gradient of its input is needed.
+        activation_of: Returns the passes of the norm, if there is one, and the activation.
+        has_input_gradient: Whether :meth:`backward` returns the gradient of the inputs.
     """
 
-    def __init__(self, network: MLP, products_of: ProductsOf) -> None:
-        self._layers = [
-            _Layer(layer, products_of(layer.linear, index > 0), is_first=index == 0)
-            for index, layer in enumerate(network.layers)
-        ]
-        dropout = network.head_dropout
-        self._head_dropout = _AutogradModules(dropout) if dropout.p > 0 else None
+    def __init__(
+        self,
+        network: MLP,
+        products_of: ProductsOf,
+        *,
+        dropout_of: DropoutOf = dropout_by_torch,
+        activation_of: ActivationOf = _by_autograd,
+        has_input_gradient: bool = False,
+    ) -> None:
+        self._layers = []
+        for index, layer in enumerate(network.layers):
+            inner = index > 0 or has_input_gradient
+            dropout = dropout_of(layer.dropout, inner) if layer.dropout.p > 0 else None
+            products = products_of(layer.linear, inner)
+            self._layers.append(_Layer(layer, products, dropout, activation_of))
+        inner = bool(self._layers) or has_input_gradient
+        last = network.head_dropout
+        self._head_dropout = dropout_of(last, inner) if last.p > 0 else None
         head = network.head
-        self._head = None if head is None else products_of(head, bool(self._layers))
-        last = network.output_activation
-        self._output = None if last is None else _AutogradModules(last)
+        self._head = None if head is None else products_of(head, inner)
+        output = network.output_activation
+        self._output = None if output is None else AutogradModules(output)
 
     def forward(self, h: Tensor, autocast_dtype: torch.dtype | None) -> Tensor:
         """Return the output of the network."""
@@ -61,43 +99,50 @@ class LayerPasses:
             h = self._output.forward(h)
         return h
 
-    def backward(self, grad: Tensor) -> None:
-        """Set ``.grad`` of every parameter, given the gradient of the latest output."""
+    def backward(self, grad: Tensor) -> Tensor | None:
+        """Set ``.grad`` of every parameter, given the gradient of the latest output.
+
+        Returns:
+            The gradient of the inputs; None without ``has_input_gradient``.
+        """
         if self._output is not None:
             grad = self._output.backward(grad)
         if self._head is not None:
             features_grad = self._head.backward(grad)
             if features_grad is None:
-                return
+                return None
             grad = features_grad
             if self._head_dropout is not None:
                 grad = self._head_dropout.backward(grad)
         for layer in reversed(self._layers):
             input_grad = layer.backward(grad)
             if input_grad is None:
-                return
+                return None
             grad = input_grad
+        return grad
 
 
 class _Layer:
     """One hidden layer: dropout, linear, norm, activation, skip."""
 
-    def __init__(self, layer: HiddenLayer, products: Products, *, is_first: bool) -> None:
-        dropout = layer.dropout if layer.dropout.p > 0 else None
-        # The inputs of the network need no gradient, so their dropout is not differentiated.
-        self._input_dropout = dropout if is_first else None
-        self._dropout = None if is_first or dropout is None else _AutogradModules(dropout)
+    def __init__(
+        self,
+        layer: HiddenLayer,
+        products: Products,
+        dropout: Pass | None,
+        activation_of: ActivationOf,
+    ) -> None:
+        self._dropout = dropout
         self._products = products
         self._is_relu = layer.norm is None and type(layer.activation) is nn.ReLU
         steps = [step for step in (layer.norm, layer.activation) if step is not None]
-        self._activation = None if self._is_relu else _AutogradModules(*steps)
+        self._activation = None if self._is_relu else activation_of(steps)
         self._skip = layer.skip
         self._h: Tensor | None = None
 
     def forward(self, h: Tensor, autocast_dtype: torch.dtype | None) -> Tensor:
         """Return the output of the layer."""
-        x = h if self._input_dropout is None else self._input_dropout(h)
-        x = x if self._dropout is None else self._dropout.forward(x)
+        x = h if self._dropout is None else self._dropout.forward(h)
         z = self._products.forward(x, autocast_dtype=autocast_dtype, fuse_relu=self._is_relu)
         self._h = z if self._activation is None else self._activation.forward(z)
         return self._h + h if self._skip else self._h
@@ -116,7 +161,7 @@ class _Layer:
         return grad + input_grad if self._skip else input_grad
 
 
-class _AutogradModules:
+class AutogradModules:
     """A sequence of modules that autograd differentiates, with a graph that covers only them."""
 
     def __init__(self, *modules: nn.Module) -> None:
@@ -147,3 +192,19 @@ class _AutogradModules:
             torch.autograd.backward(total)
         # A step function, for example, gives no gradient.
         return torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+
+
+class _ForwardOnly:
+    """A module whose input needs no gradient."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self._module = module
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the output of the module."""
+        out: Tensor = self._module(x)
+        return out
+
+    def backward(self, grad: Tensor) -> Tensor:  # noqa: ARG002 - of the protocol
+        """Raise: the gradient of the input is not computed."""
+        raise AssertionError("the input has no gradient")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from mlpkit.nn._mlp import MLP
 from mlpkit.nn.activations import is_known
 from mlpkit.nn.backprop._backpropagation import Backpropagation, global_hooks
 from mlpkit.nn.backprop._layer_passes import LayerPasses, ProductsOf
+from mlpkit.nn.backprop._stacked_passes import StackedDropout, activation_pass
 from mlpkit.nn.backprop._stacked_products import StackedProducts
 
 __all__ = ["StackedBackpropagation"]
@@ -28,6 +29,8 @@ class StackedBackpropagation:
         stacks: For each parameter of ``network``, the stack of that parameter of all networks.
         shared: Whether all networks have the same input.
         preprocess: Applied to the inputs of every network; it is not differentiated.
+        generators: The generator of each network, from which its dropout masks are drawn.
+        has_input_gradient: Whether :meth:`input_gradient` returns the gradient of the inputs.
 
     Shape:
         - Input: ``(K, N, in_features)`` after ``preprocess`` and flattening; ``(N, in_features)``
@@ -62,27 +65,43 @@ class StackedBackpropagation:
         *,
         shared: bool,
         preprocess: Callable[[Tensor], Tensor] | None = None,
+        generators: Sequence[torch.Generator] = (),
+        has_input_gradient: bool = False,
     ) -> None:
         self._network = network
         self._preprocess = preprocess
         self._shared = shared
         self._dtype = next(iter(stacks.values())).dtype
         self._inputs = torch.empty(0)  # preprocessed, (K, N, D); a reused buffer
-        self._passes = LayerPasses(network, self._products_of(stacks))
+        # Dropout of the inputs makes them different for each network.
+        first = network.layers[0].dropout if len(network.layers) else network.head_dropout
+        self._shares_first_input = shared and not first.p
+        self._passes = LayerPasses(
+            network,
+            self._products_of(stacks),
+            dropout_of=lambda dropout, _: StackedDropout(dropout.p, generators),
+            activation_of=activation_pass,
+            has_input_gradient=has_input_gradient,
+        )
 
     def _products_of(self, stacks: Mapping[nn.Parameter, nn.Parameter]) -> ProductsOf:
         def products_of(linear: nn.Linear, inner: bool) -> StackedProducts:  # noqa: FBT001 - positional by its type
             named = {name: stacks[parameter] for name, parameter in linear.named_parameters()}
-            shared = self._shared and not inner
+            shared = self._shares_first_input and not inner
             return StackedProducts(**named, shared=shared, has_input_gradient=inner)
 
         return products_of
 
     @staticmethod
-    def supports(network: MLP, stacks: Mapping[nn.Parameter, nn.Parameter]) -> bool:
+    def supports(
+        network: MLP,
+        stacks: Mapping[nn.Parameter, nn.Parameter],
+        generators: Sequence[torch.Generator] = (),
+    ) -> bool:
         """Return whether networks like this one consist of what this class differentiates.
 
-        Norms, dropout and activations with parameters are not supported: they differ per network.
+        Norms and activations with parameters are not supported: they differ per network. Neither is
+        dropout without generators.
         """
         if not Backpropagation.supports(network):
             return False
@@ -91,7 +110,7 @@ class StackedBackpropagation:
         return (
             all(parameter in stacks for parameter in network.parameters())
             and all(parameter.device.type == "cpu" for parameter in network.parameters())
-            and not any(dropout.p for dropout in dropouts)
+            and (bool(generators) or not any(dropout.p for dropout in dropouts))
             and all(layer.norm is None for layer in network.layers)
             and all(map(_is_stackable, activations))
         )
@@ -105,11 +124,18 @@ class StackedBackpropagation:
         axes = inputs.ndim - (not self._shared)
         is_flat = self._preprocess is not None or network.flatten or axes == 2
         return (
-            inputs.device.type == "cpu"
-            and axes > 1
+            axes > 1
             and is_flat
             and (self._preprocess is not None or inputs.dtype is self._dtype)
             and network.training
+            and self.is_undisturbed(inputs)
+        )
+
+    @staticmethod
+    def is_undisturbed(inputs: Tensor) -> bool:
+        """Return whether no global state, and no gradient of the inputs, requires autograd."""
+        return (
+            inputs.device.type == "cpu"
             and not inputs.requires_grad
             and not any(global_hooks())
             and not torch.is_anomaly_enabled()
@@ -129,6 +155,11 @@ class StackedBackpropagation:
             self._inputs[number] = rows
         return self._passes.forward(self._inputs, None)
 
+    @torch.no_grad()
+    def forward_features(self, features: Tensor) -> Tensor:
+        """Return the outputs for the inputs of the first layer, ``(K, N, in_features)``."""
+        return self._passes.forward(features, None)
+
     def _rows(self, inputs: Tensor) -> Tensor:
         """Return the preprocessed and checked inputs, ``(N, in_features)``."""
         preprocessed = inputs if self._preprocess is None else self._preprocess(inputs)
@@ -140,7 +171,15 @@ class StackedBackpropagation:
 
         The next call overwrites the tensors.
         """
-        self._passes.backward(grad_output)
+        self.input_gradient(grad_output)
+
+    @torch.no_grad()
+    def input_gradient(self, grad_output: Tensor) -> Tensor | None:
+        """Set ``.grad`` of every stack, and return the gradient of the latest inputs.
+
+        It is ``(K, N, in_features)``; None without ``has_input_gradient``.
+        """
+        return self._passes.backward(grad_output)
 
 
 def _is_stackable(activation: nn.Module) -> bool:

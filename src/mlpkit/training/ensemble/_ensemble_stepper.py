@@ -26,7 +26,7 @@ from mlpkit.training.ensemble._updates import build_update
 from mlpkit.training.fast import StackedGradients
 from mlpkit.training.optim import Rates
 
-__all__ = ["EnsembleStepper", "NonFiniteNetworkStep"]
+__all__ = ["EnsembleStepper", "NonFiniteNetworkStep", "dropout_generator"]
 
 
 class NonFiniteNetworkStep(Exception):  # noqa: N818 - converted to a NonFiniteError
@@ -47,6 +47,7 @@ class EnsembleStepper:
         total_steps: Number of steps of the run.
         device: Device of the networks.
         shared: Whether all networks have the same batches.
+        generators: The generator of each network, from which its dropout masks are drawn.
         gradients: Hand-written gradients of the networks; None uses autograd.
     """
 
@@ -58,6 +59,7 @@ class EnsembleStepper:
         total_steps: int,
         device: torch.device,
         shared: bool,
+        generators: Sequence[torch.Generator],
         gradients: StackedGradients | None,
     ) -> None:
         self._stack = stack
@@ -66,7 +68,7 @@ class EnsembleStepper:
         self._gradients = gradients
         self._guard = FiniteGuard(device, deferred=False)
         self._update = build_update(stack, configs, total_steps=total_steps)
-        self._generators = [_generator(config.seed) for config in configs]
+        self._generators = generators
         weights = [config.class_weights for config in configs]
         self._class_weights = [
             None if one is None else torch.tensor(one, device=device) for one in weights
@@ -145,7 +147,7 @@ class EnsembleStepper:
                 raise NonFiniteNetworkStep(network, found) from None
 
 
-def _generator(seed: int) -> torch.Generator:
+def dropout_generator(seed: int) -> torch.Generator:
     """Return a generator with the state of the random stream of a run with this seed."""
     cpu = torch.device("cpu")
     generator = torch.Generator()

@@ -28,7 +28,11 @@ from mlpkit.training._signals import StopSignals, interruption
 from mlpkit.training._stepper import reestimate_on
 from mlpkit.training._tracker import Tracker
 from mlpkit.training.batches import BatchLike, BatchSource, TrainingData, as_batches
-from mlpkit.training.ensemble._ensemble_stepper import EnsembleStepper, NonFiniteNetworkStep
+from mlpkit.training.ensemble._ensemble_stepper import (
+    EnsembleStepper,
+    NonFiniteNetworkStep,
+    dropout_generator,
+)
 from mlpkit.training.ensemble._joined_batches import JoinedBatches
 from mlpkit.training.ensemble._network_stack import NetworkStack
 from mlpkit.training.metrics import CustomMetrics, Evaluation, MetricLike, evaluate
@@ -176,9 +180,12 @@ def fit_many(
         stack.probe(batch.combined, shared=batches.shared)
         # Hand-written gradients cannot be accumulated over microbatches.
         is_fast = first.gradients == "auto" and first.gradient_accumulation_steps == 1
+        generators = [dropout_generator(one.seed) for one in configs]
         gradients = None
         if is_fast:
-            gradients = stack.hand_written_gradients(batch.combined, shared=batches.shared)
+            gradients = stack.hand_written_gradients(
+                batch.combined, generators, shared=batches.shared
+            )
         for model in networks:
             reset_calibration(model)
         with (
@@ -192,6 +199,7 @@ def fit_many(
                 total_steps=batches.num_steps * first.epochs,
                 device=device,
                 shared=batches.shared,
+                generators=generators,
                 gradients=gradients,
             )
             runs = [

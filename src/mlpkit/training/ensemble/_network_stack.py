@@ -95,11 +95,14 @@ class NetworkStack:
         for name in self._shared:
             del self._untrained[name]
 
-    def hand_written_gradients(self, batch: BatchLike, *, shared: bool) -> StackedGradients | None:
+    def hand_written_gradients(
+        self, batch: BatchLike, generators: Sequence[torch.Generator] = (), *, shared: bool
+    ) -> StackedGradients | None:
         """Return hand-written gradients for batches of this kind; None if autograd is required.
 
-        It must be called after :meth:`probe`, which finds the buffers that are equal in all
-        networks: hand-written gradients read buffers from the first network only.
+        Their dropout masks are drawn from the generators of the networks. It must be called after
+        :meth:`probe`, which finds the buffers that are equal in all networks: hand-written
+        gradients read buffers from the first network only.
         """
         model, objective = self.models[0], self._objective
         if not is_loss_of_outputs(objective):
@@ -108,7 +111,9 @@ class NetworkStack:
             return None
         first = self._tensors[0]
         stacks = {cast("nn.Parameter", first[name]): one for name, one in self.parameters.items()}
-        backpropagation = find_stacked_backpropagation(model, stacks, shared=shared)
+        backpropagation = find_stacked_backpropagation(
+            model, stacks, shared=shared, generators=generators
+        )
         if backpropagation is None or not backpropagation.can_run(batch.inputs):
             return None
         return StackedGradients(backpropagation, objective, list(stacks.values()), shared=shared)

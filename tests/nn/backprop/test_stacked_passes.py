@@ -1,0 +1,70 @@
+"""Passes of dropout and activations against torch's functions under autograd."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mlpkit.nn.backprop._layer_passes import AutogradModules
+from mlpkit.nn.backprop._stacked_passes import MishPass, SELUPass, StackedDropout, activation_pass
+
+K = 3
+SPECIAL = torch.tensor([-200.0, -30.0, -1e-6, 0.0, 1e-6, 19.0, 21.0, 100.0, 1e6])
+
+
+@pytest.mark.parametrize("module", [nn.SELU(), nn.Mish()])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_an_activation_has_the_values_and_the_derivative_of_autograd(
+    module: nn.Module, dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    x = torch.cat([SPECIAL, 3 * torch.randn(7 * K * 8 - len(SPECIAL))]).to(dtype)
+    x = x.view(K, 8, 7).mT
+    leaf = x.clone().requires_grad_()
+    wanted = module(leaf)
+    grad = torch.randn_like(wanted)
+    torch.autograd.backward(wanted, grad)
+    passes = activation_pass([module])
+    assert isinstance(passes, SELUPass | MishPass)
+    before = x.clone()
+    torch.testing.assert_close(passes.forward(x), wanted.detach())
+    torch.testing.assert_close(passes.backward(grad), leaf.grad)
+    assert torch.equal(x, before)
+
+
+@pytest.mark.parametrize("module", [nn.SELU(), nn.Mish()])
+def test_nan_stays_nan(module: nn.Module) -> None:
+    assert activation_pass([module]).forward(torch.tensor([torch.nan])).isnan().all()
+
+
+def test_every_other_activation_is_differentiated_by_autograd() -> None:
+    class Own(nn.Mish):
+        pass
+
+    for modules in ([nn.Tanh()], [nn.LayerNorm(3), nn.SELU()], [Own()]):
+        assert isinstance(activation_pass(modules), AutogradModules)
+
+
+@pytest.mark.parametrize("p", [0.15, 0.5, 1.0])
+@pytest.mark.parametrize("shared", [True, False])
+def test_dropout_of_each_network_is_that_of_torch(p: float, *, shared: bool) -> None:
+    generators = [torch.Generator().manual_seed(k) for k in range(K)]
+    dropout = StackedDropout(p, generators)
+    global_state = torch.get_rng_state()
+    rounds: list[tuple[Tensor, Tensor, Tensor]] = []
+    for rows in (9, 4):  # a second draw, of a short batch
+        x = torch.randn(rows, 5) if shared else torch.randn(K, 5, rows).mT
+        torch.set_rng_state(global_state)
+        found = dropout.forward(x)
+        assert torch.equal(torch.get_rng_state(), global_state)
+        rounds.append((x, found, dropout.backward(torch.ones(K, rows, 5))))
+    for k in range(K):
+        torch.manual_seed(k)
+        for x, found, slope in rounds:
+            leaf = (x if shared else x[k]).clone().contiguous().requires_grad_()
+            wanted = F.dropout(leaf, p)
+            torch.autograd.backward(wanted.sum())
+            torch.testing.assert_close(found[k], wanted.detach())
+            torch.testing.assert_close(slope[k], leaf.grad)
