@@ -173,7 +173,7 @@ class _StackedCategories:
     def forward(self, x: Tensor, scale: Tensor, out: Tensor) -> None:
         """Look the vectors up, and scale them."""
         count, size, _ = self._weight.shape
-        rows, is_known = self._embedding._find_rows(x)
+        rows, is_known = self._embedding.find_rows(x)
         starts = torch.arange(0, count * size, size).view(-1, 1, 1)
         self._rows = rows + starts  # (K, N, F)
         self._is_known = is_known.unsqueeze(-1)

@@ -90,7 +90,7 @@ class CategoryEmbedding(nn.Module):
         """Draw all vectors; None is torch's global generator."""
         nn.init.normal_(self.weight, generator=generator)
 
-    def _find_rows(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def find_rows(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the row of ``weight`` of each code, and whether the code is known, ``(*, F)``."""
         check_last_axis(x, len(self.num_categories))
         is_known = (x >= 0) & (x < self.size) & (x == x.floor())
@@ -98,7 +98,7 @@ class CategoryEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the vectors of all features."""
-        rows, is_known = self._find_rows(x)
+        rows, is_known = self.find_rows(x)
         vectors = F.embedding(rows, self.weight)
         return (vectors * is_known.unsqueeze(-1)).flatten(-2)
 
