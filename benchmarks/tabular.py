@@ -228,10 +228,15 @@ def tabm(train: Table, seed: int) -> Predictor:
 # --- mlpkit
 
 
-def mlpkit_estimator(train: Table, seed: int) -> Predictor:
+def mlpkit_estimator(train: Table, seed: int, **params: object) -> Predictor:
     """The estimator with its defaults; a frame goes in as it is."""
     kind = mlpkit.sklearn.MLPClassifier if train.is_classification else mlpkit.sklearn.MLPRegressor
-    return _fitted(kind(random_state=seed), train)
+    return _fitted(kind(random_state=seed).set_params(**params), train)
+
+
+def quick_mlpkit_estimator(train: Table, seed: int) -> Predictor:
+    """The estimator with half of the networks and half of the epochs."""
+    return mlpkit_estimator(train, seed, n_members=2, max_iter=32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -337,10 +342,11 @@ MODELS: dict[str, Callable[[Table, int], Predictor]] = {
     "RealMLP-TD-S": realmlp,
     "TabM": tabm,
     "mlpkit": mlpkit_estimator,
+    "mlpkit, quick": quick_mlpkit_estimator,
     **{name: _candidate(recipe) for name, recipe in ABLATIONS.items()},
 }
 SLOW = ("RealMLP-TD-S", "TabM")
-DEFAULT = ("scikit-learn MLP", "HistGradientBoosting", "LightGBM", "mlpkit", *SLOW)
+DEFAULT = ("scikit-learn MLP", "HistGradientBoosting", "LightGBM", "mlpkit", "mlpkit, quick", *SLOW)
 
 
 @dataclass(frozen=True, kw_only=True)
