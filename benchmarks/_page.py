@@ -21,6 +21,8 @@ DISTRIBUTIONS = (
     "keras",
     "jax",
     "optax",
+    "lightgbm",
+    "pytabkit",
 )
 
 

@@ -37,7 +37,9 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler  # type: ignore[
 from torch import nn
 
 import mlpkit.sklearn
+from benchmarks import _machine
 from benchmarks._figures import table
+from benchmarks._page import replace, section
 from mlpkit import Regressor, SoftmaxClassifier
 from mlpkit.data import LabeledTensors, TableEncoder
 from mlpkit.models import TABULAR_DEFAULTS, Ensemble, tabular_config
@@ -425,9 +427,8 @@ def ranks(rows: Iterable[Row]) -> dict[str, list[float]]:
     return found
 
 
-def shown(rows: Sequence[Row]) -> str:
+def shown(rows: Sequence[Row], models: Sequence[str]) -> str:
     """Return a table with a column for each model, and the average ranks."""
-    models = list(dict.fromkeys(row.model for row in rows))
     lines = []
     for name in dict.fromkeys(row.set for row in rows):
         cells = [name]
@@ -476,7 +477,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--rows", type=int, default=8000, help="at most so many rows of a set")
     parser.add_argument("--nested", action="store_true", help="split the training parts alone")
     parser.add_argument("--show", action="store_true", help="print what the file has")
+    parser.add_argument("--write", action="store_true", help="write the section of the page")
     options = parser.parse_args(arguments)
+    load_before = _machine.load()
     torch.set_num_threads(1)
     is_small = options.rows <= SLOW_ROWS
     models = options.models or [name for name in DEFAULT if is_small or name not in SLOW]
@@ -506,7 +509,17 @@ def main(arguments: Sequence[str]) -> int:
         and row.model in models
         and row.split < options.splits
     ]
-    print(shown(chosen))
+    found = shown(chosen, models)
+    print(found)
+    if options.write:
+        intro = (
+            f"Accuracy and log loss, or R2, on the test rows: mean of {options.splits} splits of "
+            f"at most {options.rows:,} rows, of which a quarter is the test part; in brackets the "
+            "median processor time of a fit on one thread. The rank, 1 for the best, is that of the "
+            "log loss or of R2 within each set and split; mean and standard error:"
+        )
+        command = f"python -m benchmarks.tabular {' '.join(arguments)}"
+        replace(f"tables {options.rows}", section(command, load_before, [intro, found]))
     return 0
 
 

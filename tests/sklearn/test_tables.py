@@ -76,6 +76,11 @@ def test_identifiers_are_refused_with_a_cure() -> None:
         regressor().fit(frame, PRICE)
 
 
+def test_numbers_beyond_float32_are_refused() -> None:
+    with pytest.raises(DataError, match="column 'size' must be of numbers within the range of fl"):
+        regressor().fit(FRAME.assign(size=FRAME["size"] * 1e200), PRICE)
+
+
 def test_thousands_of_categories() -> None:
     count = 9000
     codes = RANDOM.integers(3000, size=count)

@@ -97,7 +97,7 @@ def test_a_regression_is_learned() -> None:
     assert found.score(data.iloc[test], target.iloc[test]) > expected - 0.1
 
 
-@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e12])
+@pytest.mark.parametrize("scale", [1e-300, 1e-9, 1.0, 1e12, 1e290])
 def test_the_units_of_a_target_do_not_matter(scale: float) -> None:
     y = X.iloc[:, 0] * scale + 1e9 * scale
     expected = regressor().fit(X, X.iloc[:, 0]).predict(X)

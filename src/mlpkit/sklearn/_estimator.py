@@ -26,7 +26,7 @@ from torch import Tensor
 
 from mlpkit._checks import Unquoted, error_message
 from mlpkit.data import LabeledTensors, TableEncoder
-from mlpkit.errors import NonFiniteError
+from mlpkit.errors import DataError, NonFiniteError
 from mlpkit.models import Ensemble
 from mlpkit.nn import MLP, ActivationName
 from mlpkit.sklearn._batches import CurrentBatch, Inputs, ShuffledBatches, dense
@@ -204,8 +204,10 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
             table, encoded, weights = table.select(rows), encoded[rows], weights[rows]
         task, targets, classes = self._labeled(encoded)
         encoder = TableEncoder.fit(table, categories="codes")
+        inputs = encoder.transform(table)
+        _check_range(inputs, encoder)
         data = LabeledTensors(
-            encoder.transform(table),
+            inputs,
             targets,
             classes,
             weights=None if weights is None else torch.from_numpy(weights),
@@ -627,6 +629,16 @@ def _batch_size(settings: Settings, count: int) -> int:
         message = f"batch_size is {size}, but there are {count} examples; all are one batch."
         warnings.warn(message, UserWarning, stacklevel=5)
     return min(size, count)
+
+
+def _check_range(inputs: Tensor, encoder: TableEncoder) -> None:
+    """Raise if the networks, which train in float32, cannot hold a number."""
+    largest = inputs.abs().amax(0)
+    column = int(largest.argmax())
+    if float(largest[column]) > torch.finfo(torch.float32).max:
+        rule, cure = "of numbers within the range of float32", "divide its numbers by a constant"
+        name = f"column {encoder.feature_names[column]!r}"
+        raise DataError(error_message(name, rule, float(largest[column]), cure))
 
 
 def _check_weights(weights: Floats) -> None:

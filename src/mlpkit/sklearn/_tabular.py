@@ -72,8 +72,10 @@ class TargetUnits(NamedTuple):
     def of(cls, data: LabeledTensors) -> TargetUnits:
         """Measure the units; the standard deviation of equal targets is 1."""
         rows = data.targets.reshape(len(data), -1)
-        std = rows.std(0, correction=0)
-        return cls(rows.mean(0), torch.where(std > 0, std, 1.0))
+        largest = rows.abs().amax(0)
+        unit = torch.where(largest > 0, largest, 1.0)  # squares of the quotients are finite
+        mean, std = (rows / unit).mean(0) * unit, (rows / unit).std(0, correction=0) * unit
+        return cls(mean, torch.where(std > 0, std, 1.0))
 
     def standardized(self, data: LabeledTensors) -> LabeledTensors:
         """Return the examples with standardized targets in float32."""
