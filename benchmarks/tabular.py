@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import shlex
 import statistics
 import sys
 import time
@@ -515,10 +516,10 @@ def main(arguments: Sequence[str]) -> int:
         intro = (
             f"Accuracy and log loss, or R2, on the test rows: mean of {options.splits} splits of "
             f"at most {options.rows:,} rows, of which a quarter is the test part; in brackets the "
-            "median processor time of a fit on one thread. The rank, 1 for the best, is that of the "
-            "log loss or of R2 within each set and split; mean and standard error:"
+            "median processor time of a fit on one thread. The rank, 1 for the best, is that of "
+            "the log loss or of R2 within each set and split; mean and standard error:"
         )
-        command = f"python -m benchmarks.tabular {' '.join(arguments)}"
+        command = f"python -m benchmarks.tabular {shlex.join(arguments)}"
         replace(f"tables {options.rows}", section(command, load_before, [intro, found]))
     return 0
 
