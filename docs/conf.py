@@ -22,11 +22,14 @@ extensions = [
     "mathml",
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
 ]
 exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+autosummary_imported_members = True
 html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"mlpkit {release}"
