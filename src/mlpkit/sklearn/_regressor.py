@@ -122,7 +122,7 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         >>> from mlpkit.sklearn import MLPRegressor
         >>> X, y = load_diabetes(return_X_y=True)
         >>> regressor = MLPRegressor(
-        ...     hidden_layer_sizes=(16,), solver="lbfgs", alpha=100.0, max_iter=500, random_state=0
+        ...     hidden_layer_sizes=(16,), solver="lbfgs", alpha=100.0, max_iter=5000, random_state=0
         ... )
         >>> pipeline = make_pipeline(StandardScaler(), regressor).fit(X, y)
         >>> pipeline.score(X, y) > 0.5
