@@ -135,7 +135,9 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         >>> from sklearn.preprocessing import StandardScaler
         >>> from mlpkit.sklearn import MLPClassifier
         >>> X, y = load_iris(return_X_y=True)
-        >>> classifier = MLPClassifier((32,), solver="lbfgs", alpha=1.0, random_state=0)
+        >>> classifier = MLPClassifier(
+        ...     (32,), solver="lbfgs", alpha=1.0, max_iter=2000, random_state=0
+        ... )
         >>> pipeline = make_pipeline(StandardScaler(), classifier).fit(X, y)
         >>> pipeline.score(X, y) > 0.95
         True
