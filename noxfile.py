@@ -31,6 +31,10 @@ PYTHONS = nox.project.python_versions(PROJECT)
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 
+# The pages whose examples are run as tests; the tutorials are executed when the site is built.
+DOCTESTED = ["docs/how-to", "docs/explanation"]
+
+
 def run_tests(session: nox.Session, *options: str) -> None:
     """Run pytest on all cores, or with the arguments of the command line."""
     arguments = session.posargs or ["--numprocesses=auto", "--dist=worksteal"]
@@ -64,7 +68,7 @@ def tests(session: nox.Session) -> None:
     run_tests(session)
     if not session.posargs:
         session.run("pytest", "--doctest-modules", "--pyargs", "mlpkit", env=ONE_THREAD)
-        session.run("pytest", "--doctest-glob=*.md", "docs/guides", env=ONE_THREAD)
+        session.run("pytest", "--doctest-glob=*.md", *DOCTESTED, env=ONE_THREAD)
 
 
 @nox.session
@@ -85,8 +89,11 @@ def api(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """Build the documentation; a warning or an unresolved reference is an error."""
-    session.install(".[plot,sklearn]", *group("docs"))
+    """Execute the tutorials and build the documentation; a warning is an error.
+
+    ``MLPKIT_DATA`` names the folder of the MNIST files; without it they are downloaded.
+    """
+    session.install(".[plot,sklearn,tables]", *group("docs"))
     session.run("sphinx-build", "-n", "-W", "--keep-going", "-b", "html", "docs", "docs/_build")
 
 
@@ -200,7 +207,7 @@ def sklearn(session: nox.Session, version: str) -> None:
     """Run every check and the own tests of scikit-learn, the lowest and the newest version."""
     session.install(".", *group("test"), f"scikit-learn~={version}.0")
     warnings = ["-Wdefault"] if version == "1.6" else []  # an old release warns about SciPy
-    session.run("pytest", "tests/sklearn", "-m", "", *warnings, *session.posargs, env=ONE_THREAD)
+    run_tests(session, "tests/sklearn", "-m", "", *warnings)
 
 
 @nox.session(default=False)

@@ -63,7 +63,7 @@ def main(arguments: Sequence[str]) -> int:
         "median (min to max):",
         table(["config", "test accuracy (%)", "processor seconds", "ratio"], rows),
     ]
-    page = _page.PAGE.parent / "guides" / "targets.md"
+    page = _page.PAGE.parent / "how-to" / "targets.md"
     _command_line.report("defaults", arguments, load_before, parts, write=options.write, page=page)
     return 0
 

@@ -124,7 +124,7 @@ def main(arguments: Sequence[str]) -> int:
         "standard error; median seconds of a fit:",
         table(header, rows),
     ]
-    page = _page.PAGE.parent / "guides" / "targets.md"
+    page = _page.PAGE.parent / "how-to" / "targets.md"
     _command_line.report(
         "small_tables", arguments, load_before, parts, write=options.write, page=page
     )

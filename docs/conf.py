@@ -19,13 +19,15 @@ release = metadata.version("mlpkit")
 
 sys.path.append(str(Path(__file__).parent / "extensions"))
 extensions = [
+    "dark_figures",
     "mathml",
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
     "sphinx_copybutton",
+    "sphinx_design",
 ]
 exclude_patterns = ["_build"]
 templates_path = ["_templates"]
@@ -34,8 +36,16 @@ html_math_renderer = "mathml"
 html_theme = "furo"
 html_title = f"mlpkit {release}"
 html_static_path = ["_static"]
+html_css_files = ["mlpkit.css"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
+# The tutorials are notebooks, which are executed when they or the library's version change.
+nb_execution_mode = "cache"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_execution_show_tb = True
+nb_merge_streams = True
+os.environ["IPYTHONDIR"] = str(Path(__file__).parent / "extensions" / "ipython")
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 

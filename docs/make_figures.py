@@ -12,7 +12,7 @@ from typing import Any
 
 from mlpkit import plots
 
-GUIDES = Path(__file__).with_name("guides")
+GUIDES = Path(__file__).parent / "how-to"
 #: The file of each figure, by its expression on a page.
 FIGURES = {
     "looking-at-a-network": {

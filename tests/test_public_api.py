@@ -24,7 +24,7 @@ from tests.public_api import (
 import mlpkit
 
 ROOT = Path(__file__).parents[1]
-PAGES = ROOT / "docs" / "api"
+PAGES = ROOT / "docs" / "reference"
 
 DESIGNED = {
     "mlpkit": (
@@ -191,7 +191,7 @@ def names_shown(text: str, package: str) -> set[str]:
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_everything_public_is_shown_in_the_reference(package: str) -> None:
-    """The page of a package in `docs/api` shows, or links, each class and each function."""
+    """The page of a package in `docs/reference` shows, or links, each class and each function."""
     page = package.rpartition(".")[2]
     text = (PAGES / f"{page}.md").read_text(encoding="utf-8")
     module = importlib.import_module(package)

@@ -1,0 +1,74 @@
+"""Show each figure in the colors of the page: a light and a dark version of every image.
+
+A notebook draws its figures as SVG in the light colors of ``mlpkit.plots``; the dark version is the
+same file with each color replaced. A picture ``name.png`` is shown in dark mode as
+``name-dark.png``, if that file exists. A figure without alternative text is an error.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.transforms import SphinxTransform
+from sphinx.util import logging
+from sphinx.util.typing import ExtensionMetadata
+
+from mlpkit.plots._style import LOOKS, Look
+
+logger = logging.getLogger(__name__)
+
+
+def colors(look: Look) -> tuple[str, ...]:
+    """Return all colors of a look in one order."""
+    return (look.paper, look.ink, look.quiet, look.grid, *look.series)
+
+
+DARK_COLORS = dict(zip(colors(LOOKS["light"]), colors(LOOKS["dark"]), strict=True))
+#: The colors that matplotlib and scikit-learn draw with by default.
+DARK_COLORS |= {"#000000": LOOKS["dark"].ink, "#808080": LOOKS["dark"].quiet}
+
+
+def darken(svg: str) -> str:
+    """Replace the colors of the light look in an SVG by those of the dark one."""
+    return re.sub(r"#[0-9a-f]{6}", lambda color: DARK_COLORS.get(color[0], color[0]), svg)
+
+
+class DarkFigures(SphinxTransform):
+    """Add the dark version beside each image that has one."""
+
+    default_priority = 400
+
+    def apply(self) -> None:
+        """Change the document."""
+        for image in list(self.document.findall(nodes.image)):
+            if not image.get("alt"):
+                logger.warning("an image has no alternative text", location=image)
+            dark = self.dark_version(image["uri"])
+            if dark is not None and not {"only-light", "only-dark"} & set(image["classes"]):
+                twin = copy.copy(image)
+                twin.attributes = {**image.attributes, "uri": dark}
+                image["classes"] = [*image["classes"], "only-light"]
+                twin["classes"] = [*twin["classes"], "only-dark"]
+                image.parent.insert(image.parent.index(image) + 1, twin)
+
+    def dark_version(self, uri: str) -> str | None:
+        """Return the address of the dark version, which is written if the image is an SVG."""
+        if "://" in uri:
+            return None
+        _, path = self.env.relfn2path(uri)
+        dark = Path(path).with_name(f"{Path(path).stem}-dark{Path(path).suffix}")
+        if path.endswith(".svg") and "jupyter_execute" in path:
+            dark.write_text(darken(Path(path).read_text("utf-8")), "utf-8")
+        if not dark.exists():
+            return None
+        return str(Path(uri).with_name(dark.name))
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Register the transform."""
+    app.add_transform(DarkFigures)
+    return ExtensionMetadata(parallel_read_safe=True, parallel_write_safe=True)
