@@ -39,13 +39,15 @@ html_static_path = ["_static"]
 html_css_files = ["mlpkit.css"]
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
-# The tutorials are notebooks, which are executed when they or the library's version change.
+# A page that is a notebook is executed if it changed. `nox -s docs` executes all of them.
 nb_execution_mode = "cache"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_execution_show_tb = True
+nb_execution_in_temp = True
 nb_merge_streams = True
 os.environ["IPYTHONDIR"] = str(Path(__file__).parent / "extensions" / "ipython")
+os.environ["MATPLOTLIBRC"] = str(Path(__file__).parent / "extensions" / "matplotlibrc")
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
