@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from mlpkit._serialization import Saved
+from mlpkit.errors import ResumeMismatchError
 from mlpkit.training import (
     BatchLike,
     Callback,
@@ -392,6 +393,75 @@ def test_more_epochs_go_on_where_the_schedule_allows_it(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "a" / "last.pt"), read_checkpoint(tmp_path / "b" / "last.pt")
     )
     assert found == []
+
+
+@pytest.mark.parametrize("first", [3, 5, 8, 16])
+def test_more_steps_continue_where_the_schedule_allows_it(first: int, tmp_path: Path) -> None:
+    """With a constant rate ``first`` steps and then the others are all steps, if none is skipped.
+
+    An epoch has eight steps. After 8 and 16 it is complete; after 3 and 5 the limit has cut it
+    short, and the steps that it lacks would never be made.
+    """
+    config = replace(PLAIN, epochs=None, max_steps=20)
+    train(replace(config, checkpoints=CheckpointConfig(folder=tmp_path / "a")))
+    other = replace(config, checkpoints=CheckpointConfig(folder=tmp_path / "b"))
+    train(replace(other, max_steps=first))
+    if first % 8:
+        with pytest.raises(ResumeMismatchError, match=rf"config\.max_steps: saved {first}, now 20"):
+            train(other, resume="auto")
+        return
+    train(other, resume="auto")
+    found = differences(
+        read_checkpoint(tmp_path / "a" / "last.pt"), read_checkpoint(tmp_path / "b" / "last.pt")
+    )
+    assert found == []
+
+
+@pytest.mark.parametrize("limit", [10, 12])
+def test_a_limit_of_steps_may_be_raised_or_lowered_during_the_run(
+    limit: int, tmp_path: Path
+) -> None:
+    """A run that is stopped after ten steps ends where one with the new limit does."""
+    config = replace(PLAIN, max_steps=limit)
+    train(replace(config, checkpoints=CheckpointConfig(folder=tmp_path / "a")))
+    other = replace(config, checkpoints=CheckpointConfig(folder=tmp_path / "b", every_steps=1))
+    with pytest.raises(Stopped):
+        train(replace(other, max_steps=20), callbacks=[StopAfter(11)])
+    train(other, resume="auto")
+    found = differences(
+        read_checkpoint(tmp_path / "a" / "last.pt"), read_checkpoint(tmp_path / "b" / "last.pt")
+    )
+    assert found == []
+
+
+def test_a_limit_below_the_steps_that_were_made_ends_the_run(tmp_path: Path) -> None:
+    config = replace(PLAIN, checkpoints=CheckpointConfig(folder=tmp_path, every_steps=1))
+    with pytest.raises(Stopped):
+        train(config, callbacks=[StopAfter(12)])
+    _, result = train(replace(config, max_steps=9), resume="auto")
+    assert result.stop_reason == "completed"
+    assert result.state.step == 11
+    assert result.history[-1].val_loss is not None
+
+
+def test_the_metrics_of_the_training_examples_may_change(tmp_path: Path) -> None:
+    """They change no step: the column begins or ends where the run was resumed."""
+    config = replace(PLAIN, checkpoints=CheckpointConfig(folder=tmp_path))
+    train(replace(config, epochs=2))
+    _, result = train(replace(config, epochs=3, train_metrics=True), resume="auto")
+    assert [row.train_accuracy is None for row in result.history] == [True, True, False]
+    _, result = train(config, resume="auto")
+    assert result.history[-1].train_accuracy is None
+
+
+def test_a_monitor_with_its_own_direction_is_the_same(tmp_path: Path) -> None:
+    """The direction of a column of the library is known; another direction is a difference."""
+    config = replace(PLAIN, checkpoints=CheckpointConfig(folder=tmp_path))
+    train(replace(config, epochs=2))
+    train(replace(config, epochs=3, monitor=Monitor("val_loss", "min")), resume="auto")
+    train(config, resume="auto")
+    with pytest.raises(ResumeMismatchError, match=r"config\.monitor: saved 'val_loss:min'"):
+        train(replace(config, monitor=Monitor("val_loss", "max")), resume="auto")
 
 
 FRESH = "from tests.training.scenario import main; main()"

@@ -125,10 +125,12 @@ def fill_defaults(
 
 
 def fill_from_run(config: TrainerConfig, run: TrainerConfig) -> TrainerConfig:
-    """Return the settings for resuming a run: those that are None have the values of the run."""
-    names = (
-        *("epochs", "steps_per_epoch", "batch_size", "optimizer", "schedule"),
-        "label_smoothing",
-    )
+    """Return the settings for resuming a run: those that are None have the values of the run.
+
+    With another ``max_steps`` than that of the run the number of epochs follows from it.
+    """
+    names = ["steps_per_epoch", "batch_size", "optimizer", "schedule", "label_smoothing"]
+    if config.max_steps is None or config.max_steps == run.max_steps:
+        names.append("epochs")
     values = {name: getattr(run, name) for name in names if getattr(config, name) is None}
     return dataclasses.replace(config, **values)

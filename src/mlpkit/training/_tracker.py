@@ -205,9 +205,9 @@ class Tracker:
 
     def is_validation_due(self, *, is_last: bool) -> bool:
         """Return whether the epoch that has just been trained is validated."""
-        number = self.state.epoch + 1
+        number, max_steps = self.state.epoch + 1, self._config.max_steps
         is_last = is_last or number == self._config.epochs
-        is_last = is_last or self.state.step == self._config.max_steps
+        is_last = is_last or (max_steps is not None and self.state.step >= max_steps)
         return is_last or number % self._config.validate_every == 0
 
     def row(

@@ -198,7 +198,11 @@ class Trainer:
                 which must end.
             resume: Path of the checkpoint to resume from. ``"auto"`` resumes from the newest one of
                 ``config.checkpoints``, or starts a new run if there is none yet. The data and the
-                settings must be those of its run. A stream must have ``state_dict`` and
+                settings must be those of its run, except for settings that do not change a step:
+                ``checkpoints``, ``device``, ``early_stopping``, ``epochs``, ``eval_batch_size``,
+                ``max_seconds``, ``max_steps``, ``progress``, ``train_metrics`` and
+                ``validate_every``. More epochs or steps require a schedule that does not depend on
+                their number, such as a constant one. A stream must have ``state_dict`` and
                 ``load_state_dict``: the loader, as torchdata's ``StatefulDataLoader``, or its data
                 set.
             warm_start: Continue the previous run of this trainer for ``config.epochs`` more epochs:
@@ -293,7 +297,7 @@ class Trainer:
         every_steps = None if config.checkpoints is None else config.checkpoints.every_steps
 
         while not (tracker.is_done or tracker.is_out_of_patience):
-            left = None if config.max_steps is None else config.max_steps - state.step
+            left = None if config.max_steps is None else max(0, config.max_steps - state.step)
             self.model.train()
             stepper.engine.begin_epoch()
             stepper.rates.factor = state.lr_ratio

@@ -276,6 +276,9 @@ class Checkpointer:
             {f"callbacks.{key}": "with a state" for key in states},
             {f"callbacks.{key}": "with a state" for key in states if key in self._callbacks},
         )
+        if config.max_steps != self._config.max_steps and self._has_short_epoch(content, config):
+            name = "config.max_steps"
+            check_same(path, {name: str(config.max_steps)}, {name: str(self._config.max_steps)})
         name = "data.train.state"
         saved_state = content.get("source") is not None
         has_state = isinstance(self._stepper.train, StatefulSource)
@@ -292,6 +295,18 @@ class Checkpointer:
                 f"{torch.__version__}: the result may differ in the last bits",
                 stacklevel=5,
             )
+
+    def _has_short_epoch(self, content: Mapping[str, Saved], config: TrainerConfig) -> bool:
+        """Return whether ``max_steps`` has cut the last epoch of a checkpoint short.
+
+        With another limit a run would make the steps that are missing in it.
+        """
+        state = TrainState(**cast("dict[str, int]", content["state"]))
+        rows = cast("list[dict[str, int]]", content["history"])
+        if state.batch or state.step != config.max_steps or not rows:
+            return False
+        first_step = rows[-2]["step"] if len(rows) > 1 else 0
+        return state.step - first_step < self._stepper.steps_per_epoch
 
     @functools.cached_property
     def _fingerprint(self) -> dict[str, str]:

@@ -13,17 +13,20 @@ from mlpkit._checks import stable_repr
 from mlpkit._serialization import JSONValue
 from mlpkit.errors import ResumeMismatchError
 from mlpkit.training._config import TrainerConfig
+from mlpkit.training._monitor import monitor_of
 from mlpkit.training.batches import BatchSource
 from mlpkit.training.objectives import Objective
 
 __all__ = ["check_same", "normalize_reprs", "run_fingerprint", "settings"]
 
 #: Settings that may change on resume: they affect when a run ends and what it reports, but not the
-#: steps. The number of epochs affects the steps through the schedule only, which is checked.
+#: steps. The number of epochs and the limit of steps affect the steps through the schedule, which
+#: is checked; the limit also where it has cut an epoch short, which the checkpointer checks.
 FREE = frozenset(
     {
-        *("epochs", "batch_size", "eval_batch_size", "device", "deterministic", "validate_every"),
-        *("early_stopping", "checkpoints", "max_seconds", "sync_every", "progress"),
+        *("epochs", "max_steps", "batch_size", "eval_batch_size", "device", "deterministic"),
+        *("validate_every", "train_metrics", "early_stopping", "checkpoints", "max_seconds"),
+        *("sync_every", "progress"),
     }
 )
 
@@ -57,10 +60,12 @@ def run_fingerprint(
 
 def settings(config: TrainerConfig) -> dict[str, str]:
     """Return the settings that must not change on resume, as text by field."""
+    monitor = monitor_of(config.monitor)  # a name alone means the same as one with its direction
+    plain = config.to_dict() | {"monitor": f"{monitor.name}:{monitor.mode}"}
     fields: dict[str, str] = {}
-    for key, plain in config.to_dict().items():
+    for key, value in plain.items():
         if key not in FREE:
-            fields.update(_flat(f"config.{key}", plain))
+            fields.update(_flat(f"config.{key}", value))
     return fields
 
 
