@@ -85,6 +85,26 @@ def test_ctrl_c_is_no_exception_that_a_sweep_continues_after(checkpoint: Path | 
         assert (str(copy), copy.signum, copy.checkpoint) == (str(error), signum, checkpoint)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        errors.NonFiniteError(
+            step=7, epoch=1, loss=1.0, lr=0.5, grad_norm=2.0, checkpoint=Path("last.pt"), network=3
+        ),
+        errors.ResumeMismatchError(Path("a.pt"), {"epochs": ("3", "5")}),
+        errors.CheckpointWriteError("the disk is full"),
+        errors.DownloadError("no address answers"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_process_of_a_pool_can_send_it(error: errors.MlpkitError) -> None:
+    """Type, message, attributes and notes are those of the original."""
+    error.add_note("of run 5")
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is type(error)
+    assert (str(copy), copy.args, vars(copy)) == (str(error), error.args, vars(error))
+
+
 def test_a_mismatch_of_many_settings_is_short() -> None:
     """The first settings are those that the user chose; all of them are in the attribute."""
     differences = {f"model.layers.{index}": ("x" * 500, "y" * 500) for index in range(40)}

@@ -52,6 +52,15 @@ class MlpkitError(Exception):
     """Base class of all exceptions of mlpkit."""
 
 
+def _restored(kind: type[MlpkitError], message: str) -> MlpkitError:
+    """Return an exception without its attributes, as the first step of unpickling it.
+
+    An exception is unpickled by default by calling its class with the message alone, which does not
+    work for a class with other arguments.
+    """
+    return kind.__new__(kind, message)
+
+
 class ConfigError(MlpkitError, ValueError):
     """A configuration cannot be read, or has an unknown or a missing key."""
 
@@ -75,6 +84,8 @@ class MissingDependencyError(MlpkitError, ImportError):
 class NonFiniteError(MlpkitError, ArithmeticError):
     """The loss or the gradient became NaN or infinite, and training stopped.
 
+    The arguments are the attributes and ``cure``, what the message advises to do.
+
     Attributes:
         step: Index of the optimizer step, from 0, in which the value appeared.
         epoch: Index of the epoch of that step, from 0.
@@ -95,6 +106,7 @@ class NonFiniteError(MlpkitError, ArithmeticError):
         grad_norm: float | None,
         checkpoint: Path | None,
         network: int | None = None,
+        cure: str = "lower the learning rate or check the inputs",
     ) -> None:
         self.step = step
         self.epoch = epoch
@@ -108,9 +120,12 @@ class NonFiniteError(MlpkitError, ArithmeticError):
         last = "none was written" if checkpoint is None else str(checkpoint)
         super().__init__(
             f"{run} must stay finite, got loss {loss:g} and gradient norm {norm} at step {step} "
-            f"(epoch {epoch}, lr {lr:g}); lower the learning rate or check the inputs. "
+            f"(epoch {epoch}, lr {lr:g}); {cure}. "
             f"Last good checkpoint: {last}"
         )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restored, (type(self), str(self)), self.__dict__
 
 
 class CheckpointError(MlpkitError, OSError):
@@ -154,6 +169,9 @@ class ResumeMismatchError(MlpkitError, ValueError):
             f"resume must continue the same run, got a checkpoint ({checkpoint}) that differs "
             f"in {listed}; use the saved settings, or start a new run without resume"
         )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _restored, (type(self), str(self)), self.__dict__
 
 
 def _shortened(text: str, limit: int = 60) -> str:

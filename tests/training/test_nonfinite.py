@@ -319,3 +319,12 @@ def test_fp16_stops_where_every_scale_overflows() -> None:
     )
     with pytest.raises(NonFiniteError, match=r"gradient norm (inf|nan)"):
         trainer.fit(examples())
+
+
+def test_a_line_search_is_not_advised_to_lower_the_rate() -> None:
+    """The rate of lbfgs is only the first size that a line search tries."""
+    config = TrainerConfig(epochs=2, optimizer=OptimizerConfig(name="lbfgs"), progress=False)
+    trainer = Trainer(network(), config, objective=Poisoned(0, math.nan, "loss"))
+    with pytest.raises(NonFiniteError, match="; check the inputs, or standardize them") as caught:
+        trainer.fit(examples())
+    assert "learning rate" not in str(caught.value)

@@ -13,6 +13,7 @@ from mlpkit.training.optim import Rates
 
 __all__ = ["FiniteGuard", "NonFiniteStep", "nonfinite_error"]
 
+_LINE_SEARCH_CURE = "check the inputs, or standardize them"
 _MAX_RECORDED = 1000  # each recorded step occupies two blocks of device memory
 
 
@@ -33,6 +34,7 @@ def nonfinite_error(
     epoch: int,
     checkpoint: Path | None,
     network: int | None = None,
+    has_line_search: bool = False,
 ) -> NonFiniteError:
     """Return the error that users see for a non-finite step, with its notes.
 
@@ -42,7 +44,10 @@ def nonfinite_error(
         epoch: Number of its epoch.
         checkpoint: The newest checkpoint; None if there is none.
         network: Number of the network, if several are trained together; else None.
+        has_line_search: Whether the optimizer searches for the size of its steps itself, so that a
+            lower learning rate does not help.
     """
+    options = {"cure": _LINE_SEARCH_CURE} if has_line_search else {}
     error = NonFiniteError(
         step=found.step,
         epoch=epoch,
@@ -51,6 +56,7 @@ def nonfinite_error(
         grad_norm=found.grad_norm,
         checkpoint=checkpoint,
         network=network,
+        **options,
     )
     for note in getattr(found, "__notes__", ()):
         error.add_note(note)

@@ -145,7 +145,13 @@ class Stepper:
         """Return the error that users see, with the epoch and the learning rate of the step."""
         first_epoch, first_step = self._start
         epoch = first_epoch + (found.step - first_step) // self.steps_per_epoch
-        return nonfinite_error(found, self.rates, epoch=epoch, checkpoint=checkpoint)
+        return nonfinite_error(
+            found,
+            self.rates,
+            epoch=epoch,
+            checkpoint=checkpoint,
+            has_line_search=isinstance(self.optimizer, EagerLBFGS),
+        )
 
     def end(self) -> None:
         """Free the memory that only steps need."""
