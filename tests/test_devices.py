@@ -1,4 +1,4 @@
-"""Devices, evaluation mode, and the side stream of a CUDA graph."""
+"""Devices, random state, evaluation mode, and the side stream of a CUDA graph."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from mlpkit._devices import (
     has_fast_bf16,
     is_training,
     matmul_speed,
+    random_state,
+    set_random_state,
 )
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
@@ -167,3 +169,33 @@ def test_without_bf16_products_bf16_is_not_fast(monkeypatch: pytest.MonkeyPatch)
         assert not has_fast_bf16(torch.device("cpu"))
     finally:
         has_fast_bf16.cache_clear()
+
+
+def test_a_random_state_is_that_of_the_cpu_and_of_the_device(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Both generators repeat their numbers; a state without the device leaves its generator."""
+    generator = torch.Generator().manual_seed(1)  # stands for that of an accelerator
+
+    class Module:
+        @staticmethod
+        def get_rng_state(_device: torch.device) -> Tensor:
+            return generator.get_state()
+
+        @staticmethod
+        def set_rng_state(state: Tensor, _device: torch.device) -> None:
+            generator.set_state(state)
+
+    monkeypatch.setattr(torch, "get_device_module", lambda _device: Module)
+    device = torch.device("cuda")
+    state = random_state(device)
+    assert list(state) == ["cpu", "cuda"]
+    first = torch.rand(3), torch.rand(3, generator=generator)
+    set_random_state(device, state)
+    assert torch.equal(torch.rand(3), first[0])
+    assert torch.equal(torch.rand(3, generator=generator), first[1])
+    after = generator.get_state()
+    cpu_state = random_state(torch.device("cpu"))
+    assert list(cpu_state) == ["cpu"]
+    set_random_state(device, cpu_state)
+    assert torch.equal(generator.get_state(), after)

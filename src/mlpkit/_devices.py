@@ -1,11 +1,11 @@
-"""Devices, autocast, evaluation mode and CUDA side streams."""
+"""Devices, autocast, random state, evaluation mode and CUDA side streams."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Literal, TypeAlias
 
@@ -27,6 +27,8 @@ __all__ = [
     "has_fast_bf16",
     "is_training",
     "matmul_speed",
+    "random_state",
+    "set_random_state",
 ]
 
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
@@ -150,6 +152,24 @@ def has_fast_bf16(device: torch.device) -> bool:
     except RuntimeError:
         return False
     return bf16 >= matmul_speed(device, torch.float32, size=512, time_limit=0.03)
+
+
+def random_state(device: torch.device) -> dict[str, Tensor]:
+    """Return the states of torch's global generators of the CPU and of a device, by their type."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        state[device.type] = torch.get_device_module(device).get_rng_state(device)
+    return state
+
+
+def set_random_state(device: torch.device, state: Mapping[str, Tensor]) -> None:
+    """Restore what :func:`random_state` returned; a device that has no state there keeps its own.
+
+    A checkpoint of a run on the CPU has none of an accelerator.
+    """
+    torch.set_rng_state(state["cpu"])
+    if device.type != "cpu" and device.type in state:
+        torch.get_device_module(device).set_rng_state(state[device.type], device)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from mlpkit._devices import random_state, set_random_state
+
 __all__ = ["RepeatedEvaluation"]
 
 
@@ -53,16 +55,11 @@ class _State:
         self._model = model
         self._device = device
         self._buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        self._cpu = torch.get_rng_state()
-        self._accelerator: Tensor | None = None
-        if device.type != "cpu":
-            self._accelerator = torch.get_device_module(device).get_rng_state(device)
+        self._random_state = random_state(device)
 
     @torch.no_grad()
     def restore(self) -> None:
         for name, buffer in self._model.named_buffers():
             if name in self._buffers:
                 buffer.copy_(self._buffers[name])
-        torch.set_rng_state(self._cpu)
-        if self._accelerator is not None:
-            torch.get_device_module(self._device).set_rng_state(self._accelerator, self._device)
+        set_random_state(self._device, self._random_state)

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-__all__ = ["RandomStream"]
+from mlpkit._devices import random_state, set_random_state
 
+__all__ = ["RandomStream"]
 
 # The thread whose stream is installed in torch's global generators. Runs in several threads take
 # turns: a second one waits until the first one ends or calls a callback.
@@ -35,34 +36,34 @@ class RandomStream:
         self._device = device
         self._is_active = False
         self._thread = threading.get_ident()
-        self._caller_state = self._get_state()
+        self._caller_state = random_state(self._device)
         digest = hashlib.sha256(f"mlpkit.stream {seed}".encode()).digest()
         with _GENERATORS, self._restored():
             torch.manual_seed(int.from_bytes(digest[:7]))
-            self._state = self._get_state()
+            self._state = random_state(self._device)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the current state of the stream, by type of device."""
-        return self._get_state() if self._is_active else dict(self._state)
+        return random_state(self._device) if self._is_active else dict(self._state)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore what :meth:`state_dict` returned."""
         self._state = dict(state)
         if self._is_active:
-            self._set_state(self._state)
+            set_random_state(self._device, self._state)
 
     @contextlib.contextmanager
     def active(self) -> Iterator[None]:
         """Install the stream in the global generators; restore the caller's state on exit."""
         with _GENERATORS, self._restored():
-            self._set_state(self._state)
+            set_random_state(self._device, self._state)
             self._is_active = True
             self._thread = threading.get_ident()
             try:
                 yield
             finally:
                 self._is_active = False
-                self._state = self._get_state()
+                self._state = random_state(self._device)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -70,37 +71,22 @@ class RandomStream:
         if not self._is_active or self._thread != threading.get_ident():
             yield
             return
-        self._state, self._is_active = self._get_state(), False
-        self._set_state(self._caller_state)
+        self._state, self._is_active = random_state(self._device), False
+        set_random_state(self._device, self._caller_state)
         _GENERATORS.release()
         try:
             yield
         finally:
             _GENERATORS.acquire()
-            self._caller_state = self._get_state()
-            self._set_state(self._state)
+            self._caller_state = random_state(self._device)
+            set_random_state(self._device, self._state)
             self._is_active = True
 
     @contextlib.contextmanager
     def _restored(self) -> Iterator[None]:
         """Restore the generators on exit."""
-        self._caller_state = self._get_state()
+        self._caller_state = random_state(self._device)
         try:
             yield
         finally:
-            self._set_state(self._caller_state)
-
-    def _get_state(self) -> dict[str, Tensor]:
-        state = {"cpu": torch.get_rng_state()}
-        if self._device.type != "cpu":
-            state[self._device.type] = torch.get_device_module(self._device).get_rng_state(
-                self._device
-            )
-        return state
-
-    def _set_state(self, state: Mapping[str, Tensor]) -> None:
-        torch.set_rng_state(state["cpu"])
-        if self._device.type != "cpu" and self._device.type in state:
-            torch.get_device_module(self._device).set_rng_state(
-                state[self._device.type], self._device
-            )
+            set_random_state(self._device, self._caller_state)

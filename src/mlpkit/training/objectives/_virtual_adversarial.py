@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mlpkit._checks import Check, check_float, check_int, error_message, store_checked
+from mlpkit._devices import random_state, set_random_state
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.objectives._cross_entropy import CrossEntropy
 from mlpkit.training.objectives._objective import Task, widened
@@ -102,17 +103,17 @@ class VirtualAdversarial:
             cure = "convert integers to floating-point before training"
             raise TypeError(error_message("inputs", "floating-point", inputs.dtype, cure))
         direction = _unit(torch.randn_like(inputs))
-        random_state = _random_state(inputs.device)
+        state = random_state(inputs.device)
         logits = widened(model(inputs))
         target = F.softmax(logits.detach(), dim=1)
         with _frozen_batch_norm(model):
             for _ in range(self.power_iterations):
                 direction.requires_grad_()
-                _set_random_state(inputs.device, random_state)
+                set_random_state(inputs.device, state)
                 divergence = _divergence(target, model(inputs + self.xi * direction)).sum()
                 (gradient,) = torch.autograd.grad(divergence, direction)
                 direction = _unit(gradient)
-            _set_random_state(inputs.device, random_state)
+            set_random_state(inputs.device, state)
             smoothness = _divergence(target, model(inputs + self.epsilon * direction))
         cross_entropy = CrossEntropy(label_smoothing=self.label_smoothing)
         return cross_entropy.loss(logits, batch.targets) + self.alpha * smoothness
@@ -131,21 +132,6 @@ def _unit(direction: Tensor) -> Tensor:
     tiny = torch.finfo(rows.dtype).tiny
     rows = rows / rows.abs().amax(dim=1, keepdim=True).clamp_min(tiny)
     return F.normalize(rows, dim=1, eps=tiny).view(direction.shape)
-
-
-def _random_state(device: torch.device) -> Tensor:
-    """Return the state of the global generator that dropout on ``device`` draws from."""
-    if device.type == "cpu":
-        return torch.get_rng_state()
-    state: Tensor = torch.get_device_module(device).get_rng_state(device)
-    return state
-
-
-def _set_random_state(device: torch.device, state: Tensor) -> None:
-    if device.type == "cpu":
-        torch.set_rng_state(state)
-    else:
-        torch.get_device_module(device).set_rng_state(state, device)
 
 
 @contextmanager
