@@ -49,6 +49,18 @@ def test_each_epoch_has_one_line_with_progress_lines(
     assert printed.err == ""
 
 
+def test_without_progress_no_epoch_has_a_line(
+    run_here: Callable[..., int], capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The summary and the result are printed."""
+    words = ("--epochs", "2", "--hidden-features", "4", "--progress", "off")
+    assert run_here("train", *words) == 0
+    printed = capfd.readouterr()
+    assert "epoch " not in printed.out
+    assert "test accuracy: " in printed.out
+    assert printed.err == ""
+
+
 def test_an_epoch_has_a_line_without_the_bar(
     run_here: Callable[..., int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -233,9 +233,9 @@ def test_defaults_are_those_of_a_trainer_with_the_given_options(
 
 def test_the_file_of_a_run_has_its_monitor_and_its_flags(tmp_path: Path) -> None:
     """A direction, a choice of the data and flags are read back; a flag can be turned off again."""
-    words = ("--monitor", "val_f1:max", "--no-verify", "--progress", "lines", "--residual")
+    words = ("--monitor", "grad_norm:max", "--no-verify", "--progress", "lines", "--residual")
     train = parse_train("mnist", *words, "--drop-last", "--hidden-features", "5", "5")
-    assert train.training.monitor == Monitor("val_f1", "max")
+    assert train.training.monitor == Monitor("grad_norm", "max")
     assert (train.training.progress, train.training.drop_last) == ("lines", True)
     assert (train.verify, train.network.residual) == (False, True)
     path = tmp_path / "config.toml"

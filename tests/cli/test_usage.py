@@ -53,6 +53,12 @@ from mlpkit.cli._usage import values_of, with_none
             "train --monitor val_loss:up",
             "--monitor NAME:mode must be one of 'max', 'min', got 'up'",
         ),
+        ("train --monitor val_acuracy", "--monitor must be .*; did you mean 'val_accuracy'?"),
+        ("train --monitor val_f1:max", "--monitor must be one of .*, got 'val_f1'"),
+        (
+            "train --monitor grad_norm",
+            "--monitor must be grad_norm:min or grad_norm:max, since the column has no direction",
+        ),
         ("train --progress line", "--progress must be .*; did you mean 'lines'?"),
         ("train --class-weights cat", "--class-weights must be balanced, .*, got 'cat'"),
         ("train --target", "--target must be followed by COLUMN, got nothing"),

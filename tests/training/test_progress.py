@@ -33,7 +33,7 @@ def test_a_line_for_each_epoch(capsys: pytest.CaptureFixture[str]) -> None:
     assert len(lines) == 10
     for line, row in zip(lines, trainer.history, strict=True):
         assert line == (
-            f"epoch {row.epoch + 1:>2}/10  train loss {row.train_loss:.4f}"
+            f"epoch {row.epoch + 1:>2}/10  train loss {row.train_loss:.4f} (smoothed labels)"
             f"  val loss {row.val_loss:.4f}  val accuracy {row.val_accuracy:.2%}"
             f"  val margin {row.metrics['margin']:.4g}  {row.seconds:.1f} s"
         )
@@ -85,7 +85,9 @@ def test_several_networks_have_one_line(capsys: pytest.CaptureFixture[str]) -> N
     results = fit_networks([network(0), network(1)], examples(), config=replace(CONFIG, epochs=1))
     mean = sum(result.history[0].train_loss for result in results) / 2
     line = capsys.readouterr().err
-    assert line.startswith(f"epoch 1/1  mean of 2 networks  train loss {mean:.4f}  ")
+    assert line.startswith(
+        f"epoch 1/1  mean of 2 networks  train loss {mean:.4f} (smoothed labels)  "
+    )
     assert re.fullmatch(r".*  \d+\.\d s\n", line)
 
 
@@ -117,7 +119,7 @@ def test_a_terminal_has_the_bar(shown: bool | None, monkeypatch: pytest.MonkeyPa
     shell = SimpleNamespace(get_ipython=SimpleNamespace)
     monkeypatch.setitem(sys.modules, "IPython", shell)
     assert not in_notebook()
-    progress = show_progress(5, shown=shown, epochs=1)
+    progress = show_progress(5, shown=shown, epochs=1, label_smoothing=0.0)
     assert isinstance(progress, ProgressBar)
     with progress:
         assert progress.is_shown == (shown is True)

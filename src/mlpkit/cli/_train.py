@@ -17,7 +17,7 @@ import tyro
 from tyro.conf import Positional
 
 from mlpkit import _serialization
-from mlpkit._checks import check_int, error_message
+from mlpkit._checks import check_choice, check_int, error_message
 from mlpkit._serialization import JSONValue
 from mlpkit.cli._compute_options import check_device_option
 from mlpkit.cli._files import ReadSplits, load_files, task_of
@@ -41,10 +41,15 @@ from mlpkit.training import (
     CSVLogger,
     EpochRow,
     Evaluation,
+    Monitor,
+    MonitorName,
     Trainer,
 )
+from mlpkit.training.metrics import epoch_line
 
 __all__ = ["Train"]
+
+_UNDIRECTED = "grad_norm"  # a column of every history whose best value is neither
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,8 +85,7 @@ class Train:
     def __post_init__(self) -> None:
         check_int("--pool", self.pool, minimum=1)
         check_device_option(self.training.device)
-        if self.training.seed >= 2**64:  # torch's generators have 64 bits
-            raise ValueError(error_message("--seed", "less than 2**64", self.training.seed))
+        _check_monitor(self.training.monitor)
         if self.network.norm == "batch" and self.training.batch_size == 1:
             raise ValueError(error_message("--batch-size", "at least 2 with --norm batch", 1))
         if self._name is not None and self.data.given():
@@ -133,7 +137,9 @@ class Train:
 
     def _fit(self, model: Model, splits: Splits, folder: RunFolder) -> None:
         """Train the model; write the history and the activation statistics."""
-        callbacks: list[Callback] = [EpochLines(self), CSVLogger(folder.history_csv)]
+        callbacks: list[Callback] = [CSVLogger(folder.history_csv)]
+        if self.training.progress is not False:
+            callbacks.insert(0, EpochLines(self))
         if self.network.hidden_features:
             inputs = (splits.val or splits.train).inputs
             callbacks.append(LayerHealthLog(model, inputs, folder.layer_health))
@@ -281,8 +287,7 @@ class EpochLines(Callback):
 
     def __init__(self, options: Train) -> None:
         self._epochs = options.training.epochs
-        # Those of the validation loss are never smoothed, so the losses cannot be compared.
-        self._are_smoothed = options.training.label_smoothing > 0.0
+        self._label_smoothing = options.training.label_smoothing
         # A bar on the same terminal has no line end: it is erased, and drawn again below.
         has_bar = options.training.progress in (None, True)
         streams = (sys.stdout, sys.stderr)
@@ -291,18 +296,17 @@ class EpochLines(Callback):
 
     def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002 - the hook
         """Print the metrics of the epoch."""
-        parts = [
-            f"epoch {row.epoch + 1:>{len(str(self._epochs))}}/{self._epochs}",
-            f"train loss {row.train_loss:.4f}" + " (smoothed labels)" * self._are_smoothed,
-        ]
-        if row.val_loss is not None:
-            parts.append(f"val loss {row.val_loss:.4f}")
-        if row.val_accuracy is not None:
-            parts.append(f"val accuracy {row.val_accuracy:.2%}")
-        if row.val_rmse is not None:
-            parts.append(f"val RMSE {row.val_rmse:.4g}")
-        parts.append(f"{row.seconds:.1f} s")
-        _print(self._start + "  ".join(parts))
+        line = epoch_line(row, self._epochs, label_smoothing=self._label_smoothing)
+        _print(self._start + line)
+
+
+def _check_monitor(monitor: str | Monitor) -> None:
+    """Raise unless a run of a command, which has no custom metrics, has the column."""
+    name = monitor if isinstance(monitor, str) else monitor.name
+    check_choice("--monitor", name, (*get_args(MonitorName), _UNDIRECTED))
+    if monitor == _UNDIRECTED:
+        rule = f"{name}:min or {name}:max, since the column has no direction"
+        raise ValueError(error_message("--monitor", rule, name))
 
 
 def _target_text(splits: Splits) -> str:

@@ -10,7 +10,7 @@ from typing import Literal, Protocol, Self, TextIO
 
 from mlpkit.training._notebook_progress import NotebookProgress, in_notebook
 from mlpkit.training._progress_bar import ProgressBar
-from mlpkit.training.metrics import EpochRow, History
+from mlpkit.training.metrics import EpochRow, History, epoch_line
 
 __all__ = ["EpochLines", "Progress", "mean_row", "show_progress"]
 
@@ -50,6 +50,7 @@ def show_progress(
     *,
     shown: bool | Literal["lines"] | None,
     epochs: int,
+    label_smoothing: float,
     initial: int = 0,
     history: History | None = None,
     caption: str = "",
@@ -60,12 +61,13 @@ def show_progress(
         total: Number of steps of the whole run.
         shown: The setting.
         epochs: Number of epochs of the whole run.
+        label_smoothing: Label smoothing of the training loss.
         initial: Number of steps made before, for a resumed run.
         history: The epochs before, for a resumed run.
         caption: What the metrics are; empty for those of one model.
     """
     if shown == "lines":
-        return EpochLines(epochs, caption=caption)
+        return EpochLines(epochs, label_smoothing=label_smoothing, caption=caption)
     if shown is not False and in_notebook():
         return NotebookProgress(total, initial=initial, history=history, caption=caption)
     return ProgressBar(total, initial=initial, shown=shown)
@@ -76,12 +78,21 @@ class EpochLines:
 
     Args:
         epochs: Number of epochs of the whole run.
+        label_smoothing: Label smoothing of the training loss.
         caption: What the metrics are; empty for those of one model.
         file: Stream to write to; None means the standard error stream, which may be missing.
     """
 
-    def __init__(self, epochs: int, *, caption: str = "", file: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        epochs: int,
+        *,
+        label_smoothing: float = 0.0,
+        caption: str = "",
+        file: TextIO | None = None,
+    ) -> None:
         self._epochs = epochs
+        self._label_smoothing = label_smoothing
         self._caption = caption
         self._file: TextIO | None = sys.stderr if file is None else file
 
@@ -97,27 +108,14 @@ class EpochLines:
         """Write the line of an epoch."""
         if self._file is None:
             return
+        line = epoch_line(
+            row, self._epochs, label_smoothing=self._label_smoothing, caption=self._caption
+        )
         try:
-            self._file.write(f"{self._line(row)}\n")
+            self._file.write(f"{line}\n")
             self._file.flush()
         except (OSError, ValueError):  # ValueError: the stream is closed
             self._file = None
-
-    def _line(self, row: EpochRow) -> str:
-        """Return number, losses, metrics and duration of an epoch, as ``mlpkit train`` prints."""
-        parts = [
-            f"epoch {row.epoch + 1:>{len(str(self._epochs))}}/{self._epochs}",
-            *filter(None, [self._caption]),
-            f"train loss {row.train_loss:.4f}",
-        ]
-        if row.val_loss is not None:
-            parts.append(f"val loss {row.val_loss:.4f}")
-        if row.val_accuracy is not None:
-            parts.append(f"val accuracy {row.val_accuracy:.2%}")
-        if row.val_rmse is not None:
-            parts.append(f"val RMSE {row.val_rmse:.4g}")
-        parts += [f"val {name} {x:.4g}" for name, x in row.metrics.items() if x is not None]
-        return "  ".join([*parts, f"{row.seconds:.1f} s"])
 
     def __enter__(self) -> Self:
         return self

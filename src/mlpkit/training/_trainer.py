@@ -264,6 +264,7 @@ class Trainer:
                     run.stepper.total_steps,
                     shown=self.config.progress,
                     epochs=run.config.epochs,
+                    label_smoothing=run.config.label_smoothing,
                     initial=self.state.step,
                     history=self.history,
                 ) as progress:

@@ -352,6 +352,7 @@ def _train(
         total_steps,
         shown=config.progress,
         epochs=config.epochs,
+        label_smoothing=config.label_smoothing,
         caption=f"mean of {len(runs)} networks",
     ) as progress:
         for epoch in range(config.epochs):

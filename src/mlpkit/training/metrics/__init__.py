@@ -9,6 +9,7 @@ from mlpkit.training.metrics._custom_metrics import (
     MetricFunction,
     MetricLike,
 )
+from mlpkit.training.metrics._epoch_line import epoch_line
 from mlpkit.training.metrics._evaluation import compute_metrics, evaluate, forward
 from mlpkit.training.metrics._history import EpochRow, History
 from mlpkit.training.metrics._loss_sums import LossAccumulator
@@ -45,6 +46,7 @@ __all__ = [
     "TargetMetrics",
     "TopKAccuracy",
     "compute_metrics",
+    "epoch_line",
     "evaluate",
     "forward",
 ]
