@@ -183,7 +183,6 @@ def begin_run(
         train=train_batches(config, train),
         device=device,
     )
-    _check_batch_norm(model, getattr(stepper.train, "source", stepper.train))
     tracker = Tracker(
         config,
         objective,
@@ -341,20 +340,6 @@ def _claim_folder(
             raise ValueError(error_message("checkpoints.folder", rule, str(others[0]), cure))
     prepare_folder(config)
     checkpointer.replace_on_save(others)
-
-
-def _check_batch_norm(model: nn.Module, train: BatchSource) -> None:
-    """Refuse a batch of one example, on which batch norm of vectors cannot be trained."""
-    size: object = getattr(train, "batch_size", None)
-    norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm1d)]
-    if not (norms and isinstance(size, int)):
-        return
-    if size == 1:
-        raise ValueError(error_message("batch_size", "at least 2 for batch norm", size))
-    if (train.num_examples or 0) % size == 1:
-        rule = f"a divisor that leaves no last batch of one of {train.num_examples} examples"
-        cure = "choose another batch_size, or set drop_last=True"
-        raise ValueError(error_message("batch_size", rule, size, f"batch norm needs two; {cure}"))
 
 
 def _check_num_examples(objective: Objective, train: TrainingData) -> None:

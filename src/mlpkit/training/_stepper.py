@@ -13,6 +13,7 @@ from mlpkit._checks import Unquoted, error_message
 from mlpkit._devices import Precision, autocast
 from mlpkit._protocols import collect_max_norms
 from mlpkit.errors import NonFiniteError
+from mlpkit.training._batch_norm_batches import check_known_sizes, explain_batch_of_one
 from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training._engine import Engine, StepEngine, StepResult
 from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep, nonfinite_error
@@ -43,6 +44,9 @@ class Stepper:
         train: Batches to train on.
         device: Device of the model.
 
+    Raises:
+        ValueError: If the batches do not suit the optimizer, or batch norm.
+
     Attributes:
         steps_per_epoch: Number of steps of an epoch.
         guard: Detects steps that are not finite.
@@ -66,6 +70,7 @@ class Stepper:
         self.optimizer = optimizer
         self.train = train
         self.device = device
+        check_known_sizes(model, train)
         accumulation = config.gradient_accumulation_steps
         self.steps_per_epoch = -(-len(train) // accumulation)
         if isinstance(optimizer, EagerLBFGS):
@@ -124,9 +129,16 @@ class Stepper:
 
         Raises:
             NonFiniteStep: If the loss or the gradient is not finite; no parameter has changed then.
+            ValueError: If the model has batch norm and a batch has one example.
         """
         self.rates.set(step)
-        result = self.engine.step(step, batches)
+        try:
+            result = self.engine.step(step, batches)
+        except ValueError as error:
+            shown = explain_batch_of_one(self.model, batches, error)
+            if shown is error:
+                raise
+            raise shown from error
         self.guard.record(step, result.loss, result.grad_norm)
         return result
 

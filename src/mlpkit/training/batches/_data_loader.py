@@ -36,12 +36,14 @@ class LoaderBatches:
 
     Attributes:
         num_examples: Number of examples in one epoch; None if the loader does not know it.
+        batch_size: Number of examples in a batch; None for batches of unknown sizes.
     """
 
     def __init__(self, loader: DataLoader[tuple[Tensor, ...]], *, seed: int = 0) -> None:
         self.loader = loader
         self.seed = seed
         self.num_examples = _num_examples(loader)
+        self.batch_size = loader.batch_size
 
     def __len__(self) -> int:
         """Return the number of batches in one epoch; raises TypeError if the loader has none."""

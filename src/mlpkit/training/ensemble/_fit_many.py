@@ -12,6 +12,7 @@ from torch import nn
 from mlpkit._checks import Unquoted, error_message
 from mlpkit._class_names import check_same_classes
 from mlpkit._devices import available_device, evaluation_mode
+from mlpkit.training._batch_norm_batches import check_known_sizes
 from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training._default_objective import choose_objective
 from mlpkit.training._determinism import deterministic_algorithms
@@ -167,6 +168,7 @@ def fit_many(
         check_monitored_data(one, val)
     first = configs[0]
     batches = JoinedBatches(train, configs, device)
+    check_known_sizes(networks[0], batches.sources[0])
     val_batches = None
     if val is not None:
         size = first.eval_batch_size
