@@ -14,6 +14,7 @@ from mlpkit.training.objectives import (
     Objective,
     OutputObjective,
     check_objective,
+    unmixed,
 )
 
 __all__ = ["choose_objective", "label_smoothing_of"]
@@ -58,5 +59,5 @@ def choose_objective(config: TrainerConfig, model: nn.Module, given: Objective |
 
 def label_smoothing_of(objective: Objective) -> float:
     """Return the label smoothing of an objective; 0 if it has none."""
-    plain = objective.objective if isinstance(objective, Mixup) else objective
+    plain = unmixed(objective)
     return plain.label_smoothing if isinstance(plain, CrossEntropy) else 0.0

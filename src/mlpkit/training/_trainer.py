@@ -59,7 +59,13 @@ from mlpkit.training.metrics import (
     evaluate,
     forward,
 )
-from mlpkit.training.objectives import Mixup, Objective, Task, VirtualAdversarial
+from mlpkit.training.objectives import (
+    Mixup,
+    Objective,
+    Task,
+    VirtualAdversarial,
+    predictions_without_targets,
+)
 
 __all__ = ["Trainer"]
 
@@ -498,8 +504,10 @@ class Trainer:
         """Return the predicted class of each example, int64, or the outputs for a regression.
 
         For a module that is trained on several labels, the result is whether the probability of
-        each label is above 0.5, as bool. A model that predicts itself, such as
-        :class:`mlpkit.Regressor`, returns what its ``predict`` returns.
+        each label is above 0.5, as bool. For one that is trained with :class:`GaussianNLL` it is
+        the predicted means, ``(N, D)``; a call of the module returns the logarithms of the
+        variances too. A model that predicts itself, such as :class:`mlpkit.Regressor`, returns what
+        its ``predict`` returns.
 
         Args:
             x: Inputs of the model, ``(N, ...)``, on any device; computed in batches of
@@ -512,7 +520,9 @@ class Trainer:
         outputs = self._outputs(x)
         if self._task == "multilabel":
             return outputs > 0.0
-        return outputs if self._task == "regression" else outputs.argmax(dim=-1)
+        if self._task == "regression":
+            return predictions_without_targets(self.objective, outputs)
+        return outputs.argmax(dim=-1)
 
     def predict_proba(self, x: Tensor) -> Tensor:
         """Return the probability of each class.

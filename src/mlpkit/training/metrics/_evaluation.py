@@ -21,12 +21,12 @@ from mlpkit.training.metrics._results import Evaluation
 from mlpkit.training.objectives import (
     BinaryCrossEntropy,
     CrossEntropy,
-    Mixup,
     Objective,
     OutputObjective,
     Task,
     predictions_of,
     task_of,
+    unmixed,
     widened,
 )
 
@@ -156,7 +156,7 @@ class _ClassifierMetrics:
         Such an objective changes the inputs or needs gradients, and cannot be computed here.
         """
         outputs, objective = model(batch.inputs), self._objective
-        base = objective.objective if isinstance(objective, Mixup) else objective
+        base = unmixed(objective)
         if isinstance(base, OutputObjective):
             is_default = base == self._cross_entropy
             losses = None if is_default else base.loss(outputs, batch.targets)

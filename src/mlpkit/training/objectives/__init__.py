@@ -19,7 +19,7 @@ from mlpkit.training.objectives._known_targets import check_known_targets
 from mlpkit.training.objectives._loss_of_outputs import is_loss_of_outputs
 from mlpkit.training.objectives._mean_absolute_error import MeanAbsoluteError
 from mlpkit.training.objectives._mean_squared_error import MeanSquaredError
-from mlpkit.training.objectives._mixup import Mixed, Mixup
+from mlpkit.training.objectives._mixup import Mixed, Mixup, unmixed
 from mlpkit.training.objectives._objective import (
     Objective,
     OutputObjective,
@@ -31,6 +31,7 @@ from mlpkit.training.objectives._objective import (
     task_of,
     widened,
 )
+from mlpkit.training.objectives._predictions import predictions_without_targets
 from mlpkit.training.objectives._scaled_targets import ScaledTargets
 from mlpkit.training.objectives._virtual_adversarial import VirtualAdversarial
 
@@ -60,6 +61,8 @@ __all__ = [
     "mean_over_entries",
     "prediction_errors",
     "predictions_of",
+    "predictions_without_targets",
     "task_of",
+    "unmixed",
     "widened",
 ]

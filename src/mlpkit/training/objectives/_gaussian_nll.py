@@ -92,8 +92,12 @@ class GaussianNLL:
     def predictions(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the predicted means in the shape of the targets."""
         _check_shapes(outputs, targets)
-        means, _ = outputs.chunk(2, dim=1)
-        return means.reshape(targets.shape)
+        return self.means(outputs).reshape(targets.shape)
+
+    def means(self, outputs: Tensor) -> Tensor:
+        """Return the predicted means, the first half of the outputs: ``(N, 2 D)`` to ``(N, D)``."""
+        means, _ = outputs.chunk(2, dim=-1)
+        return means
 
 
 def _check_shapes(outputs: Tensor, targets: Tensor) -> None:

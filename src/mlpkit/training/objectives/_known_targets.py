@@ -16,7 +16,7 @@ from mlpkit.training.objectives._cross_entropy import (
 )
 from mlpkit.training.objectives._errors import check_floating
 from mlpkit.training.objectives._loss_of_outputs import is_loss_of_outputs
-from mlpkit.training.objectives._mixup import Mixup
+from mlpkit.training.objectives._mixup import unmixed
 from mlpkit.training.objectives._objective import Objective
 
 __all__ = ["check_known_targets"]
@@ -33,7 +33,7 @@ def check_known_targets(objective: Objective, targets: Tensor) -> None:
         TypeError: If the targets have the wrong dtype.
         ValueError: If they have the wrong shape or values.
     """
-    plain = objective.objective if isinstance(objective, Mixup) else objective
+    plain = unmixed(objective)
     if not is_loss_of_outputs(plain):
         return
     if isinstance(plain, CrossEntropy):

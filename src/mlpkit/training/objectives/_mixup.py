@@ -11,9 +11,9 @@ from mlpkit._checks import check_float, error_message
 from mlpkit._devices import accumulator_dtype
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.objectives._cross_entropy import CrossEntropy
-from mlpkit.training.objectives._objective import OutputObjective, Task
+from mlpkit.training.objectives._objective import Objective, OutputObjective, Task
 
-__all__ = ["Mixed", "Mixup"]
+__all__ = ["Mixed", "Mixup", "unmixed"]
 
 
 class Mixed(NamedTuple):
@@ -112,6 +112,11 @@ class Mixup:
         partners = torch.randperm(len(inputs), device=inputs.device)
         mixed = torch.lerp(inputs[partners], inputs, lam.to(inputs.dtype))
         return Mixed(mixed, lam, partners)
+
+
+def unmixed(objective: Objective) -> Objective:
+    """Return the objective that :class:`Mixup` mixes; another objective is returned itself."""
+    return objective.objective if isinstance(objective, Mixup) else objective
 
 
 def _beta(alpha: float, device: torch.device) -> Tensor:
