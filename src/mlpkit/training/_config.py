@@ -317,40 +317,30 @@ class TrainerConfig:
     def _check_can_be_captured(self) -> None:
         """Raise if a setting requires that the host decides in each step what the device does."""
         optimizer = OptimizerConfig() if self.optimizer is None else self.optimizer
-        for name, value, is_supported, rule in (
+        accumulation = self.gradient_accumulation_steps
+        known = optimizer.name in ("adam", "adamw", "sgd")
+        _check_supported(
             ("precision", self.precision, self.precision != "fp16", "'fp32' or 'bf16'"),
             ("mixup", self.mixup, self.mixup is None, "None"),
-            (
-                "gradient_accumulation_steps",
-                self.gradient_accumulation_steps,
-                self.gradient_accumulation_steps == 1,
-                "1",
-            ),
+            ("gradient_accumulation_steps", accumulation, accumulation == 1, "1"),
             ("momentum_schedule", self.momentum_schedule, self.momentum_schedule is None, "None"),
-            (
-                "optimizer.name",
-                optimizer.name,
-                optimizer.name in ("adam", "adamw", "sgd"),
-                "'adam', 'adamw' or 'sgd'",
-            ),
+            ("optimizer.name", optimizer.name, known, "'adam', 'adamw' or 'sgd'"),
             ("optimizer.fused", optimizer.fused, optimizer.fused, "True"),
-        ):
-            if not is_supported:
-                cure = "or set cuda_graph=False"
-                raise ValueError(error_message(name, f"{rule} for cuda_graph", value, cure))
+            purpose="cuda_graph",
+            cure="or set cuda_graph=False",
+        )
 
     def _check_full_batch(self) -> None:
         """Raise if a setting does not fit an optimizer that evaluates a step several times."""
-        for name, value, is_supported, rule in (
+        _check_supported(
             ("precision", self.precision, self.precision != "fp16", "'fp32' or 'bf16'"),
             ("clip_grad_norm", self.clip_grad_norm, self.clip_grad_norm is None, "None"),
             ("momentum_schedule", self.momentum_schedule, self.momentum_schedule is None, "None"),
             ("steps_per_epoch", self.steps_per_epoch, self.steps_per_epoch is None, "None"),
             ("drop_last", self.drop_last, not self.drop_last, "False"),
-        ):
-            if not is_supported:
-                cure = "or choose another optimizer"
-                raise ValueError(error_message(name, f"{rule} for optimizer 'lbfgs'", value, cure))
+            purpose="optimizer 'lbfgs'",
+            cure="or choose another optimizer",
+        )
 
     def to_json(self) -> str:
         """Return the configuration as JSON."""
@@ -385,6 +375,19 @@ class FilledConfig(TrainerConfig):
     schedule: Schedule
     label_smoothing: float
     class_weights: tuple[float, ...] | None = None
+
+
+def _check_supported(*rows: tuple[str, object, bool, str], purpose: str, cure: str) -> None:
+    """Raise for the first setting that is not supported.
+
+    Args:
+        rows: Name of a setting, its value, whether it is supported, and what it must be.
+        purpose: What does not support the other values.
+        cure: What to do instead.
+    """
+    for name, value, is_supported, rule in rows:
+        if not is_supported:
+            raise ValueError(error_message(name, f"{rule} for {purpose}", value, cure))
 
 
 _positive_int = partial(check_int, minimum=1)
