@@ -543,3 +543,13 @@ def test_other_objects_with_options_store_plain_values() -> None:
     batches = Batches(examples, size, seed=np.int64(3), shuffle=np.bool_(True))  # type: ignore[arg-type]
     assert batches.fingerprint == Batches(examples, 4, seed=3, shuffle=True).fingerprint
     assert [type(batches.batch_size), type(batches.seed), type(batches.shuffle)] == [int, int, bool]
+
+
+def test_nested_values_have_dotted_names() -> None:
+    """An empty table has no values; a list is one value."""
+    nested: dict[str, _serialization.JSONValue] = {
+        "a": 1,
+        "b": {"c": [2], "d": {"e": None}},
+        "f": {},
+    }
+    assert _serialization.flattened(nested) == {"a": 1, "b.c": [2], "b.d.e": None}

@@ -72,6 +72,17 @@ def _exact(value: _Scalar) -> _Scalar:
     return float(value) if isinstance(value, float) else str.__str__(value)
 
 
+def flattened(values: Mapping[str, JSONValue], prefix: str = "") -> dict[str, JSONValue]:
+    """Return the values of nested dicts by dotted name."""
+    flat: dict[str, JSONValue] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= flattened(value, f"{prefix}{name}.")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
+
+
 def to_saved(name: str, value: object) -> Saved:
     """Return a state as a checkpoint can hold it: in tensors and plain Python values.
 

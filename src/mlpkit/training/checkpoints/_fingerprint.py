@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from mlpkit._checks import stable_repr
-from mlpkit._serialization import JSONValue
+from mlpkit._serialization import flattened
 from mlpkit.errors import ResumeMismatchError
 from mlpkit.training._config import TrainerConfig
 from mlpkit.training._monitor import monitor_of
@@ -62,11 +62,8 @@ def settings(config: TrainerConfig) -> dict[str, str]:
     """Return the settings that must not change on resume, as text by field."""
     monitor = monitor_of(config.monitor)  # a name alone means the same as one with its direction
     plain = config.to_dict() | {"monitor": f"{monitor.name}:{monitor.mode}"}
-    fields: dict[str, str] = {}
-    for key, value in plain.items():
-        if key not in FREE:
-            fields.update(_flat(f"config.{key}", value))
-    return fields
+    checked = {name: value for name, value in plain.items() if name not in FREE}
+    return {f"config.{name}": repr(value) for name, value in flattened(checked).items()}
 
 
 def normalize_reprs(
@@ -113,11 +110,3 @@ def check_same(path: Path, saved: Mapping[str, str], now: Mapping[str, str]) -> 
 
 def _without_addresses(text: str) -> str:
     return re.sub(r" at 0x[0-9a-fA-F]+", "", text)
-
-
-def _flat(name: str, value: JSONValue) -> Iterator[tuple[str, str]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(f"{name}.{key}", inner)
-    else:
-        yield name, repr(value)

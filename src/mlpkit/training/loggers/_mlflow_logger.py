@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Protocol, runtime_checkable
 
 from mlpkit._checks import error_message
-from mlpkit._serialization import JSONValue
+from mlpkit._serialization import JSONValue, flattened
 from mlpkit.errors import TrainingInterrupted
 from mlpkit.training.loggers._tracking_logger import TrackingLogger, import_service
 
@@ -98,7 +98,7 @@ class MLflowLogger(TrackingLogger):
         known = self._client.get_run(self.run_id).data.params
         new = [
             self._entities.Param(name, str(value))
-            for name, value in _flat(parameters)
+            for name, value in flattened(parameters).items()
             if name not in known
         ]
         self._client.log_batch(self.run_id, params=new)
@@ -120,12 +120,3 @@ class MLflowLogger(TrackingLogger):
         is_killed = isinstance(error, TrainingInterrupted | KeyboardInterrupt)
         status = "FINISHED" if error is None else "KILLED" if is_killed else "FAILED"
         self._client.set_terminated(self.run_id, status)
-
-
-def _flat(settings: Mapping[str, JSONValue], prefix: str = "") -> Iterator[tuple[str, JSONValue]]:
-    """Return nested settings under dotted names."""
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
