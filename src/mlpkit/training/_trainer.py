@@ -279,7 +279,7 @@ class Trainer:
                         reason = self._train(run, progress)
                     finally:
                         self._is_training = False
-                self._load_final_weights(run)
+                run.weights.load_final_weights(run.best)
                 result = self._result(run, reason)
                 self._call(run, "on_fit_end", result)
                 self._raise_interrupt(run)
@@ -399,13 +399,6 @@ class Trainer:
         except _SignalArrivedError:
             self._raise_interrupt(run)
             raise
-
-    def _load_final_weights(self, run: Run) -> None:
-        """Give the model the best weights if they are kept, else the average if one is kept."""
-        if run.best is None or run.best.weights is None:
-            run.weights.load_averaged_weights()
-        else:
-            run.weights.load_best_weights(run.best.weights, None)
 
     def _poll(self) -> None:
         if self._signals.signum is not None:

@@ -20,6 +20,7 @@ from mlpkit.training._fit_result import FitResult
 from mlpkit.training._nonfinite import NonFiniteStep, nonfinite_error
 from mlpkit.training._predictor import find_thresholds, reset_calibration, task_of_model
 from mlpkit.training._progress import mean_row, show_progress
+from mlpkit.training._run import eval_batches
 from mlpkit.training._run_config import (
     check_monitored_data,
     check_validation_data,
@@ -28,7 +29,7 @@ from mlpkit.training._run_config import (
 from mlpkit.training._signals import StopSignals, interruption
 from mlpkit.training._stepper import reestimate_on
 from mlpkit.training._tracker import Tracker
-from mlpkit.training.batches import BatchLike, BatchSource, TrainingData, as_batches
+from mlpkit.training.batches import BatchLike, BatchSource, TrainingData
 from mlpkit.training.ensemble._ensemble_stepper import (
     EnsembleStepper,
     NonFiniteNetworkStep,
@@ -169,10 +170,7 @@ def fit_many(
     first = configs[0]
     batches = JoinedBatches(train, configs, device)
     check_known_sizes(networks[0], batches.sources[0])
-    val_batches = None
-    if val is not None:
-        size = first.eval_batch_size
-        val_batches = as_batches("val", val, batch_size=size, shuffle=False, seed=first.seed)
+    val_batches = None if val is None else eval_batches("val", val, first)
     for model in networks:
         model.to(device).train()
     try:
@@ -212,10 +210,7 @@ def fit_many(
             ]
             _train(stepper, runs, batches, val_batches, signals)
             for run in runs:
-                if run.best is None or run.best.weights is None:
-                    run.weights.load_averaged_weights()
-                else:
-                    run.weights.load_best_weights(run.best.weights, None)
+                run.weights.load_final_weights(run.best)
     finally:
         for model in networks:
             model.eval()

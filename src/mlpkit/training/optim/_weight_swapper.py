@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mlpkit.training._named_tensors import copied_state
 from mlpkit.training.optim._averaging import AverageState, AveragingConfig, WeightAverage
+from mlpkit.training.optim._best_weights import BestWeights
 
 __all__ = ["WeightSwapper"]
 
@@ -60,6 +61,13 @@ class WeightSwapper:
         with average.applied(self._model):
             self._reestimate()
             yield
+
+    def load_final_weights(self, best: BestWeights | None) -> None:
+        """Give the model the best weights if they are kept, else the average if one is kept."""
+        if best is None or best.weights is None:
+            self.load_averaged_weights()
+        else:
+            self.load_best_weights(best.weights, None)
 
     def load_averaged_weights(self) -> None:
         """Give the model the averaged weights; checkpoints keep the trained ones."""
