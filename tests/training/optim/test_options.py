@@ -10,7 +10,7 @@ import pytest
 
 from mlpkit.training import MomentumSchedule, OptimizerConfig, Schedule
 from mlpkit.training.optim._optimizers import OPTIMIZERS
-from mlpkit.training.optim._options import REQUIRED, Default, fill_defaults, required
+from mlpkit.training.optim._options import REQUIRED, Default, fill_options, required
 from mlpkit.training.optim._schedule import MOMENTUM_KINDS, SCHEDULE_KINDS
 
 KINDS: Final[dict[str, dict[str, Default]]] = {
@@ -31,7 +31,7 @@ class Box:
     label: str | None = None
 
     def __post_init__(self) -> None:
-        fill_defaults(self, self.kind, KINDS[self.kind])
+        fill_options(self, self.kind, KINDS[self.kind])
 
 
 def test_what_is_left_out_is_that_of_its_kind() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mlpkit.training.metrics._accumulators import ClassificationAccumulator
+from mlpkit.training.metrics._classification_accumulator import ClassificationAccumulator
 from mlpkit.training.metrics._custom_metrics import (
     CustomMetrics,
     Metric,

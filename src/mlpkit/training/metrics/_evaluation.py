@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mlpkit._checks import error_message
 from mlpkit._devices import Precision, autocast, evaluation_mode
 from mlpkit.training.batches import BatchLike, BatchSource, on_device
-from mlpkit.training.metrics._accumulators import ClassificationAccumulator
+from mlpkit.training.metrics._classification_accumulator import ClassificationAccumulator
 from mlpkit.training.metrics._custom_metrics import CustomMetrics
 from mlpkit.training.metrics._loss_sums import LossAccumulator
 from mlpkit.training.metrics._multilabel_accumulator import MultilabelAccumulator

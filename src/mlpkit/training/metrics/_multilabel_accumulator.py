@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from mlpkit._checks import check_int, error_message
-from mlpkit.training.metrics._accumulators import class_metrics
 from mlpkit.training.metrics._calibration_bins import CalibrationBins
+from mlpkit.training.metrics._classification_accumulator import class_metrics
 from mlpkit.training.metrics._loss_sums import LossSums, check_rows
 from mlpkit.training.metrics._results import Evaluation, MultilabelMetrics
 from mlpkit.training.objectives import BinaryCrossEntropy, check_label_targets, widened

@@ -12,7 +12,6 @@ from mlpkit.training.objectives._cross_entropy import (
     check_class_targets,
 )
 from mlpkit.training.objectives._distillation import Distillation
-from mlpkit.training.objectives._errors import mean_over_entries, prediction_errors
 from mlpkit.training.objectives._gaussian_nll import GaussianNLL
 from mlpkit.training.objectives._huber import Huber
 from mlpkit.training.objectives._known_targets import check_known_targets
@@ -31,6 +30,7 @@ from mlpkit.training.objectives._objective import (
     task_of,
     widened,
 )
+from mlpkit.training.objectives._prediction_errors import mean_over_entries, prediction_errors
 from mlpkit.training.objectives._predictions import predictions_without_targets
 from mlpkit.training.objectives._scaled_targets import ScaledTargets
 from mlpkit.training.objectives._virtual_adversarial import VirtualAdversarial

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_float, check_tuple, error_message, plain_scalar, store_checked
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._constants import TensorCache
-from mlpkit.training.objectives._errors import mean_over_entries
 from mlpkit.training.objectives._objective import Task, is_readable, widened
+from mlpkit.training.objectives._prediction_errors import mean_over_entries
+from mlpkit.training.objectives._tensor_cache import TensorCache
 
 __all__ = ["BinaryCrossEntropy", "check_label_targets"]
 

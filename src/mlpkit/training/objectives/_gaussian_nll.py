@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_float, error_message, store_checked
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._errors import check_floating
 from mlpkit.training.objectives._objective import Task, widened
+from mlpkit.training.objectives._prediction_errors import check_floating
 
 __all__ = ["GaussianNLL"]
 

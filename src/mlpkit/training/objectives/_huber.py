@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_float, store_checked
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._errors import mean_over_entries, prediction_errors
 from mlpkit.training.objectives._objective import Task
+from mlpkit.training.objectives._prediction_errors import mean_over_entries, prediction_errors
 
 __all__ = ["Huber"]
 

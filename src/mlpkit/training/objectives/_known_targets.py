@@ -14,10 +14,10 @@ from mlpkit.training.objectives._cross_entropy import (
     check_class_targets,
     floating_cure,
 )
-from mlpkit.training.objectives._errors import check_floating
 from mlpkit.training.objectives._loss_of_outputs import is_loss_of_outputs
 from mlpkit.training.objectives._mixup import unmixed
 from mlpkit.training.objectives._objective import Objective
+from mlpkit.training.objectives._prediction_errors import check_floating
 
 __all__ = ["check_known_targets"]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._errors import mean_over_entries, prediction_errors
 from mlpkit.training.objectives._objective import Task
+from mlpkit.training.objectives._prediction_errors import mean_over_entries, prediction_errors
 
 __all__ = ["MeanAbsoluteError"]
 

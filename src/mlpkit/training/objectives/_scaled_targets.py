@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_float, check_tuple, error_message, plain_scalar, store_checked
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._constants import TensorCache
-from mlpkit.training.objectives._errors import prediction_errors
 from mlpkit.training.objectives._gaussian_nll import GaussianNLL
 from mlpkit.training.objectives._huber import Huber
 from mlpkit.training.objectives._mean_absolute_error import MeanAbsoluteError
 from mlpkit.training.objectives._mean_squared_error import MeanSquaredError
 from mlpkit.training.objectives._objective import Task
+from mlpkit.training.objectives._prediction_errors import prediction_errors
+from mlpkit.training.objectives._tensor_cache import TensorCache
 
 __all__ = ["ScaledTargets"]
 

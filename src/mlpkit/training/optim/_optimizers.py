@@ -34,7 +34,7 @@ from mlpkit.training.optim._eager_optimizers import (
 )
 from mlpkit.training.optim._lbfgs import EagerLBFGS
 from mlpkit.training.optim._muon_with_adamw import MuonWithAdamW
-from mlpkit.training.optim._options import Default, fill_defaults, required
+from mlpkit.training.optim._options import Default, fill_options, required
 
 __all__ = [
     "OptimizerConfig",
@@ -146,7 +146,7 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         store_checked(self, {"name": partial(check_choice, names=tuple(OPTIMIZERS))})
-        fill_defaults(self, self.name, OPTIMIZERS[self.name].options)
+        fill_options(self, self.name, OPTIMIZERS[self.name].options)
         checks: dict[str, Check[object]] = {
             "lr": _at_least_0,
             "weight_decay": _at_least_0,

@@ -23,7 +23,7 @@ REQUIRED: Final = Required()
 Default: TypeAlias = "bool | int | float | str | tuple[float, float] | Required | None"
 
 
-def fill_defaults(config: DataclassInstance, kind: str, defaults: Mapping[str, Default]) -> None:
+def fill_options(config: DataclassInstance, kind: str, defaults: Mapping[str, Default]) -> None:
     """Set the options of a kind that are None to their defaults.
 
     Args:
@@ -48,7 +48,7 @@ def fill_defaults(config: DataclassInstance, kind: str, defaults: Mapping[str, D
 
 
 def required(value: _T | None) -> _T:
-    """Return the value of an option for which :func:`fill_defaults` has set a default."""
+    """Return the value of an option for which :func:`fill_options` has set a default."""
     if value is None:
         raise RuntimeError("an option of another kind was read; this is a bug in mlpkit")
     return value

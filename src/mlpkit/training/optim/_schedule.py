@@ -17,7 +17,7 @@ from mlpkit._checks import (
     or_none,
     store_checked,
 )
-from mlpkit.training.optim._options import REQUIRED, Default, fill_defaults, required
+from mlpkit.training.optim._options import REQUIRED, Default, fill_options, required
 
 __all__ = [
     "AnnealStrategy",
@@ -115,7 +115,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         store_checked(self, {"kind": partial(check_choice, names=tuple(SCHEDULE_KINDS))})
-        fill_defaults(self, self.kind, SCHEDULE_KINDS[self.kind].options)
+        fill_options(self, self.kind, SCHEDULE_KINDS[self.kind].options)
         checks: dict[str, Check[object]] = {
             "warmup_steps": partial(check_int, minimum=0),
             "hold_steps": partial(check_int, minimum=0),
@@ -205,7 +205,7 @@ class MomentumSchedule:
 
     def __post_init__(self) -> None:
         store_checked(self, {"kind": partial(check_choice, names=tuple(MOMENTUM_KINDS))})
-        fill_defaults(self, self.kind, MOMENTUM_KINDS[self.kind].options)
+        fill_options(self, self.kind, MOMENTUM_KINDS[self.kind].options)
         momentum = or_none(partial(check_float, minimum=0.0, below=1.0))
         checks: dict[str, Check[object]] = {
             "initial": momentum,

@@ -207,7 +207,7 @@ def test_the_confusion_matrix_takes_memory_only_where_it_is_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """With 100,000 classes a matrix would have 10^10 entries; counts of merged parts add up."""
-    monkeypatch.setattr("mlpkit.training.metrics._accumulators._MAX_PAIRS", 5)
+    monkeypatch.setattr("mlpkit.training.metrics._classification_accumulator._MAX_PAIRS", 5)
     num_classes = 100_000
     metrics = ClassificationAccumulator()
     expected: Counter[tuple[int, int]] = Counter()

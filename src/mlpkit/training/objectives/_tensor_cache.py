@@ -1,4 +1,4 @@
-"""Numbers of an objective as tensors, created once for each device and dtype."""
+"""Tuples of numbers as tensors, created once for each device and dtype."""
 
 from __future__ import annotations
 

@@ -100,7 +100,7 @@ class ClassificationAccumulator:
             ValueError: If there was no example, or all weights are zero.
         """
         if self._sums is None:
-            raise ValueError(error_message("data", "at least one example", 0))
+            raise ValueError(error_message("data", "at least one example", 0, "add examples"))
         loss, accuracy, calibration_error, rows = self._sums.fetch()
         num_examples = int(rows[:, 2].sum())
         return Evaluation(
