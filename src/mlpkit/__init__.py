@@ -31,8 +31,8 @@ __all__ = [
 
 __version__ = version("mlpkit")
 
-# Loaded when first asked for: torch takes seconds, in which the command `mlpkit` must already be
-# able to answer Ctrl-C, and a script that only wants `mlpkit.errors` need not wait for it.
+# These are imported when they are first used: importing torch takes seconds. The command `mlpkit`
+# must react to Ctrl-C before, and a script that imports only `mlpkit.errors` does not need torch.
 _HOMES = {
     **dict.fromkeys(("MultilabelClassifier", "Regressor", "SoftmaxClassifier"), "mlpkit.models"),
     **dict.fromkeys(("MLP", "MLPConfig", "Maxout", "PReLU"), "mlpkit.nn"),
@@ -40,10 +40,10 @@ _HOMES = {
 }
 _SUBPACKAGES = ("data", "nn", "training")
 
-if not TYPE_CHECKING:  # where it is seen, every misspelled name passes for an attribute
+if not TYPE_CHECKING:  # a type checker that sees __getattr__ accepts every misspelled name
 
     def __getattr__(name: str) -> object:
-        """Return a public name, and keep it for the next time."""
+        """Return a public name, and store it, so that this function is called once for each."""
         if name in _SUBPACKAGES:
             return importlib.import_module(f"mlpkit.{name}")
         if name not in _HOMES:
@@ -52,5 +52,5 @@ if not TYPE_CHECKING:  # where it is seen, every misspelled name passes for an a
         return found
 
     def __dir__() -> list[str]:
-        """Return what there is, loaded or not."""
+        """Return all names, including those that have not been imported yet."""
         return sorted({*globals(), *__all__})

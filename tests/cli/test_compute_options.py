@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from mlpkit.cli._compute_options import ComputeOptions
+from mlpkit.cli._model import as_classifier
 from mlpkit.data import digits
 from mlpkit.models import SoftmaxClassifier
 from mlpkit.training import Precision
@@ -27,7 +28,7 @@ def test_the_precision_is_that_of_torch(
     with torch.autocast("cpu", dtype):
         expected = plain.predict_proba(inputs)
     compute = ComputeOptions(device="cpu", precision=precision)
-    model = compute.load_classifier(digits_run, "predict")
+    model = as_classifier(compute.load_model(digits_run), "predict")
     with compute.autocast():
         found = model.predict_proba(inputs)
     assert torch.equal(found, expected)
@@ -90,11 +91,9 @@ def test_on_a_gpu(digits_run: Path) -> None:
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
     inputs = digits().test.inputs
-    found = (
-        ComputeOptions(device="cuda").load_classifier(digits_run, "predict").predict_proba(inputs)
-    )
+    model = ComputeOptions(device="cuda").load_model(digits_run)
+    found = as_classifier(model, "predict").predict_proba(inputs)
     assert found.device.type == "cuda"
-    expected = (
-        ComputeOptions(device="cpu").load_classifier(digits_run, "predict").predict_proba(inputs)
-    )
+    model = ComputeOptions(device="cpu").load_model(digits_run)
+    expected = as_classifier(model, "predict").predict_proba(inputs)
     torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=1e-3)

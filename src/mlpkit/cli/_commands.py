@@ -15,7 +15,7 @@ from mlpkit.cli._data import Data, DataInfo, DataShow
 from mlpkit.cli._demo import Demo
 from mlpkit.cli._evaluate import Evaluate
 from mlpkit.cli._export import Export
-from mlpkit.cli._help import command_help, options_of, overview
+from mlpkit.cli._help import HELP_WORDS, command_help, options_of, overview
 from mlpkit.cli._info import Info
 from mlpkit.cli._options import GROUPS
 from mlpkit.cli._plot import Plot
@@ -29,7 +29,6 @@ from mlpkit.errors import ConfigError, MlpkitError
 __all__ = ["COMMANDS", "Command", "parse"]
 
 _SUMMARY = "Train, evaluate and use multilayer perceptrons."
-_HELP = ("-h", "--help", "-H", "--help-verbose")
 _COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
 # Options of `mlpkit train` whose defaults a preset chooses for the data.
 _CHOSEN = (
@@ -84,12 +83,12 @@ def parse(arguments: Sequence[str]) -> Command:
     args = list(arguments)
     if args[:1] and args[0] in _COMPLETION:
         return _parse(args, train_defaults(()))
-    if args[:1] and args[0] in _HELP:
+    if args[:1] and args[0] in HELP_WORDS:
         print(overview("mlpkit", _SUMMARY, _below("")))
         raise SystemExit(0)
     name, rest = _command(args)
     options = options_of(COMMANDS[name]) if name != "data" else ()
-    if any(word in _HELP for word in rest):
+    if any(word in HELP_WORDS for word in rest):
         print(_help(name, rest))
         raise SystemExit(0)
     check_options(name, rest, options)
@@ -116,7 +115,7 @@ def _command(arguments: Sequence[str]) -> tuple[str, list[str]]:
     words = list(arguments)
     while name not in COMMANDS or name == "data":
         names = list(_below(name))
-        if words[:1] and words[0] in _HELP:
+        if words[:1] and words[0] in HELP_WORDS:
             break
         prog = f"mlpkit {name}".rstrip()
         if not words:
@@ -137,7 +136,7 @@ def _help(name: str, arguments: Sequence[str]) -> str:
         return overview("mlpkit data", "Show facts about a data set, or its images.", _below(name))
     if command is not Train:
         return command_help(name, command, None, groups={})
-    words = [word for word in arguments if word not in _HELP]
+    words = [word for word in arguments if word not in HELP_WORDS]
     try:
         defaults = train_defaults(words)
     except (MlpkitError, OSError, TypeError, ValueError):  # a wrong path is no reason for no help

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from mlpkit._checks import error_message
 from mlpkit._devices import Precision, autocast, available_device, find_device
-from mlpkit.cli._model import Model, load_classifier, load_model
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.cli._model import Model, load_model
 
 __all__ = ["ComputeOptions", "check_device_option"]
 
@@ -41,16 +40,6 @@ class ComputeOptions:
         """
         device = available_device(self.device)
         return load_model(path).to(device)
-
-    def load_classifier(self, path: Path, command: str) -> SoftmaxClassifier:
-        """Load the model of a folder for a command that needs a :class:`SoftmaxClassifier`.
-
-        Raises:
-            ArtifactError: If the model is missing or damaged, or is of another kind.
-            ValueError: If this machine has no such device.
-        """
-        device = available_device(self.device)
-        return load_classifier(path, command).to(device)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the autocast context of the precision."""

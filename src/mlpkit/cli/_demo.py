@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from mlpkit.cli._model import ModelArgument, load_classifier
+from mlpkit.cli._model import ModelArgument, as_classifier, load_model
 from mlpkit.cli._output import print_path
 
 __all__ = ["Demo"]
@@ -26,5 +26,5 @@ class Demo:
         """Load the model, write the page and print its path."""
         from mlpkit.demo import write_demo
 
-        model = load_classifier(self.model, "demo")
+        model = as_classifier(load_model(self.model), "demo")
         print_path(write_demo(model, self.out, title=self.title))

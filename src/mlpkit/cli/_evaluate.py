@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import tyro
 from tyro.conf import Positional
 
 from mlpkit._checks import Unquoted, error_message
 from mlpkit.cli._compute_options import ComputeOptions
-from mlpkit.cli._files import check_dataset, read_for_model
+from mlpkit.cli._files import check_dataset, dataset_name, read_for_model
 from mlpkit.cli._model import Model, ModelArgument
 from mlpkit.cli._run_folder import RunFolder
-from mlpkit.data import DatasetName, LabeledTensors, load
+from mlpkit.data import LabeledTensors, load
 from mlpkit.errors import DataError
 from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
 
@@ -48,7 +48,7 @@ class Evaluate:
     def run(self) -> None:
         """Evaluate the model and print the metrics."""
         model = self.compute.load_model(self.model)
-        name = next((name for name in get_args(DatasetName) if name == self.dataset), None)
+        name = dataset_name(self.dataset)
         if name is not None:
             root, verify = RunFolder(self.model).read_root(name)
             verify = verify and self.verify

@@ -19,6 +19,7 @@ from mlpkit.training import Task
 __all__ = [
     "ReadSplits",
     "check_dataset",
+    "dataset_name",
     "load_files",
     "read_for_model",
     "read_run_files",
@@ -52,6 +53,11 @@ def read_run_files(folder: Path, root: Path | None) -> Run:
         raise DataError(f"{error}; pass --root with its new folder or path") from error
 
 
+def dataset_name(text: str) -> DatasetName | None:
+    """Return the data set with this name; None for the path of a file or folder."""
+    return next((name for name in get_args(DatasetName) if name == text), None)
+
+
 def check_dataset(text: str) -> None:
     """Raise unless ``text`` names a data set or may be a path; a path need not exist.
 
@@ -59,7 +65,7 @@ def check_dataset(text: str) -> None:
         ValueError: If it is neither; the message suggests the nearest name.
     """
     looks_like_a_path = os.sep in text or Path(text).suffix != "" or Path(text).exists()
-    if text in get_args(DatasetName) or looks_like_a_path:
+    if dataset_name(text) is not None or looks_like_a_path:
         return
     try:
         check_choice("dataset", text, get_args(DatasetName))

@@ -19,8 +19,9 @@ from tyro.constructors import PrimitiveConstructorSpec
 from mlpkit.cli._config_strings import format_config
 from mlpkit.cli._options import HIDDEN_OPTIONS, OPTION_TEXTS, OptionText
 
-__all__ = ["Option", "command_help", "options_of", "overview"]
+__all__ = ["HELP_WORDS", "Option", "command_help", "options_of", "overview"]
 
+HELP_WORDS = ("-h", "--help", "-H", "--help-verbose")
 CHOSEN = "chosen from the data"
 _LEFT = 29  # columns of the options; their texts begin behind them
 _WIDEST = 100  # longer lines are hard to read

@@ -78,7 +78,6 @@ class ImageReader:
         return _fit_inside(ink, self._shape)
 
     def _resized(self, path: Path) -> Tensor:
-
         plane = torch.from_numpy(gray_plane(path)).float()
         low, high = plane.aminmax()
         if low == high:

@@ -14,7 +14,7 @@ from mlpkit.cli._run_folder import RunFolder
 from mlpkit.errors import ArtifactError
 from mlpkit.models import Ensemble, MultilabelClassifier, Regressor, SoftmaxClassifier
 
-__all__ = ["Model", "ModelArgument", "load_classifier", "load_model"]
+__all__ = ["Model", "ModelArgument", "as_classifier", "load_model"]
 
 Model: TypeAlias = SoftmaxClassifier | MultilabelClassifier | Regressor
 
@@ -50,17 +50,16 @@ def _one_model(path: Path) -> Model:
     return model
 
 
-def load_classifier(path: Path, command: str) -> SoftmaxClassifier:
-    """Load the model of a folder for a command that needs a :class:`SoftmaxClassifier`.
+def as_classifier(model: Model, command: str) -> SoftmaxClassifier:
+    """Return the model itself for a command that needs a :class:`SoftmaxClassifier`.
 
     Args:
-        path: As in :func:`load_model`.
+        model: The model.
         command: The command, for the error message.
 
     Raises:
-        ArtifactError: If the model is missing or damaged, or is of another kind.
+        ArtifactError: If the model is of another kind.
     """
-    model = load_model(path)
     if isinstance(model, SoftmaxClassifier):
         return model
     rule = f"a SoftmaxClassifier for mlpkit {command}"

@@ -13,7 +13,7 @@ from mlpkit import plots
 from mlpkit._checks import Unquoted, error_message
 from mlpkit._files import printable, write_atomically
 from mlpkit.cli._files import read_run_files
-from mlpkit.cli._run_folder import make_folder
+from mlpkit.cli._run_folder import RunFolder, make_folder
 from mlpkit.data import LabeledTensors
 from mlpkit.errors import ConfigError
 from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
@@ -139,7 +139,7 @@ def _plot_regression(
 
 def _read_history(folder: Path) -> History:
     """Read the history of a run and none of its other files."""
-    path = folder / "history.json"
+    path = RunFolder(folder).history_json
     if not path.exists():
         rule = "the folder of a run that mlpkit train has finished"
         raise ConfigError(error_message("RUN", rule, str(folder), f"there is no {path.name} in it"))

@@ -17,7 +17,7 @@ from mlpkit._files import write_atomically
 from mlpkit._serialization import JSONValue
 from mlpkit.cli._compute_options import ComputeOptions
 from mlpkit.cli._images import Fit, ImageReader
-from mlpkit.cli._model import Model
+from mlpkit.cli._model import Model, as_classifier
 from mlpkit.cli._output import print_path
 from mlpkit.cli._predicted_rows import predicted_rows
 from mlpkit.cli._run_folder import RunFolder
@@ -62,7 +62,7 @@ class Predict:
         if model.encoder is not None:
             self._predict_rows(model, model.encoder)
         else:
-            self._predict_images(self.compute.load_classifier(self.model, "predict"))
+            self._predict_images(as_classifier(model, "predict"))
 
     def _predict_rows(self, model: Model, encoder: TableEncoder) -> None:
         """Print or write a row of predictions for each row of a CSV file."""

@@ -20,7 +20,7 @@ from mlpkit import _serialization
 from mlpkit._checks import check_choice, check_int, error_message
 from mlpkit._serialization import JSONValue
 from mlpkit.cli._compute_options import check_device_option
-from mlpkit.cli._files import ReadSplits, load_files, task_of
+from mlpkit.cli._files import ReadSplits, dataset_name, load_files, task_of
 from mlpkit.cli._layer_health import LayerHealthLog
 from mlpkit.cli._model import Model
 from mlpkit.cli._options import (
@@ -104,7 +104,7 @@ class Train:
     @property
     def _name(self) -> DatasetName | None:
         """The name of the data set; None for a path."""
-        return next((name for name in get_args(DatasetName) if name == self.dataset), None)
+        return dataset_name(self.dataset)
 
     @property
     def _title(self) -> str:

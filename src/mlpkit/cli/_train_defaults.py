@@ -15,7 +15,8 @@ from tyro.conf import Positional
 
 from mlpkit import _serialization
 from mlpkit._checks import check_bool, check_choice, error_message
-from mlpkit.cli._files import ReadSplits, check_dataset, load_files, task_of
+from mlpkit.cli._files import ReadSplits, check_dataset, dataset_name, load_files, task_of
+from mlpkit.cli._help import HELP_WORDS
 from mlpkit.cli._options import (
     HIDDEN_NETWORK_OPTIONS,
     HIDDEN_TRAINING_OPTIONS,
@@ -32,15 +33,13 @@ from mlpkit.cli._presets import (
 )
 from mlpkit.cli._run_folder import RunFolder
 from mlpkit.cli._train import Train
-from mlpkit.data import DatasetName, Splits
+from mlpkit.data import Splits
 from mlpkit.errors import ConfigError, DataError
 from mlpkit.training import OptimizerConfig, TrainerConfig
 
 __all__ = ["train_defaults"]
 
 _Options = TypeVar("_Options", NetworkOptions, TrainingOptions)
-
-_HELP = ("-h", "--help", "-H", "--help-verbose")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,14 +132,14 @@ def train_defaults(arguments: Sequence[str]) -> Train:
     file = ConfigFile() if path is None else _read_config(path)
     name = check_choice("preset", first.preset or file.preset or "default", get_args(PresetName))
     dataset = first.dataset or file.dataset or "digits"
-    is_named = dataset in get_args(DatasetName)
+    named = dataset_name(dataset)
     base = _serialization.from_dict(DataOptions, file.data or {}, source=str(path))
     if first.resume is None:  # the same options may be given for another file
         base = dataclasses.replace(base, sha256=None)
     read = ReadSplits()
     given = _given(arguments, first.training, file.training or {}, str(path))
-    if is_named:
-        chosen = preset(name, check_choice("dataset", dataset, get_args(DatasetName)), given)
+    if named is not None:
+        chosen = preset(name, named, given)
     else:
         check_dataset(dataset)
         read.splits = _read_files(_merged(arguments, base), dataset, first)
@@ -253,7 +252,7 @@ def _first_pass(arguments: Sequence[str], data: DataOptions | None = None) -> _F
             return tyro.cli(
                 _FirstPass,
                 default=default,
-                args=[argument for argument in arguments if argument not in _HELP],
+                args=[argument for argument in arguments if argument not in HELP_WORDS],
                 add_help=False,
                 console_outputs=False,
             )
