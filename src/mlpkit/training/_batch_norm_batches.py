@@ -35,7 +35,7 @@ def check_known_sizes(model: nn.Module, train: BatchSource) -> None:
         raise ValueError(error_message("batch_size", "at least 2 for batch norm", size))
     if isinstance(num_examples, int) and num_examples % size == 1:
         rule = f"a divisor that leaves no last batch of one of {num_examples} examples"
-        cure = "batch norm needs two; choose another batch_size, or drop_last=True"
+        cure = "batch norm needs two; choose another batch_size, or set drop_last=True"
         raise ValueError(error_message("batch_size", rule, size, cure))
 
 
