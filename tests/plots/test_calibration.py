@@ -5,10 +5,13 @@ from __future__ import annotations
 import importlib
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
 from scipy.stats import binomtest
-from tests.plots.lines import xs, ys
+from tests.plots.lines import xs
 
 from mlpkit.plots import calibration, reliability
 from mlpkit.training.metrics import ClassificationAccumulator, MultilabelAccumulator
@@ -56,13 +59,34 @@ def test_the_diagram_shows_the_bins() -> None:
     logits, targets = example()
     found = reliability(logits.softmax(-1), targets, num_bins=10)
     above, below = calibration(logits.softmax(-1), targets, num_bins=10).axes
-    points = above.get_lines()[1]
-    np.testing.assert_allclose(xs(points), [100 * b.confidence for b in found.bins])
-    np.testing.assert_allclose(ys(points), [100 * b.accuracy for b in found.bins])
+    assert points_of(above)[:, 0] == pytest.approx([100 * b.confidence for b in found.bins])
+    assert points_of(above)[:, 1] == pytest.approx([100 * b.accuracy for b in found.bins])
     heights = [patch.get_height() for patch in below.patches]  # type: ignore[attr-defined]  # bars
     np.testing.assert_allclose(heights, [b.count / 4 for b in found.bins])
     assert f"{100 * found.calibration_error:.2f} %" in above.get_title(loc="left")
     assert (above.get_ylabel(), below.get_ylabel()) == ("accuracy [%]", "examples [%]")
+
+
+def test_bins_with_few_predictions_fade() -> None:
+    """Opacity is the share of 30 predictions, at least 0.2; a segment has that of its paler end."""
+    probabilities = torch.tensor([0.05] * 30 + [0.55] * 15 + [0.95])
+    found = reliability(probabilities, torch.zeros(46), num_bins=10)
+    assert [b.opacity for b in found.bins] == [1.0, 0.5, 0.2]
+    above, _ = calibration(probabilities, torch.zeros(46), num_bins=10).axes
+    for marks in above.collections:  # the intervals and the points
+        np.testing.assert_array_equal(marks.get_alpha(), [1.0, 0.5, 0.2])
+    segments = above.get_lines()[1:]
+    assert [line.get_alpha() for line in segments] == [0.5, 0.2]
+    np.testing.assert_allclose([xs(line) for line in segments], [[5, 55], [55, 95]], rtol=1e-6)
+    assert above.texts[-1].get_text() == "paler: fewer than 30 labels"
+    many, _ = calibration(probabilities[:30], torch.zeros(30), num_bins=10).axes
+    assert len(many.texts) == 2
+
+
+def points_of(axes: Axes) -> npt.NDArray[np.float64]:
+    """Return the points of the diagram, one row each."""
+    (points,) = (marks for marks in axes.collections if isinstance(marks, PathCollection))
+    return np.asarray(points.get_offsets(), dtype=np.float64)
 
 
 def test_invalid_arguments_raise() -> None:
@@ -96,7 +120,7 @@ def test_labels_are_pooled(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose([b.accuracy for b in found.bins], present, rtol=1e-12)
     np.testing.assert_allclose([b.confidence for b in found.bins], mean, rtol=1e-12)
     above, below = calibration(probabilities, targets, num_bins=10).axes
-    np.testing.assert_allclose(ys(above.get_lines()[1]), 100 * present, rtol=1e-12)
+    np.testing.assert_allclose(points_of(above)[:, 1], 100 * present, rtol=1e-12)
     assert (above.get_ylabel(), below.get_ylabel()) == ("present labels [%]", "labels [%]")
     assert [text.get_text() for text in above.texts] == [
         "probabilities too high", "probabilities too low",

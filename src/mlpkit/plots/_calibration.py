@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ class _Words(NamedTuple):
 
     confidence: str
     outcome: str
-    counted: str
+    noun: str
     above: str
     below: str
 
@@ -31,14 +32,14 @@ class _Words(NamedTuple):
 _CLASS_WORDS = _Words(
     confidence="probability of the predicted class [%]",
     outcome="accuracy [%]",
-    counted="examples [%]",
+    noun="examples",
     above="underconfident",
     below="overconfident",
 )
 _LABEL_WORDS = _Words(
     confidence="probability of the label [%]",
     outcome="present labels [%]",
-    counted="labels [%]",
+    noun="labels",
     above="probabilities too low",
     below="probabilities too high",
 )
@@ -61,7 +62,10 @@ class ReliabilityBin:
         accuracy: Fraction of the predicted classes that are correct, or of the labels that are
             present.
         interval: Wilson's 95 % confidence interval of ``accuracy``.
+        full_count: Number of predictions from which a diagram draws a bin with full color.
     """
+
+    full_count: ClassVar[int] = 30
 
     lower: float
     upper: float
@@ -69,6 +73,11 @@ class ReliabilityBin:
     confidence: float
     accuracy: float
     interval: tuple[float, float]
+
+    @property
+    def opacity(self) -> float:
+        """Opacity of the bin in a diagram: the share of ``full_count``, from 0.2 to 1."""
+        return max(0.2, min(1.0, self.count / self.full_count))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -213,7 +222,8 @@ def calibration(
 
     A perfectly calibrated classifier is on the diagonal; below it, the classifier is
     overconfident. The vertical bars are 95 % confidence intervals, which are wide for bins with few
-    examples.
+    examples. A bin with fewer than 30 predictions is paler the fewer it has, down to 20 % of the
+    color; the diagram then says so.
 
     With several labels, the plot shows the fraction of present labels against their probability,
     with all labels pooled; below the diagonal, the probabilities are too high. The intervals count
@@ -249,12 +259,17 @@ def calibration(
     bins = measured.bins
     x = [100 * b.confidence for b in bins]
     y = [100 * b.accuracy for b in bins]
-    down = [max(0.0, 100 * (b.accuracy - b.interval[0])) for b in bins]
-    up = [max(0.0, 100 * (b.interval[1] - b.accuracy)) for b in bins]
     above.plot([0, 100], [0, 100], "--", color=look.quiet, linewidth=1.2)
-    above.errorbar(
-        x, y, yerr=(down, up), fmt="o-", color=look.series[0], linewidth=1.6, elinewidth=1.2
-    )
+    opacity = [b.opacity for b in bins]
+    color = look.series[0]
+    for left, right in itertools.pairwise(range(len(bins))):
+        alpha = min(opacity[left], opacity[right])
+        above.plot(
+            [x[left], x[right]], [y[left], y[right]], color=color, linewidth=1.6, alpha=alpha
+        )
+    low, high = ([100 * b.interval[end] for b in bins] for end in (0, 1))
+    above.vlines(x, low, high, colors=color, linewidth=1.2, alpha=opacity)
+    above.scatter(x, y, s=36, color=color, linewidths=0, alpha=opacity, zorder=3)
     above.set_xlim(-2, 102)
     above.set_ylim(-2, 102)
     above.set_ylabel(words.outcome)
@@ -262,6 +277,9 @@ def calibration(
         words.below, (97, 4), ha="right", color=look.quiet, fontsize=9, fontstyle="italic"
     )
     above.annotate(words.above, (3, 94), color=look.quiet, fontsize=9, fontstyle="italic")
+    if any(b.count < b.full_count for b in bins):
+        note = f"paler: fewer than {ReliabilityBin.full_count} {words.noun}"
+        above.annotate(note, (97, 11), ha="right", color=look.quiet, fontsize=9, fontstyle="italic")
     style_axes(
         above, look, title=f"Expected calibration error {100 * measured.calibration_error:.2f} %"
     )
@@ -274,6 +292,6 @@ def calibration(
         edgecolor=look.paper,
     )
     below.set_xlabel(words.confidence)
-    below.set_ylabel(words.counted)
+    below.set_ylabel(f"{words.noun} [%]")
     style_axes(below, look)
     return figure

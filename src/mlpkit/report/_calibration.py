@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mlpkit.plots import Reliability
+from mlpkit.plots import Reliability, ReliabilityBin
 from mlpkit.report._charts import Line, line_chart
 from mlpkit.report._sections import section, table
 
 __all__ = ["CalibrationWords", "calibration_sections"]
+
+_NUM_ERROR_BINS = 15  # of the metric; the diagram has fewer bins, with more examples in each
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,6 +39,7 @@ def calibration_sections(measured: Reliability, words: CalibrationWords, note: s
                 points=[(100 * b.confidence, 100 * b.accuracy) for b in measured.bins],
                 style="first",
                 intervals=[(100 * b.interval[0], 100 * b.interval[1]) for b in measured.bins],
+                opacities=[b.opacity for b in measured.bins],
             ),
         ],
         title=f"{outcome} against the {words.confidence}",
@@ -45,9 +48,17 @@ def calibration_sections(measured: Reliability, words: CalibrationWords, note: s
         x_range=(0, 100),
         y_range=(0, 100),
     )
+    few = (
+        f" Points of fewer than {ReliabilityBin.full_count} {words.count} are pale: the fewer, the "
+        "paler."
+        if any(b.count < b.full_count for b in measured.bins)
+        else ""
+    )
     legend = (
         '<p class="legend">A perfectly calibrated classifier is on the dashed line. Bars: 95 % '
-        f"confidence intervals.{note}</p>"
+        f"confidence intervals.{few} The calibration error at the top is the mean distance of the "
+        f"bins from the dashed line, weighted by their {words.count}, with {_NUM_ERROR_BINS} bins."
+        f"{note}</p>"
     )
     rows = (
         f"<tr><td>{100 * b.lower:.0f} to {100 * b.upper:.0f} %</td><td>{b.count:,}</td>"

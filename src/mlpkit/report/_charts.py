@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ class Line:
         intervals: A vertical interval per point, or none.
         rank: The position of the line among several of the same style, from 0 to 1.
         shape: How the points are drawn: connected, as separate dots, or as the area below them.
+        opacities: The opacity of each point of a connected line with intervals; empty for 1. A
+            segment has the lower one of its ends.
     """
 
     label: str
@@ -33,6 +36,7 @@ class Line:
     intervals: Sequence[tuple[float, float]] = ()
     rank: float | None = None
     shape: Literal["line", "dots", "area"] = "line"
+    opacities: Sequence[float] = ()
 
     @property
     def color(self) -> str:
@@ -176,19 +180,42 @@ def line_chart(
     ]
     for line in lines:
         pixels = [(px(x), py(y)) for x, y in line.points]
-        for (x, _), (low, high) in zip(pixels, line.intervals, strict=bool(line.intervals)):
+        opacities = line.opacities or [1.0] * len(pixels)
+        for (x, _), (low, high), opacity in zip(
+            pixels, line.intervals, opacities, strict=bool(line.intervals)
+        ):
             path = f"M{x:.1f} {py(low):.1f}V{py(high):.1f}"
-            parts.append(f'<path class="whisker {line.style}" d="{path}"/>')
+            parts.append(f'<path class="whisker {line.style}"{_opacity(opacity)} d="{path}"/>')
         if line.shape == "dots":
             dots = "".join(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in pixels)
             parts.append(f'<g class="dots {line.style}">{dots}</g>')
             continue
-        points = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
         tag = "polyline" if line.shape == "line" else "polygon"
-        parts.append(f'<{tag} class="{line.shape} {line.style}"{line.color} points="{points}"/>')
+        for piece, opacity in _pieces(pixels, line.opacities):
+            points = " ".join(f"{x:.1f},{y:.1f}" for x, y in piece)
+            parts.append(
+                f'<{tag} class="{line.shape} {line.style}"{line.color}{_opacity(opacity)}'
+                f' points="{points}"/>'
+            )
         if len(pixels) == 1 or line.intervals:
             parts += [
-                f'<circle class="dot {line.style}"{line.color} cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
-                for x, y in pixels
+                f'<circle class="dot {line.style}"{line.color}{_opacity(opacity)}'
+                f' cx="{x:.1f}" cy="{y:.1f}" r="4"/>'
+                for (x, y), opacity in zip(pixels, opacities, strict=True)
             ]
     return "".join([*parts, "</svg>"])
+
+
+def _pieces(
+    pixels: Sequence[tuple[float, float]], opacities: Sequence[float]
+) -> list[tuple[Sequence[tuple[float, float]], float]]:
+    """Return the parts of a line that have one opacity: all of it without opacities."""
+    if not opacities:
+        return [(pixels, 1.0)]
+    segments = itertools.pairwise(zip(pixels, opacities, strict=True))
+    return [((start, end), min(first, last)) for (start, first), (end, last) in segments]
+
+
+def _opacity(value: float) -> str:
+    """Return the attribute, empty for 1; a group opacity, which dashes and colors do not change."""
+    return "" if value == 1.0 else f' opacity="{value:.2f}"'
