@@ -37,6 +37,9 @@ def test_validation_adds_lines_and_a_section() -> None:
     assert styles(text) == ["second", "first"]
     assert "Lowest error: 3.33 % in epoch 3." in text
     assert "smoothed" not in text
+    assert text.count('class="legend"') == 2
+    noted = curve_sections(falling_history(3, seconds=1.0), loss_label="loss", loss_note="note")
+    assert noted.replace('<p class="legend">note</p>', "") == text
 
 
 def test_another_training_loss_is_explained() -> None:

@@ -80,10 +80,24 @@ def test_the_metrics_are_those_of_the_classifier(tmp_path: Path) -> None:
     assert shown[3] == f"{100 * expected.calibration_error:.2f} %"
     assert shown[4] == f"{run.model.network.num_parameters:,}"
     assert shown[5:] == ["6", "9.0 s"]
+    assert f"<p>Accuracy {shown[0]} on 360 test examples. Network 64 → 16 → 10 with ReLU, " in text
     counts = re.findall(r'title="(\d) predicted as (\d): (\d+)">', text)
     assert {(int(t), int(p)): int(n) for t, p, n in counts} == {
         (t, p): n for t, row in enumerate(expected.confusion.tolist()) for p, n in enumerate(row)
     }
+
+
+@pytest.mark.parametrize(
+    ("kind", "score"), [("labels", "Accuracy of the labels "), ("regression", "R² ")]
+)
+def test_the_summary_has_the_main_metric(tmp_path: Path, kind: str, score: str) -> None:
+    """Its value is that of the tile."""
+    model, test = labels_example() if kind == "labels" else regression_example()
+    run = Run(title=kind, model=model, test=test, history=History(), dataset="rows.csv")
+    text = write_report(run, tmp_path / "report.html").read_text(encoding="utf-8")
+    (summary,) = re.findall("<h1>.*</h1><p>(.*)</p></header>", text)
+    value = summary.removeprefix(score).partition(" on 120 test examples of rows.csv. ")[0]
+    assert f"<dd>{value}</dd>" in text
 
 
 def pixels_of(address: str) -> npt.NDArray[np.uint8]:

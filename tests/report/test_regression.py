@@ -11,6 +11,7 @@ import torch
 from tests.report.kinds import regression_example
 
 from mlpkit.data import LabeledTensors
+from mlpkit.nn import MLP
 from mlpkit.report._regression import regression_findings
 from mlpkit.report._sections import format_number
 
@@ -20,6 +21,21 @@ sklearn_metrics = importlib.import_module("sklearn.metrics")  # it has no types
 def cells_of(text: str) -> list[list[str]]:
     """Return the cells of the rows of a table without its head."""
     return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in text.split("<tr>")[2:]]
+
+
+def test_the_note_about_the_loss() -> None:
+    """The mean of the training targets has the loss 1, as the note says; another loss has none."""
+    model, train = regression_example()
+    with torch.no_grad():
+        assert isinstance(model.network, MLP)
+        assert model.network.head is not None
+        model.network.head.weight.zero_()
+        assert model.network.head.bias is not None
+        model.network.head.bias.zero_()
+    findings = regression_findings(model, train)
+    assert dict(findings.metrics)["test loss"] == "1.0000"
+    assert "is 1 if the mean of the training set is predicted" in findings.loss_note
+    assert regression_findings(*regression_example(predicts_std=True)).loss_note == ""
 
 
 def test_metrics_and_targets_against_scikit_learn() -> None:

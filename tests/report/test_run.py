@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,24 @@ def test_all_files_are_read(folder: Path) -> None:
     assert run.layer_health == {}
     assert run.title == folder.name
     assert torch.equal(run.test.inputs, digits().test.inputs)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("digits-20261129-092906", datetime.datetime(2026, 11, 29, 9, 29, 6)),
+        ("digits-20261129-092906-2", datetime.datetime(2026, 11, 29, 9, 29, 6)),
+        ("digits-20261329-092906", None),
+        ("best", None),
+    ],
+)
+def test_data_set_and_time_are_known(
+    folder: Path, tmp_path: Path, name: str, expected: datetime.datetime | None
+) -> None:
+    """The data set is that of the options, the time that of the name of the folder."""
+    run = read_run(folder.rename(tmp_path.parent / name))
+    assert (run.dataset, run.started) == ("digits", expected)
+    (tmp_path.parent / name).rename(tmp_path)
 
 
 def test_layer_health_is_read_if_it_exists(folder: Path) -> None:
@@ -91,6 +110,7 @@ def test_the_test_rows_of_a_csv_file_are_found(folder: Path, tmp_path: Path) -> 
         '[data]\ntarget = ["y"]\nsplit_seed = 5\ntest_fraction = 0.3\n'
     )
     assert torch.equal(read_run(folder).test.inputs, test.inputs)
+    assert read_run(folder).dataset == "t.csv"
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "t.csv").rename(tmp_path / "elsewhere" / "t.csv")
     with pytest.raises(DataError, match=r"t\.csv must be a CSV file"):

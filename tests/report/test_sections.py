@@ -56,6 +56,9 @@ def test_the_cells_of_the_class_table() -> None:
     assert re.findall('--share:([^"]+)', text)[:3] == ["0.000", "1.000", "0.500"]
     assert text.count('class="spare"') == 3
     assert "full color at 50.0 %" in text
+    assert "of the examples that have the label, the fraction predicted to have it" in text
+    perfect = [ClassMetrics(name="a", precision=1.0, recall=1.0, f1=1.0, support=9)]
+    assert "color" not in class_table("label", perfect).replace("--share", "")
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,7 @@ def classification_findings(model: SoftmaxClassifier, test: LabeledTensors) -> F
             _mistakes(model, test),
             calibration_sections(measured, _WORDS, note),
         ),
+        score=f"Accuracy {100 * evaluation.accuracy:.2f} %",
     )
 
 

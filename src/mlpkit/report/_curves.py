@@ -16,12 +16,13 @@ _OBJECTIVE_NOTE = (
 )
 
 
-def curve_sections(history: History, *, loss_label: str) -> str:
+def curve_sections(history: History, *, loss_label: str, loss_note: str = "") -> str:
     """Return the sections about a history; empty without an epoch.
 
     Args:
         history: The history.
         loss_label: Label of the axis of the loss, with its unit.
+        loss_note: What the loss is; empty to leave it out.
     """
     if not len(history):
         return ""
@@ -48,7 +49,8 @@ def curve_sections(history: History, *, loss_label: str) -> str:
         whole_x=True,
     )
     keys = key_legend((line.label, line.style) for line in lines)
-    note = _OBJECTIVE_NOTE if objective else ""
+    note = f'<p class="legend">{loss_note}</p>' if loss_note else ""
+    note += _OBJECTIVE_NOTE if objective else ""
     sections = section("Loss", loss + keys + note, wide=False)
     errors = [
         (row.epoch + 1.0, 100 * row.val_error) for row in history if row.val_error is not None

@@ -85,6 +85,7 @@ def multilabel_findings(model: MultilabelClassifier, test: LabeledTensors) -> Fi
                 reliability(probabilities, test.targets, num_bins=10), _WORDS, _note(model)
             ),
         ),
+        score=f"Accuracy {'' if is_single else 'of the labels '}{100 * evaluation.accuracy:.2f} %",
     )
 
 

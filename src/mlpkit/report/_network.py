@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from mlpkit.nn import ActivationStatistics, activation_statistics
 from mlpkit.plots import FirstLayerImages, first_layer_images
+from mlpkit.report._activation_notes import activation_notes, saturation_word
 from mlpkit.report._charts import Line, line_chart
 from mlpkit.report._run import Run
 from mlpkit.report._sections import png_url, section, table
@@ -81,7 +82,7 @@ def layer_table(statistics: ActivationStatistics) -> str:
     spare = ' class="spare"'  # hidden on narrow screens
     head = "".join(
         f"<th{spare if name in ('mean', 'std') else ''}>{name}</th>"
-        for name in ("activation", "mean", "std", "saturated", "dead", "gain")
+        for name in ("activation", "mean", "std", saturation_word(statistics), "dead", "gain")
     )
     rows = (
         f'<tr><th scope="row">{html.escape(layer.name)}</th>'
@@ -93,9 +94,8 @@ def layer_table(statistics: ActivationStatistics) -> str:
     )
     legend = (
         f'<p class="legend">The trained network on {statistics.num_examples:,} test examples. '
-        "Saturated: values at which the derivative of the activation is below "
-        f"{statistics.threshold:g}. Dead: units with a derivative of 0 for every example. Gain: "
-        "the factor by which the activation scales the size of a gradient in the backward pass.</p>"
+        f"A value is the output of a unit for an example. {activation_notes(statistics)} Gain: the "
+        "factor by which the activation scales the size of a gradient in the backward pass.</p>"
     )
     return table(f"<th>layer</th>{head}", rows) + legend
 
@@ -105,8 +105,9 @@ def layer_charts(measured: Mapping[int, ActivationStatistics]) -> str:
     epochs = sorted(measured)
     names = [layer.name for layer in measured[epochs[0]].layers]
     ranks = [index / max(1, len(names) - 1) for index in range(len(names))]
+    word = saturation_word(measured[epochs[-1]]).capitalize()
     columns = (
-        ("Saturated values", "saturated", 100.0, "share of all values [%]"),
+        (f"{word} values", "saturated", 100.0, "share of all values [%]"),
         ("Dead units", "dead", 100.0, "share of all units [%]"),
         ("Gradient gain", "gradient_gain", 1.0, "gradient gain [1]"),
     )

@@ -19,6 +19,7 @@ from mlpkit.report._network import network_sections
 from mlpkit.report._regression import regression_findings
 from mlpkit.report._run import Run, read_run
 from mlpkit.report._sections import Findings, section
+from mlpkit.report._summary_line import summary_line
 
 __all__ = ["write_report"]
 
@@ -75,7 +76,7 @@ def _render(run: Run) -> str:
     findings = _findings(run)
     sections = [
         _metrics(run, findings),
-        curve_sections(run.history, loss_label=findings.loss_label),
+        curve_sections(run.history, loss_label=findings.loss_label, loss_note=findings.loss_note),
         *findings.sections,
         *network_sections(run),
         section("Options", f'<pre class="columns">{html.escape(run.config)}</pre>')
@@ -86,6 +87,7 @@ def _render(run: Run) -> str:
     folder = files("mlpkit.report")
     return string.Template(folder.joinpath("page.html").read_text(encoding="utf-8")).substitute(
         title=html.escape(run.title),
+        summary=summary_line(run, findings.score),
         style=folder.joinpath("style.css").read_text(encoding="utf-8"),
         sections="\n".join(sections),
     )

@@ -21,6 +21,11 @@ _STD_NOTE = (
     " Within predicted std: the fraction of the residuals that are at most one predicted standard "
     "deviation; 68.3 % if the residuals are normally distributed and their predicted size is right."
 )
+_LOSS_NOTE = (
+    "The loss is that of targets in standard deviations of the training set. By default it is the "
+    "mean squared error, which is 1 if the mean of the training set is predicted for each of its "
+    "examples."
+)
 _NUM_CHARTS = 6  # targets with charts
 _NUM_ROWS = 50  # targets in the table
 _NUM_ERRORS = 10
@@ -72,7 +77,9 @@ def regression_findings(model: Regressor, test: LabeledTensors) -> Findings:
             *charts,
             "" if is_single else section("Largest errors", errors),
         ),
+        score=f"R² {evaluation.r2:.4f}",
         loss_label="loss",
+        loss_note="" if model.predicts_std else _LOSS_NOTE,
     )
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,6 +35,8 @@ class Run:
         config: The options of the run as text; empty if there are none.
         layer_health: Activation statistics of the hidden layers by the number of completed epochs;
             empty if they were not measured.
+        dataset: The name of the data set, or of its file or folder; empty if it has none.
+        started: The time at which the run started; None if it is unknown.
     """
 
     title: str
@@ -41,10 +45,14 @@ class Run:
     history: History
     config: str = ""
     layer_health: Mapping[int, ActivationStatistics] = field(default_factory=dict)
+    dataset: str = ""
+    started: datetime.datetime | None = None
 
 
 def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
     """Read the folder of a run of ``mlpkit train``, and load the test set of its data set.
+
+    The time at which the run started is taken from the name of the folder.
 
     Args:
         folder: The folder of the run.
@@ -91,7 +99,23 @@ def read_run(folder: str | Path, *, root: str | Path | None = None) -> Run:
         history=History.load_json(path / "history.json"),
         config=text,
         layer_health=read_layer_health(layer_health) if layer_health.exists() else {},
+        dataset=printable(Path(str(values["dataset"])).name),
+        started=_started(path.resolve().name),
     )
+
+
+def _started(name: str) -> datetime.datetime | None:
+    """Return the time in the name of a folder, as mlpkit train writes it; None without one.
+
+    No other record is as good: a copy of the folder may have new times of modification.
+    """
+    found = re.search(r"-(\d{8}-\d{6})(-\d+)?$", name)
+    if found is None:
+        return None
+    try:
+        return datetime.datetime.strptime(found[1], "%Y%m%d-%H%M%S")
+    except ValueError:
+        return None
 
 
 def _load_test(

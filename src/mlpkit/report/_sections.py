@@ -34,12 +34,16 @@ class Findings:
     Attributes:
         metrics: Name and value of each metric, as HTML.
         sections: The sections, as HTML.
+        score: The main metric with its value, for the summary.
         loss_label: Name of the loss with its unit.
+        loss_note: What the loss is, for its legend; empty for the cross-entropy.
     """
 
     metrics: tuple[tuple[str, str], ...]
     sections: tuple[str, ...]
+    score: str
     loss_label: str = "loss [nats]"
+    loss_note: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,8 +128,14 @@ def class_table(kind: str, metrics: Sequence[ClassMetrics], columns: Sequence[Co
         + "</tr>"
         for index, row in enumerate(metrics)
     )
+    colors = (
+        f" More color means a lower value: no color at 100 %, full color at {100 * lowest:.1f} %."
+        if lowest < 1.0
+        else ""
+    )
     legend = (
-        '<p class="legend">More color means a lower value: no color at 100 %, full color at '
-        f"{100 * lowest:.1f} %.</p>"
+        f'<p class="legend">Precision: of the examples predicted to have the {kind}, the fraction '
+        f"that has it. Recall: of the examples that have the {kind}, the fraction predicted to "
+        f"have it. F1: the harmonic mean of the two.{colors}</p>"
     )
     return table(head, rows) + legend
