@@ -161,6 +161,10 @@ def test_a_network_trained_on_pooled_images_takes_original_images(
     assert run_here(*words) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "network: 16 -> 32 -> 10, 874 parameters, on means of 2 x 2 pixels" in lines
+    assert (
+        "for whole images: 64 -> 32 -> 10, 2,410 parameters; "
+        "each weight of the first layer is repeated for 2 x 2 pixels"
+    ) in lines
     (folder,) = (tmp_path / "runs").iterdir()
     model = SoftmaxClassifier.load(folder / "model")
     assert model.input_shape == (8, 8)

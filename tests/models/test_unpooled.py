@@ -13,7 +13,7 @@ from torch.nn.utils import prune
 
 from mlpkit import SoftmaxClassifier
 from mlpkit.data import LabeledTensors, avg_pool
-from mlpkit.models import unpooled
+from mlpkit.models import Pooling, find_pooling, unpooled
 from mlpkit.nn import MLP, ActivationName, NormName
 
 
@@ -127,3 +127,32 @@ def test_bytes_and_options(dtype: torch.dtype, *, bias: bool) -> None:
     torch.testing.assert_close(
         whole.predict_proba(images), model.predict_proba(pooled.inputs), rtol=0, atol=tolerance
     )
+
+
+@pytest.mark.parametrize("hidden", [(8, 6), ()])
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_pooling_is_found(hidden: tuple[int, ...], factor: int) -> None:
+    """The factor is that of `unpooled`, the parameters are those of the averaged network."""
+    small = classifier(hidden)
+    found = find_pooling(unpooled(small, factor))
+    assert found == Pooling(factor=factor, num_parameters=small.network.num_parameters)
+    color = classifier(hidden, shape=(3, 2, 4))
+    found = find_pooling(unpooled(color, factor))
+    assert found == Pooling(factor=factor, num_parameters=color.network.num_parameters)
+
+
+def test_other_classifiers_have_no_pooling() -> None:
+    """No images, different weights, a weight that was trained since, and equal weights: None."""
+    assert find_pooling(classifier()) is None
+    assert find_pooling(classifier(shape=(6,))) is None
+    assert find_pooling(unpooled(classifier(), 1)) is None
+    model = unpooled(classifier(), 2)
+    with torch.no_grad():
+        assert isinstance(model.network, MLP)
+        model.network.layers[0].linear.weight[0, 0] += 1e-9
+    assert find_pooling(model) is None
+    equal = classifier(shape=(4, 4))
+    with torch.no_grad():
+        assert isinstance(equal.network, MLP)
+        equal.network.layers[0].linear.weight.zero_()
+    assert find_pooling(equal) is None

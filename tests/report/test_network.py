@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from tests.report.kinds import regression_example
 
-from mlpkit import Regressor
-from mlpkit.data import LabeledTensors
+from mlpkit import Regressor, SoftmaxClassifier
+from mlpkit.data import LabeledTensors, avg_pool
+from mlpkit.models import unpooled
 from mlpkit.nn import MLP, ActivationStatistics, activation_statistics
 from mlpkit.plots import FirstLayerImages
 from mlpkit.report import Run
@@ -94,6 +95,21 @@ def test_the_sections_of_a_network() -> None:
     first, hidden, _ = network_sections(Run(title="", model=flat, test=images, history=History()))
     assert "Weights of the outputs, 1 of 1" in first
     assert hidden == ""
+
+
+def test_the_parameters_of_a_pooled_network_are_explained() -> None:
+    """The note has the number of trained parameters and that of the model, others have none."""
+    images = LabeledTensors(torch.rand(9, 4, 4), torch.arange(9) % 3)
+    small = SoftmaxClassifier.for_data(avg_pool(images, 2), (5,))
+    full = unpooled(small, 2)
+    run = Run(title="", model=full, test=images, history=History())
+    _, _, summary = network_sections(run)
+    assert "means of 2 \N{MULTIPLICATION SIGN} 2 pixels, with 43 parameters." in summary
+    assert "occurs 4 times" in summary
+    assert "The 103 parameters compute" in summary
+    assert (small.network.num_parameters, full.network.num_parameters) == (43, 103)
+    plain = Run(title="", model=small, test=avg_pool(images, 2), history=History())
+    assert "means" not in network_sections(plain)[2]
 
 
 @pytest.mark.parametrize("hidden", [(3,), (4, 4)])

@@ -129,7 +129,7 @@ class Train:
             self._fit(model, training_splits, folder)
             self._calibrate(model, training_splits)
             if self.pool > 1 and isinstance(model, SoftmaxClassifier):
-                model = unpooled(model, self.pool)
+                model = self._unpool(model)
             evaluation = self._evaluate(model, splits)
             folder.write_text(folder.evaluation, json.dumps(evaluation.to_dict(), indent=2) + "\n")
             model.save(folder.model)
@@ -165,6 +165,15 @@ class Train:
             return
         temperature = model.calibrate(splits.val)
         _print(f"temperature: {temperature:.3f}, fitted to the validation examples")
+
+    def _unpool(self, model: SoftmaxClassifier) -> SoftmaxClassifier:
+        """Return the classifier of whole images, and print why it has more parameters."""
+        full = unpooled(model, self.pool)
+        _print(
+            f"for whole images: {self._sizes(full)}, {full.network.num_parameters:,} parameters; "
+            f"each weight of the first layer is repeated for {self.pool} x {self.pool} pixels"
+        )
+        return full
 
     def _evaluate(self, model: Model, splits: Splits) -> Evaluation:
         """Return the metrics on the test set."""
@@ -247,14 +256,6 @@ class Train:
         )
 
     def _print_summary(self, model: Model, splits: Splits, folder: RunFolder) -> None:
-        sizes = " -> ".join(
-            str(size)
-            for size in (
-                model.network.in_features,
-                *self.network.hidden_features,
-                self.network.out_features,
-            )
-        )
         val = 0 if splits.val is None else len(splits.val)
         _print(
             f"{self._title}: {len(splits.train):,} training, {val:,} validation and "
@@ -263,8 +264,13 @@ class Train:
         if self._name is None:
             _print(f"target: {_target_text(splits)}")
         means = "" if self.pool == 1 else f", on means of {self.pool} x {self.pool} pixels"
-        _print(f"network: {sizes}, {model.network.num_parameters:,} parameters{means}")
+        _print(f"network: {self._sizes(model)}, {model.network.num_parameters:,} parameters{means}")
         _print(f"run: {folder.path}")
+
+    def _sizes(self, model: Model) -> str:
+        """Return the widths of the layers of a model."""
+        widths = (*self.network.hidden_features, self.network.out_features)
+        return " -> ".join(str(width) for width in (model.network.in_features, *widths))
 
     def _print_result(self, evaluation: Evaluation, folder: RunFolder) -> None:
         count = f"{evaluation.num_examples:,} examples"

@@ -16,7 +16,7 @@ from mlpkit.models._presets import (
 from mlpkit.models._regressor import Regressor
 from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.models._standardize import Standardize
-from mlpkit.models._unpooled import unpooled
+from mlpkit.models._unpooled import Pooling, find_pooling, unpooled
 
 __all__ = [
     "NETWORK_DEFAULTS",
@@ -25,9 +25,11 @@ __all__ = [
     "MultilabelClassifier",
     "NetworkDefaults",
     "NetworkPreset",
+    "Pooling",
     "Regressor",
     "SoftmaxClassifier",
     "Standardize",
+    "find_pooling",
     "load_model",
     "tabular_config",
     "unpooled",

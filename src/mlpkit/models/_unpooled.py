@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,20 @@ from mlpkit._checks import Unquoted, check_int, error_message
 from mlpkit.models._softmax_classifier import SoftmaxClassifier
 from mlpkit.nn import MLP
 
-__all__ = ["unpooled"]
+__all__ = ["Pooling", "find_pooling", "unpooled"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pooling:
+    """The averaging that is part of the first layer of a classifier.
+
+    Attributes:
+        factor: Height and width of a block of pixels.
+        num_parameters: Number of parameters of the network of averaged images.
+    """
+
+    factor: int
+    num_parameters: int
 
 
 def unpooled(model: SoftmaxClassifier, factor: int) -> SoftmaxClassifier:
@@ -68,6 +82,46 @@ def unpooled(model: SoftmaxClassifier, factor: int) -> SoftmaxClassifier:
     return full.train(model.training)
 
 
+def find_pooling(model: SoftmaxClassifier) -> Pooling | None:
+    """Return the averaging that :func:`unpooled` has merged into the first layer of a classifier.
+
+    It is found in the weights, so it is known for a loaded model too: all pixels of a block have
+    equal weights, until the classifier is trained further.
+
+    Args:
+        model: A classifier.
+
+    Returns:
+        None if the classifier takes no images, if the pixels of a block have different weights, or
+        if all weights are equal.
+
+    Example:
+        >>> from mlpkit import SoftmaxClassifier
+        >>> from mlpkit.data import avg_pool, digits
+        >>> from mlpkit.models import find_pooling, unpooled
+        >>> small = SoftmaxClassifier.for_data(avg_pool(digits().train, 2), (16,))
+        >>> full = unpooled(small, 2)
+        >>> small.network.num_parameters, full.network.num_parameters
+        (442, 1210)
+        >>> find_pooling(full)
+        Pooling(factor=2, num_parameters=442)
+    """
+    network, shape = model.network, model.input_shape
+    if not isinstance(network, MLP) or len(shape) not in (2, 3):
+        return None
+    weight = _first_linear(network)[1].weight.detach()
+    if bool((weight == weight[0, 0]).all()):
+        return None
+    images = weight.reshape(-1, *shape[-2:])
+    for factor in range(max(shape[-2:]), 1, -1):
+        if shape[-2] % factor == 0 == shape[-1] % factor:
+            one = images[:, ::factor, ::factor]  # the first pixel of each block
+            if torch.equal(_repeat_blocks(one, factor), images):
+                num_repeated = images.numel() - one.numel()
+                return Pooling(factor=factor, num_parameters=network.num_parameters - num_repeated)
+    return None
+
+
 @torch.no_grad()
 def _unpooled_network(network: MLP, shape: Sequence[int], factor: int) -> MLP:
     """Return the network of full-resolution images.
@@ -97,8 +151,13 @@ def _repeat_pixels(values: Tensor, shape: Sequence[int], factor: int) -> Tensor:
     if values.ndim == 0:
         return values
     images = values.reshape(*values.shape[:-1], *shape)
+    return _repeat_blocks(images, factor).flatten(-len(shape))
+
+
+def _repeat_blocks(images: Tensor, factor: int) -> Tensor:
+    """Repeat each pixel of images, (..., H, W), for all pixels of a block."""
     rows = torch.repeat_interleave(images, factor, dim=-2)
-    return torch.repeat_interleave(rows, factor, dim=-1).flatten(-len(shape))
+    return torch.repeat_interleave(rows, factor, dim=-1)
 
 
 def _first_linear(network: MLP) -> tuple[str, nn.Linear]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from mlpkit.models import SoftmaxClassifier, find_pooling
 from mlpkit.nn import ActivationStatistics, activation_statistics
 from mlpkit.plots import FirstLayerImages, first_layer_images
 from mlpkit.report._activation_notes import activation_notes, saturation_word
@@ -27,8 +28,23 @@ _NEGATIVE = (213, 94, 0)
 
 def network_sections(run: Run) -> tuple[str, ...]:
     """Return the sections about the network of a run; empty ones for what it does not have."""
-    summary = f"<pre>{html.escape(str(run.model.network.summary()))}</pre>"
+    summary = f"<pre>{html.escape(str(run.model.network.summary()))}</pre>{_pooling_note(run)}"
     return _first_layer(run), _hidden_layers(run), section("Network", summary)
+
+
+def _pooling_note(run: Run) -> str:
+    """Return why the network has more parameters than were trained; empty if it has not."""
+    pooling = find_pooling(run.model) if isinstance(run.model, SoftmaxClassifier) else None
+    if pooling is None:
+        return ""
+    block = f"{pooling.factor} \N{MULTIPLICATION SIGN} {pooling.factor}"
+    return (
+        f'<p class="legend">The network was trained on means of {block} pixels, with '
+        f"{pooling.num_parameters:,} parameters. Here the means are part of the first layer, which "
+        f"takes all pixels: each of its weights occurs {pooling.factor**2} times, once for each "
+        f"pixel of a block. The {run.model.network.num_parameters:,} parameters compute the same "
+        "probabilities.</p>"
+    )
 
 
 def _first_layer(run: Run) -> str:
