@@ -43,6 +43,16 @@ def test_the_files_of_a_run_are_found(tmp_path: Path) -> None:
             folder.read_source()
 
 
+def test_the_data_set_of_a_run_is_found(tmp_path: Path) -> None:
+    """A path, a misspelled name and a folder without options have none."""
+    folder = RunFolder.create(tmp_path, "x")
+    assert folder.read_dataset() is None
+    for text, expected in (("mnist", "mnist"), ("/x.csv", None), ("minst", None)):
+        folder.write_text(folder.config, f'dataset = "{text}"\n')
+        assert folder.read_dataset() == expected
+        assert RunFolder(folder.model).read_dataset() == expected
+
+
 def test_the_root_of_a_run_is_that_of_its_data_set(tmp_path: Path) -> None:
     """Another data set, and a run without a root, have the default folders."""
     folder = RunFolder.create(tmp_path, "x")

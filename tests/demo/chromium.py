@@ -206,8 +206,16 @@ class Chromium:
 
     def press(self, key: str, *, times: int = 1) -> None:
         """Press and release a key several times."""
-        text = {"text": key} if len(key) == 1 else {}
-        codes = {"Tab": 9, "ArrowLeft": 37, "ArrowUp": 38, "ArrowRight": 39, "ArrowDown": 40}
+        texts = {"Enter": "\r"}
+        text = {"text": texts.get(key, key)} if key in texts or len(key) == 1 else {}
+        codes = {
+            "Tab": 9,
+            "Enter": 13,
+            "ArrowLeft": 37,
+            "ArrowUp": 38,
+            "ArrowRight": 39,
+            "ArrowDown": 40,
+        }
         number = {"windowsVirtualKeyCode": codes[key]} if key in codes else {}
         for _ in range(times):
             for kind in ("keyDown", "keyUp"):

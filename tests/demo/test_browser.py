@@ -13,13 +13,14 @@ from tests.demo.chromium import Chromium, Point, find_chromium
 
 from mlpkit.data import LabeledTensors, mnist
 from mlpkit.demo import write_demo
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.models import SoftmaxClassifier, unpooled
 from mlpkit.nn import MLP
 
 pytestmark = pytest.mark.browser
 
 DIGITS = tuple("0123456789")
 LIES, STANDS = "a lying <b>line</b>", "a standing line"
+CREDIT = "Two lines, in the <b>public domain</b>."
 STANDING = [(0.5, 0.2), (0.5, 0.8)]
 LYING = [(0.2, 0.5), (0.8, 0.5)]
 STROKES: dict[str, list[list[Point]]] = {
@@ -105,12 +106,17 @@ def shown_input(browser: Chromium) -> torch.Tensor:
     return torch.tensor(found[2:]).reshape(found[0], found[1]) / 255
 
 
+def shown(browser: Chromium, selector: str) -> object:
+    """Return whether an element has a box."""
+    return browser.evaluate(f"document.querySelector('{selector}').getClientRects().length > 0")
+
+
 @pytest.fixture
 def page(browser: Chromium, tmp_path: Path) -> Iterator[Chromium]:
     """A new page of the classifier of lines; there must be no console messages or requests."""
     browser.console.clear()
     browser.requests.clear()
-    file = write_demo(lines(), tmp_path / "demo.html", examples=line_examples())
+    file = write_demo(lines(), tmp_path / "demo.html", examples=line_examples(), credit=CREDIT)
     browser.open(file)
     yield browser
     assert browser.console == []
@@ -189,11 +195,77 @@ def test_single_keys(page: Chromium) -> None:
 
 def test_an_example_is_not_preprocessed_and_can_be_drawn_on(page: Chromium) -> None:
     """The input has the pixels of the example; a stroke is added at its position."""
-    page.click("#example")
+    page.click(".choice")
     assert torch.equal(shown_input(page), line_examples().inputs[0] / 255)
     page.draw([(0.02, 0.5), (0.98, 0.5)])
     assert (shown_input(page)[14, [2, 25]] > 0.9).all()
     assert shown_input(page)[5, 13] == 1
+
+
+def test_examples_are_buttons(page: Chromium) -> None:
+    """A click or a key on one shows it with its label; clearing the board releases it."""
+    pressed = "[...document.querySelectorAll('.choice')].map(b => b.getAttribute('aria-pressed'))"
+    label = "[...document.querySelectorAll('.choice')].map(b => b.getAttribute('aria-label'))"
+    assert page.evaluate(label) == [f"Example 1, labeled {STANDS}", f"Example 2, labeled {LIES}"]
+    assert page.evaluate(pressed) == ["false", "false"]
+    page.click(".choice:nth-child(2)")
+    assert page.evaluate(pressed) == ["false", "true"]
+    assert winner(page) == STANDS
+    assert f"wrong, labeled {LIES}" in text(page, "#runner-up")
+    page.click("#clear")
+    assert page.evaluate(pressed) == ["false", "false"]
+    page.evaluate("document.querySelector('.choice').focus()")
+    page.press("Enter")
+    assert page.evaluate(pressed) == ["true", "false"]
+    assert winner(page) == STANDS
+    page.press("e")
+    assert page.evaluate(pressed) == ["false", "true"]
+    assert text(page, "#credit") == CREDIT
+    assert shown(page, "#example") is False  # both examples have a button
+
+
+def test_the_parameters_of_a_pooled_network_are_explained(
+    browser: Chromium, tmp_path: Path
+) -> None:
+    """The header has the parameters of the model, and those that were trained."""
+    browser.open(write_demo(unpooled(lines(14), 2), tmp_path / "pooled.html"))
+    small, full = 14 * 14 * 4 + 4 + 10, 28 * 28 * 4 + 4 + 10
+    words = f"{full:,} parameters, trained as {small:,} on means of 2 \N{MULTIPLICATION SIGN} 2"
+    assert words in text(browser, "#network")
+
+
+def test_more_examples_than_buttons(browser: Chromium, tmp_path: Path) -> None:
+    """20 examples have buttons; the others are shown by the button for the next example."""
+    images = torch.zeros(21, 28, 28, dtype=torch.uint8)
+    images[:, 4:24, 13:15] = 255
+    examples = LabeledTensors(images, torch.ones(21, dtype=torch.int64), (LIES, STANDS))
+    browser.open(write_demo(lines(), tmp_path / "many.html", examples=examples))
+    assert browser.evaluate("document.querySelectorAll('.choice').length") == 20
+    assert shown(browser, "#example") is True
+    browser.click(".choice:last-child")
+    browser.click("#example")
+    assert text(browser, "#example-note") == "example 21 of 21"
+    assert shown(browser, "#credit") is False
+
+
+def test_keyboard_hints_are_hidden_on_touch_screens(page: Chromium) -> None:
+    """A touch screen has no keys and no pointer that points; all else remains."""
+    hints = ("kbd", ".keys", ".without-touch")
+    assert [shown(page, hint) for hint in hints] == [True, True, True]
+    assert shown(page, ".with-touch") is False
+    page.call("Emulation.setTouchEmulationEnabled", enabled=True)
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 2, "mobile": True}
+    page.call("Emulation.setDeviceMetricsOverride", **size)
+    try:
+        assert page.evaluate("matchMedia('(pointer: coarse)').matches") is True
+        every = "[...document.querySelectorAll('kbd')].every(e => e.offsetParent === null)"
+        assert page.evaluate(every) is True
+        assert [shown(page, hint) for hint in hints] == [False, False, False]
+        assert shown(page, ".with-touch") is True
+        assert shown(page, "#clear") is True
+    finally:
+        page.call("Emulation.setTouchEmulationEnabled", enabled=False)
+        page.call("Emulation.clearDeviceMetricsOverride")
 
 
 def test_without_centering_a_drawing_keeps_its_position(page: Chromium) -> None:

@@ -14,7 +14,7 @@ import torch
 
 from mlpkit.data import LabeledTensors
 from mlpkit.demo import write_demo
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.models import SoftmaxClassifier, unpooled
 from mlpkit.nn import MLP
 
 DIGITS = tuple("0123456789")
@@ -227,6 +227,37 @@ def test_examples_with_soft_targets_have_the_most_probable_class(tmp_path: Path)
     found = description(write_demo(model(), tmp_path / "x.html", examples=examples))["examples"]
     assert isinstance(found, dict)
     assert found["targets"] == [7, 2]
+
+
+def test_the_credit_of_the_examples_is_on_the_page(tmp_path: Path) -> None:
+    """It is text; without examples there is nothing to credit."""
+    images = torch.zeros(2, 28, 28, dtype=torch.uint8)
+    examples = LabeledTensors(images, torch.tensor([0, 1]), DIGITS)
+    page = write_demo(model(), tmp_path / "x.html", examples=examples, credit=HOSTILE)
+    assert description(page)["credit"] == HOSTILE
+    with pytest.raises(ValueError, match="credit must be None without examples, got 'mine'"):
+        write_demo(model(), page, credit="mine")
+    with pytest.raises(TypeError, match="credit must be a string or None, got 5"):
+        write_demo(model(), page, examples=examples, credit=5)  # type: ignore[arg-type] # a mistake
+
+
+def test_a_pooled_network_is_described(tmp_path: Path) -> None:
+    """The page has the number of parameters that were trained; other models have none."""
+    small = model(14)
+    page = write_demo(unpooled(small, 2), tmp_path / "x.html")
+    expected = {"factor": 2, "parameters": small.network.num_parameters}
+    assert description(page)["pooling"] == expected
+    assert description(write_demo(small, page))["pooling"] is None
+
+
+def test_a_mean_that_the_page_cannot_subtract_raises(tmp_path: Path) -> None:
+    """forward.js subtracts the mean in float32 only, without its remainder."""
+    far = model(mean=torch.tensor(2.0**30 + 0.3, dtype=torch.float64), std=1.0)
+    assert far.mean_remainder is not None
+    message = "model must be a classifier whose mean is exact in its dtype, got a mean_remainder"
+    with pytest.raises(ValueError, match=message):
+        write_demo(far, tmp_path / "x.html", ink=2**30)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_invalid_examples_raise(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import datetime
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from mlpkit import _serialization
 from mlpkit._checks import error_message
 from mlpkit._files import write_atomically
-from mlpkit.data import FileSource
+from mlpkit.data import DatasetName, FileSource
 from mlpkit.errors import ConfigError
 
 __all__ = ["RunFolder", "make_folder"]
@@ -89,6 +90,15 @@ class RunFolder:
             ConfigError: If the file of the options cannot be read.
         """
         return FileSource.from_config(self._read_config())
+
+    def read_dataset(self) -> DatasetName | None:
+        """Return the name of the data set that the run used; None for files, or if unknown.
+
+        Raises:
+            ConfigError: If the file of the options cannot be read.
+        """
+        given = self._read_config().get("dataset")
+        return next((name for name in get_args(DatasetName) if name == given), None)
 
     def read_root(self, dataset: str) -> tuple[Path | None, bool]:
         """Return where the run found a data set, and whether it verified the files.

@@ -57,12 +57,17 @@ def describe_network(model: SoftmaxClassifier, weights: Weights) -> Description:
     """Return the description of a network for ``forward.js``, and add its tensors to ``weights``.
 
     Raises:
-        ValueError: If an activation is not a named one, or a weight is not finite.
+        ValueError: If an activation is not a named one, a weight is not finite, or the model has a
+            ``mean_remainder``.
     """
     network = model.network
     if not isinstance(network, MLP) or network.head is None:
         rule = "a classifier whose network is an MLP with a head"
         raise ValueError(error_message("model", rule, network))
+    if model.mean_remainder is not None:  # forward.js subtracts the mean alone
+        rule = "a classifier whose mean is exact in its dtype"
+        cure = "train it on images with a background of 0"
+        raise ValueError(error_message("model", rule, Unquoted("a mean_remainder"), cure))
     return {
         "mean": weights.add("mean", model.mean),
         "std": weights.add("std", model.std),

@@ -20,7 +20,7 @@ from mlpkit._serialization import JSONValue
 from mlpkit.data import LabeledTensors
 from mlpkit.data.images import full_ink_value
 from mlpkit.demo._network import Weights, describe_network
-from mlpkit.models import SoftmaxClassifier
+from mlpkit.models import SoftmaxClassifier, find_pooling
 
 __all__ = ["write_demo"]
 
@@ -33,6 +33,7 @@ def write_demo(
     *,
     title: str | None = None,
     examples: LabeledTensors | None = None,
+    credit: str | None = None,
     ink: float | None = None,
 ) -> Path:
     """Write a web page that classifies drawings with a model, and return its path.
@@ -52,16 +53,19 @@ def write_demo(
         path: The HTML file, which is replaced if it exists.
         title: Heading of the page; None is ``Draw a digit`` if the classes are digits, else
             ``Draw a picture``.
-        examples: Raw inputs with their classes, which the page can show; each 28x28 image of uint8
-            adds about one kilobyte. None for no examples.
+        examples: Raw inputs with their classes, which the page can show: the first 20 as buttons,
+            all one after the other. Each 28x28 image of uint8 adds about one kilobyte. None for no
+            examples.
+        credit: The source and the license of the examples, which the page shows below them.
         ink: Raw value of full ink, above 0, for example 255 for uint8 images. None infers 1, 16 or
             255 from the mean and standard deviation of the model and from the examples.
 
     Raises:
-        TypeError: If ``model``, ``examples`` or ``title`` is of another type.
-        ValueError: If the inputs of the model are not gray images; if an activation is not a named
-            one or a weight is not finite; if the examples do not fit the model; or if ``ink`` is
-            None and cannot be inferred.
+        TypeError: If ``model``, ``examples``, ``title`` or ``credit`` is of another type.
+        ValueError: If the inputs of the model are not gray images, or their mean is so large that
+            the page could not subtract it exactly; if an activation is not a named one or a weight
+            is not finite; if the examples do not fit the model, or a credit is given without
+            examples; or if ``ink`` is None and cannot be inferred.
         OSError: If the file cannot be written; an older one is then unchanged.
 
     Example:
@@ -88,6 +92,10 @@ def write_demo(
         raise TypeError(error_message("examples", "LabeledTensors or None", examples))
     if title is not None and not isinstance(title, str):
         raise TypeError(error_message("title", "a string or None", title))
+    if credit is not None and not isinstance(credit, str):
+        raise TypeError(error_message("credit", "a string or None", credit))
+    if credit is not None and examples is None:
+        raise ValueError(error_message("credit", "None without examples", credit))
     rows, columns = _image_shape(model)
     white = _full_ink(model, examples) if ink is None else check_float("ink", ink, above=0.0)
     weights = Weights()
@@ -95,6 +103,7 @@ def write_demo(
         "title": _default_title(model) if title is None else title,
         "classes": list(model.classes),
         "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
+        "pooling": _pooling(model),
         "picture": {
             "rows": rows,
             "columns": columns,
@@ -102,6 +111,7 @@ def write_demo(
             **_centering(rows, columns),
         },
         "examples": None if examples is None else _examples(model, examples),
+        "credit": credit,
         **describe_network(model, weights),
     }
     page = _render(str(description["title"]), description, weights)
@@ -119,6 +129,13 @@ def _image_shape(model: SoftmaxClassifier) -> tuple[int, int]:
             error_message("model.input_shape", "(height, width)", model.input_shape, cure)
         )
     return shape[0], shape[1]
+
+
+def _pooling(model: SoftmaxClassifier) -> dict[str, JSONValue] | None:
+    found = find_pooling(model)
+    if found is None:
+        return None
+    return {"factor": found.factor, "parameters": found.num_parameters}
 
 
 def _default_title(model: SoftmaxClassifier) -> str:

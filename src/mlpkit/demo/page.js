@@ -10,6 +10,7 @@
   const { classes, picture } = model;
   const pictureSize = picture.rows * picture.columns;
   const examples = readExamples(model.examples);
+  const NUM_BUTTONS = 20;
   const NORM_NAMES = { batch: "batch norm", layer: "layer norm", rms: "RMS norm" };
 
   let palette = mlpkitCharts.readPalette();
@@ -63,6 +64,9 @@
   function show() {
     document.body.classList.toggle("is-empty", trace === null);
     byId("hint").hidden = trace !== null;
+    exampleButtons.forEach((button, index) => {
+      button.setAttribute("aria-pressed", String(index === example));
+    });
     mlpkitCharts.paintImage(byId("input"), pixels, picture);
     showCaption(null);
     showAnswer();
@@ -295,6 +299,7 @@
     onPoint: (unit) => hover(unit === null ? null : { layer: -1, unit }),
     onClick: (unit) => pin({ layer: -1, unit }, { toggles: true }),
   });
+  const exampleButtons = makeExampleButtons();
   const layers = model.layers.map(makeLayer);
   const board = new mlpkitBoard.Board(byId("board"), {
     rows: picture.rows,
@@ -309,16 +314,39 @@
     board.clear();
   }
 
+  function imageOf(index) {
+    const canvas = element("canvas", { className: "pixels" });
+    mlpkitCharts.paintImage(canvas, examples[index].pixels, picture);
+    return canvas;
+  }
+
+  function showExample(index) {
+    board.show(imageOf(index));
+    example = index;
+    lastExample = index;
+    byId("example-note").textContent = `example ${index + 1} of ${examples.length}`;
+    schedule();
+  }
+
   function nextExample() {
     if (examples === null) return;
     const next = example === null ? lastExample + 1 : example + 1;
-    lastExample = next % examples.length;
-    const canvas = element("canvas", {});
-    mlpkitCharts.paintImage(canvas, examples[lastExample].pixels, picture);
-    board.show(canvas);
-    example = lastExample;
-    byId("example-note").textContent = `example ${example + 1} of ${examples.length}`;
-    schedule();
+    showExample(next % examples.length);
+  }
+
+  // The first examples are buttons; the key and a button for the next one show all of them.
+  function makeExampleButtons() {
+    const buttons = (examples ?? []).slice(0, NUM_BUTTONS).map(({ target }, index) => {
+      const button = element("button", { type: "button", className: "choice" }, [imageOf(index)]);
+      button.setAttribute("aria-label", `Example ${index + 1}, labeled ${classes[target]}`);
+      button.title = `labeled ${classes[target]}`;
+      button.addEventListener("click", () => showExample(index));
+      return button;
+    });
+    byId("examples").append(...buttons);
+    byId("credit").textContent = model.credit ?? "";
+    byId("example").hidden = buttons.length === (examples ?? []).length;
+    return buttons;
   }
   let lastExample = -1;
 
@@ -384,13 +412,20 @@
       `${unitsOf(index).toLocaleString("en")} ${layer.activation.label}`.replaceAll(" ", "\u00a0"),
     );
     const steps = [input, ...hidden, `${classes.length}\u00a0classes`].join("  →  ");
-    return `${steps}   ·   ${model.parameters.toLocaleString("en")} parameters`;
+    return `${steps}   ·   ${model.parameters.toLocaleString("en")} parameters${pooling()}`;
+  }
+
+  function pooling() {
+    if (model.pooling === null) return "";
+    const { factor, parameters } = model.pooling;
+    const before = parameters.toLocaleString("en");
+    return `, trained as ${before} on means of ${factor} × ${factor} pixels`;
   }
 
   byId("network").textContent = networkDescription();
   if (layers.length === 0) {
     byId("hidden-heading").textContent = "Weights of the classes";
-    byId("hidden-note").textContent = "Point at a class to see its weights; click to pin it.";
+    for (const place of document.querySelectorAll(".places")) place.textContent = "a class";
   }
   byId("clear").addEventListener("click", clear);
   byId("undo").addEventListener("click", undo);
