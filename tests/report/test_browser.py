@@ -34,6 +34,11 @@ WORDS_OUTSIDE = """
       || word.top < chart.top - 1 || word.bottom > chart.bottom + 1;
 }).map(e => e.textContent)
 """
+# Text of charts that is larger than a heading; rotated text is as wide as it is long.
+TALL_WORDS = """
+[...document.querySelectorAll("svg text:not([transform])")]
+  .filter(e => e.getBoundingClientRect().height > 25).map(e => e.textContent)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +97,22 @@ def test_nothing_overflows(browser: Chromium, page: Path, width: int) -> None:
     assert browser.evaluate("document.documentElement.scrollWidth <= innerWidth") is True
     assert browser.evaluate(OVERFLOWING) == []
     assert browser.evaluate(WORDS_OUTSIDE) == []
+    assert browser.evaluate(TALL_WORDS) == []
     loaded = "[...document.images].every(i => i.complete && i.naturalWidth > 0)"
     assert browser.evaluate(loaded) is True
+
+
+def test_the_curves_of_one_epoch_are_dots_in_their_colors(
+    browser: Chromium, tmp_path: Path
+) -> None:
+    """A dot is filled with the color of its line, which the legend names."""
+    (row,) = falling_history(1, seconds=1.0)
+    history = History([dataclasses.replace(row, val_objective_loss=0.5)])
+    run = dataclasses.replace(classes_run(), history=history)
+    browser.open(write_report(run, tmp_path / "report.html"))
+    dots = "[...document.querySelectorAll('circle.dot')].map(e => getComputedStyle(e))"
+    assert browser.evaluate("document.querySelectorAll('circle.third').length") == 1
+    assert browser.evaluate(f"{dots}.filter(s => s.fill !== s.stroke).length") == 0
 
 
 def test_light_and_dark_mode_have_different_backgrounds(browser: Chromium, page: Path) -> None:

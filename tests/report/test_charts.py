@@ -134,6 +134,17 @@ def test_labels_of_a_narrow_range_differ() -> None:
     assert labels == [str(20_000_000 + index) for index in range(5)]
 
 
+def test_a_single_point_is_in_the_middle() -> None:
+    """It is not on the axis, and has the only label."""
+    line = Line(label="", points=[(1, 1.0)], style="first")
+    text = line_chart([line], title="t", x_label="x", y_label="y", whole_x=True)
+    (circle,) = parsed(text).iter(f"{SVG}circle")
+    labels = [t for t in parsed(text).iter(f"{SVG}text") if t.attrib["class"] == "mid"]
+    assert [t.text for t in labels] == ["1"]
+    assert circle.attrib["cx"] == labels[0].attrib["x"]
+    assert 250 < float(circle.attrib["cx"]) < 350
+
+
 def test_text_is_escaped_and_epochs_are_whole_numbers() -> None:
     """Labels cannot add markup; there is no tick at epoch 1.5; a single point gets a dot."""
     text = line_chart(

@@ -36,7 +36,7 @@ def test_all_facts_are_in_the_line() -> None:
     parameters = (4 + 1) * 8 + (8 + 1) * 6 + (6 + 1) * 5 + (5 + 1) * 2
     assert summary_line(example_run(), "Accuracy 98.33 %") == (
         "Accuracy 98.33 % on 1,200 test examples of &lt;b&gt;.csv. Network 4 → 8 → 6 → 5 → 2 with "
-        f"ReLU and Tanh, {parameters} parameters, trained for 50 epochs on 2026-01-09."
+        f"ReLU and Tanh, {parameters} parameters, trained for 50 epochs on <time>2026-01-09</time>."
     )
 
 
@@ -47,7 +47,7 @@ def test_unknown_facts_are_left_out() -> None:
     assert summary_line(run, "R² 0.5").endswith("2 with ReLU and Tanh, 141 parameters.")
     assert "R² 0.5 on 1,200 test examples. Network" in summary_line(run, "R² 0.5")
     dated = dataclasses.replace(full, history=History())
-    assert summary_line(dated, "").endswith("parameters, trained on 2026-01-09.")
+    assert summary_line(dated, "").endswith("parameters, trained on <time>2026-01-09</time>.")
     once = dataclasses.replace(full, history=falling_history(1, seconds=1.0), started=None)
     assert summary_line(once, "").endswith("parameters, trained for 1 epoch.")
     model, test = regression_example(count=1)

@@ -136,8 +136,9 @@ def line_chart(
     xs = [x for line in lines for x, _ in line.points]
     ys = [y for line in lines for _, y in line.points]
     x_low, x_high = x_range or (min(xs), max(xs))
+    if x_low == x_high:  # a single point is in the middle
+        x_low, x_high = x_low - 0.5, x_high + 0.5
     y_low, y_high = y_range or ((min(ys) / 1.1, max(ys) * 1.1) if log else (0.0, 1.05 * max(ys)))
-    x_high = x_high if x_high > x_low else x_low + 1.0
     y_high = y_high if y_high > y_low else y_low + 1.0
     y_ticks = _log_ticks(y_low, y_high) if log else ticks(y_low, y_high)
     y_ticks = [y for y in y_ticks if not whole_y or y == int(y)]

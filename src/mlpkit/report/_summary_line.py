@@ -19,7 +19,7 @@ def summary_line(run: Run, score: str) -> str:
     count = len(run.test)
     source = f" of {run.dataset}" if run.dataset else ""
     examples = f"{count:,} test example{'s' * (count != 1)}{source}"
-    return html.escape(f"{score} on {examples}. {_network(run)}{_training(run)}.")
+    return html.escape(f"{score} on {examples}. {_network(run)}") + f"{_training(run)}."
 
 
 def _network(run: Run) -> str:
@@ -35,8 +35,8 @@ def _network(run: Run) -> str:
 
 
 def _training(run: Run) -> str:
-    """Return how long and when it was trained; empty without a history and a time."""
+    """Return how long and when it was trained, as HTML; empty without a history and a time."""
     epochs = run.history[-1].epoch + 1 if len(run.history) else 0
     length = f" for {epochs:,} epoch{'s' * (epochs != 1)}" if epochs else ""
-    date = "" if run.started is None else f" on {run.started:%Y-%m-%d}"
+    date = "" if run.started is None else f" on <time>{run.started:%Y-%m-%d}</time>"
     return f", trained{length}{date}" if length or date else ""
