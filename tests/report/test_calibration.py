@@ -39,8 +39,8 @@ def test_bins_with_few_predictions_fade() -> None:
     text = calibration_sections(measured, words, "")
     for shape in ("path", "circle"):
         marks = re.findall(f'<{shape} class="(?:whisker|dot) first"( opacity="[0-9.]+")?', text)
-        assert marks == ["", ' opacity="0.50"', ' opacity="0.20"']
-    assert re.findall('<polyline class="line first" opacity="([0-9.]+)"', text) == ["0.50", "0.20"]
+        assert marks == ["", ' opacity="0.50"', ' opacity="0.30"']
+    assert re.findall('<polyline class="line first" opacity="([0-9.]+)"', text) == ["0.50", "0.30"]
     assert "Points of fewer than 30 trials are pale: the fewer, the paler." in text
     many = reliability(probabilities[:30], torch.zeros(30), num_bins=10)
     assert "pale" not in calibration_sections(many, words, "")

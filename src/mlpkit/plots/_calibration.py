@@ -76,8 +76,8 @@ class ReliabilityBin:
 
     @property
     def opacity(self) -> float:
-        """Opacity of the bin in a diagram: the share of ``full_count``, from 0.2 to 1."""
-        return max(0.2, min(1.0, self.count / self.full_count))
+        """Opacity of the bin in a diagram: the share of ``full_count``, from 0.3 to 1."""
+        return max(0.3, min(1.0, self.count / self.full_count))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -222,7 +222,7 @@ def calibration(
 
     A perfectly calibrated classifier is on the diagonal; below it, the classifier is
     overconfident. The vertical bars are 95 % confidence intervals, which are wide for bins with few
-    examples. A bin with fewer than 30 predictions is paler the fewer it has, down to 20 % of the
+    examples. A bin with fewer than 30 predictions is paler the fewer it has, down to 30 % of the
     color; the diagram then says so.
 
     With several labels, the plot shows the fraction of present labels against their probability,
@@ -278,8 +278,8 @@ def calibration(
     )
     above.annotate(words.above, (3, 94), color=look.quiet, fontsize=9, fontstyle="italic")
     if any(b.count < b.full_count for b in bins):
-        note = f"paler: fewer than {ReliabilityBin.full_count} {words.noun}"
-        above.annotate(note, (97, 11), ha="right", color=look.quiet, fontsize=9, fontstyle="italic")
+        note = f"Paler: bins of fewer than {ReliabilityBin.full_count} {words.noun}."
+        figure.supxlabel(note, color=look.quiet, fontsize=9, fontstyle="italic")
     style_axes(
         above, look, title=f"Expected calibration error {100 * measured.calibration_error:.2f} %"
     )
