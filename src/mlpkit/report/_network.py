@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlpkit.models import SoftmaxClassifier, find_pooling
-from mlpkit.nn import ActivationStatistics, activation_statistics
+from mlpkit.nn import ActivationStatistics, Summary, activation_statistics
 from mlpkit.plots import FirstLayerImages, first_layer_images
 from mlpkit.report._activation_notes import activation_notes, saturation_word
 from mlpkit.report._charts import Line, line_chart
@@ -28,8 +28,22 @@ _NEGATIVE = (213, 94, 0)
 
 def network_sections(run: Run) -> tuple[str, ...]:
     """Return the sections about the network of a run; empty ones for what it does not have."""
-    summary = f"<pre>{html.escape(str(run.model.network.summary()))}</pre>{_pooling_note(run)}"
-    return _first_layer(run), _hidden_layers(run), section("Network", summary)
+    summary = _summary_table(run.model.network.summary())
+    network = section("Network", summary + _pooling_note(run))
+    return _first_layer(run), _hidden_layers(run), network
+
+
+def _summary_table(summary: Summary) -> str:
+    """Return a table with a row for each layer and the total."""
+    head = '<th>layer</th><th class="left">operations</th><th>output</th><th>parameters</th>'
+    rows = [
+        f'<tr><th scope="row">{html.escape(row.name)}</th>'
+        f'<td class="left">{html.escape(row.operations)}</td>'
+        f"<td>{row.output_features:,}</td><td>{row.num_parameters:,}</td></tr>"
+        for row in summary.rows
+    ]
+    total = f"<td></td><td></td><td>{summary.num_parameters:,}</td>"
+    return table(head, [*rows, f'<tr><th scope="row">total</th>{total}</tr>'])
 
 
 def _pooling_note(run: Run) -> str:
