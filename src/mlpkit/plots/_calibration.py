@@ -76,7 +76,7 @@ class ReliabilityBin:
 
     @property
     def opacity(self) -> float:
-        """Opacity of the bin in a diagram: the share of ``full_count``, from 0.3 to 1."""
+        """Opacity of the bin in a diagram, the share of ``full_count`` from 0.3 to 1."""
         return max(0.3, min(1.0, self.count / self.full_count))
 
 
