@@ -72,7 +72,8 @@ if os.environ.get("MLPKIT_DOCS_ONLINE"):
     }
 nitpick_ignore_regex = [
     (r"py:.*", r"(torch|torchvision|numpy|np|npt|nn|PIL|pandas|matplotlib|sklearn|tqdm)(\..*)?"),
-    (r"py:.*", r"(collections|pathlib|typing|os|enum|types|dataclasses|abc|fractions|datetime)\..*"),
+    (r"py:.*", r"(collections|pathlib|typing|os|enum|types|dataclasses|abc|fractions)\..*"),
+    (r"py:.*", r"datetime\..*"),
     (r"py:.*", r"(Tensor|Path|Sequence|Iterator|Iterable|Mapping|Callable|Literal|optional)"),
     (r"py:.*", r"(Image|Optimizer|DataFrame|Figure)"),  # of Pillow, torch, pandas and matplotlib
     # type aliases: the annotations show them, and the text of the arguments lists their values

@@ -36,7 +36,8 @@ class LayerStatistics:
         off_center: Absolute mean divided by the root of the second moment: 0 for values with zero
             mean, 1 for a constant.
         saturated: Fraction of the values whose derivative is below the threshold; almost no
-            gradient passes through them.
+            gradient passes through them. For ReLU these are the outputs of 0, about half of all
+            values with random weights.
         dead: Fraction of the units whose derivative is 0 for every example; this batch gives the
             weights of these units no gradient.
         gradient_gain: Root mean square of the derivative: the square root of the mean, over values,

@@ -27,6 +27,9 @@ def layer_health(
 ) -> Figure:
     """Plot saturated values, dead units and the gradient gain of every hidden layer.
 
+    A saturated value of ReLU is an output of 0: the unit is inactive for that example, which is no
+    fault. A dead unit is inactive for every example.
+
     One measurement is plotted as bars per layer; several are plotted as one line per layer, from
     dark (first layer) to bright (last layer).
 
