@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+import torchvision  # type: ignore[import-untyped]  # it has no types
 from torch import Tensor, nn
 
 from mlpkit.interop import from_sequential
@@ -56,6 +57,7 @@ NETWORKS = {
         nn.Sequential(nn.Linear(6, 5), nn.Identity(), nn.ReLU()),
         nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3)),
     ),
+    "torchvision": torchvision.ops.MLP(6, [5, 3], norm_layer=nn.LayerNorm, inplace=False),
     "double": nn.Sequential(nn.Linear(6, 5), nn.SiLU(), nn.Linear(5, 3)).double(),
 }
 
@@ -137,11 +139,11 @@ REFUSED = [
     ),
     (
         nn.Sequential(nn.Linear(4, 3), nn.Dropout(0.5)),
-        r"sequential\.1 must be a Linear layer after",
+        r"sequential\.1 must be followed by a Linear layer, got Dropout.*; pass nn\.Sequential\(",
     ),
     (
         nn.Sequential(nn.Linear(4, 3), nn.LayerNorm(3)),
-        r"sequential\.1 must be a Linear layer after",
+        r"sequential\.1 must be followed by a Linear layer",
     ),
     (nn.Sequential(nn.Conv2d(1, 2, 3)), r"sequential\.0 must be .*got Conv2d"),
     (

@@ -38,7 +38,8 @@ def from_sequential(sequential: nn.Sequential) -> MLP:
     The Sequential is a chain of layers, each of which consists of dropout (optional),
     :class:`torch.nn.Linear`, a norm (optional) and an activation (optional). The chain may begin
     with :class:`torch.nn.Flatten`. Nested Sequentials are flattened, and
-    :class:`torch.nn.Identity` is ignored. The last linear layer becomes the head.
+    :class:`torch.nn.Identity` is ignored, as is a dropout of 0 at the end, which
+    ``torchvision.ops.MLP`` has. The last linear layer becomes the head.
 
     Weights, running statistics and slopes are copied. Device, dtype and mode are kept. A linear
     layer without a bias gets a bias of zeros if another one has a bias.
@@ -71,7 +72,7 @@ def from_sequential(sequential: nn.Sequential) -> MLP:
         _check_flatten(*parts.pop(0))
     *hidden, head = _layers(parts)
     if head.norm is not None:
-        raise _error(*head.norm, "a Linear layer after it")
+        raise _error(*head.norm, "followed by a Linear layer")
     network = _build(hidden, head, flatten=flatten)
     network = network.to(device=head.linear[1].weight.device).train(sequential.training)
     _compare(sequential, network)
@@ -123,8 +124,10 @@ def _layers(parts: Sequence[tuple[str, nn.Module]]) -> list[_Layer]:
         else:
             _check_activation(name, module)
             layer.activation = (name, module)
-    if dropout is not None:
-        raise _error(*dropout, "a Linear layer after it")
+    if dropout is not None and dropout[1].p > 0.0:
+        name, module = dropout
+        cure = "pass nn.Sequential(*list(sequential)[:-1]): an MLP has no dropout of its outputs"
+        raise ValueError(error_message(name, "followed by a Linear layer", module, cure))
     if not layers:
         raise ValueError(error_message("sequential", "a network with a Linear layer", parts))
     return layers
