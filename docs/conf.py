@@ -19,6 +19,7 @@ release = metadata.version("mlpkit")
 
 sys.path.append(str(Path(__file__).parent / "extensions"))
 extensions = [
+    "command_options",
     "dark_figures",
     "mathml",
     "myst_nb",

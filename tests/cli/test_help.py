@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -46,6 +47,13 @@ def test_the_help_is_plain_text(
         assert re.search(rf"^  {shown}( |$)", printed, re.MULTILINE), option.name
         if not option.is_positional:
             assert option.metavar == "" or re.search(r"[A-Z]|\|", option.metavar)
+
+
+def test_the_reference_has_each_command() -> None:
+    """Its page has a directive for each command, which reads the options from the parser."""
+    page = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
+    found = re.findall(r"^```\{command-options\} (.+)$", page.read_text("utf-8"), re.MULTILINE)
+    assert sorted(found) == sorted(COMMANDS.keys() - {"data"})
 
 
 def test_the_width_in_a_pipe_is_80_columns(

@@ -26,12 +26,12 @@ from mlpkit.cli._train_defaults import train_defaults
 from mlpkit.cli._usage import ParseErrors, check_options, reported_by, with_none
 from mlpkit.errors import ConfigError, MlpkitError
 
-__all__ = ["COMMANDS", "Command", "parse"]
+__all__ = ["CHOSEN_OPTIONS", "COMMANDS", "Command", "parse"]
 
 _SUMMARY = "Train, evaluate and use multilayer perceptrons."
 _COMPLETION = ("--tyro-print-completion", "--tyro-write-completion")
-# Options of `mlpkit train` whose defaults a preset chooses for the data.
-_CHOSEN = (
+#: Options of `mlpkit train` whose defaults a preset chooses for the data.
+CHOSEN_OPTIONS = (
     *("hidden_features", "epochs", "batch_size", "optimizer", "schedule", "label_smoothing"),
     *("dropout", "input_dropout", "pool"),
 )
@@ -144,7 +144,7 @@ def _help(name: str, arguments: Sequence[str]) -> str:
     last = "NAME[:...] is NAME or NAME:OPTION=VALUE,..., for instance sgd:lr=0.1,momentum=0.9."
     if not words:
         last += " mlpkit train DATASET --help shows the defaults for a data set or file."
-    chosen = () if words else _CHOSEN
+    chosen = () if words else CHOSEN_OPTIONS
     return command_help(name, command, defaults, groups=GROUPS, chosen=chosen, epilog=last)
 
 

@@ -19,7 +19,16 @@ from tyro.constructors import PrimitiveConstructorSpec
 from mlpkit.cli._config_strings import format_config
 from mlpkit.cli._options import HIDDEN_OPTIONS, OPTION_TEXTS, OptionText
 
-__all__ = ["HELP_WORDS", "Option", "command_help", "options_of", "overview"]
+__all__ = [
+    "CHOSEN",
+    "HELP_WORDS",
+    "Option",
+    "command_help",
+    "default_of",
+    "options_of",
+    "overview",
+    "summary_of",
+]
 
 HELP_WORDS = ("-h", "--help", "-H", "--help-verbose")
 CHOSEN = "chosen from the data"
@@ -167,7 +176,7 @@ def _field_texts(command: type) -> dict[str, str]:
 
 def overview(prog: str, summary: str, commands: Mapping[str, type]) -> str:
     """Return the help of ``mlpkit`` or of a command with commands: a line for each of them."""
-    rows = [(name, _summary(command)) for name, command in commands.items()]
+    rows = [(name, summary_of(command)) for name, command in commands.items()]
     lines = [f"usage: {prog} COMMAND ...", "", summary, "", "Commands:", *_table(rows, left=14), ""]
     options = [("--version", "Print the version."), ("--help", "Print this help.")]
     lines += _table(options if prog == "mlpkit" else options[1:], left=14)
@@ -200,14 +209,14 @@ def command_help(
     words = [option.name for option in positional]
     words += [f"{o.name} {o.metavar}" for o in named.values() if o.is_required and defaults is None]
     usage = " ".join(["usage: mlpkit", name, *words])
-    lines = [usage + " [OPTIONS]" * bool(named), "", *_wrap(_summary(command))]
+    lines = [usage + " [OPTIONS]" * bool(named), "", *_wrap(summary_of(command))]
 
     def rows(listed: list[Option]) -> list[str]:
         table = []
         for option in listed:
             default = CHOSEN
             if option.field not in chosen:
-                default = _default(command, defaults, option) or ""
+                default = default_of(command, defaults, option) or ""
             left = f"{option.name} {option.metavar}".rstrip()
             table.append((left, option.described(default or None)))
         return _table(table, left=_LEFT)
@@ -221,11 +230,12 @@ def command_help(
     return "\n".join([*lines, *([""] * bool(epilog)), *_wrap(epilog)])
 
 
-def _summary(command: type) -> str:
+def summary_of(command: type) -> str:
+    """Return the first line of the docstring of a command."""
     return inspect.cleandoc(command.__doc__ or "").splitlines()[0]
 
 
-def _default(command: type, defaults: object, option: Option) -> str | None:
+def default_of(command: type, defaults: object, option: Option) -> str | None:
     """Return the default of an option in the words of the command line; None shows none."""
     for kind, instance in _parts(command, defaults):
         for field in dataclasses.fields(kind):
