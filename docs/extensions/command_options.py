@@ -27,15 +27,17 @@ from mlpkit.data import DatasetName
 PRESET_DATASETS: tuple[DatasetName, ...] = ("digits", "mnist")
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[Sequence[nodes.Node]]]) -> nodes.table:
-    """Return a table; each cell is a list of inline nodes."""
+def table(
+    head: Sequence[str], rows: Sequence[Sequence[Sequence[nodes.Node]]], *, kind: str
+) -> nodes.table:
+    """Return a table with a class of ``mlpkit.css``; each cell is a list of inline nodes."""
     group = nodes.tgroup(cols=len(head))
     group.extend(nodes.colspec(colwidth=1) for _ in head)
     body = nodes.tbody()
     group += nodes.thead("", row([[nodes.Text(title)] for title in head]))
     group += body
     body.extend(row(cells) for cells in rows)
-    return nodes.table("", group, classes=["options"])
+    return nodes.table("", group, classes=[kind])
 
 
 def row(cells: Sequence[Sequence[nodes.Node]]) -> nodes.row:
@@ -71,34 +73,37 @@ class CommandOptions(SphinxDirective):
         for title, members in groups:
             if members:
                 rows = [self.option_row(name, command, option) for option in members]
-                found += [nodes.rubric("", title), table(("option", "meaning", "default"), rows)]
+                found += [
+                    nodes.rubric("", title),
+                    table(("option", "meaning", "default"), rows, kind="options"),
+                ]
         return found
 
     def option_row(
         self, name: str, command: type, option: Option
     ) -> tuple[list[nodes.Node], list[nodes.Node], list[nodes.Node]]:
         """Return the cells of an option, with a target for links."""
-        slug = (
-            f"mlpkit-{name}-{option.name}".replace(" ", "-").replace("--", "-").strip(".").lower()
-        )
+        slug = nodes.make_id(f"mlpkit {name} {option.name}")
         target = nodes.target("", "", ids=[slug])
         domain = self.env.get_domain("std")
         for spelling in option.spellings:
             domain.add_program_option(f"mlpkit {name}", spelling, self.env.docname, slug)
         written = f"{option.name} {option.metavar}".rstrip()
-        text = option.described(None)
+        meaning: list[nodes.Node] = [nodes.Text(option.described(None))]
         if option.is_positional and option.choices:
-            text = (
-                f"One of {', '.join(option.choices)}. {option.text if name == 'completion' else ''}"
-            )
+            meaning = [nodes.Text(f"One of {', '.join(option.choices)}.")]
         if len(option.spellings) > 1:
             opposite = next(word for word in option.spellings if word != option.name)
-            text = f"{text} The opposite is {opposite}."
+            meaning += [
+                nodes.Text(" The opposite is "),
+                nodes.literal("", opposite),
+                nodes.Text("."),
+            ]
         default = default_of(command, self.defaults(command), option) or ""
         if command is Train and option.field in CHOSEN_OPTIONS:
             default = CHOSEN
         shown = nodes.Text(default) if default in ("", CHOSEN) else nodes.literal("", default)
-        return [target, nodes.literal("", written)], [nodes.Text(text)], [shown]
+        return [target, nodes.literal("", written)], meaning, [shown]
 
     def defaults(self, command: type) -> object:
         """Return an instance with the defaults of a command; None for those of its fields."""
@@ -121,7 +126,7 @@ class CommandPresets(SphinxDirective):
             for field in CHOSEN_OPTIONS
         ]
         head = ["option", *(f"{name}, {dataset}" for name, dataset in columns)]
-        return [table(head, rows)]
+        return [table(head, rows, kind="presets")]
 
 
 def value_of(one: Preset, field: str) -> str:

@@ -99,11 +99,11 @@ OPTION_TEXTS: Mapping[str, OptionText] = {
     "schedule": OptionText(_names(ScheduleKind), _SHORT),
     "momentum_schedule": OptionText("Such as linear:final=0.9", _SHORT, "constant"),
     "reduce_lr_on_plateau": OptionText(
-        "Without an improvement, such as 0.1", "FACTOR[:...]", "off"
+        "Factor on the rate at a plateau, such as 0.1", "FACTOR[:...]", "off"
     ),
     "gradient_accumulation_steps": OptionText("Batches per optimizer step"),
     "clip_grad_norm": OptionText("Maximum norm of the gradient", unset="no limit"),
-    "dropout": OptionText("Of all hidden layers or each"),
+    "dropout": OptionText("Dropout of all hidden layers, or of each"),
     "input_dropout": OptionText("Dropout of the inputs"),
     "max_norm": OptionText("Maximum weight norm of a unit", unset="no limit"),
     "label_smoothing": OptionText("Smoothing of the targets"),
