@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 from docutils import nodes
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
 from sphinx.util.typing import ExtensionMetadata
 
+from mlpkit import cli
 from mlpkit.cli._commands import CHOSEN_OPTIONS, COMMANDS
 from mlpkit.cli._config_strings import format_config
 from mlpkit.cli._help import CHOSEN, Option, default_of, options_of, summary_of
@@ -24,7 +27,14 @@ from mlpkit.cli._train import Train
 from mlpkit.cli._train_defaults import train_defaults
 from mlpkit.data import DatasetName
 
+SOURCES = (Path(__file__), *Path(cli.__file__).parent.glob("*.py"))
 PRESET_DATASETS: tuple[DatasetName, ...] = ("digits", "mnist")
+
+
+def depend_on_sources(env: BuildEnvironment) -> None:
+    """Build the page again when a file of the command line changes."""
+    for path in SOURCES:
+        env.note_dependency(str(path))
 
 
 def table(
@@ -53,6 +63,7 @@ class CommandOptions(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         """Return the nodes."""
+        depend_on_sources(self.env)
         name = self.arguments[0]
         command = COMMANDS[name]
         options = options_of(command)
@@ -114,19 +125,22 @@ class CommandPresets(SphinxDirective):
     """The defaults that the presets of ``mlpkit train`` choose for two data sets."""
 
     def run(self) -> list[nodes.Node]:
-        """Return a table with a column for each preset and data set."""
-        columns = [(name, dataset) for name in PRESETS for dataset in PRESET_DATASETS]
-        chosen = [preset(name, dataset) for name, dataset in columns]
+        """Return a table for each preset with a column for each data set."""
+        depend_on_sources(self.env)
         options = {option.field: option for option in options_of(Train)}
-        rows = [
-            [
-                [nodes.literal("", options[field].name)],
-                *([nodes.literal("", value_of(one, field))] for one in chosen),
+        found: list[nodes.Node] = []
+        for name in PRESETS:
+            chosen = [preset(name, dataset) for dataset in PRESET_DATASETS]
+            rows = [
+                [
+                    [nodes.literal("", options[field].name)],
+                    *([nodes.literal("", value_of(one, field))] for one in chosen),
+                ]
+                for field in CHOSEN_OPTIONS
             ]
-            for field in CHOSEN_OPTIONS
-        ]
-        head = ["option", *(f"{name}, {dataset}" for name, dataset in columns)]
-        return [table(head, rows, kind="presets")]
+            title = nodes.rubric("", "", nodes.literal("", f"--preset {name}"))
+            found += [title, table(("option", *PRESET_DATASETS), rows, kind="presets")]
+        return found
 
 
 def value_of(one: Preset, field: str) -> str:
