@@ -19,10 +19,12 @@ release = metadata.version("mlpkit")
 
 sys.path.append(str(Path(__file__).parent / "extensions"))
 extensions = [
+    "annotations",
     "command_options",
     "dark_figures",
     "mathml",
     "myst_nb",
+    "plot_pictures",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
@@ -57,12 +59,14 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented_params"
 autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_class_signature = "mixed"
+python_display_short_literal_types = True
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = ["Shape"]
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # the extension `annotations` adds them
 
-# Links to the documentation of Python, torch and NumPy need the network. A build without network
+# Links to the documentation of Python, torch and others need the network. A build without network
 # lacks only these links.
 if os.environ.get("MLPKIT_DOCS_ONLINE"):
     extensions.append("sphinx.ext.intersphinx")
@@ -70,6 +74,9 @@ if os.environ.get("MLPKIT_DOCS_ONLINE"):
         "python": ("https://docs.python.org/3", None),
         "torch": ("https://docs.pytorch.org/docs/stable", None),
         "numpy": ("https://numpy.org/doc/stable", None),
+        "pandas": ("https://pandas.pydata.org/docs", None),
+        "matplotlib": ("https://matplotlib.org/stable", None),
+        "sklearn": ("https://scikit-learn.org/stable", None),
     }
 nitpick_ignore_regex = [
     (r"py:.*", r"(torch|torchvision|numpy|np|npt|nn|PIL|pandas|matplotlib|sklearn|tqdm)(\..*)?"),

@@ -15,7 +15,9 @@ from sphinx.writers.html5 import HTML5Translator
 def to_mathml(latex: str, *, display: str) -> str:
     """Return an equation as MathML; the converter does not know the escape in a text."""
     names = re.sub(r"\\text\{[^{}]*\}", lambda text: text[0].replace(r"\_", "_"), latex)
-    return convert(names, display=display)
+    mathml = convert(names, display=display)
+    # Browsers ignore the attribute columnalign.
+    return re.sub(r'columnalign="(left|right)"', r'style="text-align: \1"', mathml)
 
 
 def visit_inline(translator: HTML5Translator, node: nodes.math) -> None:
@@ -35,7 +37,7 @@ def visit_block(translator: HTML5Translator, node: nodes.math_block) -> None:
     # As MathJax does: lines of an equation are aligned at &.
     text = node.astext()
     if r"\\" in text and r"\begin" not in text:
-        text = rf"\begin{{aligned}}{text}\end{{aligned}}"
+        text = rf"\begin{{split}}{text}\end{{split}}"
     translator.body.append(to_mathml(text, display="block"))
     translator.body.append("</div>")
     raise nodes.SkipNode
