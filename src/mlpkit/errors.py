@@ -2,7 +2,9 @@
 
 A wrong argument raises the built-in ``TypeError`` or ``ValueError`` with the message
 ``<argument> must be <rule>, got <value>; <what to do>``. For errors that a program may want to
-catch there are separate classes, which also derive from the matching built-in exception::
+catch there are separate classes, which also derive from the matching built-in exception:
+
+.. code-block:: text
 
     MlpkitError
     +-- ConfigError (ValueError)             a configuration file cannot be used
