@@ -92,6 +92,7 @@ nitpick_ignore_regex = [
         r"|MetricLike|NumberEmbedding|ThresholdMode|ClassWeight|WandbMode|WandbRun|MLflowRun"
         r"|CategoryEncoding|NetworkPreset)",
     ),
+    (r"py:class", r"'\w+'"),  # the values of a literal
     (r"py:(class|exc)", r"[A-Z]?[A-Za-z]*(Error|Exception|KeyboardInterrupt)"),
     (r"py:class", r"(None|bool|int|float|str|bytes|list|tuple|dict|set|type|object)"),
     (r"py:.*", r"mlpkit\.(\w+\.)*_\w+\.[A-Z_].*"),  # type variables and aliases of private files
