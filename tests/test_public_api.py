@@ -221,6 +221,20 @@ def test_every_alias_is_described_with_its_values(package: str) -> None:
             assert sorted(shown) == sorted(typing.get_args(value))
 
 
+def test_every_plot_is_in_the_gallery() -> None:
+    """The gallery has the picture of each function that returns a figure, and links its page."""
+    text = (ROOT / "docs" / "gallery.md").read_text(encoding="utf-8")
+    plots = importlib.import_module("mlpkit.plots")
+    drawing = {
+        name
+        for name in plots.__all__
+        if getattr(getattr(plots, name), "__annotations__", {}).get("return") == "Figure"
+    }
+    assert drawing
+    assert set(re.findall(r"_static/plots/(\w+)\.svg", text)) == drawing
+    assert set(re.findall(r"generated/mlpkit\.plots\.(\w+)", text)) == drawing
+
+
 @pytest.mark.parametrize("package", DESIGNED)
 def test_the_names_of_the_design_are_there(package: str) -> None:
     """What the design promises can be imported from where it promises it."""
