@@ -5,7 +5,9 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import matplotlib
 import pytest
+from matplotlib.figure import Figure
 
 from mlpkit import plots
 from mlpkit.errors import MissingDependencyError
@@ -36,6 +38,17 @@ def test_an_unknown_appearance_raises() -> None:
     """The error lists the two values."""
     with pytest.raises(ValueError, match="appearance must be one of 'dark', 'light', got 'drak'"):
         plots.activation_functions(appearance="drak")  # type: ignore[arg-type]
+
+
+def test_images_have_no_grid_whatever_the_settings_of_matplotlib() -> None:
+    """The setting `axes.grid` does not draw lines through images."""
+    figure = Figure()
+    with matplotlib.rc_context({"axes.grid": True}):
+        axes = figure.add_subplot()
+        assert axes.xaxis.get_gridlines()[0].get_visible()
+        style.style_axes(axes, style.LOOKS["light"], grid=False)
+    lines = [*axes.xaxis.get_gridlines(), *axes.yaxis.get_gridlines()]
+    assert not any(line.get_visible() for line in lines)
 
 
 def test_a_missing_matplotlib_raises(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,6 +80,8 @@ def style_axes(axes: Axes, look: Look, *, title: str = "", grid: bool = True) ->
     if grid:
         axes.grid(visible=True, color=look.grid, linewidth=0.8)
         axes.set_axisbelow(True)
+    else:
+        axes.grid(visible=False)  # a matplotlibrc may turn it on
 
 
 def blend(*colors: str) -> LinearSegmentedColormap:
