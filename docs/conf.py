@@ -44,6 +44,7 @@ myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 # A page that is a notebook is executed if it changed. `nox -s docs` executes all of them.
 nb_execution_mode = "cache"
+nb_execution_in_temp = True  # a page that saves a model leaves no file in the repository
 nb_execution_raise_on_error = True
 nb_execution_timeout = 300
 nb_execution_show_tb = True

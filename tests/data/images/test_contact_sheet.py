@@ -38,10 +38,18 @@ def test_labels_are_written_below_their_images() -> None:
     assert not sheet[2:30, 2:30].any()
 
 
+def test_labels_in_a_tensor_are_written_as_numbers() -> None:
+    images = torch.zeros(3, 14, 14, dtype=torch.uint8)
+    sheets = [contact_sheet(images, labels) for labels in (torch.tensor([7, 0, 2]), [7, 0, 2])]
+    assert np.array_equal(*map(np.asarray, sheets))
+
+
 def test_invalid_arguments_are_refused() -> None:
     images = torch.zeros(2, 4, 4)
     with pytest.raises(ValueError, match="labels must be one for each of the 2 images, got 1 lab"):
         contact_sheet(images, ["a"])
+    with pytest.raises(ValueError, match=r"labels must be of shape \(n,\), got \(2, 1\)"):
+        contact_sheet(images, torch.zeros(2, 1))
     with pytest.raises(ValueError, match="columns must be a positive integer, got 0"):
         contact_sheet(images, columns=0)
     with pytest.raises(ValueError, match=r"images must be at least one image .*got \(0, 4, 4\)"):

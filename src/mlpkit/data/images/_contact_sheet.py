@@ -21,7 +21,7 @@ _BACKGROUND = 96
 
 def contact_sheet(
     images: Tensor,
-    labels: Sequence[object] | None = None,
+    labels: Sequence[object] | Tensor | None = None,
     *,
     columns: int = 10,
     zoom: int = 2,
@@ -34,8 +34,8 @@ def contact_sheet(
     Args:
         images: Images of shape (n, H, W), or (n, channels, H, W) with 1 or 3 channels. uint8 in
             [0, 255], or floating-point in [0, 1]; values outside are clamped.
-        labels: Label of each image, converted by ``str`` and written below it. None writes no
-            labels.
+        labels: Label of each image, converted by ``str`` and written below it; a tensor of shape
+            (n,), such as class indices, counts as its numbers. None writes no labels.
         columns: Number of images in a row, at least 1.
         zoom: Factor by which each image is enlarged along both axes, an integer of at least 1.
         gap: Space between images, in pixels, at least 0.
@@ -58,6 +58,10 @@ def contact_sheet(
     if not len(planes) or planes.shape[1] not in (1, 3):
         rule = "at least one image with 1 or 3 channels"
         raise ValueError(error_message("images", rule, tuple(images.shape)))
+    if isinstance(labels, Tensor):
+        if labels.ndim != 1:
+            raise ValueError(error_message("labels", "of shape (n,)", tuple(labels.shape)))
+        labels = labels.tolist()
     if labels is not None and len(labels) != len(planes):
         rule = f"one for each of the {len(planes)} images"
         raise ValueError(error_message("labels", rule, Unquoted(f"{len(labels)} labels")))
