@@ -164,6 +164,18 @@ def test_notebooks_show_the_columns_that_have_values() -> None:
     assert History()._repr_html_() == "<p>no epochs</p>"
 
 
+def test_print_shows_every_epoch_with_aligned_columns() -> None:
+    """The text has the cells of the table of notebooks."""
+    history = History(row(epoch) for epoch in range(50))
+    lines = str(history).splitlines()
+    assert len(lines) == 51
+    assert len({len(line) for line in lines}) == 1
+    html = history[7:8]._repr_html_()
+    assert lines[8].split() == re.findall("<td>(.*?)</td>", html)
+    assert lines[0].split() == re.findall("<th>(.*?)</th>", html)
+    assert str(History()) == "no epochs"
+
+
 def test_notebooks_show_the_ends_of_a_long_history() -> None:
     html = History(row(epoch) for epoch in range(500))._repr_html_()
     assert html.count("<tr>") == 32

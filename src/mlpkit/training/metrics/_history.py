@@ -149,8 +149,8 @@ def _checked_metrics(metrics: object) -> dict[str, float | None]:
 class History(Sequence[EpochRow]):
     """The epochs of a run, oldest first: a sequence of :class:`EpochRow`.
 
-    Notebooks show it as a table, without columns that have no value or follow from others; of a
-    long history they show the first and the last epochs.
+    Notebooks and ``print`` show it as a table, without columns that have no value or follow from
+    others; of a long history notebooks show the first and the last epochs.
 
     Two histories are equal if their rows are equal. Files are replaced atomically, so a reader
     never sees a partial file, and numbers are written without loss of precision.
@@ -207,13 +207,27 @@ class History(Sequence[EpochRow]):
     def __repr__(self) -> str:
         return f"History({self._rows!r})"
 
+    def __str__(self) -> str:
+        head, cells = self._cells()
+        if not cells:
+            return "no epochs"
+        sizes = [max(map(len, column)) for column in zip(head, *cells, strict=True)]
+        return "\n".join(
+            "  ".join(cell.rjust(size) for cell, size in zip(line, sizes, strict=True))
+            for line in (head, *cells)
+        )
+
     def _repr_html_(self) -> str:
+        head, cells = self._cells()
+        return _html.table(head, cells, caption="" if cells else "no epochs", left=0)
+
+    def _cells(self) -> tuple[list[str], list[list[str]]]:
+        """Return the columns that have a value and do not follow from others, and their text."""
         rows = self.to_dict()
         custom = [name for name in self.columns if name not in COLUMNS]
         columns = ["epoch", *_SHOWN, *custom, "lr", "seconds"]
         shown = [name for name in columns if any(row.get(name) is not None for row in rows)]
-        cells = [[_format(name, row.get(name)) for name in shown] for row in rows]
-        return _html.table(shown, cells, caption="" if cells else "no epochs", left=0)
+        return shown, [[_format(name, row.get(name)) for name in shown] for row in rows]
 
     @property
     def columns(self) -> tuple[str, ...]:
