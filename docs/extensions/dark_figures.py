@@ -2,7 +2,8 @@
 
 A notebook draws its figures as SVG in the light colors of ``mlpkit.plots``; the dark version is the
 same file with each color replaced. A picture ``name.png`` is shown in dark mode as
-``name-dark.png``, if that file exists. A figure without alternative text is an error.
+``name-dark.png``, if that file exists. An image of the class ``light`` stays light on a dark page.
+A figure without alternative text is an error.
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ class DarkFigures(SphinxTransform):
             if not image.get("alt"):
                 logger.warning("an image has no alternative text", location=image)
             dark = self.dark_version(image["uri"])
-            if dark is not None and not {"only-light", "only-dark"} & set(image["classes"]):
+            is_fixed = {"only-light", "only-dark", "light"} & set(image["classes"])
+            if dark is not None and not is_fixed:
                 twin = copy.copy(image)
                 twin.attributes = {**image.attributes, "uri": dark}
                 image["classes"] = [*image["classes"], "only-light"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
@@ -42,6 +43,13 @@ def test_cells_are_the_counts() -> None:
     assert written == expected
     assert axes.get_title(loc="left") == "31 of 35 correct, 11.43 % error"
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
+
+
+def test_a_grid_in_the_settings_of_matplotlib_does_not_cross_the_cells() -> None:
+    with mpl.rc_context({"axes.grid": True}):
+        axes = confusion_matrix(evaluation(COUNTS, ("a", "b", "c"))).axes[0]
+    lines = (*axes.get_xgridlines(), *axes.get_ygridlines())
+    assert not any(line.get_visible() for line in lines)
 
 
 def test_names_come_from_the_evaluation_or_the_argument() -> None:
