@@ -91,7 +91,7 @@ class DarkFigures(SphinxTransform):
             if not image.get("alt"):
                 logger.warning("an image has no alternative text", location=image)
             dark = self.dark_version(image["uri"])
-            is_fixed = {"only-light", "only-dark", "light"} & set(image["classes"])
+            is_fixed = {"only-light", "only-dark"} & set(image["classes"])
             if dark is not None and not is_fixed:
                 twin = copy.copy(image)
                 twin.attributes = {**image.attributes, "uri": dark}
