@@ -1,4 +1,4 @@
-"""Display the figures of a page that does not import pyplot as SVG too."""
+"""Display every figure as SVG, from which the pages make a dark version."""
 
 import matplotlib.figure
 from IPython import get_ipython
