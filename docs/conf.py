@@ -52,6 +52,7 @@ nb_execution_in_temp = True
 nb_merge_streams = True
 os.environ["IPYTHONDIR"] = str(Path(__file__).parent / "extensions" / "ipython")
 os.environ["MATPLOTLIBRC"] = str(Path(__file__).parent / "extensions" / "matplotlibrc")
+os.environ["MLPKIT_DOCS"] = str(Path(__file__).parent)  # the page of results reads files
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 
