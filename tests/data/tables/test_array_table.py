@@ -21,6 +21,12 @@ def test_an_array_is_encoded_as_a_frame() -> None:
     assert torch.equal(encoder.transform(ArrayTable(ARRAY)), encoder.transform(frame))
 
 
+def test_columns_can_have_names() -> None:
+    table = ArrayTable(ARRAY, names=("a", "b", "c")).select(np.array([1]))
+    assert table.columns == ("a", "b", "c")
+    assert table.read("c").numbers.tolist() == [5.0]
+
+
 def test_rows_are_selected() -> None:
     table = ArrayTable(ARRAY.astype(np.float32)).select(np.array([2, 0]))
     assert len(table) == 2

@@ -107,7 +107,7 @@ def test_codes_are_the_positions_of_the_one_hot_features(frame: pd.DataFrame) ->
 def test_codes_may_have_thousands_of_categories() -> None:
     numbers = np.arange(6000) % 3000
     frame = pd.DataFrame({"code": [f"c{number:04}" for number in numbers], "x": numbers % 7})
-    with pytest.raises(DataError, match="text with at most 1000 different values that repeat"):
+    with pytest.raises(DataError, match="text with at most 1000 different values, got"):
         TableEncoder.fit(frame)
     encoder = TableEncoder.fit(frame, categories="codes")
     assert encoder.num_categories == (3000, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mlpkit.data.tables._array_table import ArrayTable
+from mlpkit.data.tables._columns import CategoryColumn, Column, ConstantColumn, NumberColumn
 from mlpkit.data.tables._csv import read_csv
 from mlpkit.data.tables._encoder import CategoryEncoding, TableEncoder, require_target
 from mlpkit.data.tables._frame import Frame, Table
@@ -10,8 +11,12 @@ from mlpkit.data.tables._target import TableTarget, TargetTask
 
 __all__ = [
     "ArrayTable",
+    "CategoryColumn",
     "CategoryEncoding",
+    "Column",
+    "ConstantColumn",
     "Frame",
+    "NumberColumn",
     "Table",
     "TableEncoder",
     "TableTarget",

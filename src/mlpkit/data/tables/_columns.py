@@ -264,15 +264,7 @@ def fit_column(values: Values, *, codes: bool = False) -> Column:
     Raises:
         DataError: If the column is text that is different in nearly every row, or has dates.
     """
-    missing = values.missing
-    if values.kind == "text":
-        is_constant = len(set(values.texts)) == 1
-    else:
-        present = values.numbers[~missing]
-        is_constant = not len(present) or (
-            not missing.any() and bool((present == present[0]).all())
-        )
-    if is_constant:
+    if values.is_constant:
         return ConstantColumn.fit(values)
     if values.kind == "text":
         return CategoryColumn.fit(values, most=_MOST_CODES if codes else _MOST_ONE_HOT)
@@ -394,6 +386,7 @@ def _check_repeats(name: str, found: set[str], present: int, most: int) -> None:
         cure = f"leave fields such as {others[0]!r} empty if they are missing numbers"
     elif all(re.fullmatch(r"\s*[-+]?[\d.,' ]+\s*[%€$]?\s*", text) for text in found):
         cure = "write its numbers with a decimal point and no other characters"
-    rule = f"text with at most {most} different values that repeat"
+    is_repeated = 2 * len(found) <= present
+    rule = f"text with at most {most} different values" if is_repeated else "text that repeats"
     got = Unquoted(f"{len(found)} different values in {present} rows")
     raise DataError(error_message(f"column {name!r}", rule, got, cure))

@@ -66,6 +66,13 @@ class Values:
             return np.array([text is None for text in self.texts], dtype=bool)
         return np.isnan(self.numbers)
 
+    @property
+    def is_constant(self) -> bool:
+        """Whether no two rows differ; a value that some rows lack is not constant."""
+        if self.kind == "text":
+            return len(set(self.texts)) == 1
+        return self.kind == "empty" or bool((self.numbers == self.numbers[:1]).all())
+
     def as_texts(self) -> Sequence[str | None]:
         """Return the values as text: an integer without a decimal point, a boolean as True."""
         if self.kind == "text":
