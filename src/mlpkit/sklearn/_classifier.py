@@ -83,7 +83,7 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         shuffle: Shuffle the examples in each pass; not used by lbfgs.
         random_state: Seed, generator, or None for NumPy's global generator.
         tol: Smallest improvement of the loss, or of the validation score, that counts. For lbfgs,
-            the largest element of the gradient at which the fit ends.
+            the largest element of the gradient at which the fit ends. Not used by ``"tabular"``.
         verbose: Print the loss of each iteration.
         warm_start: Start ``fit`` from the weights of the previous one.
         momentum: For sgd, in [0, 1].
@@ -97,7 +97,7 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         beta_2: For adam, adamw and muon, the decay of the mean of its square, in [0, 1).
         epsilon: For adam, adamw, muon and rmsprop, the constant in the denominator, above 0.
         n_iter_no_change: Number of iterations without an improvement after which the fit ends;
-            ``float("inf")`` for never.
+            ``float("inf")`` for never. Not used by ``"tabular"``, which makes all iterations.
         max_fun: For lbfgs, the largest number of evaluations of the loss.
         class_weight: Factor on the weight of the examples of each class, as a mapping, or
             ``"balanced"`` for factors inverse to the number of examples; None for equal factors.

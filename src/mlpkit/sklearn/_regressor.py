@@ -12,7 +12,7 @@ from sklearn.utils import column_or_1d  # type: ignore[import-untyped]
 from sklearn.utils.metaestimators import available_if  # type: ignore[import-untyped]
 from torch import Tensor
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit.sklearn._estimator import (
     Array,
     Examples,
@@ -73,7 +73,7 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         shuffle: Shuffle the examples in each pass; not used by lbfgs.
         random_state: Seed, generator, or None for NumPy's global generator.
         tol: Smallest improvement of the loss, or of the validation score, that counts. For lbfgs,
-            the largest element of the gradient at which the fit ends.
+            the largest element of the gradient at which the fit ends. Not used by ``"tabular"``.
         verbose: Print the loss of each iteration.
         warm_start: Start ``fit`` from the weights of the previous one.
         momentum: For sgd, in [0, 1].
@@ -87,7 +87,7 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         beta_2: For adam, adamw and muon, the decay of the mean of its square, in [0, 1).
         epsilon: For adam, adamw, muon and rmsprop, the constant in the denominator, above 0.
         n_iter_no_change: Number of iterations without an improvement after which the fit ends;
-            ``float("inf")`` for never.
+            ``float("inf")`` for never. Not used by ``"tabular"``, which makes all iterations.
         max_fun: For lbfgs, the largest number of evaluations of the loss.
         preset: ``"sklearn"`` for the network of scikit-learn, ``"tabular"`` for the ensemble. None
             is ``"tabular"`` for a frame with named columns, unless a parameter is set that it does
@@ -247,6 +247,11 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
     def _encode(self, y: Array, *, incremental: bool) -> Array:  # noqa: ARG002 - of the classifier
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
+        if y.dtype.kind not in "biuf":
+            is_time = y.dtype.kind in "mM"
+            cure = "convert them to numbers, such as the days since a date" if is_time else None
+            found = Unquoted(f"an array of {y.dtype}")
+            raise ValueError(error_message("y", "real numbers", found, cure))
         return y.reshape(len(y), -1)
 
     @property
