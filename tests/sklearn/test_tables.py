@@ -64,6 +64,38 @@ def test_other_columns_are_refused() -> None:
         found.predict(FRAME.assign(size="large"))
 
 
+def test_an_array_has_the_columns_of_the_frame() -> None:
+    """As in scikit-learn, by position and with a warning."""
+    numbers = FRAME[["size", "rooms"]]
+    found = regressor().fit(numbers, PRICE)
+    expected = found.predict(numbers)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        assert np.array_equal(found.predict(numbers.to_numpy()), expected)
+    with pytest.warns(UserWarning, match="does not have valid feature names"):
+        assert np.array_equal(found.predict(numbers.set_axis([0, 1], axis=1)), expected)
+
+
+@pytest.mark.parametrize(
+    "frame", [FRAME[["size", "rooms"]], pl.DataFrame(FRAME[["size", "rooms"]])]
+)
+def test_a_frame_has_the_columns_of_the_array(frame: pd.DataFrame | pl.DataFrame) -> None:
+    array = frame.to_numpy()
+    found = regressor().set_params(preset="tabular").fit(array, PRICE)
+    with pytest.warns(UserWarning, match="fitted without feature names"):
+        assert np.array_equal(found.predict(frame), found.predict(array))
+
+
+@pytest.mark.parametrize("value", [3.0, 1e9 + 0.1, np.nan, "text", True, None])
+def test_constant_columns_give_the_mean(value: object) -> None:
+    """The frame of one fold, or of one group, may have no column that varies."""
+    frame = pd.DataFrame({"a": [value] * 60, "b": ["x"] * 60})
+    found = regressor().set_params(max_iter=30).fit(frame, PRICE)
+    np.testing.assert_allclose(found.predict(frame), PRICE.mean(), atol=0.2)
+    assert np.array_equal(found.predict(frame.assign(b="y")), found.predict(frame))
+    classifier = MLPClassifier(n_members=2, random_state=0).fit(frame, np.arange(60) % 3 == 0)
+    np.testing.assert_allclose(classifier.predict_proba(frame)[:, 1], 1 / 3, atol=0.1)
+
+
 def test_dates_are_refused_with_a_cure() -> None:
     frame = FRAME.assign(day=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
     with pytest.raises(DataError, match=r"column 'day' must be .* got dates .*; drop it or"):
@@ -95,6 +127,12 @@ def test_thousands_of_categories() -> None:
         (FRAME, PRICE[:5], "inconsistent numbers of samples"),
         (FRAME[:1], PRICE[:1], "X must be of at least two rows .*, got n_samples=1"),
         (FRAME, None, "y to be passed"),
+        (
+            FRAME,
+            np.arange(60).astype("M8[D]"),
+            "y must be real numbers, got an array of datetime64",
+        ),
+        (FRAME, np.full(60, "1"), "y must be real numbers, got an array of <U1"),
         (FRAME, np.where(PRICE > 1, np.nan, PRICE), "NaN"),
         (pl.LazyFrame({"a": [1, 2]}), [1, 2], "collect it first"),
     ],

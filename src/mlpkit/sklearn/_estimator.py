@@ -35,7 +35,7 @@ from mlpkit.sklearn._presets import choose_preset, is_frame
 from mlpkit.sklearn._settings import FULL_BATCH, Settings, TabularSettings
 from mlpkit.sklearn._solvers import LBFGS, Loss, SolverBase, build_solver, linears
 from mlpkit.sklearn._stopping import Progress, StoppingRule
-from mlpkit.sklearn._tables import read_inputs, read_targets
+from mlpkit.sklearn._tables import fit_encoder, read_inputs, read_targets
 from mlpkit.sklearn._tabular import fit_ensemble
 from mlpkit.training import Schedule, Task, Trainer, TrainerConfig
 
@@ -203,7 +203,7 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
             (rows,) = np.nonzero(weights)
             table, encoded, weights = table.select(rows), encoded[rows], weights[rows]
         task, targets, classes = self._labeled(encoded)
-        encoder = TableEncoder.fit(table, categories="codes")
+        encoder = fit_encoder(table)
         inputs = encoder.transform(table)
         _check_range(inputs, encoder)
         data = LabeledTensors(

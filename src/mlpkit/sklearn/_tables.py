@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -10,10 +11,19 @@ from sklearn.base import BaseEstimator, is_regressor  # type: ignore[import-unty
 from sklearn.utils import check_consistent_length  # type: ignore[import-untyped]
 from sklearn.utils.validation import _check_y, validate_data  # type: ignore[import-untyped]
 
-from mlpkit.data.tables import ArrayTable, Frame, Table
+from mlpkit.data.tables import (
+    ArrayTable,
+    CategoryColumn,
+    Column,
+    ConstantColumn,
+    Frame,
+    NumberColumn,
+    Table,
+    TableEncoder,
+)
 from mlpkit.sklearn._presets import is_frame
 
-__all__ = ["read_inputs", "read_targets"]
+__all__ = ["fit_encoder", "read_inputs", "read_targets"]
 
 Array = npt.NDArray[np.generic]
 
@@ -21,8 +31,8 @@ Array = npt.NDArray[np.generic]
 def read_inputs(estimator: BaseEstimator, X: object, *, reset: bool) -> Table:
     """Return inputs as a table, and set or compare the number and the names of the features.
 
-    The columns of a frame without names, whose columns are integers, are called ``x0``, ``x1`` and
-    so on, as those of an array.
+    The columns of an array, and of a frame whose columns have other names than strings, are those
+    of the fit in their order, or ``x0``, ``x1`` and so on if the fit had no names.
 
     Raises:
         TypeError: If the names of a frame are strings and other values.
@@ -32,11 +42,49 @@ def read_inputs(estimator: BaseEstimator, X: object, *, reset: bool) -> Table:
         array = validate_data(
             estimator, X, dtype="numeric", ensure_all_finite="allow-nan", reset=reset
         )
-        return ArrayTable(array)
+        return ArrayTable(array, names=_names(estimator))
     frame: Any = validate_data(estimator, X, skip_check_array=True, reset=reset)
-    if not all(isinstance(name, str) for name in frame.columns):
-        frame = frame.set_axis([f"x{number}" for number in range(frame.shape[1])], axis=1)
+    names = _names(estimator)
+    if list(frame.columns) != names:
+        frame = _renamed(frame, names)
     return Table(cast("Frame", frame))
+
+
+def _names(estimator: BaseEstimator) -> list[str]:
+    """Return the name of each column of the fit."""
+    count: int = estimator.n_features_in_
+    numbered = [f"x{number}" for number in range(count)]
+    return list(getattr(estimator, "feature_names_in_", numbered))
+
+
+def _renamed(frame: Any, names: Sequence[str]) -> object:
+    """Return a frame of pandas or polars with other names of the columns."""
+    if hasattr(frame, "set_axis"):
+        return frame.set_axis(names, axis=1)
+    return frame.rename(dict(zip(frame.columns, names, strict=True)))
+
+
+def fit_encoder(table: Table) -> TableEncoder:
+    """Return an encoder fitted on the columns of a table.
+
+    If every column is constant, the first one is a feature nevertheless: the networks then learn
+    the mean of the targets, as those of scikit-learn do.
+
+    Raises:
+        DataError: If a column cannot be used.
+    """
+    names = table.columns
+    if not names or not all(table.read(name).is_constant for name in names):
+        return TableEncoder.fit(table, categories="codes")
+    first = table.read(names[0])
+    kept: Column
+    if first.kind == "text":
+        kept = CategoryColumn.fit(first)
+    else:
+        median = 0.0 if first.kind == "empty" else float(first.numbers[0])
+        kept = NumberColumn(name=first.name, median=median)
+    others = (ConstantColumn(name=name) for name in names[1:])
+    return TableEncoder(columns=(kept, *others), dtype="float64", categories="codes")
 
 
 def read_targets(estimator: BaseEstimator, y: object, table: Table) -> Array:
