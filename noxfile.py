@@ -213,6 +213,13 @@ def sklearn(session: nox.Session, version: str) -> None:
     run_tests(session, "tests/sklearn", "-m", "", *warnings)
 
 
+@nox.session
+def distributed(session: nox.Session) -> None:
+    """Run the tests that start several processes, on one Python."""
+    session.install(".", *group("test"))
+    run_tests(session, "tests", "-m", "distributed")
+
+
 @nox.session(default=False)
 def long(session: nox.Session) -> None:
     """Run the long tests: stress tests, endurance tests and exhaustive sweeps."""

@@ -8,8 +8,6 @@ from typing import cast
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
 from mlpkit.data import Augmentation, Batch, Batches, LabeledTensors, RandomAffine
@@ -83,49 +81,6 @@ def test_the_order_never_changes(balanced: bool) -> None:
         True: [10, 2, 9, 0, 4, 5, 6, 7, 11, 3, 8, 1],
     }
     assert order(numbered(12).batches(4, seed=1, balanced=balanced), 2) == expected[balanced]
-
-
-@given(
-    count=st.integers(1, 60),
-    batch_size=st.integers(1, 30),
-    world_size=st.integers(1, 7),
-    start=st.integers(0, 10),
-    flags=st.tuples(st.booleans(), st.booleans()),
-)
-def test_the_slices_of_all_ranks_make_up_each_batch(
-    count: int, batch_size: int, world_size: int, start: int, flags: tuple[bool, bool]
-) -> None:
-    """For each batch, the slices of the ranks concatenate to the batch of a single process."""
-    shuffle, drop_last = flags
-    data = numbered(count)
-    if batch_size < world_size or (drop_last and batch_size > count):
-        return
-    single = Batches(data, batch_size, shuffle=shuffle, drop_last=drop_last, seed=3)
-    start = min(start, len(single))
-    ranks = [
-        Batches(
-            data,
-            batch_size,
-            shuffle=shuffle,
-            drop_last=drop_last,
-            seed=3,
-            rank=rank,
-            world_size=world_size,
-        )
-        for rank in range(world_size)
-    ]
-    assert {len(batches) for batches in ranks} == {len(single)}
-    assert {batches.fingerprint for batches in ranks} == {single.fingerprint}
-    shares = [batches.epoch(5, start=start) for batches in ranks]
-    for batch in single.epoch(5, start=start):
-        parts = [next(share) for share in shares]
-        assert torch.equal(torch.cat([part.indices for part in parts]), batch.indices)
-        assert torch.equal(torch.cat([part.inputs for part in parts]), batch.inputs)
-        sizes = [len(part.indices) for part in parts]
-        assert max(sizes) - min(sizes) <= 1
-        for part in parts:
-            check_rows(part)
-    assert all(next(share, None) is None for share in shares)
 
 
 @pytest.mark.parametrize("balanced", [True, False])
@@ -241,10 +196,6 @@ def test_invalid_settings_are_refused() -> None:
     data = numbered(6)
     with pytest.raises(ValueError, match="batch_size must be a positive integer, got 0"):
         data.batches(0)
-    with pytest.raises(ValueError, match=r"rank must be less than world_size \(2\), got 2"):
-        data.batches(4, rank=2, world_size=2)
-    with pytest.raises(ValueError, match=r"batch_size must be at least world_size \(4\), got 3"):
-        data.batches(3, world_size=4)
     with pytest.raises(ValueError, match=r"batch_size must be at most .*\(6\) if drop_last is"):
         data.batches(7, drop_last=True)
     with pytest.raises(ValueError, match="shuffle must be True if balanced is True, got False"):
@@ -276,9 +227,7 @@ def test_an_augmentation_must_be_an_instance(augment: object, found: str) -> Non
         Batches(numbered(5), 2, augment=cast("Augmentation", augment))
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"shuffle": False}, {"balanced": True}, {"rank": 1, "world_size": 3}]
-)
+@pytest.mark.parametrize("options", [{}, {"shuffle": False}, {"balanced": True}])
 def test_an_epoch_equals_the_batches_gathered_at_its_indices(options: dict[str, int]) -> None:
     """This holds for every kind of order, with weights and with an augmentation."""
     inputs = torch.arange(40.0).view(20, 2)

@@ -30,6 +30,8 @@ class LayerHealthLog(Callback):
         path: The file; its folder must exist.
     """
 
+    on_every_rank = False
+
     def __init__(self, model: Model, inputs: Tensor, path: Path) -> None:
         indices = torch.linspace(0, len(inputs) - 1, min(NUM_EXAMPLES, len(inputs))).long()
         self._model = model

@@ -122,8 +122,23 @@ class Train:
         splits = self._load()
         training_splits = splits if self.pool == 1 else _pool(splits, self.pool)
         model = self._build_model(training_splits)
-        Trainer(model, self.training)  # raises for an invalid combination before a folder exists
-        folder = self._create_folder()
+        # Raises for an invalid combination before a folder exists; joins the processes of torchrun.
+        trainer = Trainer(model, self.training)
+        is_first = trainer.rank == 0
+        folder = self._folder_of_all(trainer)
+        with contextlib.nullcontext() if is_first else contextlib.redirect_stdout(None):
+            self._train_and_save(model, splits, training_splits, folder, is_first=is_first)
+
+    def _train_and_save(
+        self,
+        model: Model,
+        splits: Splits,
+        training_splits: Splits,
+        folder: RunFolder,
+        *,
+        is_first: bool,
+    ) -> None:
+        """Train, calibrate and evaluate the model; the first process saves it."""
         self._print_summary(model, splits, folder)
         with self._print_resume_command(folder):
             self._fit(model, training_splits, folder)
@@ -131,8 +146,10 @@ class Train:
             if self.pool > 1 and isinstance(model, SoftmaxClassifier):
                 model = self._unpool(model)
             evaluation = self._evaluate(model, splits)
-            folder.write_text(folder.evaluation, json.dumps(evaluation.to_dict(), indent=2) + "\n")
-            model.save(folder.model)
+            if is_first:
+                text = json.dumps(evaluation.to_dict(), indent=2) + "\n"
+                folder.write_text(folder.evaluation, text)
+                model.save(folder.model)
         self._print_result(evaluation, folder)
 
     def _fit(self, model: Model, splits: Splits, folder: RunFolder) -> None:
@@ -149,10 +166,11 @@ class Train:
         try:
             result = trainer.fit(splits.train, splits.val, resume=resume)
         except (TypeError, ValueError):  # options that do not fit the data
-            if self.resume is None and trainer.state.step == 0:
+            if self.resume is None and trainer.state.step == 0 and trainer.rank == 0:
                 shutil.rmtree(folder.path)
             raise
-        result.history.save_json(folder.history_json)
+        if trainer.rank == 0:
+            result.history.save_json(folder.history_json)
 
     def _calibrate(self, model: Model, splits: Splits) -> None:
         """Fit the temperature of a classifier, and the thresholds of labels, to the validation."""
@@ -201,6 +219,15 @@ class Train:
         if task == "multilabel":
             return MultilabelClassifier.with_network(network, splits.train)
         return Regressor.with_network(network, splits.train)
+
+    def _folder_of_all(self, trainer: Trainer) -> RunFolder:
+        """Return the folder of the run, which the first process creates."""
+        if trainer.world_size == 1:
+            return self._create_folder()
+        paths = [self._create_folder().path if trainer.rank == 0 else None]
+        torch.distributed.broadcast_object_list(paths)
+        assert paths[0] is not None, "the first process sends it"
+        return RunFolder(paths[0])
 
     def _create_folder(self) -> RunFolder:
         if self.resume is not None:
@@ -290,6 +317,8 @@ class Train:
 
 class EpochLines(Callback):
     """Print one line per epoch."""
+
+    on_every_rank = False
 
     def __init__(self, options: Train) -> None:
         self._epochs = options.training.epochs

@@ -59,15 +59,14 @@ class Batches:
     r"""Batches of every epoch, each a pure function of (seed, epoch, index of the batch).
 
     There is no state between batches. A run can therefore resume exactly at any batch of any epoch,
-    and the ranks of a distributed run agree on the order without communication: a batch holds the
-    same examples for every ``world_size``, and each rank takes a contiguous slice of it.
+    and the processes of a distributed run agree on the order without communication.
 
     The order sorts the examples by a 64-bit hash of (seed, epoch, index), which is the same on
     every device.
 
     Args:
         data: The examples, usually :class:`LabeledTensors`.
-        batch_size: Number of examples in a batch, over all ranks, at least 1.
+        batch_size: Number of examples in a batch, at least 1.
         shuffle: Whether to shuffle the examples in every epoch. If False, every epoch has the order
             of the data.
         seed: Seed of the order and of ``augment``, at least 0.
@@ -78,10 +77,6 @@ class Batches:
             by at most one. Any C consecutive examples that start at a multiple of C belong to C
             different classes. Requires class indices as targets and ``shuffle=True``.
         augment: Augmentation of the inputs of each batch. None leaves the inputs unchanged.
-        rank: Index of this process in a distributed run, less than ``world_size``.
-        world_size: Number of processes of a distributed run, at most ``batch_size``. If a batch
-            cannot be divided evenly, the sizes of the slices differ by one. In the last batch, the
-            slice of a rank may be empty.
 
     Raises:
         TypeError: If an argument has the wrong type, or ``augment`` is a class instead of an
@@ -112,8 +107,6 @@ class Batches:
         drop_last: bool = False,
         balanced: bool = False,
         augment: Augmentation | None = None,
-        rank: int = 0,
-        world_size: int = 1,
     ) -> None:
         self.data = data
         self.batch_size = check_int("batch_size", batch_size, minimum=1)
@@ -122,8 +115,6 @@ class Batches:
         self.drop_last = check_bool("drop_last", drop_last)
         self.balanced = check_bool("balanced", balanced)
         self.augment = check_augmentation(augment)
-        self.world_size = check_int("world_size", world_size, minimum=1)
-        self.rank = check_int("rank", rank, minimum=0)
         self._check()
         self._by_class = _indices_by_class(data) if balanced else None
 
@@ -131,13 +122,6 @@ class Batches:
         """Check the rules that concern several arguments."""
         if not len(self.data):
             raise ValueError(error_message("data", "a data set with examples", self.data))
-        if self.rank >= self.world_size:
-            rule = f"less than world_size ({self.world_size})"
-            raise ValueError(error_message("rank", rule, self.rank))
-        if self.batch_size < self.world_size:
-            rule = f"at least world_size ({self.world_size})"
-            cure = "each batch is divided among all ranks"
-            raise ValueError(error_message("batch_size", rule, self.batch_size, cure))
         if self.drop_last and self.batch_size > len(self.data):
             rule = f"at most the number of examples ({len(self.data)}) if drop_last is True"
             raise ValueError(error_message("batch_size", rule, self.batch_size))
@@ -146,13 +130,13 @@ class Batches:
 
     @property
     def num_examples(self) -> int:
-        """Number of examples in one epoch, over all ranks."""
+        """Number of examples in one epoch."""
         total = len(self.data)
         return total - total % self.batch_size if self.drop_last else total
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the data and of every option that affects the batches, except the ranks."""
+        """Hash of the data and of every option that affects the batches."""
         order = (self.batch_size, self.shuffle, self.seed, self.drop_last, self.balanced)
         described = repr((self.data.fingerprint, order, stable_repr(self.augment)))
         return hashlib.blake2b(described.encode(), digest_size=16).hexdigest()
@@ -235,14 +219,10 @@ class Batches:
             yield self.gather(order[rows], epoch=epoch)
 
     def _slices(self, start: int) -> Iterator[slice]:
-        """Yield the slice of the order that each batch takes on this rank."""
+        """Yield the slice of the order that each batch takes."""
         for batch in range(start, len(self)):
             low = batch * self.batch_size
-            size = min(self.batch_size, self.num_examples - low)
-            yield slice(
-                low + size * self.rank // self.world_size,
-                low + size * (self.rank + 1) // self.world_size,
-            )
+            yield slice(low, min(low + self.batch_size, self.num_examples))
 
     def _order(self, epoch: int) -> Tensor:
         """Return the example indices of an epoch in order, int64, shape (N,)."""

@@ -566,8 +566,6 @@ class LabeledTensors:
         drop_last: bool = False,
         balanced: bool = False,
         augment: Augmentation | None = None,
-        rank: int = 0,
-        world_size: int = 1,
     ) -> Batches:
         """Return the examples as :class:`Batches`, which documents the arguments."""
         return Batches(
@@ -578,8 +576,6 @@ class LabeledTensors:
             drop_last=drop_last,
             balanced=balanced,
             augment=augment,
-            rank=rank,
-            world_size=world_size,
         )
 
 

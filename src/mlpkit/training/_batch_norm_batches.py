@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mlpkit._checks import error_message
+from mlpkit.training._ranks import ALONE, Ranks
 from mlpkit.training.batches import BatchLike, BatchSource
 
 __all__ = ["check_known_sizes", "explain_batch_of_one"]
@@ -15,13 +16,14 @@ __all__ = ["check_known_sizes", "explain_batch_of_one"]
 _TORCH = "Expected more than 1 value per channel"  # the beginning of torch's message
 
 
-def check_known_sizes(model: nn.Module, train: BatchSource) -> None:
-    """Raise if training batches of a known size are, or end with, a single example.
+def check_known_sizes(model: nn.Module, train: BatchSource, *, ranks: Ranks = ALONE) -> None:
+    """Raise if training batches of a known size leave a process a single example.
 
     Args:
         model: The model.
         train: Batches to train on. The sizes are known for those of ``LabeledTensors``, ``Batches``
             and a ``DataLoader`` with a ``batch_size``.
+        ranks: The processes, among which each batch is divided.
 
     Raises:
         ValueError: If the model has batch norm of vectors and a batch has one example.
@@ -31,11 +33,17 @@ def check_known_sizes(model: nn.Module, train: BatchSource) -> None:
     num_examples: object = getattr(source, "num_examples", None)
     if not isinstance(size, int) or not _normalizes_vectors(model):
         return
-    if size == 1:
-        raise ValueError(error_message("batch_size", "at least 2 for batch norm", size))
-    if isinstance(num_examples, int) and num_examples % size == 1:
-        rule = f"a divisor that leaves no last batch of one of {num_examples} examples"
-        cure = "batch norm needs two; choose another batch_size, or set drop_last=True"
+    least = 2 * ranks.size
+    processes = "" if ranks.size == 1 else f" on each of {ranks.size} processes"
+    if size < least:
+        rule = f"at least {least} for batch norm{processes}"
+        raise ValueError(error_message("batch_size", rule, size))
+    last = num_examples % size if isinstance(num_examples, int) else 0
+    if 0 < last < least:
+        count = "one" if last == 1 else last
+        rule = f"a divisor that leaves no last batch of {count} of {num_examples} examples"
+        need = f"batch norm needs two{processes}"
+        cure = f"{need}; choose another batch_size, or set drop_last=True"
         raise ValueError(error_message("batch_size", rule, size, cure))
 
 

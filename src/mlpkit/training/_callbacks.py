@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 from mlpkit._serialization import JSONValue
 from mlpkit.training._fit_result import FitResult
@@ -23,6 +24,9 @@ class Callback:
     not from the random stream of the run, so drawing them does not change the weights. A hook that
     is not overridden is not called.
 
+    In a run of several processes every process calls its callbacks, which must do the same on each.
+    Those whose ``on_every_rank`` is False, such as loggers, are called on the first one alone.
+
     A callback with state returns it from :meth:`state_dict`. It is saved in every checkpoint and
     restored on resume.
 
@@ -32,6 +36,8 @@ class Callback:
         ...     def on_epoch_end(self, trainer, row):
         ...         print(f"epoch {row.epoch}: {row.val_error}")
     """
+
+    on_every_rank: ClassVar[bool] = True
 
     @default_hook
     def on_fit_start(self, trainer: Trainer) -> None:

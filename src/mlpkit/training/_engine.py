@@ -160,7 +160,7 @@ class Engine:
             NonFiniteStep: If the loss or the gradient is not finite; no parameter has changed then.
         """
         weights = [self._weights(batch) for batch in microbatches]
-        total = total_weight(microbatches, weights)
+        total = self._total_weight(microbatches, weights)
 
         def backward() -> Tensor:
             self._discard_gradients()
@@ -187,7 +187,7 @@ class Engine:
         """
         parts = []
         for batch, weight in zip(microbatches, weights, strict=True):
-            part = self._weighted_sum(self._losses(batch), batch, weight) / total
+            part = self._weighted_sum(self._losses(batch, self._model), batch, weight) / total
             torch.autograd.backward(part if self.scaler is None else self.scaler.scale(part))
             parts.append(part.detach())
         return parts[0] if len(parts) == 1 else torch.stack(parts).sum()
@@ -243,15 +243,21 @@ class Engine:
             scaler.step(self._optimizer)
         scaler.update()
 
-    def _losses(self, batch: BatchLike) -> Tensor:
+    def _losses(self, batch: BatchLike, model: nn.Module) -> Tensor:
         if self._has_autocast:
             with autocast(self._precision, self._device):
-                return self._objective(self._model, batch)
-        return self._objective(self._model, batch)
+                return self._objective(model, batch)
+        return self._objective(model, batch)
 
     def _weighted_sum(self, losses: Tensor, batch: BatchLike, weights: Tensor | None) -> Tensor:
         check_losses(losses, batch.targets)
         return losses.sum() if weights is None else (weights * losses).sum()
+
+    def _total_weight(
+        self, microbatches: Sequence[BatchLike], weights: Sequence[Tensor | None]
+    ) -> float | Tensor:
+        """Return the sum of all weights; several processes add theirs here."""
+        return total_weight(microbatches, weights)
 
     def _weights(self, batch: BatchLike) -> Tensor | None:
         """Return the example weights times the class weights, ``(N,)``; None means 1."""

@@ -21,6 +21,7 @@ from mlpkit.training._default_objective import choose_objective
 from mlpkit.training._defaults import fill_from_run
 from mlpkit.training._hooks import CallbackLike
 from mlpkit.training._predictor import check_input_range, reset_calibration, task_of_model
+from mlpkit.training._ranks import ALONE, Ranks
 from mlpkit.training._run_config import (
     check_monitored_data,
     check_validation_data,
@@ -81,6 +82,7 @@ class RunSetup:
     callbacks: Sequence[CallbackLike]
     metrics: CustomMetrics
     device: torch.device
+    ranks: Ranks = ALONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +144,7 @@ class Run:
     best: BestWeights | None
     checkpointer: Checkpointer
     stream: RandomStream
+    ranks: Ranks
     train: BatchSource | None
     val: BatchSource | None
     num_epochs: int
@@ -182,7 +185,9 @@ def begin_run(
         build_run_optimizer(setup, model, config),
         train=train_batches(config, train),
         device=device,
+        ranks=setup.ranks,
     )
+    _check_batch_size(config, setup.ranks)
     tracker = Tracker(
         config,
         objective,
@@ -196,7 +201,7 @@ def begin_run(
         reestimate=lambda: stepper.reestimate_batch_norm(tracker.current_epoch),
     )
     best = BestWeights() if config.restore_best else None
-    stream = RandomStream(config.seed, device)
+    stream = RandomStream(config.seed, device, rank=setup.ranks.rank)
     train_again = _train_to_evaluate(config, train, stepper.train)
     val_batches = None if val is None else eval_batches("val", val, config)
     checkpointer = Checkpointer(
@@ -208,6 +213,7 @@ def begin_run(
         stream=stream,
         val=val_batches,
         callbacks=setup.callbacks,
+        ranks=setup.ranks,
     )
     tracker.start_with(train)
     if resume is not None and content is not None:
@@ -219,10 +225,7 @@ def begin_run(
         checkpointer.continue_from(previous.checkpointer)
         if tracker.is_out_of_patience:
             tracker.state.num_bad_epochs = 0
-    if config.checkpoints is not None and previous is not None:
-        prepare_folder(config.checkpoints)
-    elif config.checkpoints is not None:
-        _claim_folder(config.checkpoints, checkpointer, resume)
+    setup.ranks.do_on_first(lambda: _prepare(config, checkpointer, start))
     reset_calibration(model)
     inputs = known_inputs(train)
     if inputs is not None:
@@ -235,6 +238,7 @@ def begin_run(
         best=best,
         checkpointer=checkpointer,
         stream=stream,
+        ranks=setup.ranks,
         train=train_again,
         val=val_batches,
         num_epochs=config.epochs if previous is None else previous.num_epochs,
@@ -322,6 +326,14 @@ def _resume_path(config: TrainerConfig, resume: str | os.PathLike[str] | None) -
     return next((path for path in found if path.exists()), None)
 
 
+def _prepare(config: FilledConfig, checkpointer: Checkpointer, start: RunStart) -> None:
+    """Prepare the folder of the checkpoints, if there is one."""
+    if config.checkpoints is not None and start.previous is not None:
+        prepare_folder(config.checkpoints)
+    elif config.checkpoints is not None:
+        _claim_folder(config.checkpoints, checkpointer, start.resume)
+
+
 def _claim_folder(
     config: CheckpointConfig, checkpointer: Checkpointer, resume: Path | None
 ) -> None:
@@ -340,6 +352,14 @@ def _claim_folder(
             raise ValueError(error_message("checkpoints.folder", rule, str(others[0]), cure))
     prepare_folder(config)
     checkpointer.replace_on_save(others)
+
+
+def _check_batch_size(config: FilledConfig, ranks: Ranks) -> None:
+    """Refuse batches that cannot be divided among the processes."""
+    if config.batch_size < ranks.size:
+        rule = f"at least the number of processes, {ranks.size}"
+        cure = "each batch is divided among them"
+        raise ValueError(error_message("batch_size", rule, config.batch_size, cure))
 
 
 def _check_num_examples(objective: Objective, train: TrainingData) -> None:

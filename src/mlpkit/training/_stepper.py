@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -17,6 +18,7 @@ from mlpkit.training._batch_norm_batches import check_known_sizes, explain_batch
 from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training._engine import Engine, StepEngine, StepResult
 from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep, nonfinite_error
+from mlpkit.training._ranks import ALONE, Ranks
 from mlpkit.training._tracker import TrainState
 from mlpkit.training.batches import (
     BatchLike,
@@ -26,6 +28,7 @@ from mlpkit.training.batches import (
     microbatches,
     on_device,
 )
+from mlpkit.training.distributed import DistributedEngine, rank_batches
 from mlpkit.training.fast import CapturedEngine, FastEngine
 from mlpkit.training.objectives import Objective
 from mlpkit.training.optim import EagerLBFGS, Rates, reestimate_batch_norm
@@ -43,6 +46,7 @@ class Stepper:
         optimizer: Updates the parameters; every group has its base rate as ``initial_lr``.
         train: Batches to train on.
         device: Device of the model.
+        ranks: The processes that make each step together.
 
     Raises:
         ValueError: If the batches do not suit the optimizer, or batch norm.
@@ -63,6 +67,7 @@ class Stepper:
         *,
         train: BatchSource,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
         self.model = model
         self.config = config
@@ -70,7 +75,7 @@ class Stepper:
         self.optimizer = optimizer
         self.train = train
         self.device = device
-        check_known_sizes(model, train)
+        check_known_sizes(model, train, ranks=ranks)
         accumulation = config.gradient_accumulation_steps
         self.steps_per_epoch = -(-len(train) // accumulation)
         if isinstance(optimizer, EagerLBFGS):
@@ -78,7 +83,11 @@ class Stepper:
         self.rates = Rates(optimizer, config.schedule, config.momentum_schedule, total_steps=1)
         self.continue_from(TrainState())  # sets the number of steps
         self.guard = FiniteGuard(device, deferred=_obeys_found_inf(optimizer, device, config))
-        engine_type = Engine if config.gradients == "autograd" else FastEngine
+        engine_type: Callable[..., Engine] = FastEngine
+        if ranks.size > 1:
+            engine_type = functools.partial(DistributedEngine, ranks=ranks)
+        elif config.gradients == "autograd":
+            engine_type = Engine
         weights = config.class_weights
         self.engine: StepEngine = engine_type(
             model,
@@ -90,7 +99,7 @@ class Stepper:
             precision=config.precision,
             device=device,
         )
-        self._batches = train
+        self._batches = rank_batches(train, ranks)
         if config.cuda_graph:
             self.engine = CapturedEngine(self.engine, optimizer, device)
             self._batches = lazy_source(train, next(model.parameters()).device)

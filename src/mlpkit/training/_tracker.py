@@ -19,7 +19,7 @@ from mlpkit.training._engine import StepResult
 from mlpkit.training._monitor import check_monitored_task, monitor_of
 from mlpkit.training._nonfinite import NonFiniteStep
 from mlpkit.training._run_config import check_class_weights, known_targets
-from mlpkit.training.batches import BatchLike
+from mlpkit.training.batches import BatchLike, num_examples
 from mlpkit.training.metrics import (
     EpochMeter,
     EpochRow,
@@ -140,7 +140,7 @@ class Tracker:
         """Count one optimizer step."""
         self.state.batch += len(microbatches)
         self.state.step += 1
-        examples = sum(batch.indices.shape[0] for batch in microbatches)
+        examples = sum(num_examples(batch) for batch in microbatches)
         self.state.examples += examples
         self.state.epoch_examples += examples
         self._meter.add(result.loss, result.weight, result.grad_norm)

@@ -33,6 +33,7 @@ from mlpkit.training._predictor import (
     task_of_model,
 )
 from mlpkit.training._progress import Progress, show_progress
+from mlpkit.training._ranks import ALONE, Ranks, join_ranks
 from mlpkit.training._run import (
     OptimizerFactory,
     Run,
@@ -49,6 +50,7 @@ from mlpkit.training._stepper import Stepper
 from mlpkit.training._tracker import TrainState
 from mlpkit.training.batches import BatchSource, StatefulSource, TrainingData
 from mlpkit.training.checkpoints import RandomStream, load_checkpoint
+from mlpkit.training.distributed import ParallelForward
 from mlpkit.training.metrics import (
     CustomMetrics,
     EpochRow,
@@ -82,6 +84,11 @@ class Trainer:
     a private random stream, so the result depends on nothing outside the run. A run that is killed
     and resumed from a checkpoint ends with the same bits as an undisturbed one, on the same machine
     with the same versions.
+
+    In a process of a ``torch.distributed`` group, such as one that ``torchrun`` launched, the
+    trainer trains with all processes of the group: each computes a part of every batch, and
+    :class:`torch.nn.parallel.DistributedDataParallel` sums the gradients. Every process makes the
+    same calls.
 
     NaN or infinity in the loss or the gradient ends the run before the optimizer uses it. SIGTERM
     and Ctrl-C end it after the current step, with a checkpoint; a second one ends it immediately.
@@ -153,12 +160,13 @@ class Trainer:
         for callback in callbacks:
             if isinstance(callback, type) or not isinstance(callback, CallbackLike):
                 raise TypeError(error_message("callbacks", "instances of Callback", callback))
-        self.device = available_device(self.config.device)
+        self._ranks = join_ranks()
+        self.device = self._ranks.device(available_device(self.config.device))
         self.model = model.to(self.device)
         self._given_objective = objective
         self.objective = choose_objective(self._config, model, objective)
         if self.config.cuda_graph:
-            _check_can_be_captured(self.device, self.objective, optimizer)
+            _check_can_be_captured(self.device, self.objective, optimizer, self._ranks)
         self.state = TrainState()
         self.history = History()
         self._optimizer_factory = optimizer
@@ -168,6 +176,16 @@ class Trainer:
         self._signals = StopSignals()
         self._stop_reason: StopReason | None = None
         self._is_training = False  # between the first and the last step of fit
+
+    @property
+    def rank(self) -> int:
+        """Number of this process among those of the run, from 0; the first one writes the files."""
+        return self._ranks.rank
+
+    @property
+    def world_size(self) -> int:
+        """Number of processes that train the model together."""
+        return self._ranks.size
 
     @property
     def config(self) -> TrainerConfig:
@@ -268,7 +286,7 @@ class Trainer:
                     run.checkpointer.check_states()
                 with show_progress(
                     run.stepper.total_steps,
-                    shown=self.config.progress,
+                    shown=self.config.progress if self._ranks.is_first else False,
                     epochs=run.config.epochs,
                     label_smoothing=run.config.label_smoothing,
                     initial=self.state.step,
@@ -280,6 +298,7 @@ class Trainer:
                     finally:
                         self._is_training = False
                 run.weights.load_final_weights(run.best)
+                self._ranks.share_buffers(self.model)
                 result = self._result(run, reason)
                 self._call(run, "on_fit_end", result)
                 self._raise_interrupt(run)
@@ -300,7 +319,7 @@ class Trainer:
         max_seconds = None
         if config.max_seconds is not None:
             max_seconds = config.max_seconds + run.seconds_before
-        on_step_end = bool(hooks(self._callbacks, "on_step_end"))
+        on_step_end = bool(hooks(self._called(), "on_step_end"))
         every_steps = None if config.checkpoints is None else config.checkpoints.every_steps
 
         while not (tracker.is_done or tracker.is_out_of_patience):
@@ -323,9 +342,9 @@ class Trainer:
                     stepper.guard.sync()
                 if every_steps is not None and state.step % every_steps == 0:
                     self._save_last(run)
-                self._raise_interrupt(run)
                 if max_seconds is not None and tracker.tick() >= max_seconds:
                     self._stop_reason = "time"
+                self._raise_interrupt(run)
                 is_complete = state.batch == len(stepper.train) or state.step == config.max_steps
                 if self._stop_reason is not None and not is_complete:
                     self._finish_partial_epoch(run, progress)
@@ -351,6 +370,7 @@ class Trainer:
                 run.best.decide(self.model, is_best=is_best, averaged=run.weights.averaged())
         progress.end_epoch(row, _summary(row, config.label_smoothing))
         self._call(run, "on_epoch_end", row)
+        self._agree_to_stop()
         if config.checkpoints is not None:
             if is_best and config.checkpoints.keep_best:
                 self._save(run, config.checkpoints.best)
@@ -378,7 +398,9 @@ class Trainer:
         if run.val is None:
             return None
         with self._evaluating(run):
-            evaluation = self._evaluate(run.val, poll=self._poll, custom=self._metrics)
+            evaluation = self._evaluate(
+                run.val, poll=self._poll, custom=self._metrics, ranks=run.ranks
+            )
             if run.best is not None:
                 run.best.propose(self.model)
             return evaluation
@@ -388,24 +410,36 @@ class Trainer:
         if run.train is None:
             return None
         with self._evaluating(run):
-            return self._evaluate(run.train, poll=self._poll)
+            return self._evaluate(run.train, poll=self._poll, ranks=run.ranks)
 
     @contextmanager
     def _evaluating(self, run: Run) -> Iterator[None]:
         """Give the model the averaged weights within a ``with`` block, which a signal ends."""
         try:
             with run.stream.paused(), run.weights.averaged():
+                self._ranks.share_buffers(self.model)
                 yield
         except _SignalArrivedError:
             self._raise_interrupt(run)
             raise
 
     def _poll(self) -> None:
-        if self._signals.signum is not None:
+        # Several processes finish a validation together, and stop after it.
+        if self._signals.signum is not None and self._ranks.size == 1:
             raise _SignalArrivedError
 
+    def _agree_to_stop(self) -> None:
+        """Give every process the reason to stop that one of them has."""
+        if self._ranks.size == 1:
+            return
+        reasons: tuple[StopReason | None, ...] = (None, "time", "callback")
+        own = self._signals.signum or 0, reasons.index(self._stop_reason)
+        signum, reason = self._ranks.largest(own)
+        self._signals.signum, self._stop_reason = signum or None, reasons[reason]
+
     def _raise_interrupt(self, run: Run) -> None:
-        """If a signal arrived, save and raise."""
+        """If a signal arrived at any process, save and raise."""
+        self._agree_to_stop()
         if self._signals.signum is not None:
             raise interruption(self._signals.signum, self._save_last(run))
 
@@ -445,11 +479,19 @@ class Trainer:
 
     def _call(self, run: Run, hook: str, *arguments: object) -> None:
         """Call a hook of every callback that has it, with the caller's random state."""
-        methods = hooks(self._callbacks, hook)
+        methods = hooks(self._called(), hook)
         if methods:
             with run.stream.paused():
                 for method in methods:
                     method(self, *arguments)
+
+    def _called(self) -> list[CallbackLike]:
+        """Return the callbacks of this process; loggers write on the first one alone."""
+        return [
+            callback
+            for callback in self._callbacks
+            if self._ranks.is_first or getattr(callback, "on_every_rank", True)
+        ]
 
     # ------------------------------------------------------------------ using the model
 
@@ -572,9 +614,10 @@ class Trainer:
         classes: Sequence[str] | None = None,
         poll: Callable[[], None] | None = None,
         custom: CustomMetrics | None = None,
+        ranks: Ranks = ALONE,
     ) -> Evaluation:
         return evaluate(
-            self.model,
+            self.model if ranks.size == 1 else ParallelForward(self.model, ranks),
             batches,
             self.objective,
             precision=self.config.precision,
@@ -696,6 +739,7 @@ class Trainer:
             callbacks=self._callbacks,
             metrics=self._metrics,
             device=self.device,
+            ranks=self._ranks,
         )
 
     def _result(self, run: Run, reason: StopReason) -> FitResult:
@@ -723,9 +767,15 @@ def _same_position(source: BatchSource) -> Iterator[None]:
 
 
 def _check_can_be_captured(
-    device: torch.device, objective: Objective, optimizer: OptimizerFactory | None
+    device: torch.device,
+    objective: Objective,
+    optimizer: OptimizerFactory | None,
+    ranks: Ranks,
 ) -> None:
     """Raise if the host has to decide in each step what the device does."""
+    if ranks.size > 1:
+        rule = "False with several processes"
+        raise ValueError(error_message("cuda_graph", rule, True, "capture a run of one process"))  # noqa: FBT003
     if optimizer is not None:
         rule = "None for cuda_graph"
         cure = "use config.optimizer, whose learning rate can be kept on the device"

@@ -7,6 +7,7 @@ from mlpkit.training.batches._continued import ContinuedBatches
 from mlpkit.training.batches._data_loader import LoaderBatches
 from mlpkit.training.batches._lazy import LazyBatch, lazy_source
 from mlpkit.training.batches._microbatches import microbatches, on_device
+from mlpkit.training.batches._rank_batch import RankBatch, num_examples
 from mlpkit.training.batches._sources import (
     BatchLike,
     BatchSource,
@@ -29,6 +30,7 @@ __all__ = [
     "IndexedSource",
     "LazyBatch",
     "LoaderBatches",
+    "RankBatch",
     "StatefulSource",
     "StreamBatches",
     "TrainingData",
@@ -37,6 +39,7 @@ __all__ = [
     "lazy_source",
     "length_of",
     "microbatches",
+    "num_examples",
     "on_device",
     "training_batches",
 ]

@@ -9,6 +9,7 @@ import torch
 
 from mlpkit._protocols import Batch
 from mlpkit.training.batches._lazy import LazyBatch
+from mlpkit.training.batches._rank_batch import RankBatch
 from mlpkit.training.batches._sources import BatchLike
 
 __all__ = ["microbatches", "on_device"]
@@ -21,12 +22,13 @@ def on_device(batch: BatchLike, device: torch.device) -> BatchLike:
     if batch.inputs.device == device and batch.targets.device == device:
         return batch
     weights = batch.weights
-    return Batch(
+    moved = Batch(
         batch.inputs.to(device, non_blocking=True),
         batch.targets.to(device, non_blocking=True),
         None if weights is None else weights.to(device, non_blocking=True),
         batch.indices.to(device, non_blocking=True),
     )
+    return RankBatch(*moved, batch.num_examples) if isinstance(batch, RankBatch) else moved
 
 
 def microbatches(

@@ -21,6 +21,7 @@ from mlpkit._serialization import JSONValue, Saved, to_saved
 from mlpkit.errors import CheckpointCorruptError, ResumeMismatchError
 from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training._hooks import CallbackLike
+from mlpkit.training._ranks import ALONE, Ranks
 from mlpkit.training._stepper import Stepper
 from mlpkit.training._tracker import Tracker, TrainState
 from mlpkit.training.batches import BatchSource, StatefulSource, StreamBatches
@@ -60,6 +61,7 @@ class Checkpointer:
         stream: Random stream of the run.
         val: Batches to validate on, or None.
         callbacks: Callbacks whose state is saved.
+        ranks: The processes of the run, of which the first writes the files.
 
     Attributes:
         path: The newest checkpoint that was written or restored; None before one.
@@ -76,6 +78,7 @@ class Checkpointer:
         stream: RandomStream,
         val: BatchSource | None,
         callbacks: Sequence[CallbackLike],
+        ranks: Ranks = ALONE,
     ) -> None:
         self.path: Path | None = None
         self._config = config
@@ -86,6 +89,7 @@ class Checkpointer:
         self._stream = stream
         self._val = val
         self._callbacks = _by_name(callbacks)
+        self._ranks = ranks
         self._obsolete: list[Path] = []
 
     def replace_on_save(self, paths: Sequence[Path]) -> None:
@@ -114,8 +118,11 @@ class Checkpointer:
         name = first_nonfinite(self._judged(content))
         if name is not None:
             raise self._tracker.nonfinite_step(f"{name} in the checkpoint")
-        write_checkpoint(path, content)
+        self._ranks.do_on_first(lambda: self._write(path, content))
         self.path = path
+
+    def _write(self, path: Path, content: Mapping[str, Saved]) -> None:
+        write_checkpoint(path, content)
         for other in self._obsolete:
             if other != path:
                 other.unlink(missing_ok=True)
@@ -170,8 +177,13 @@ class Checkpointer:
             "optimizer": self._stepper.optimizer.state_dict(),
             "scaler": None if scaler is None else scaler.state_dict(),
             **self._tracker.state_dict(),
-            "rng": self._stream.state_dict(),
+            **self._random_states(),
         }
+
+    def _random_states(self) -> dict[str, object]:
+        """Return the random state of the first process, and those of the others in order."""
+        first, *others = self._ranks.gather(self._stream.state_dict())
+        return {"rng": first, "rng_of_ranks": others}
 
     def check_states(self) -> None:
         """Raise TypeError if a callback or the training data have a state that cannot be saved."""
@@ -253,7 +265,10 @@ class Checkpointer:
         stepper.optimizer.load_state_dict(cast("dict[str, object]", content["optimizer"]))
         if stepper.engine.scaler is not None:
             stepper.engine.scaler.load_state_dict(cast("dict[str, object]", content["scaler"]))
-        self._stream.load_state_dict(cast("dict[str, Tensor]", content["rng"]))
+        others = cast("list[dict[str, Tensor]]", content.get("rng_of_ranks") or [])
+        states = [cast("dict[str, Tensor]", content["rng"]), *others]
+        if self._ranks.rank < len(states):  # a process that the run did not have starts its stream
+            self._stream.load_state_dict(states[self._ranks.rank])
 
     def _check_same_run(
         self,

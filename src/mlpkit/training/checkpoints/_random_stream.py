@@ -30,14 +30,16 @@ class RandomStream:
         seed: Seed of the stream. It is hashed, so that dropout masks do not consist of the same
             numbers as the weights of a model that was initialized with the same seed.
         device: Device of the model.
+        rank: Number of the process, from 0; each has a separate stream.
     """
 
-    def __init__(self, seed: int, device: torch.device) -> None:
+    def __init__(self, seed: int, device: torch.device, *, rank: int = 0) -> None:
         self._device = device
         self._is_active = False
         self._thread = threading.get_ident()
         self._caller_state = random_state(self._device)
-        digest = hashlib.sha256(f"mlpkit.stream {seed}".encode()).digest()
+        name = f"mlpkit.stream {seed}" if rank == 0 else f"mlpkit.stream {seed} rank {rank}"
+        digest = hashlib.sha256(name.encode()).digest()
         with _GENERATORS, self._restored():
             torch.manual_seed(int.from_bytes(digest[:7]))
             self._state = random_state(self._device)

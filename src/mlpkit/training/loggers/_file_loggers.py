@@ -29,6 +29,8 @@ class CSVLogger(Callback):
         >>> logger = CSVLogger("history.csv")
     """
 
+    on_every_rank = False
+
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
 
@@ -55,6 +57,8 @@ class JSONLinesLogger(Callback):
         >>> from mlpkit.training import JSONLinesLogger
         >>> logger = JSONLinesLogger("history.jsonl")
     """
+
+    on_every_rank = False
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)

@@ -41,6 +41,8 @@ class TensorBoardLogger(Callback):
         >>> logger = TensorBoardLogger("runs/first")
     """
 
+    on_every_rank = False
+
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
         self._writer: _SummaryWriter | None = None

@@ -30,6 +30,8 @@ class TrackingLogger(Callback, ABC):
         run_id: Id of the run in the service; None before it is started.
     """
 
+    on_every_rank = False
+
     def __init__(self, given_id: str | None, options: Mapping[str, object]) -> None:
         for name, value in options.items():
             if given_id is not None and value is not None:

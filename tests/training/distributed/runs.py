@@ -1,0 +1,207 @@
+"""Runs that several processes make together, and what each of them has afterwards."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from mlpkit import MLP, SoftmaxClassifier
+from mlpkit.data import LabeledTensors, RandomAffine, digits
+from mlpkit.errors import TrainingInterrupted
+from mlpkit.nn import MLPOptions
+from mlpkit.training import (
+    AveragingConfig,
+    Callback,
+    CheckpointConfig,
+    CSVLogger,
+    StepInfo,
+    Trainer,
+    TrainerConfig,
+    TrainingData,
+)
+
+Row = dict[str, float | int | None]
+
+
+class Found(NamedTuple):
+    """What a process has after a run; the columns of the history without durations."""
+
+    weights: dict[str, Tensor]
+    history: list[Row]
+    stop_reason: str
+    steps: int
+    examples: int
+
+
+class PartlyUsed(nn.Module):
+    """A network with parameters that no output depends on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = network()
+        self.other = nn.Linear(3, 3)
+        nn.init.ones_(self.other.weight)
+        nn.init.zeros_(self.other.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)
+
+
+def network(dropout: float = 0.0) -> MLP:
+    generator = torch.Generator().manual_seed(0)
+    return MLP(64, (16,), 10, dropout=dropout, generator=generator)
+
+
+def examples(count: int = 203) -> tuple[LabeledTensors, LabeledTensors]:
+    splits = digits()
+    inputs, targets = splits.train.inputs.float().flatten(1) / 16, splits.train.targets
+    weights = torch.linspace(0.5, 2.0, count)
+    train = LabeledTensors(inputs[:count], targets[:count], weights=weights)
+    return train, LabeledTensors(inputs[count : count + 101], targets[count : count + 101])
+
+
+KINDS = (
+    "plain",
+    "accumulation",
+    "class weights",
+    "unused parameters",
+    "averaging",
+    "loader",
+    "clipping",
+    "augmented",
+    "model",
+)
+
+
+def train_kind(kind: str) -> Found:
+    """Train a network in one of several ways, each of which has the same loss on any ranks."""
+    train, val = examples()
+    data: TrainingData = train
+    model: nn.Module = PartlyUsed() if kind == "unused parameters" else network()
+    settings: dict[str, dict[str, object]] = {
+        "plain": {},
+        "accumulation": {"gradient_accumulation_steps": 3, "batch_size": 16},
+        "class weights": {"class_weights": "balanced"},
+        "unused parameters": {},
+        "averaging": {"averaging": AveragingConfig(decay=0.9)},
+        "loader": {},
+        "clipping": {"clip_grad_norm": 0.1},
+        "augmented": {},
+        "model": {},
+    }
+    options = {"epochs": 2, "batch_size": 50, "gradients": "autograd", **settings[kind]}
+    if kind == "loader":
+        dataset = train.as_torch_dataset()
+        order = torch.Generator().manual_seed(1)
+        data = DataLoader(dataset, batch_size=50, shuffle=True, generator=order)
+    if kind == "augmented":
+        images = train.inputs.reshape(-1, 1, 8, 8)
+        pictures = LabeledTensors(images, train.targets)
+        data = pictures.batches(50, augment=RandomAffine(degrees=10.0))
+        val = LabeledTensors(val.inputs.reshape(-1, 1, 8, 8), val.targets)
+        model = nn.Sequential(nn.Flatten(), network())
+    if kind == "model":
+        generator = torch.Generator().manual_seed(0)
+        model = SoftmaxClassifier.for_data(
+            train, (16,), MLPOptions(dropout=0.0), generator=generator
+        )
+    config = TrainerConfig(progress=False, **options)  # type: ignore[arg-type]  # of the kind
+    return found(Trainer(model, config), data, val)
+
+
+def train_kinds() -> dict[str, Found]:
+    return {kind: train_kind(kind) for kind in KINDS}
+
+
+def found(
+    trainer: Trainer, data: TrainingData, val: TrainingData, *, resume: str | None = None
+) -> Found:
+    """Fit, and return what this process has then."""
+    result = trainer.fit(data, val, resume=resume)
+    timed = ("seconds", "examples_per_second")
+    rows = [
+        {name: value for name, value in row.to_dict().items() if name not in timed}
+        for row in result.history
+    ]
+    weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    state = result.state
+    return Found(weights, rows, result.stop_reason, state.step, state.examples)
+
+
+class StopAt(Callback):
+    """Stops the run at a step, or sends its process a signal, on one process alone."""
+
+    def __init__(self, step: int, *, rank: int, signum: int | None = None) -> None:
+        self.step = step
+        self.rank = rank
+        self.signum = signum
+
+    def on_step_end(self, trainer: Trainer, step: StepInfo) -> None:
+        if step.step + 1 != self.step or dist.get_rank() != self.rank:
+            return
+        if self.signum is None:
+            trainer.stop()
+        else:
+            os.kill(os.getpid(), self.signum)
+
+
+def train_with_dropout(
+    folder: Path | None = None,
+    stop: StopAt | None = None,
+    *,
+    resume: bool = False,
+    max_seconds: float | None = None,
+) -> Found:
+    """Train with dropout and batch norm, whose masks and statistics are those of a process."""
+    train, val = examples(200)
+    generator = torch.Generator().manual_seed(0)
+    model = MLP(64, (16,), 10, dropout=0.3, norm="batch", generator=generator)
+    checkpoints = None if folder is None else CheckpointConfig(folder=folder / "run")
+    config = TrainerConfig(
+        epochs=3,
+        batch_size=40,
+        progress=False,
+        checkpoints=checkpoints,
+        max_seconds=max_seconds,
+    )
+    callbacks: list[Callback] = [] if stop is None else [stop]
+    if folder is not None:
+        rank = dist.get_rank() if dist.is_initialized() else 0
+        callbacks.append(CSVLogger(folder / f"history-{rank}.csv"))
+    trainer = Trainer(model, config, callbacks=callbacks)
+    return found(trainer, train, val, resume="auto" if resume else None)
+
+
+def train_twice() -> tuple[Found, Found]:
+    return train_with_dropout(), train_with_dropout()
+
+
+def train_and_resume(folder: Path) -> tuple[Found, Found, Found]:
+    """Return an undisturbed run, one that a process stops, and the latter resumed."""
+    whole = train_with_dropout()
+    stopped = train_with_dropout(folder, StopAt(7, rank=1))
+    return whole, stopped, train_with_dropout(folder, resume=True)
+
+
+def resume_elsewhere(folder: Path) -> Found:
+    return train_with_dropout(folder, resume=True)
+
+
+def stop_by_signal_and_time(folder: Path) -> tuple[str, bool, Found]:
+    """Return the error that a signal to the last process raises on this one, and a short run.
+
+    The first process has the shortest time limit.
+    """
+    short = train_with_dropout(max_seconds=1e-6 if dist.get_rank() == 0 else 1e6)
+    try:
+        train_with_dropout(folder, StopAt(4, rank=dist.get_world_size() - 1, signum=signal.SIGTERM))
+    except TrainingInterrupted as error:
+        return str(error), error.checkpoint is not None and error.checkpoint.exists(), short
+    raise AssertionError("the signal did not arrive")

@@ -1,0 +1,60 @@
+"""Processes that die: ``torchrun`` starts them again, and the run continues from its checkpoint."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+pytestmark = pytest.mark.distributed
+
+SCRIPT = Path(__file__).with_name("elastic_run.py")
+RAISES = """
+from mlpkit import SoftmaxClassifier, Trainer, TrainerConfig
+from mlpkit.data import digits
+from mlpkit.training import Callback
+
+class Raises(Callback):
+    def on_step_end(self, trainer, step):
+        if trainer.rank == 1 and step.step == 1:
+            raise OSError("the disk is on fire")
+
+data = digits().train
+config = TrainerConfig(epochs=50, progress=False)
+Trainer(SoftmaxClassifier.for_data(data), config, callbacks=[Raises()]).fit(data)
+"""
+
+
+def run(folder: Path, *kills: str) -> tuple[int, dict[str, Tensor]]:
+    """Return the number of steps and the weights."""
+    folder.mkdir()
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    launch += ["--nproc-per-node=2", "--max-restarts=9", "--monitor-interval=0.1"]
+    # A restart may fail before the script has run, when gloo reads an address of an earlier one.
+    arguments = [str(SCRIPT), str(folder), *kills]
+    subprocess.run([*launch, *arguments], check=True, timeout=200, capture_output=True)
+    assert len(list(folder.glob("killed-*"))) == len(kills)
+    steps, weights = torch.load(folder / "result.pt")
+    return int(steps), weights
+
+
+def test_a_run_whose_processes_are_killed_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    """SIGKILL before the first checkpoint, and of the process that writes within an epoch."""
+    steps, undisturbed = run(tmp_path / "undisturbed")
+    steps_of_killed, killed = run(tmp_path / "killed", "1:2", "0:10")
+    assert steps_of_killed == steps
+    assert all(torch.equal(killed[name], value) for name, value in undisturbed.items())
+
+
+def test_a_process_that_raises_ends_the_others_with_its_message(tmp_path: Path) -> None:
+    """The other process would wait for its gradient for ever; the launcher ends it."""
+    script = tmp_path / "raises.py"
+    script.write_text(RAISES)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    found = subprocess.run([*launch, str(script)], timeout=200, capture_output=True, text=True)
+    assert found.returncode != 0
+    assert "the disk is on fire" in found.stderr

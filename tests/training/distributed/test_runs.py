@@ -1,0 +1,45 @@
+"""One run of several processes: one folder, one checkpoint, one end."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from tests.training.distributed.processes import run_ranks
+from tests.training.distributed.runs import (
+    Found,
+    resume_elsewhere,
+    stop_by_signal_and_time,
+    train_and_resume,
+)
+
+pytestmark = pytest.mark.distributed
+
+
+def check_equal(found: Found, expected: Found) -> None:
+    assert found.history == expected.history
+    assert all(torch.equal(found.weights[n], value) for n, value in expected.weights.items())
+
+
+def test_a_run_that_one_process_stops_resumes_with_the_same_bits(tmp_path: Path) -> None:
+    """Stopped within an epoch; every process has its dropout masks and its place back."""
+    for whole, stopped, resumed in run_ranks(train_and_resume, 2, tmp_path):
+        assert (stopped.stop_reason, stopped.steps) == ("callback", 7)
+        check_equal(resumed, whole)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["history-0.csv", "run"]
+
+
+def test_a_signal_or_a_clock_of_one_process_stops_all_and_any_number_resumes(
+    tmp_path: Path,
+) -> None:
+    """After the same step, with a checkpoint, from which one and three processes continue."""
+    for text, is_saved, short in run_ranks(stop_by_signal_and_time, 2, tmp_path):
+        assert "signal 15" in text
+        assert is_saved
+        assert (short.stop_reason, short.steps) == ("time", 1)
+    alone = tmp_path / "alone"
+    shutil.copytree(tmp_path / "run", alone / "run")
+    for found in (resume_elsewhere(alone), *run_ranks(resume_elsewhere, 3, tmp_path)):
+        assert (found.stop_reason, found.steps, len(found.history)) == ("completed", 15, 3)
