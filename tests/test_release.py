@@ -127,7 +127,9 @@ def test_workflows_have_few_permissions_and_pinned_actions(path: Path) -> None:
 def test_workflows_run_every_default_session() -> None:
     """A check that runs by default on a contributor's machine runs for each pull request too."""
     noxfile = (ROOT / "noxfile.py").read_text("utf-8")
-    sessions = re.findall(r"@nox\.session(?:\(python=PYTHONS\))?\n(?:@nox\.parametrize.*\n)?def (\w+)", noxfile)
+    sessions = re.findall(
+        r"@nox\.session(?:\(python=PYTHONS\))?\n(?:@nox\.parametrize.*\n)?def (\w+)", noxfile
+    )
     workflows = "\n".join(path.read_text("utf-8") for path in WORKFLOWS)
     commands = "\n".join(re.findall(r"run: nox.*", workflows))
     assert len(sessions) >= 11
