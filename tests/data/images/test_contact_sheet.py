@@ -41,7 +41,8 @@ def test_labels_are_written_below_their_images() -> None:
 def test_labels_in_a_tensor_are_written_as_numbers() -> None:
     images = torch.zeros(3, 14, 14, dtype=torch.uint8)
     sheets = [contact_sheet(images, labels) for labels in (torch.tensor([7, 0, 2]), [7, 0, 2])]
-    assert np.array_equal(*map(np.asarray, sheets))
+    of_tensor, of_list = map(np.asarray, sheets)
+    assert np.array_equal(of_tensor, of_list)
 
 
 def test_invalid_arguments_are_refused() -> None:
