@@ -166,7 +166,9 @@ def test_the_checkpoint_has_the_direction(tmp_path: Path) -> None:
     again = Trainer(network(), config, metrics={"m": Higher()})
     assert again.fit(TRAIN, VAL, resume="auto").state.best_epoch == 3
     other = replace(config, monitor=Monitor("val_m", "min"))
-    with pytest.raises(ResumeMismatchError, match=r"config\.monitor\.mode: saved 'max', now 'min'"):
+    with pytest.raises(
+        ResumeMismatchError, match=r"config\.monitor: saved 'val_m:max', now 'val_m:min'"
+    ):
         Trainer(network(), other, metrics={"m": Higher()}).fit(TRAIN, VAL, resume="auto")
 
 

@@ -103,7 +103,7 @@ OPTION_TEXTS: Mapping[str, OptionText] = {
     ),
     "gradient_accumulation_steps": OptionText("Batches per optimizer step"),
     "clip_grad_norm": OptionText("Maximum norm of the gradient", unset="no limit"),
-    "dropout": OptionText("Dropout of all hidden layers, or of each"),
+    "dropout": OptionText("Dropout of each hidden layer"),
     "input_dropout": OptionText("Dropout of the inputs"),
     "max_norm": OptionText("Maximum weight norm of a unit", unset="no limit"),
     "label_smoothing": OptionText("Smoothing of the targets"),

@@ -33,6 +33,7 @@ KEYS = {
     *("format", "version", "versions", "config", "model_config", "fingerprint", "model", "average"),
     *("best", "source"),
     *("optimizer", "scaler", "total_steps", "state", "meter", "history", "callbacks", "rng"),
+    "rng_of_ranks",
 }
 
 
