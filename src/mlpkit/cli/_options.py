@@ -98,9 +98,7 @@ OPTION_TEXTS: Mapping[str, OptionText] = {
     "optimizer": OptionText(f"{_names(OptimizerName)}; or sgd:lr=0.1", _SHORT),
     "schedule": OptionText(_names(ScheduleKind), _SHORT),
     "momentum_schedule": OptionText("Such as linear:final=0.9", _SHORT, "constant"),
-    "reduce_lr_on_plateau": OptionText(
-        "Factor on the rate at a plateau, such as 0.1", "FACTOR[:...]", "off"
-    ),
+    "reduce_lr_on_plateau": OptionText("Factor at a plateau, such as 0.1", "FACTOR[:...]", "off"),
     "gradient_accumulation_steps": OptionText("Batches per optimizer step"),
     "clip_grad_norm": OptionText("Maximum norm of the gradient", unset="no limit"),
     "dropout": OptionText("Dropout of each hidden layer"),
