@@ -222,7 +222,7 @@ def sklearn(session: nox.Session, version: str) -> None:
 def distributed(session: nox.Session) -> None:
     """Run the tests that start several processes, on one Python."""
     session.install(".", *group("test"))
-    run_tests(session, "tests", "-m", "distributed")
+    run_tests(session, "tests", "-m", "distributed and not long")
 
 
 @nox.session(default=False)

@@ -34,7 +34,8 @@ def run(folder: Path, *kills: str) -> tuple[int, dict[str, Tensor]]:
     folder.mkdir()
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     launch += ["--nproc-per-node=2", "--max-restarts=9", "--monitor-interval=0.1"]
-    # A restart may fail before the script has run, when gloo reads an address of an earlier one.
+    # A restart may fail or wait before the script has run, when gloo reads an address of an
+    # earlier one: also in a script that only joins the group (torch 2.14 and 2.15).
     arguments = [str(SCRIPT), str(folder), *kills]
     subprocess.run([*launch, *arguments], check=True, timeout=200, capture_output=True)
     assert len(list(folder.glob("killed-*"))) == len(kills)
@@ -42,6 +43,7 @@ def run(folder: Path, *kills: str) -> tuple[int, dict[str, Tensor]]:
     return int(steps), weights
 
 
+@pytest.mark.long
 def test_a_run_whose_processes_are_killed_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     """SIGKILL before the first checkpoint, and of the process that writes within an epoch."""
     steps, undisturbed = run(tmp_path / "undisturbed")
