@@ -101,7 +101,7 @@ def docs(session: nox.Session) -> None:
     session.install(".[plot,sklearn,tables]", *group("docs"))
     notebooks = ["-D", "nb_execution_mode=force"]  # a stored output may be of an older version
     session.run(
-        "sphinx-build", *notebooks, "-nW", "--keep-going", "-b", "html", "docs", "docs/_build"
+        "sphinx-build", *notebooks, "-nW", "--keep-going", "-b", "html", "docs", "docs/_build/html"
     )
 
 
