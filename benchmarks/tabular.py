@@ -247,7 +247,7 @@ class Recipe:
     """Changes of the tabular preset, for the ablations."""
 
     hidden_features: tuple[int, ...] = (128, 128, 128)
-    numbers: NumberEmbedding = "piecewise_linear"
+    numbers: NumberEmbedding | None = None
     scaling: bool = True
     zero_biases: bool = False
     dropout: float = 0.15
@@ -328,6 +328,7 @@ ABLATIONS: Mapping[str, Recipe] = {
     "mlpkit: one member": Recipe(n_members=1),
     "mlpkit: eight members": Recipe(n_members=8),
     "mlpkit: no embedding of numbers": Recipe(numbers="none"),
+    "mlpkit: always piecewise linear": Recipe(numbers="piecewise_linear"),
     "mlpkit: periodic": Recipe(numbers="periodic"),
     "mlpkit: no scaling layer": Recipe(scaling=False),
     "mlpkit: no dropout and decay": Recipe(dropout=0.0, weight_decay=0.0),

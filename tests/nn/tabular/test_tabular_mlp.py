@@ -70,6 +70,12 @@ def test_reset_parameters_draws_as_for_data(numbers: NumberEmbedding) -> None:
         assert torch.equal(value, expected[name]), name
 
 
+@pytest.mark.parametrize(("count", "expected"), [(499, "none"), (500, "piecewise_linear")])
+def test_numbers_of_few_examples_are_not_embedded(count: int, expected: NumberEmbedding) -> None:
+    found = TabularMLP.for_data(rows(count), COUNTS, (8,), 3)
+    assert (found.config.numbers, found.embedding.numbers) == (expected, expected)
+
+
 def test_options_without_biases_and_head() -> None:
     assert network(options=MLPOptions(bias=False))(rows()).shape == (64, 3)
 

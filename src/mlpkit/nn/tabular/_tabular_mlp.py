@@ -21,6 +21,7 @@ from mlpkit.nn.tabular._tabular_config import TabularMLPConfig
 __all__ = ["TabularMLP"]
 
 _BIAS_LR_FACTOR = 0.1
+_FEWEST_EMBEDDED = 500  # examples, from which the function of a number can be learned
 
 
 class TabularMLP(nn.Module):
@@ -91,7 +92,7 @@ class TabularMLP(nn.Module):
         out_features: int,
         options: MLPOptions | None = None,
         *,
-        numbers: NumberEmbedding = "piecewise_linear",
+        numbers: NumberEmbedding | None = None,
         generator: torch.Generator | None = None,
     ) -> Self:
         """Return a network for training inputs, from which medians and quantiles are taken.
@@ -106,13 +107,18 @@ class TabularMLP(nn.Module):
             hidden_features: Output width of each hidden layer, at least 1.
             out_features: Number of outputs, at least 1.
             options: The options of the MLP; None is ``MLPOptions()``.
-            numbers: How numbers are embedded; see :class:`FeatureEmbedding`.
+            numbers: How numbers are embedded; see :class:`FeatureEmbedding`. None means
+                ``"piecewise_linear"`` for 500 examples or more and ``"none"`` for fewer, which
+                are not enough to learn a function of each number.
             generator: Random number generator for the parameters; None is torch's global generator.
 
         Raises:
             TypeError: If an argument has the wrong type.
             ValueError: If an argument is out of range.
         """
+        if numbers is None:
+            is_embedded = len(inputs) >= _FEWEST_EMBEDDED
+            numbers = "piecewise_linear" if is_embedded else "none"
         embedding = FeatureEmbedding(inputs, num_categories, numbers=numbers, generator=generator)
         mlp = MLP.from_options(
             embedding.out_features,
