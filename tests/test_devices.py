@@ -21,6 +21,7 @@ from mlpkit._devices import (
     is_training,
     matmul_speed,
     random_state,
+    seed_of,
     set_random_state,
 )
 
@@ -199,3 +200,9 @@ def test_a_random_state_is_that_of_the_cpu_and_of_the_device(
     assert list(cpu_state) == ["cpu"]
     set_random_state(device, cpu_state)
     assert torch.equal(generator.get_state(), after)
+
+
+def test_a_seed_is_the_first_56_bits_of_the_sha256_of_a_text() -> None:
+    assert seed_of("") == 0xE3B0C44298FC1C  # the digest of no bytes, FIPS 180-4
+    assert seed_of("mlpkit.stream 0") != seed_of("mlpkit.stream 1")
+    torch.Generator().manual_seed(seed_of("a text"))  # within the range of torch's seeds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -28,6 +29,7 @@ __all__ = [
     "is_training",
     "matmul_speed",
     "random_state",
+    "seed_of",
     "set_random_state",
 ]
 
@@ -170,6 +172,15 @@ def set_random_state(device: torch.device, state: Mapping[str, Tensor]) -> None:
     torch.set_rng_state(state["cpu"])
     if device.type != "cpu" and device.type in state:
         torch.get_device_module(device).set_rng_state(state[device.type], device)
+
+
+def seed_of(text: str) -> int:
+    """Return a 56-bit seed: a hash of a text, the same on every machine.
+
+    Seeds that users count from 0 are hashed together with the name of their use, so that two uses
+    of one seed do not draw the same numbers.
+    """
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:7])
 
 
 @contextlib.contextmanager

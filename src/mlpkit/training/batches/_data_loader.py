@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from mlpkit._checks import Unquoted, error_message
+from mlpkit._devices import seed_of
 from mlpkit._protocols import Batch
 from mlpkit.training.batches._sources import HasState
 
@@ -82,8 +83,7 @@ class LoaderBatches:
 def _seeded(generator: torch.Generator, text: str) -> Iterator[None]:
     """Seed a generator from a text within a ``with`` block; its state is restored afterwards."""
     caller_state = generator.get_state()
-    digest = hashlib.sha256(text.encode()).digest()
-    generator.manual_seed(int.from_bytes(digest[:7]))
+    generator.manual_seed(seed_of(text))
     try:
         yield
     finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -11,6 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from mlpkit._checks import Unquoted, error_message
+from mlpkit._devices import seed_of
 from mlpkit._protocols import Batch
 from mlpkit.training.batches._data_loader import LoaderBatches, checked_batch
 from mlpkit.training.batches._sources import BatchSource, HasState
@@ -74,8 +74,8 @@ class StreamBatches:
         raise ValueError(error_message("train", rule, got, cure))
 
     def _state_of_seed(self, position: int) -> Tensor:
-        digest = hashlib.sha256(f"mlpkit.loader {self._seed} {position}".encode()).digest()
-        return torch.Generator().manual_seed(int.from_bytes(digest[:7])).get_state()
+        seed = seed_of(f"mlpkit.loader {self._seed} {position}")
+        return torch.Generator().manual_seed(seed).get_state()
 
 
 class StatefulStream(StreamBatches):

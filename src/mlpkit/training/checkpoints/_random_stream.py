@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
-from mlpkit._devices import random_state, set_random_state
+from mlpkit._devices import random_state, seed_of, set_random_state
 
 __all__ = ["RandomStream"]
 
@@ -39,9 +38,8 @@ class RandomStream:
         self._thread = threading.get_ident()
         self._caller_state = random_state(self._device)
         name = f"mlpkit.stream {seed}" if rank == 0 else f"mlpkit.stream {seed} rank {rank}"
-        digest = hashlib.sha256(name.encode()).digest()
         with _GENERATORS, self._restored():
-            torch.manual_seed(int.from_bytes(digest[:7]))
+            torch.manual_seed(seed_of(name))
             self._state = random_state(self._device)
 
     def state_dict(self) -> dict[str, Tensor]:
