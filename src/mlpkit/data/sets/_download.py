@@ -97,7 +97,7 @@ def _try_each(
         except _NetworkError as error:
             reasons.append((url, str(error)))
         except DataError as error:
-            reasons.append((url, str(getattr(error, "problem", error))))
+            reasons.append((url, str(error).rpartition("; ")[0] or str(error)))  # without advice
         else:
             return []
     return reasons

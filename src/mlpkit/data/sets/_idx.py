@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mlpkit._checks import Unquoted, error_message
 from mlpkit._files import file_type
 from mlpkit.errors import DataError
 
@@ -41,38 +42,8 @@ _SKIP_HINT = "to read a custom file, pass verify=False"
 _REPLACE_HINT = "delete it, and copy or download it again"
 
 
-class IdxError(DataError):
-    """A file is not a valid IDX file, or not the expected one.
-
-    Attributes:
-        problem: The message without the advice at its end.
-    """
-
-    def __init__(self, name: str, rule: str, found: str, cure: str) -> None:
-        self.problem = f"{name} must be {rule}, got {found}"
-        super().__init__(f"{self.problem}; {cure}")
-
-
-class DigestError(IdxError):
-    """A file is a valid IDX file, but its digest is not the published one.
-
-    Attributes:
-        sha256: SHA-256 of the decompressed bytes of the file, in hexadecimal.
-    """
-
-    def __init__(self, name: str, expected: str, found: str, sha256: str, skip_hint: str) -> None:
-        rule = f"the published file, whose {expected}"
-        super().__init__(name, rule, found, f"its content differs: {_REPLACE_HINT}")
-        self.add_note(skip_hint)
-        self.sha256 = sha256
-
-
-class OtherSetError(IdxError):
+class OtherSetError(DataError):
     """A file is a valid IDX file, but its digest is that of a file of another data set."""
-
-    def __init__(self, name: str) -> None:
-        cure = "keep each data set in a separate folder"
-        super().__init__(name, "a file of this data set", "a file of another data set", cure)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,22 +155,22 @@ def read_expected(
     """
     name = os.fspath(path) if name is None else name
     if "\0" in os.fsdecode(path):
-        raise IdxError(repr(name), "a path without null bytes", "a null byte", "check the path")
+        raise _error(repr(name), "a path without null bytes", "a null byte", "check the path")
     try:
         descriptor = os.open(path, os.O_RDONLY | _NONBLOCK | _BINARY)
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             os.close(descriptor)
-            raise IdxError(name, "a regular file", file_type(status.st_mode), "check the path")
+            raise _error(name, "a regular file", file_type(status.st_mode), "check the path")
         with io.FileIO(descriptor) as file:
             return _read_open(file, status.st_size, name, expected)
     except (gzip.BadGzipFile, zlib.error, EOFError) as error:
         found = f"damaged gzip data ({error})"
-        raise IdxError(name, "a complete IDX file", found, _REPLACE_HINT) from error
+        raise _error(name, "a complete IDX file", found) from error
     except OSError as error:
         found = error.strerror or str(error)
         cure = "check the path and its permissions"
-        raise IdxError(name, "a readable file", found, cure) from error
+        raise _error(name, "a readable file", found, cure) from error
 
 
 def _read_open(file: io.FileIO, size: int, name: str, expected: Expected) -> Tensor:
@@ -230,18 +201,16 @@ def _decode(source: _Source, size: int, ratio: int, name: str, expected: Expecte
     _check_shape(shape, dtype, name, expected)
     declared = 4 + 4 * ndim + math.prod(shape) * stored.itemsize  # Python integers do not overflow
     if ratio == 1 and size != declared:
-        raise IdxError(
-            name, f"{declared} bytes long for shape {shape}", f"{size} bytes", _REPLACE_HINT
-        )
+        raise _error(name, f"{declared} bytes long for shape {shape}", f"{size} bytes")
     if declared > (size + 1) * ratio:
         rule = f"at least {declared // ratio} bytes long for shape {shape}"
-        raise IdxError(name, rule, f"{size} bytes", _REPLACE_HINT)
+        raise _error(name, rule, f"{size} bytes")
     try:
         array = np.empty(shape, stored)
     except MemoryError as error:
         found = f"{declared} bytes for shape {shape}"
         cure = "the header is most likely damaged"
-        raise IdxError(name, "an IDX file that fits into memory", found, cure) from error
+        raise _error(name, "an IDX file that fits into memory", found, cure) from error
     numbers = array.reshape(-1).view(np.uint8).data
     digest.update(magic + sizes)
     filled = _fill(source, numbers, digest)
@@ -249,14 +218,23 @@ def _decode(source: _Source, size: int, ratio: int, name: str, expected: Expecte
     if filled < len(numbers) or excess:
         found = f"only {declared - len(numbers) + filled}" if not excess else "more"
         rule = f"{declared} bytes long when decompressed, for shape {shape}"
-        raise IdxError(name, rule, found, _REPLACE_HINT)
+        raise _error(name, rule, found)
     sha256 = digest.hexdigest()
     if sha256 in expected.other_sets:
-        raise OtherSetError(name)
+        cure = "keep each data set in a separate folder"
+        found = Unquoted("a file of another data set")
+        raise OtherSetError(error_message(name, "a file of this data set", found, cure))
     if expected.sha256 not in (None, sha256):
-        published = f"decompressed bytes have SHA-256 {expected.sha256}"
-        raise DigestError(name, published, sha256, sha256, expected.skip_hint)
+        rule = f"the published file, whose decompressed bytes have SHA-256 {expected.sha256}"
+        differing = _error(name, rule, sha256, f"its content differs: {_REPLACE_HINT}")
+        differing.add_note(expected.skip_hint)
+        raise differing
     return torch.from_numpy(_to_native_order(array))
+
+
+def _error(name: str, rule: str, found: str, cure: str = _REPLACE_HINT) -> DataError:
+    """Return the error for a file that cannot be read or is not as expected."""
+    return DataError(error_message(name, rule, Unquoted(found), cure))
 
 
 def _parse_magic(magic: bytes, name: str) -> tuple[np.dtype[np.generic], torch.dtype, int]:
@@ -265,14 +243,14 @@ def _parse_magic(magic: bytes, name: str) -> tuple[np.dtype[np.generic], torch.d
         found = f"{magic!r}"
         if magic.lstrip()[:1] == b"<":
             found += " (a web page: a proxy or a server sent a message instead of the file)"
-        raise IdxError(name, "an IDX file, which begins with two zero bytes", found, _REPLACE_HINT)
+        raise _error(name, "an IDX file, which begins with two zero bytes", found)
     if magic[2] not in STORED:
         known = ", ".join(f"0x{byte:02x}" for byte in STORED)
         found = f"0x{magic[2]:02x}"
-        raise IdxError(name, f"an IDX file with one of the types {known}", found, _REPLACE_HINT)
+        raise _error(name, f"an IDX file with one of the types {known}", found)
     if not 1 <= magic[3] <= MAX_NDIM:
         rule = f"an IDX file of 1 to {MAX_NDIM} dimensions"
-        raise IdxError(name, rule, f"{magic[3]}", _REPLACE_HINT)
+        raise _error(name, rule, f"{magic[3]}")
     stored, dtype = STORED[magic[2]]
     return np.dtype(stored), dtype, magic[3]
 
@@ -281,7 +259,7 @@ def _check_shape(shape: tuple[int, ...], dtype: torch.dtype, name: str, expected
     """Check the shape and the type of the header before memory is allocated for them."""
     if 0 in shape:
         rule = "an IDX file without empty dimensions"
-        raise IdxError(name, rule, f"shape {shape}", _REPLACE_HINT)
+        raise _error(name, rule, f"shape {shape}")
     sizes = expected.shape
     cure = "check that it is not another file of the data set under this name"
     if sizes is not None and (
@@ -290,9 +268,9 @@ def _check_shape(shape: tuple[int, ...], dtype: torch.dtype, name: str, expected
     ):
         listed = f"({', '.join('N' if size is None else str(size) for size in sizes)}"
         rule = f"of shape {listed}{',' if len(sizes) == 1 else ''})"
-        raise IdxError(name, rule, f"shape {shape}", cure)
+        raise _error(name, rule, f"shape {shape}", cure)
     if expected.dtype not in (None, dtype):
-        raise IdxError(name, f"of type {expected.dtype}", f"{dtype}", cure)
+        raise _error(name, f"of type {expected.dtype}", f"{dtype}", cure)
 
 
 def _read_exactly(source: _Source, length: int, name: str, rule: str) -> bytes:
@@ -301,7 +279,7 @@ def _read_exactly(source: _Source, length: int, name: str, rule: str) -> bytes:
     filled = _fill(source, memoryview(buffer), None)
     if filled < length:
         found = "an empty file" if not filled and length == 4 else f"only {filled} more bytes"
-        raise IdxError(name, f"an IDX file with {rule}", found, _REPLACE_HINT)
+        raise _error(name, f"an IDX file with {rule}", found)
     return bytes(buffer)
 
 
