@@ -20,6 +20,7 @@ from mlpkit.data.tables import (
     NumberColumn,
     Table,
     TableEncoder,
+    check_distinct,
 )
 from mlpkit.sklearn._presets import is_frame
 
@@ -43,6 +44,7 @@ def read_inputs(estimator: BaseEstimator, X: object, *, reset: bool) -> Table:
             estimator, X, dtype="numeric", ensure_all_finite="allow-nan", reset=reset
         )
         return ArrayTable(array, names=_names(estimator))
+    check_distinct(cast("Frame", X).columns)
     frame: Any = validate_data(estimator, X, skip_check_array=True, reset=reset)
     names = _names(estimator)
     if list(frame.columns) != names:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import polars as pl
 import pytest
 from sklearn.impute import SimpleImputer  # type: ignore[import-untyped]
 from sklearn.preprocessing import OneHotEncoder  # type: ignore[import-untyped]
@@ -22,9 +23,10 @@ from mlpkit.data.tables._columns import (
 from mlpkit.errors import ConfigError, DataError
 
 
-def fit(values: list[object]) -> Column:
+def fit(values: object) -> Column:
     """Return the encoder for a column named x."""
-    return fit_column(Table(pd.DataFrame({"x": values})).read("x"))
+    frame = pl.DataFrame if isinstance(values, pl.Series) else pd.DataFrame
+    return fit_column(Table(frame({"x": values})).read("x"))
 
 
 def encode(column: Column, values: list[object]) -> npt.NDArray[np.float64]:
@@ -168,3 +170,13 @@ def test_a_number_is_the_category_of_its_value() -> None:
 
 def test_the_median_of_the_smallest_numbers_is_exact() -> None:
     assert fit([5e-324, 5e-324, 1.0]).to_dict()["median"] == 5e-324
+
+
+def test_a_categorical_dtype_may_identify_rows() -> None:
+    names = [f"id{number:04}" for number in range(1001)]
+    for make in (pd.Categorical, lambda values: pl.Series(values, dtype=pl.Enum(values))):
+        column = fit(make(names[:1000]))
+        assert isinstance(column, CategoryColumn)
+        assert column.categories == tuple(names[:1000])
+        with pytest.raises(DataError, match="text with at most 1000 different values, got 1001 di"):
+            fit(make(names))

@@ -35,6 +35,7 @@ __all__ = [
     "ConstantColumn",
     "NumberColumn",
     "check_text",
+    "check_texts",
     "column_from_dict",
     "fit_column",
     "places_of",
@@ -54,9 +55,9 @@ def check_text(argument: str, value: object) -> str:
     return str(value)
 
 
-def check_texts(argument: str, value: object) -> tuple[str, ...]:
-    """Return ``value`` as a tuple if it has one or more distinct strings."""
-    rule = "one or more distinct strings"
+def check_texts(argument: str, value: object, *, what: str = "") -> tuple[str, ...]:
+    """Return ``value`` as a tuple if it has one or more distinct strings; ``what`` says of what."""
+    rule = "one or more distinct strings" + (f", {what}" if what else "")
     texts = check_tuple(argument, value, check_text, rule=rule)
     if not texts or len(set(texts)) < len(texts):
         raise ValueError(error_message(argument, rule, list(texts)))
@@ -201,7 +202,7 @@ class CategoryColumn(Column):
         texts = values.as_texts()
         found = {text for text in texts if text is not None}
         present = sum(text is not None for text in texts)
-        _check_repeats(values.name, found, present, most)
+        _check_repeats(values, found, present, most)
         return cls(
             name=values.name, categories=tuple(sorted(found)), has_missing=present < len(texts)
         )
@@ -371,9 +372,14 @@ def _kind_message(values: Values, expected: str, row: int) -> str:
     )
 
 
-def _check_repeats(name: str, found: set[str], present: int, most: int) -> None:
-    """Refuse text with a different value in most rows, or with very many values."""
-    if len(found) <= _FEW or (2 * len(found) <= present and len(found) <= most):
+def _check_repeats(values: Values, found: set[str], present: int, most: int) -> None:
+    """Refuse text with a different value in most rows, or with very many values.
+
+    A categorical dtype says that the values are categories, also if most of them occur once.
+    """
+    name = values.name
+    is_repeated = values.is_categorical or 2 * len(found) <= present
+    if len(found) <= _FEW or (is_repeated and len(found) <= most):
         return
     others = sorted(text for text in found if not _NUMBER.fullmatch(text))
     cure = f"drop it or pass ignore={name!r} if it identifies the rows, or group its values first"
@@ -386,7 +392,6 @@ def _check_repeats(name: str, found: set[str], present: int, most: int) -> None:
         cure = f"leave fields such as {others[0]!r} empty if they are missing numbers"
     elif all(re.fullmatch(r"\s*[-+]?[\d.,' ]+\s*[%€$]?\s*", text) for text in found):
         cure = "write its numbers with a decimal point and no other characters"
-    is_repeated = 2 * len(found) <= present
     rule = f"text with at most {most} different values" if is_repeated else "text that repeats"
     got = Unquoted(f"{len(found)} different values in {present} rows")
     raise DataError(error_message(f"column {name!r}", rule, got, cure))

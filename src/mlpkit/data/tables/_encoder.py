@@ -52,9 +52,9 @@ class TableEncoder:
       sorted order, and -1 instead of all zeros: the input of :class:`mlpkit.nn.TabularMLP`.
     - columns with one value in all training rows: no feature.
 
-    Dates and times, text that differs in most rows, as identifiers do, and one-hot text of more
-    than 1,000 categories are refused with advice, as are integers beyond 2**53 that float64 would
-    merge.
+    Dates and times, text that differs in most rows, as identifiers do, and more than 1,000 one-hot
+    categories are refused with advice, as are integers beyond 2**53 that float64 would merge. A
+    column of a categorical dtype may differ in most rows.
 
     Attributes:
         columns: The fitted columns, in the order of the training frame.

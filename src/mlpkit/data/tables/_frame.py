@@ -20,7 +20,7 @@ from mlpkit.errors import DataError, MissingDependencyError
 if TYPE_CHECKING:
     import narwhals
 
-__all__ = ["Floats", "Frame", "Table", "Values", "as_table", "checked_numbers"]
+__all__ = ["Floats", "Frame", "Table", "Values", "as_table", "check_distinct", "checked_numbers"]
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 _LARGEST_EXACT: Final = 2.0**53  # from here on float64 merges integers
@@ -49,12 +49,14 @@ class Values:
         kind: What the values are; ``"empty"`` if all are missing.
         numbers: The values of a column that is no text, float64 of shape (N,); NaN is missing.
         texts: The values of a column of text; None is missing.
+        is_categorical: Whether the column of text has a categorical dtype.
     """
 
     name: str
     kind: ValueKind
     numbers: Floats
     texts: Sequence[str | None] = ()
+    is_categorical: bool = False
 
     def __len__(self) -> int:
         return len(self.texts) if self.kind == "text" else len(self.numbers)
@@ -116,16 +118,11 @@ class Table:
                 "pip install 'mlpkit[tables]'"
             ) from error
         names = [] if not isinstance(given, Iterable) else list(given)
-        counts = Counter(map(str, names))
         for name in names:
             if not isinstance(name, str):
                 cure = "frame.columns = frame.columns.astype(str) makes them strings"
                 raise TypeError(error_message("frame.columns", "strings", name, cure))
-            if counts[name] > 1:
-                cure = "rename or leave out one of them"
-                raise DataError(
-                    error_message("the names of the columns", "distinct", f"{name}", cure)
-                )
+        check_distinct(names)
         try:
             self._frame: narwhals.DataFrame[Any] = nw.from_native(frame, eager_only=True)
         except TypeError as error:
@@ -179,8 +176,15 @@ class Table:
             return self._numbers(name, "boolean", series, missing)
         items = series.to_list()
         texts = [None if gone else item for item, gone in zip(items, missing, strict=True)]
-        if str(dtype) in ("String", "Categorical") or str(dtype).startswith("Enum"):
-            return Values(name=name, kind="text", numbers=np.empty(0), texts=_as_texts(texts))
+        is_categorical = str(dtype) == "Categorical" or str(dtype).startswith("Enum")
+        if is_categorical or str(dtype) == "String":
+            return Values(
+                name=name,
+                kind="text",
+                numbers=np.empty(0),
+                texts=_as_texts(texts),
+                is_categorical=is_categorical,
+            )
         return _from_objects(name, texts)
 
     @staticmethod
@@ -198,6 +202,14 @@ class Table:
         if len(large) and not series.dtype.is_float():
             _check_exact(name, large, series[large.tolist()].to_list(), values)
         return checked_numbers(name, kind, values)
+
+
+def check_distinct(names: Iterable[object]) -> None:
+    """Raise DataError if two columns have the same name."""
+    for name, count in Counter(map(str, names)).items():
+        if count > 1:
+            cure = "rename or leave out one of them"
+            raise DataError(error_message("the names of the columns", "distinct", name, cure))
 
 
 def as_table(frame: Frame) -> Table:

@@ -11,13 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mlpkit._checks import (
-    Unquoted,
-    check_choice,
-    check_tuple,
-    error_message,
-)
-from mlpkit.data.tables._columns import check_text, places_of
+from mlpkit._checks import Unquoted, check_choice, error_message
+from mlpkit.data.tables._columns import check_texts, places_of
 from mlpkit.data.tables._frame import Floats, Frame, Values, as_table, number_text
 from mlpkit.errors import DataError
 
@@ -61,7 +56,7 @@ class TableTarget:
         object.__setattr__(self, "dtype", dtype)
         if dtype == "float64" and task != "regression":
             raise ValueError(error_message("dtype", f"'float32' for a {task}", dtype))
-        names = _distinct("target", self.names, "the names of columns")
+        names = check_texts("target", self.names, what="the names of columns")
         object.__setattr__(self, "names", names)
         if task == "classification" and len(names) > 1:
             cure = "use several columns of 0 and 1 for labels"
@@ -70,7 +65,7 @@ class TableTarget:
             rule = "given for a classification, and only then"
             raise ValueError(error_message("classes", rule, self.classes))
         if self.classes is not None:
-            classes = _distinct("classes", self.classes, "names of classes")
+            classes = check_texts("classes", self.classes, what="names of classes")
             object.__setattr__(self, "classes", classes)
 
     @classmethod
@@ -95,7 +90,7 @@ class TableTarget:
             DataError: If a value is missing, or there is only one value.
         """
         table = as_table(frame)
-        checked = _distinct("target", names, "the names of columns")
+        checked = check_texts("target", names, what="the names of columns")
         columns = [_complete(table.read(table.check_column("target", name))) for name in checked]
         if task is not None:
             task = check_choice("task", task, get_args(TargetTask))
@@ -198,15 +193,6 @@ def fits_float32(numbers: Floats) -> bool:
     return bool(np.spacing(np.float32(largest)) <= _LARGEST_SPACING * present.std()) or bool(
         (present == present[0]).all()
     )
-
-
-def _distinct(argument: str, value: object, what: str) -> tuple[str, ...]:
-    """Return one or more distinct strings as a tuple."""
-    rule = f"one or more distinct strings, {what}"
-    texts = check_tuple(argument, value, check_text, rule=rule)
-    if not texts or len(set(texts)) < len(texts):
-        raise ValueError(error_message(argument, rule, list(texts)))
-    return texts
 
 
 def _column(values: Values) -> str:
