@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -232,3 +233,19 @@ def test_targets_may_be_names(kind: str) -> None:
 def test_arrays_of_objects_are_refused() -> None:
     with pytest.raises(TypeError, match="inputs must be an array of numbers, got dtype"):
         LabeledTensors.from_numpy(np.array([None, 1]), [0, 1])
+
+
+@pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="needs NumPy 2")
+def test_names_may_be_those_of_any_array_of_strings() -> None:
+    names = np.array(["b", "a", "b"], dtype=np.dtypes.StringDType())
+    data = LabeledTensors.from_numpy(np.eye(3), names)
+    assert data.classes == ("a", "b")
+    assert data.targets.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
+def test_a_missing_name_is_no_class(missing: object) -> None:
+    message = f"targets must be an array of numbers or of names, got {missing!r} as target 1; leave"
+    for targets in (["b", missing, "a"], np.array(["b", missing, "a"], dtype=object)):
+        with pytest.raises(TypeError, match=message):
+            LabeledTensors.from_numpy(np.eye(3), targets)  # type: ignore[arg-type]  # no names

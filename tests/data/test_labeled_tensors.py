@@ -333,3 +333,16 @@ def test_another_file_is_read_by_the_rules_of_the_training_file(tmp_path: Path) 
     path.write_text("x,time\n1,0\n2,1\n")
     test = LabeledTensors.from_csv(path, encoder=train.encoder)
     assert test.targets.dtype is train.targets.dtype is torch.float64
+
+
+def test_data_are_no_part_of_an_autograd_graph() -> None:
+    inputs = torch.rand(4, 2, requires_grad=True)
+    weights = inputs.mean(1)
+    data = LabeledTensors(2 * inputs, weights + 1.0, weights=weights)
+    tensors = (data.inputs, data.targets, data.weights)
+    assert not any(tensor is None or tensor.requires_grad for tensor in tensors)
+
+
+def test_the_names_of_a_regression_are_no_classes() -> None:
+    data = LabeledTensors(torch.rand(4, 2), torch.rand(4, 2), ("length", "width"))
+    assert repr(data) == "LabeledTensors(4 examples of float32 (2,), targets float32 (2,), on cpu)"

@@ -131,8 +131,10 @@ def encode_targets(
 ) -> tuple[tuple[str, ...] | None, Tensor]:
     """Return the class names and the targets; targets that are names become class indices."""
     array = np.asarray(targets)
-    if array.dtype.kind == "O" and all(isinstance(name, str) for name in array.flat):
-        array = array.astype(np.str_)
+    if array.dtype.kind == "U" and not isinstance(targets, np.ndarray):
+        array = np.asarray(targets, dtype=object)  # NumPy writes NaN among strings as "nan"
+    if array.dtype.kind in "OT" and all(isinstance(name, str) for name in array.flat):
+        array = np.array(array.tolist(), dtype=np.str_)
     if array.dtype.kind not in "biufcU":
         raise TypeError(_no_targets(array))
     if array.dtype.kind != "U":
@@ -155,16 +157,27 @@ def _no_targets(array: npt.NDArray[np.generic]) -> str:
     """Return the error message for targets that are neither numbers nor strings."""
     rule = "an array of numbers or of names"
     items: list[object] = list(array.flat)
+    found: object = array.dtype
+    missing = [index for index, item in enumerate(items) if _is_missing(item)]
     cure = "convert it to numbers or strings"
     if array.dtype.kind == "S" or all(isinstance(item, bytes) for item in items):
         flat = "np.ravel(targets)" if array.ndim > 1 and array.size == len(array) else "targets"
         cure = f"pass np.char.decode(np.asarray({flat}, dtype=bytes)) for names as bytes"
     elif all(isinstance(item, numbers.Integral | np.bool_) for item in items):
         cure = "pass np.asarray(targets).astype(int)"
-    elif any(item is None or item != item for item in items):  # NaN
+    elif missing:
+        found = Unquoted(f"{items[missing[0]]!r} as target {missing[0]}")
         cure = "leave out examples without a label"
     elif all(isinstance(item, numbers.Real) for item in items):
         cure = "pass np.asarray(targets).astype(float)"
     else:
         cure = "pass list(map(str, targets)) for names"
-    return error_message("targets", rule, array.dtype, cure)
+    return error_message("targets", rule, found, cure)
+
+
+def _is_missing(item: object) -> bool:
+    """Return whether a target is None, NaN or the missing value of pandas."""
+    try:
+        return item is None or bool(item != item)
+    except TypeError:  # pandas.NA has no truth value
+        return True

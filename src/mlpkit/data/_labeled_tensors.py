@@ -393,8 +393,9 @@ class LabeledTensors:
         return self._inputs.shape[0]
 
     def __repr__(self) -> str:
-        count = self.num_classes
-        targets = f"targets {_describe(self._targets)}" if count is None else f"{count} classes"
+        targets = f"{self.num_classes} classes"
+        if self._targets.is_floating_point():  # whose names may be those of regression targets
+            targets = f"targets {_describe(self._targets)}"
         weighted = ", weighted" if self._weights is not None else ""
         return (
             f"LabeledTensors({len(self)} examples of {_describe(self._inputs)}, {targets}"

@@ -25,7 +25,7 @@ def check_inputs(inputs: object) -> Tensor:
     if inputs.ndim == 0:
         raise ValueError(error_message("inputs", "a tensor of shape (N, ...)", inputs))
     _check_finite("inputs", inputs)
-    return inputs
+    return inputs.detach() if inputs.requires_grad else inputs
 
 
 def check_class_names(classes: object) -> tuple[str, ...] | None:
@@ -70,7 +70,7 @@ def check_targets(
         rule = f"of shape (N, {len(classes)}) for {len(classes)} classes"
         remedy = conversion_cure(targets, origin, num_classes=num_classes)
         raise ValueError(error_message("targets", rule, tuple(targets.shape), remedy))
-    return targets
+    return targets.detach() if targets.requires_grad else targets
 
 
 def _check_class_indices(targets: Tensor, num_classes: int | None, origin: Origin) -> Tensor:
@@ -85,7 +85,7 @@ def _check_class_indices(targets: Tensor, num_classes: int | None, origin: Origi
     lowest, highest = (int(bound) for bound in torch.aminmax(indices))
     if lowest < 0 or (num_classes is not None and highest >= num_classes):
         bounds = "of at least 0" if num_classes is None else f"in [0, {num_classes})"
-        wrong = lowest if lowest < 0 else highest
+        wrong = _as_given(targets, lowest if lowest < 0 else highest)
         cure = index_cure(targets, indices, lowest, highest, origin, num_classes=num_classes)
         raise ValueError(error_message("targets", f"class indices {bounds}", wrong, cure))
     return indices
@@ -106,7 +106,7 @@ def check_weights(weights: object, inputs: Tensor) -> Tensor:
         row = int(weights.argmin())
         cure = f"see example {row}"
         raise ValueError(error_message("weights", "at least 0", float(weights[row]), cure))
-    return weights
+    return weights.detach() if weights.requires_grad else weights
 
 
 def check_indices(
@@ -134,11 +134,14 @@ def check_indices(
     positions = rows.to(torch.int64)  # aminmax does not support uint16, uint32 and uint64
     lowest, highest = (int(bound) for bound in torch.aminmax(positions))
     if lowest < 0 or highest >= count:
-        wrong = lowest if lowest < 0 else highest
-        if rows.dtype is torch.uint64:
-            wrong %= 2**64  # the conversion to int64 has wrapped around
+        wrong = _as_given(rows, lowest if lowest < 0 else highest)
         raise ValueError(error_message("indices", f"integers in [0, {count})", wrong))
     return positions
+
+
+def _as_given(values: Tensor, converted: int) -> int:
+    """Return an integer as it was before the conversion to int64, which wraps uint64 around."""
+    return converted % 2**64 if values.dtype is torch.uint64 else converted
 
 
 def _check_dense(argument: str, values: Tensor) -> None:
