@@ -277,3 +277,8 @@ def test_any_object_with_the_attributes_of_the_protocol_is_accepted(balanced: bo
     assert order(batches, 2) == order(expected, 2)
     for batch in batches.epoch(2):
         check_rows(batch)
+
+
+def test_examples_have_inputs() -> None:
+    with pytest.raises(TypeError, match="data must be LabeledTensors, got Tensor; LabeledTensors"):
+        Batches(torch.rand(4, 2), 2)  # type: ignore[arg-type]  # no examples

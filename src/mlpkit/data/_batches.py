@@ -62,7 +62,8 @@ class Batches:
     and the processes of a distributed run agree on the order without communication.
 
     The order sorts the examples by a 64-bit hash of (seed, epoch, index), which is the same on
-    every device.
+    every device. There is no iteration without an epoch: write ``for batch in batches.epoch(0)``,
+    with another number in each epoch.
 
     Args:
         data: The examples, usually :class:`LabeledTensors`.
@@ -114,12 +115,18 @@ class Batches:
         self.seed = check_int("seed", seed, minimum=0)
         self.drop_last = check_bool("drop_last", drop_last)
         self.balanced = check_bool("balanced", balanced)
-        self.augment = check_augmentation(augment)
+        self.augment = augment
+        if augment is not None:
+            check_augmentation("augment", augment, rule="an augmentation or None")
         self._check()
         self._by_class = _indices_by_class(data) if balanced else None
 
     def _check(self) -> None:
-        """Check the rules that concern several arguments."""
+        """Check the data, and the rules that concern several arguments."""
+        if not hasattr(self.data, "inputs"):
+            found = Unquoted(type(self.data).__name__)
+            cure = "LabeledTensors(inputs, targets) makes one"
+            raise TypeError(error_message("data", "LabeledTensors", found, cure))
         if not len(self.data):
             raise ValueError(error_message("data", "a data set with examples", self.data))
         if self.drop_last and self.batch_size > len(self.data):

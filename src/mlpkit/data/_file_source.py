@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Self, get_args
@@ -29,7 +30,14 @@ from mlpkit._checks import (
 from mlpkit._files import open_regular, printable
 from mlpkit.data._labeled_tensors import LabeledTensors
 from mlpkit.data.sets import DatasetName, Splits
-from mlpkit.data.tables import Table, TableEncoder, TableTarget, TargetTask, read_csv
+from mlpkit.data.tables import (
+    Table,
+    TableEncoder,
+    TableTarget,
+    TargetTask,
+    check_text,
+    read_csv,
+)
 from mlpkit.errors import ConfigError, DataError
 
 __all__ = ["FileSource"]
@@ -87,9 +95,6 @@ class FileSource:
 
     def __post_init__(self) -> None:
         store_checked(self, _CHECKS)
-        if self.image_size is not None and len(self.image_size) != 2:
-            rule = "two integers, height and width"
-            raise ValueError(error_message("image_size", rule, self.image_size))
         if self.val_fraction + self.test_fraction >= 1.0:
             rule = f"less than {1 - self.test_fraction:g}, so that training examples are left"
             raise ValueError(error_message("val_fraction", rule, self.val_fraction))
@@ -225,26 +230,17 @@ def _check_path(argument: str, value: object) -> str | Path:
 
 def _check_names(argument: str, value: object) -> tuple[str, ...]:
     """Return names of columns as a tuple; one name may stand alone."""
-    rule = "names of columns"
     names = (value,) if isinstance(value, str) else value
-    return check_tuple(argument, names, _check_name, rule=rule)
-
-
-def _check_name(argument: str, value: object) -> str:
-    """Return the name of a column."""
-    if not isinstance(value, str):
-        raise TypeError(error_message(argument, "the name of a column", value))
-    return str(value)
+    return check_tuple(argument, names, check_text, rule="names of columns")
 
 
 def _check_size(argument: str, value: object) -> tuple[int, ...]:
-    """Return positive integers."""
-    return check_tuple(argument, value, _check_side, rule="two integers, height and width")
-
-
-def _check_side(argument: str, value: object) -> int:
-    """Return a positive integer."""
-    return check_int(argument, value, minimum=1)
+    """Return height and width."""
+    rule = "two integers, height and width"
+    sides = check_tuple(argument, value, partial(check_int, minimum=1), rule=rule)
+    if len(sides) != 2:
+        raise ValueError(error_message(argument, rule, sides))
+    return sides
 
 
 def _check_sha256(argument: str, value: object) -> str:
@@ -254,23 +250,17 @@ def _check_sha256(argument: str, value: object) -> str:
     return str(value)
 
 
-def _check_task(argument: str, value: object) -> str:
-    """Return the name of a task."""
-    task: TargetTask = check_choice(argument, value, get_args(TargetTask))
-    return task
-
-
 _CHECKS: Mapping[str, Check[object]] = MappingProxyType(
     {
         "path": _check_path,
         "target": _check_names,
-        "task": or_none(_check_task),
+        "task": or_none(partial(check_choice, names=get_args(TargetTask))),
         "ignore": _check_names,
         "image_size": or_none(_check_size),
         "color": check_bool,
-        "val_fraction": lambda name, value: check_float(name, value, minimum=0.0, below=1.0),
-        "test_fraction": lambda name, value: check_float(name, value, above=0.0, below=1.0),
-        "split_seed": lambda name, value: check_int(name, value, minimum=0),
+        "val_fraction": partial(check_float, minimum=0.0, below=1.0),
+        "test_fraction": partial(check_float, above=0.0, below=1.0),
+        "split_seed": partial(check_int, minimum=0),
         "sha256": or_none(_check_sha256),
     }
 )

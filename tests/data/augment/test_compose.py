@@ -92,8 +92,8 @@ def test_any_callable_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("transforms", "message"),
     [
-        ([RandomAffine], r"transforms must be augmentations, got .*; pass instances"),
-        ([3], "transforms must be augmentations, got 3"),
+        ([RandomAffine], r"transforms\[0\] must be an augmentation, got .*; pass an instance"),
+        ([3], r"transforms\[0\] must be an augmentation, got 3"),
         (RandomAffine(), "transforms must be a sequence of augmentations, got RandomAffine"),
     ],
 )

@@ -62,12 +62,14 @@ class ImageAugmentation(ABC):
         """Return the augmented images; ``indices`` is checked and on the device of ``images``."""
 
 
-def check_augmentation(augment: Augmentation | None) -> Augmentation | None:
-    """Return ``augment`` if it is a callable instance or None; a class is refused."""
-    if augment is not None and (isinstance(augment, type) or not callable(augment)):
+def check_augmentation(
+    argument: str, value: object, *, rule: str = "an augmentation"
+) -> Augmentation:
+    """Return ``value`` if it is a callable instance; a class is refused."""
+    if isinstance(value, type) or not callable(value):
         cure = "pass an instance, for example RandomElastic()"
-        raise TypeError(error_message("augment", "an augmentation or None", augment, cure))
-    return augment
+        raise TypeError(error_message(argument, rule, value, cure))
+    return value
 
 
 def uniform_draws(indices: Tensor, count: int, *, seed: int, epoch: int) -> Tensor:

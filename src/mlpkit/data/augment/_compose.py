@@ -8,12 +8,13 @@ from functools import partial
 
 from torch import Tensor
 
-from mlpkit._checks import error_message
+from mlpkit._checks import check_tuple, store_checked
 from mlpkit.data._random import derive
 from mlpkit.data.augment._augmentation import (
     Augmentation,
     ImageAugmentation,
     as_dtype,
+    check_augmentation,
     working_dtype,
 )
 from mlpkit.data.augment._random_affine import RandomAffine
@@ -54,15 +55,8 @@ class Compose(ImageAugmentation):
     transforms: Sequence[Augmentation]
 
     def __post_init__(self) -> None:
-        transforms: object = self.transforms
-        if not isinstance(transforms, Sequence):
-            raise TypeError(error_message("transforms", "a sequence of augmentations", transforms))
-        checked = tuple(transforms)
-        for transform in checked:
-            if isinstance(transform, type) or not callable(transform):
-                cure = "pass instances, for example RandomElastic()"
-                raise TypeError(error_message("transforms", "augmentations", transform, cure))
-        object.__setattr__(self, "transforms", checked)
+        check = partial(check_tuple, check=check_augmentation, rule="a sequence of augmentations")
+        store_checked(self, {"transforms": check})
 
     def _augment(self, images: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
         steps = self._steps(seed, epoch, indices)
