@@ -23,10 +23,8 @@ __all__ = [
 
 Standardize: TypeAlias = Literal["auto", "feature", "global"]
 
-_ROWS_AT_ONCE = 8192  # bounds the float64 copy of the inputs
-_VALUES_AT_ONCE = 2**22  # the same for wide inputs
+_VALUES_AT_ONCE = 2**16  # a float64 copy of so many stays in the cache
 _ROUNDINGS = 2  # of a value, in relative spacings of its dtype
-_CANCELLATION = 1e-4  # of variance to squared mean; below, E[x^2] - E[x]^2 loses digits
 _NEGLIGIBLE = 1e-3  # of a standard deviation
 
 
@@ -79,39 +77,21 @@ def measure_inputs(
 
 
 def mean_and_std(inputs: Tensor) -> tuple[float, float]:
-    """Return mean and standard deviation of all values, summed in float64; a constant has std 1.
+    """Return mean and standard deviation of all values, as of one feature; a constant has std 1.
 
     Raises:
         ValueError: If there is no value.
     """
-    if not inputs.numel():
-        raise ValueError(error_message("train", "one example or more", tuple(inputs.shape)))
-    total = squares = 0.0
-    if inputs.dtype == torch.uint8:  # from the count of each of the 256 values
-        counts = torch.bincount(inputs.flatten(), minlength=256).double()
-        values = torch.arange(256, dtype=torch.float64, device=inputs.device)
-        total, squares = float(counts @ values), float(counts @ values.square())
-    else:
-        for chunk in torch.split(inputs, _ROWS_AT_ONCE):
-            values = chunk.double()
-            total += float(values.sum())
-            squares += float(values.square().sum())
-    mean = total / inputs.numel()
-    variance = squares / inputs.numel() - mean * mean
-    if inputs.dtype != torch.uint8 and variance < _CANCELLATION * mean * mean:
-        variance = _variance_around(inputs, mean)
-    std = math.sqrt(max(variance, 0.0))
-    return mean, std if std > _rounding(inputs) * abs(mean) else 1.0
-
-
-def _variance_around(inputs: Tensor, mean: float) -> float:
-    """Return the mean squared deviation from a mean; exactly 0 for a constant."""
-    low, high, squares = math.inf, -math.inf, 0.0
-    for chunk in torch.split(inputs, _ROWS_AT_ONCE):
-        deviations = chunk.double() - mean
-        low, high = min(low, float(deviations.min())), max(high, float(deviations.max()))
-        squares += float(deviations.square().sum())
-    return 0.0 if low == high else squares / inputs.numel()
+    _check_values(inputs)
+    if inputs.dtype != torch.uint8:
+        mean, std = feature_mean_and_std(inputs.reshape(-1, 1))
+        return float(mean), float(std)
+    # from the count of each of the 256 values
+    counts = torch.bincount(inputs.flatten(), minlength=256).double()
+    values = torch.arange(256, dtype=torch.float64, device=inputs.device)
+    exact = float(counts @ values) / inputs.numel()
+    variance = float(counts @ values.square()) / inputs.numel() - exact * exact
+    return exact, math.sqrt(variance) if variance > 0 else 1.0
 
 
 def feature_mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -130,25 +110,32 @@ def feature_mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: If there is no value.
     """
-    if not values.numel():
-        raise ValueError(error_message("train", "one example or more", tuple(values.shape)))
+    _check_values(values)
     rows = values.detach().reshape(len(values), -1)
     wide, size = accumulator_dtype(rows.device), max(1, _VALUES_AT_ONCE // rows.shape[1])
     low, high = rows[0].to(wide), rows[0].to(wide)
     total, rest, squares = (torch.zeros_like(low) for _ in range(3))
     for chunk in torch.split(rows, size):
-        total += chunk.to(wide).sum(0)
+        part = chunk.to(wide)
+        total += part.sum(0)
+        lowest, highest = torch.aminmax(part, dim=0)
+        low, high = torch.minimum(low, lowest), torch.maximum(high, highest)
     mean = total / len(rows)
     for chunk in torch.split(rows, size):
-        part = chunk.to(wide)
-        low, high = torch.minimum(low, part.amin(0)), torch.maximum(high, part.amax(0))
-        rest += (part - mean).sum(0)  # not 0, since the mean is rounded
-        squares += (part - mean).square().sum(0)
+        deviations = chunk.to(wide) - mean
+        rest += deviations.sum(0)  # not 0, since the mean is rounded
+        squares += deviations.square_().sum(0)
     std = (squares / len(rows) - (rest / len(rows)).square()).clamp_min(0).sqrt()
     is_constant = (low == high) | (std <= _rounding(values) * mean.abs())
     std = torch.where(is_constant, 1.0, std)
     mean = torch.where(low == high, low, mean)
     return mean.cpu().double(), std.cpu().double()
+
+
+def _check_values(values: Tensor) -> None:
+    """Raise unless there is a value."""
+    if not values.numel():
+        raise ValueError(error_message("train", "one example or more", tuple(values.shape)))
 
 
 def _rounding(values: Tensor) -> float:
