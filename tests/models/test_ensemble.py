@@ -306,3 +306,18 @@ def test_onnx_of_tabular_members(tmp_path: Path, kind: KindName) -> None:
         pytest.importorskip(package, reason="the extra mlpkit[onnx] is not installed")
     ensemble = Ensemble([make_tabular(kind, seed) for seed in range(2)])
     assert _onnx.export_onnx(ensemble, tmp_path / "model.onnx").exists()
+
+
+def test_inputs_are_checked_as_those_of_a_member() -> None:
+    ensemble = Ensemble(members("classifier"))
+    for wrong in (np.zeros((2, 4)), torch.zeros(2, 4).to_sparse()):
+        with pytest.raises(TypeError, match="x must be a"):
+            ensemble.predict(wrong)  # type: ignore[arg-type]  # no dense tensor
+
+
+def test_a_warning_of_other_units_names_the_line_of_the_call() -> None:
+    train = digits().train
+    ensemble = Ensemble([SoftmaxClassifier.for_data(train, ()) for _ in range(2)])
+    with pytest.warns(UserWarning, match=r"for pixels between 0 and 1 x \* 16") as caught:
+        ensemble.predict(train.inputs / 16)
+    assert caught[0].filename == __file__

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from mlpkit._checks import Unquoted, error_message
+from mlpkit._class_names import check_same_classes
 from mlpkit._devices import accumulator_dtype
 from mlpkit.data import LabeledTensors
 
-__all__ = ["check_held_out", "fit_temperature"]
+__all__ = [
+    "check_held_out",
+    "check_held_out_classes",
+    "class_temperature",
+    "fit_temperature",
+    "label_temperatures",
+]
+
+
+class _HasClasses(Protocol):
+    @property
+    def classes(self) -> tuple[str, ...]: ...
 
 
 def check_held_out(val: object) -> LabeledTensors:
@@ -29,6 +42,50 @@ def check_held_out(val: object) -> LabeledTensors:
     if val.weights is not None and not bool(val.weights.sum() > 0):
         raise ValueError(error_message("val.weights", "above 0 for at least one example", 0.0))
     return val
+
+
+def check_held_out_classes(model: _HasClasses, val: object) -> Tensor:
+    """Return the class indices of held-out examples of a model.
+
+    Raises:
+        TypeError: As :func:`check_held_out`, or if the targets are not class indices.
+        ValueError: As :func:`check_held_out`, or if a target is not below the number of classes, or
+            the examples have other class names or the same in another order.
+    """
+    held_out = check_held_out(val)
+    targets = held_out.targets
+    if targets.is_floating_point():
+        raise TypeError(error_message("val.targets", "class indices", targets.dtype))
+    check_same_classes({"model": model, "val": held_out})
+    if int(targets.max()) >= len(model.classes):
+        rule = f"below the number of classes of the model ({len(model.classes)})"
+        raise ValueError(error_message("val.targets", rule, int(targets.max())))
+    return targets
+
+
+def class_temperature(scores: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the temperature of logits of classes, ``(N, C)``, given class indices, ``(N,)``."""
+    of_target = scores.gather(1, targets.to(scores.device)[:, None]).squeeze(1)
+    return fit_temperature(scores, of_target, weights)
+
+
+def label_temperatures(logits: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the temperature of each label, ``(L,)``: that of the two classes (0, logit).
+
+    Args:
+        logits: Logit of each label, ``(N, L)``, or ``(N,)`` for one label.
+        targets: Whether each label is present, or its probability, ``(N, L)``.
+        weights: As for :func:`fit_temperature`.
+    """
+    columns = logits.reshape(targets.shape)
+    both = torch.stack([torch.zeros_like(columns), columns], -1)
+    of_target = targets.to(columns) * columns
+    return torch.stack(
+        [
+            fit_temperature(both[:, label], of_target[:, label], weights)
+            for label in range(targets.shape[1])
+        ]
+    )
 
 
 def fit_temperature(scores: Tensor, target_scores: Tensor, weights: Tensor | None) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeAlias, cast, get_args
@@ -12,13 +12,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mlpkit._checks import Unquoted, check_choice, check_int, error_message
+from mlpkit._checks import Unquoted, check_choice, error_message
 from mlpkit._class_names import check_same_classes
-from mlpkit._devices import Precision, accumulator_dtype, check_device, evaluation_mode
+from mlpkit._devices import Precision, accumulator_dtype, check_device
 from mlpkit.data import LabeledTensors, TableEncoder
 from mlpkit.errors import ArtifactError
 from mlpkit.models._artifact import ENSEMBLE, Artifact, read_artifact, write_artifact
-from mlpkit.models._calibration import check_held_out, fit_temperature
+from mlpkit.models._calibration import (
+    check_held_out_classes,
+    class_temperature,
+    label_temperatures,
+)
 from mlpkit.models._input_range import ObservedBatches
 from mlpkit.models._multilabel_classifier import MultilabelClassifier
 from mlpkit.models._regressor import Regressor
@@ -168,13 +172,13 @@ class Ensemble(nn.Module):
         """
         first = self._first
         if isinstance(first, Regressor):
-            return self._apply_in_batches(x, batch_size, first.means)
+            return first._apply_in_batches(x, batch_size, first.means, model=self)
         if isinstance(first, MultilabelClassifier):
             thresholds = first.target_thresholds
-            return self._apply_in_batches(
-                x, batch_size, lambda found: self.probabilities(found) > thresholds
+            return first._apply_in_batches(
+                x, batch_size, lambda found: self.probabilities(found) > thresholds, model=self
             )
-        return self._apply_in_batches(x, batch_size, lambda found: found.argmax(-1))
+        return first._apply_in_batches(x, batch_size, lambda found: found.argmax(-1), model=self)
 
     def predict_proba(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
         """Return the probability of each class or label, in float32 or float64.
@@ -190,8 +194,8 @@ class Ensemble(nn.Module):
             - Input: as that of a member.
             - Output: ``(N, num_classes)``, or ``(N, *target_shape)`` for labels.
         """
-        self._classifier("predict_proba")
-        return self._apply_in_batches(x, batch_size, self.probabilities)
+        first = self._classifier("predict_proba")
+        return first._apply_in_batches(x, batch_size, self.probabilities, model=self)
 
     def predict_log_proba(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
         """Return the logarithm of the probability of each class or label, in float32 or float64.
@@ -209,11 +213,11 @@ class Ensemble(nn.Module):
         first = self._classifier("predict_log_proba")
         temperature = self._in_target_shape(fast_buffer(self, "temperature"))
         if isinstance(first, MultilabelClassifier):
-            return self._apply_in_batches(
-                x, batch_size, lambda found: F.logsigmoid(found / temperature)
+            return first._apply_in_batches(
+                x, batch_size, lambda found: F.logsigmoid(found / temperature), model=self
             )
-        return self._apply_in_batches(
-            x, batch_size, lambda found: torch.log_softmax(found / temperature, -1)
+        return first._apply_in_batches(
+            x, batch_size, lambda found: torch.log_softmax(found / temperature, -1), model=self
         )
 
     def predict_std(self, x: Tensor, *, batch_size: int = 4096) -> Tensor:
@@ -235,7 +239,7 @@ class Ensemble(nn.Module):
         if not isinstance(first, Regressor):
             found = Unquoted(type(first).__name__)
             raise TypeError(error_message("members", "regressors for predict_std", found))
-        return self._apply_in_batches(x, batch_size, first.stds)
+        return first._apply_in_batches(x, batch_size, first.stds, model=self)
 
     def evaluate(
         self,
@@ -302,26 +306,20 @@ class Ensemble(nn.Module):
             arXiv:2007.08792, section 4 (pool, then calibrate).
         """
         first = self._classifier("calibrate")
-        check_held_out(val)
-        check_same_classes({"model": first, "val": val})
         temperature = fast_buffer(self, "temperature")
         wide = accumulator_dtype(temperature.device)
-        outputs = self._apply_in_batches(val.inputs, 4096, lambda found: found.to(wide))
         if isinstance(first, MultilabelClassifier):
             targets = first._held_out_targets(val)
-            for label, scores in enumerate(outputs.reshape(len(val), -1).unbind(1)):
-                both = torch.stack([torch.zeros_like(scores), scores], 1)
-                of_target = targets[:, label].to(scores) * scores
-                temperature[label] = fit_temperature(both, of_target, val.weights)
+            outputs = first._apply_in_batches(
+                val.inputs, 4096, lambda found: found.to(wide), model=self
+            )
+            temperature.copy_(label_temperatures(outputs, targets, val.weights))
             return tuple(temperature.tolist())
-        targets = val.targets
-        if targets.is_floating_point():
-            raise TypeError(error_message("val.targets", "class indices", targets.dtype))
-        if int(targets.max()) >= len(first.classes):
-            rule = f"below the number of classes of the members ({len(first.classes)})"
-            raise ValueError(error_message("val.targets", rule, int(targets.max())))
-        of_target = outputs.gather(1, targets.to(outputs.device)[:, None]).squeeze(1)
-        temperature.copy_(fit_temperature(outputs, of_target, val.weights))
+        targets = check_held_out_classes(first, val)
+        outputs = first._apply_in_batches(
+            val.inputs, 4096, lambda found: found.to(wide), model=self
+        )
+        temperature.copy_(class_temperature(outputs, targets, val.weights))
         return float(temperature)
 
     def save(self, folder: str | Path) -> Path:
@@ -403,18 +401,6 @@ class Ensemble(nn.Module):
         return (
             value.reshape(first.target_shape) if isinstance(first, MultilabelClassifier) else value
         )
-
-    def _apply_in_batches(
-        self, x: Tensor, batch_size: int, transform: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        """Return ``transform`` of the outputs of each batch, in evaluation mode, concatenated."""
-        size, first = check_int("batch_size", batch_size, minimum=1), self._first
-        first.check_input_range(x)
-        with evaluation_mode(self), torch.inference_mode():
-            device = first.mean.device
-            if not x.shape or x.shape == first.input_shape or x.shape[0] <= size:
-                return transform(self(x.to(device)))
-            return torch.cat([transform(self(part.to(device))) for part in torch.split(x, size)])
 
     if TYPE_CHECKING:
 

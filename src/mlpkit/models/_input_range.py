@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from mlpkit.data.images import full_ink_value
 from mlpkit.training.batches import BatchLike, BatchSource
 
 __all__ = ["ObservedBatches", "RangeError", "find_range_error"]
@@ -36,7 +38,7 @@ class RangeError(NamedTuple):
 def find_range_error(x: Tensor, mean: Tensor, std: Tensor) -> RangeError:
     """Compare raw inputs with the statistics of the training inputs.
 
-    Only the two units of pixels, 0 to 1 and 0 to 255, are distinguished. Columns of a table may
+    Only the units of pixels, 0 to 1 and 0 to 16 or 255, are distinguished. Columns of a table may
     have any values, so nothing is said of statistics that pixels cannot have.
 
     Args:
@@ -59,9 +61,12 @@ def find_range_error(x: Tensor, mean: Tensor, std: Tensor) -> RangeError:
     if x.is_floating_point() and -1.0 <= low < high <= 1.0 and spread > _LEAST_STD:
         if int(are_fractions.sum()) < _LEAST_VALUES:
             return RangeError(None, is_conclusive=False)
+        cure = "pass raw inputs"
+        with contextlib.suppress(ValueError):
+            cure += f", for pixels between 0 and 1 x * {full_ink_value(means, stds):g}"
         return RangeError(
             f"x should be in the units of the training inputs ({trained}), got values between "
-            f"{low:.4g} and {high:.4g}; pass raw inputs, for pixels between 0 and 1 x * 255",
+            f"{low:.4g} and {high:.4g}; {cure}",
             is_conclusive=True,
         )
     rms = float(((values - center) / spread).square().mean().sqrt())

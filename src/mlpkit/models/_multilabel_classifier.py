@@ -14,7 +14,7 @@ from mlpkit._devices import accumulator_dtype
 from mlpkit._serialization import JSONValue
 from mlpkit.data import LabeledTensors
 from mlpkit.models._artifact import MULTILABEL_CLASSIFIER, Artifact, Kind
-from mlpkit.models._calibration import check_held_out, fit_temperature
+from mlpkit.models._calibration import check_held_out, label_temperatures
 from mlpkit.models._predictive_model import (
     Decision,
     PredictiveModel,
@@ -283,10 +283,7 @@ class MultilabelClassifier(PredictiveModel):
         targets = self._held_out_targets(val)
         wide = accumulator_dtype(fast_buffer(self, "temperature").device)
         logits = self._apply_in_batches(val.inputs, 4096, lambda found: found.to(wide))
-        for label, scores in enumerate(logits.reshape(len(val), -1).unbind(1)):
-            of_target = targets[:, label].to(scores) * scores
-            both = torch.stack([torch.zeros_like(scores), scores], 1)
-            self.temperature[label] = fit_temperature(both, of_target, val.weights)
+        self.temperature.copy_(label_temperatures(logits, targets, val.weights))
         return tuple(self.temperature.tolist())
 
     def reset_calibration(self) -> None:

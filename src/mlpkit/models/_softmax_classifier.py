@@ -9,12 +9,11 @@ import torch
 from torch import Tensor
 
 from mlpkit._checks import error_message
-from mlpkit._class_names import check_same_classes
 from mlpkit._devices import accumulator_dtype
 from mlpkit._serialization import JSONValue
 from mlpkit.data import LabeledTensors
 from mlpkit.models._artifact import CLASSIFIER, Artifact, Kind
-from mlpkit.models._calibration import check_held_out, fit_temperature
+from mlpkit.models._calibration import check_held_out_classes, class_temperature
 from mlpkit.models._predictive_model import (
     Decision,
     PredictiveModel,
@@ -245,18 +244,10 @@ class SoftmaxClassifier(PredictiveModel):
             Guo et al. 2017, section 4.2. Platt 1999, Probabilistic Outputs for Support Vector
             Machines, section 2.2 (smoothed targets).
         """
-        check_held_out(val)
-        targets = val.targets
-        if targets.is_floating_point():
-            raise TypeError(error_message("val.targets", "class indices", targets.dtype))
-        check_same_classes({"model": self, "val": val})
-        if int(targets.max()) >= len(self.classes):
-            rule = f"below the number of classes of the model ({len(self.classes)})"
-            raise ValueError(error_message("val.targets", rule, int(targets.max())))
+        targets = check_held_out_classes(self, val)
         wide = accumulator_dtype(fast_buffer(self, "temperature").device)
         scores = self._apply_in_batches(val.inputs, 4096, lambda logits: logits.to(wide))
-        of_target = scores.gather(1, targets.to(scores.device)[:, None]).squeeze(1)
-        self.temperature.copy_(fit_temperature(scores, of_target, val.weights))
+        self.temperature.copy_(class_temperature(scores, targets, val.weights))
         return float(self.temperature)
 
     def reset_calibration(self) -> None:

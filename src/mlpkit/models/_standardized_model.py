@@ -160,19 +160,28 @@ class StandardizedModel(nn.Module):
         return difference.to(mean.dtype) / fast_buffer(self, "std")
 
     def _apply_in_batches(
-        self, x: Tensor, batch_size: int, transform: Callable[[Tensor], Tensor]
+        self,
+        x: Tensor,
+        batch_size: int,
+        transform: Callable[[Tensor], Tensor],
+        *,
+        model: nn.Module | None = None,
     ) -> Tensor:
-        """Return ``transform`` of the outputs of each batch, in evaluation mode, concatenated."""
+        """Return ``transform`` of the outputs of each batch, in evaluation mode, concatenated.
+
+        The outputs are those of ``model``, an ensemble with this member; None is this model.
+        """
+        model = self if model is None else model
         size = check_int("batch_size", batch_size, minimum=1)
         _check_dense(x)
         self._warn_of_range(x, stacklevel=4)
-        with evaluation_mode(self), torch.inference_mode():
+        with evaluation_mode(model), torch.inference_mode():
             device, shape = fast_buffer(self, "mean").device, x.shape
             if x.is_meta:  # has no values to move
                 _check_device(x, device)
             if not shape or shape == self.input_shape or shape[0] <= size:
-                return transform(self(x.to(device)))
-            return torch.cat([transform(self(part.to(device))) for part in torch.split(x, size)])
+                return transform(model(x.to(device)))
+            return torch.cat([transform(model(part.to(device))) for part in torch.split(x, size)])
 
     def check_input_range(self, x: Tensor) -> None:
         """Warn once if inputs cannot be in the units of the training inputs.
