@@ -382,12 +382,9 @@ def _check_repeats(values: Values, found: set[str], present: int, most: int) -> 
     if len(found) <= _FEW or (is_repeated and len(found) <= most):
         return
     others = sorted(text for text in found if not _NUMBER.fullmatch(text))
-    cure = f"drop it or pass ignore={name!r} if it identifies the rows, or group its values first"
+    cure = "drop or ignore it if it identifies the rows, or group its values first"
     if all(_DATE.match(text) for text in found):
-        cure = (
-            f"drop it or pass ignore={name!r}, or convert dates to numbers such as the day of the "
-            "year"
-        )
+        cure = "drop or ignore it, or convert dates to numbers such as the day of the year"
     elif 0 < len(others) <= len(found) // 10:
         cure = f"leave fields such as {others[0]!r} empty if they are missing numbers"
     elif all(re.fullmatch(r"\s*[-+]?[\d.,' ]+\s*[%€$]?\s*", text) for text in found):

@@ -227,7 +227,7 @@ def _check_exact(
             rule = f"of integers up to 2**53, or larger ones that float64 holds exactly (row {row})"
             cure = (
                 "subtract a constant from its numbers, convert it to text for categories, "
-                f"or drop it or pass ignore={name!r} if it identifies the rows"
+                "or drop or ignore it if it identifies the rows"
             )
             is_short = not isinstance(item, int) or item.bit_length() < 400
             found = item if is_short else Unquoted("an integer of more than 120 digits")
@@ -274,7 +274,7 @@ def _from_objects(name: str, items: Sequence[object]) -> Values:
         floats = [math.nan if item is None else _as_float(item) for item in items]
     except TypeError:
         found = " and ".join(sorted({type(item).__name__ for item in present}))
-        cure = f"drop it or pass ignore={name!r}, or convert it to numbers or text"
+        cure = "drop or ignore it, or convert it to numbers or text"
         raise DataError(
             error_message(f"column {name!r}", "numbers, booleans or text", Unquoted(found), cure)
         ) from None
@@ -297,8 +297,8 @@ def _as_float(item: object) -> float:
 def _date_message(name: str, dtype: object) -> str:
     """Return the error message for a column of dates or times."""
     cure = (
-        f"drop it or pass ignore={name!r}, or convert it to numbers, such as the day of the year "
-        "or the days since a date"
+        "drop or ignore it, or convert it to numbers, such as the day of the year or the days "
+        "since a date"
     )
     return error_message(
         f"column {name!r}", "numbers, booleans or text", Unquoted(f"dates or times ({dtype})"), cure
