@@ -16,8 +16,10 @@ from mlpkit._serialization import Saved
 from mlpkit.data import Batches, LabeledTensors
 from mlpkit.errors import ResumeMismatchError
 from mlpkit.training import (
+    CheckpointConfig,
     CrossEntropy,
     OptimizerConfig,
+    Schedule,
     Trainer,
     TrainerConfig,
 )
@@ -52,6 +54,17 @@ class TestSomethingElse:
         data = examples()
         changed = LabeledTensors(data.inputs + 1e-6, data.targets)
         assert list(self.resumed(tmp_path, data=changed)) == ["data.train"]
+
+    def test_another_batch_size(self, tmp_path: Path) -> None:
+        """Oracle: the two sizes. The digest of the order alone would name the data."""
+        folder = CheckpointConfig(folder=tmp_path)
+        config = TrainerConfig(
+            epochs=2, batch_size=8, schedule=Schedule(), checkpoints=folder, progress=False
+        )
+        Trainer(network(), config).fit(examples())
+        trainer = Trainer(network(), replace(config, batch_size=16))
+        with pytest.raises(ResumeMismatchError, match=r"config\.batch_size: saved 8, now 16;"):
+            trainer.fit(examples(), resume="auto")
 
     def test_another_model(self, tmp_path: Path) -> None:
         model = network()

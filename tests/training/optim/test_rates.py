@@ -114,7 +114,7 @@ MOMENTUM = MomentumSchedule(kind="linear")
     ],
     ids=["constant", "momentum", "step", "one_cycle", "warmup", "both"],
 )
-def test_the_first_difference_is_that_of_a_loop(
+def test_a_difference_is_that_of_a_loop(
     schedule: Schedule, momentum: MomentumSchedule | None, steps_done: int, other_total: int
 ) -> None:
     """Oracle: compare every completed step, and the next one, under both numbers of steps."""
@@ -123,17 +123,14 @@ def test_the_first_difference_is_that_of_a_loop(
         found = None if momentum is None else momentum.momentum(step, total)
         return schedule.ratio(step, total), found
 
-    expected = next((s for s in range(steps_done + 1) if at(s, TOTAL) != at(s, other_total)), None)
+    expected = any(at(step, TOTAL) != at(step, other_total) for step in range(steps_done + 1))
     rates = Rates(two_groups(SGD), schedule, momentum, total_steps=TOTAL)
-    assert rates.first_difference(other_total, steps_done=steps_done) == expected
+    assert rates.differ(other_total, steps_done=steps_done) is expected
 
 
 def test_a_difference_is_found_in_a_long_run() -> None:
     """Not every step is compared, but always the last one: the decay begins after 9,000 steps."""
     schedule = Schedule(kind="linear", warmup_steps=10, hold_steps=8_990)
     rates = Rates(two_groups(SGD), schedule, None, total_steps=10_000)
-    assert rates.first_difference(20_000, steps_done=9_000) is None
-    assert rates.first_difference(20_000, steps_done=9_001) == 9_001
-    found = rates.first_difference(20_000, steps_done=9_500)
-    assert found is not None
-    assert 9_000 < found <= 9_500
+    found = {done: rates.differ(20_000, steps_done=done) for done in (9_000, 9_001, 9_500)}
+    assert found == {9_000: False, 9_001: True, 9_500: True}

@@ -283,9 +283,11 @@ class Checkpointer:
         has_same_torch = written_with == str(torch.__version__)
         if not has_same_torch:
             saved = normalize_reprs(saved, self._fingerprint, self._stepper.model)
-        check_same(
-            path, {**saved, **settings(config)}, {**self._fingerprint, **settings(self._config)}
-        )
+        was, now = {**saved, **settings(config)}, {**self._fingerprint, **settings(self._config)}
+        if was["data.train"] != now["data.train"]:  # its digest does not show the batch size
+            name = "config.batch_size"
+            was[name], now[name] = str(config.batch_size), str(self._config.batch_size)
+        check_same(path, was, now)
         check_same(
             path,
             {f"callbacks.{key}": "with a state" for key in states},
@@ -301,7 +303,7 @@ class Checkpointer:
         rates = self._stepper.rates
         total = cast("int", content["total_steps"])
         done = cast("dict[str, int]", content["state"])["step"]
-        if rates.first_difference(total, steps_done=done) is not None:
+        if rates.differ(total, steps_done=done):
             name = "schedule.total_steps"
             check_same(path, {name: str(total)}, {name: str(rates.total_steps)})
         if not has_same_torch:

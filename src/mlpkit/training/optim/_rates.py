@@ -50,19 +50,14 @@ class Rates:
         base = float(self._optimizer.param_groups[0]["initial_lr"])
         return base * (self._schedule.ratio(step, self.total_steps) * self.factor)
 
-    def first_difference(self, other_total: int, *, steps_done: int) -> int | None:
-        """Return a completed step whose rates would differ in a run of ``other_total`` steps.
+    def differ(self, other_total: int, *, steps_done: int) -> bool:
+        """Return whether the rates of a completed step differ from those of ``other_total`` steps.
 
         At most about 1,000 evenly spaced steps are compared.
         """
-        if other_total == self.total_steps:
-            return None
         every = max(1, steps_done // 1000)
-        steps: list[int] = [*range(0, steps_done + 1, every), steps_done]
-        for step in steps:
-            if self._at(step, other_total) != self._at(step, self.total_steps):
-                return step
-        return None
+        steps = (*range(0, steps_done + 1, every), steps_done)
+        return any(self._at(one, other_total) != self._at(one, self.total_steps) for one in steps)
 
     def _at(self, step: int, total_steps: int) -> tuple[float, float | None]:
         schedule = self._momentum_schedule
