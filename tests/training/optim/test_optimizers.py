@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 from typing import get_args
 
@@ -52,6 +53,29 @@ def train(model: nn.Module, optimizer: Optimizer, steps: int = 5, seed: int = 3)
 def assert_same(actual: list[Tensor], expected: list[Tensor]) -> None:
     for left, right in zip(actual, expected, strict=True):
         torch.testing.assert_close(left, right, rtol=0, atol=0)
+
+
+def test_three_defaults_are_not_those_of_torch() -> None:
+    """Oracle: the signatures of torch; the class documents these differences."""
+    kinds: dict[OptimizerName, type[Optimizer]] = {
+        "adam": Adam,
+        "adamw": AdamW,
+        "rmsprop": RMSprop,
+        "sgd": SGD,
+    }
+    options = ("lr", "momentum", "nesterov", "betas", "eps", "alpha", "centered", "weight_decay")
+    found = {
+        (name, option): (getattr(OptimizerConfig(name=name), option), parameters[option].default)
+        for name, kind in kinds.items()
+        for parameters in [inspect.signature(kind).parameters]
+        for option in options
+        if option in parameters
+    }
+    assert {key: pair for key, pair in found.items() if pair[0] != pair[1]} == {
+        ("sgd", "momentum"): (0.9, 0.0),
+        ("adamw", "weight_decay"): (0.0, 0.01),
+        ("rmsprop", "lr"): (0.001, 0.01),
+    }
 
 
 @pytest.mark.parametrize("fused", [False, True])

@@ -55,8 +55,10 @@ OptimizerName: TypeAlias = Literal["adam", "adamw", "lbfgs", "muon", "rmsprop", 
 class OptimizerConfig:
     r"""An optimizer by name, with its settings.
 
-    ``adam``, ``adamw``, ``rmsprop`` and ``sgd`` are torch's optimizers. ``muon`` orthogonalizes the
-    update of every hidden weight matrix; the output layer, embeddings and all vectors use AdamW:
+    ``adam``, ``adamw``, ``rmsprop`` and ``sgd`` are torch's optimizers. Three of their defaults are
+    not torch's: ``sgd`` has the momentum 0.9, not 0; ``adamw`` has the weight decay 0, not 0.01;
+    ``rmsprop`` has the learning rate 0.001, not 0.01. ``muon`` orthogonalizes the update of every
+    hidden weight matrix; the output layer, embeddings and all vectors use AdamW:
 
     .. math::
         W \leftarrow W - \eta \lambda W - 0.2\, \eta \sqrt{\max(m, n)}\, \operatorname{NS}(M)
