@@ -30,6 +30,7 @@ from mlpkit.errors import CheckpointError
 from mlpkit.models import Regressor
 from mlpkit.training import (
     AveragingConfig,
+    BatchLike,
     Callback,
     CheckpointConfig,
     CSVLogger,
@@ -250,6 +251,40 @@ class TestTrainMetrics:
         trainer = Trainer(network(), config, metrics={"count": count})
         trainer.fit(examples(), examples(20, seed=1))
         assert counted == [20]
+
+
+class TestPredictionsOfACustomObjective:
+    """The task is that of the objective, or of the targets of the latest run."""
+
+    config = TrainerConfig(epochs=1, progress=False)
+
+    @staticmethod
+    def absolute(model: nn.Module, batch: BatchLike) -> Tensor:
+        outputs: Tensor = model(batch.inputs)
+        return (outputs[:, 0] - batch.targets).abs()
+
+    def test_before_a_fit_the_objective_must_name_it(self) -> None:
+        trainer = Trainer(nn.Linear(2, 3), self.config, objective=self.absolute)
+        for predict in (trainer.predict, trainer.predict_proba):
+            with pytest.raises(ValueError, match="objective must be one with the attribute task"):
+                predict(torch.zeros(2, 2))
+
+    def test_floating_point_targets_are_a_regression(self) -> None:
+        """Oracle: a call of the module."""
+        model, x = nn.Linear(2, 1), torch.randn(9, 2)
+        trainer = Trainer(model, self.config, objective=self.absolute)
+        trainer.fit(LabeledTensors(x, x[:, 0]))
+        assert torch.equal(trainer.predict(x), model(x))
+
+    def test_class_indices_need_an_output_for_each_class(self) -> None:
+        """The largest of one output would always be class 0."""
+        x = torch.randn(9, 2)
+        trainer = Trainer(nn.Linear(2, 1), self.config, objective=self.absolute)
+        trainer.fit(LabeledTensors(x, (x[:, 0] > 0).long()))
+        for inputs in (x, x[0]):
+            for predict in (trainer.predict, trainer.predict_proba):
+                with pytest.raises(ValueError, match="outputs must be logits of at least two cl"):
+                    predict(inputs)
 
 
 class TestNeutrality:

@@ -542,22 +542,31 @@ class Trainer:
         each label is above 0.5, as bool. For one that is trained with :class:`GaussianNLL` it is
         the predicted means, ``(N, D)``; a call of the module returns the logarithms of the
         variances too. A model that predicts itself, such as :class:`mlpkit.Regressor`, returns what
-        its ``predict`` returns.
+        its ``predict`` returns, whatever the objective was.
+
+        A custom objective says by its attribute ``task`` which of these it is. Without one the
+        targets of the latest run do: a classification has class indices, and a regression has
+        floating-point targets. The prediction of a regression is the outputs of the module, also
+        where the objective has a method ``predictions``, which needs the targets.
 
         Args:
             x: Inputs of the model, ``(N, ...)``, on any device; computed in batches of
                 ``config.eval_batch_size``. A single vector is one example.
+
+        Raises:
+            ValueError: If the outputs of a classification have fewer than two classes, or the
+                objective has no ``task`` and ``fit`` has not been called.
         """
         predictor = find_predictor(self.model)
         if predictor is not None:
             with self._final_weights(), autocast(self.config.precision, self.device):
                 return predictor.predict(x, batch_size=self.config.eval_batch_size)
-        outputs = self._outputs(x)
-        if self._task == "multilabel":
+        task, outputs = self._task, self._outputs(x)
+        if task == "multilabel":
             return outputs > 0.0
-        if self._task == "regression":
+        if task == "regression":
             return predictions_without_targets(self.objective, outputs)
-        return outputs.argmax(dim=-1)
+        return _logits(x, outputs).argmax(dim=-1)
 
     def predict_proba(self, x: Tensor) -> Tensor:
         """Return the probability of each class.
@@ -572,24 +581,31 @@ class Trainer:
                 ``config.eval_batch_size``. A single vector is one example.
 
         Raises:
-            ValueError: If the model was trained on a regression.
+            ValueError: If the model was trained on a regression, or as in :meth:`predict`.
         """
         predictor = find_predictor(self.model)
         if isinstance(predictor, ProbabilityPredictor):
             with self._final_weights(), autocast(self.config.precision, self.device):
                 return predictor.predict_proba(x, batch_size=self.config.eval_batch_size)
-        if self._task == "regression":
+        task = self._task
+        if task == "regression":
             rule = "one of a classification for predict_proba"
             raise ValueError(error_message("objective", rule, self.objective, "use predict"))
         outputs = self._outputs(x)
-        return outputs.sigmoid() if self._task == "multilabel" else outputs.softmax(dim=-1)
+        return outputs.sigmoid() if task == "multilabel" else _logits(x, outputs).softmax(dim=-1)
 
     @property
     def _task(self) -> Task:
         """The task of the latest run, or the one that the model or the objective declares."""
         known = None if self._run is None else self._run.tracker.task  # of the first batch
-        declared = task_of_model(self.model) or getattr(self.objective, "task", None)
-        return known or declared or "classification"
+        task: Task | None = (
+            known or task_of_model(self.model) or getattr(self.objective, "task", None)
+        )
+        if task is None:
+            rule = "one with the attribute task for predictions before fit"
+            cure = 'set it, for instance to "regression"'
+            raise ValueError(error_message("objective", rule, self.objective, cure))
+        return task
 
     def _final_weights(self) -> AbstractContextManager[None]:
         """Return a context in which the model has its averaged weights, if an average is kept."""
@@ -764,6 +780,19 @@ def _same_position(source: BatchSource) -> Iterator[None]:
         yield
     finally:
         source.load_state_dict(state)
+
+
+def _logits(x: Tensor, outputs: Tensor) -> Tensor:
+    """Return the outputs of a classification for inputs.
+
+    Raises:
+        ValueError: If there is no output for each class.
+    """
+    if outputs.ndim < min(x.ndim, 2) or outputs.shape[-1] < 2:
+        rule = "logits of at least two classes, (N, C), for predictions of a classification"
+        cure = 'call the model, or give the objective the attribute task="multilabel" for one label'
+        raise ValueError(error_message("outputs", rule, tuple(outputs.shape), cure))
+    return outputs
 
 
 def _check_can_be_captured(
