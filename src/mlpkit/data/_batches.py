@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -53,6 +53,16 @@ class Examples(Protocol):
         ...
 
     def __len__(self) -> int: ...
+
+
+@runtime_checkable
+class _MappedExamples(Protocol):
+    """Examples whose inputs may be in files."""
+
+    @property
+    def is_mapped(self) -> bool: ...
+
+    def _gather_inputs(self, indices: Tensor) -> Tensor: ...
 
 
 class Batches:
@@ -119,6 +129,7 @@ class Batches:
         if augment is not None:
             check_augmentation("augment", augment, rule="an augmentation or None")
         self._check()
+        self._mapped = data if isinstance(data, _MappedExamples) and data.is_mapped else None
         self._by_class = _indices_by_class(data) if balanced else None
 
     def _check(self) -> None:
@@ -199,9 +210,16 @@ class Batches:
         Args:
             indices: Indices into the data, int64, shape (n,), on the device of the data.
             epoch: Epoch, counted from 0.
+
+        Raises:
+            ValueError: If an input that is mapped from a file is not finite.
         """
         data, weights = self.data, self.data.weights
-        inputs = self._augment(data.inputs.index_select(0, indices), indices, epoch)
+        if self._mapped is None:
+            inputs = data.inputs.index_select(0, indices)
+        else:
+            inputs = self._mapped._gather_inputs(indices)
+        inputs = self._augment(inputs, indices, epoch)
         targets = data.targets.index_select(0, indices)
         weights = None if weights is None else weights.index_select(0, indices)
         return Batch(inputs, targets, weights, indices)

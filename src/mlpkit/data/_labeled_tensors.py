@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import overload
 
 import numpy as np
@@ -15,12 +17,17 @@ from torch.utils.data import Dataset, TensorDataset
 
 from mlpkit._checks import Unquoted, check_int, error_message
 from mlpkit._devices import check_device
+from mlpkit._files import printable
 from mlpkit.data._adapters import encode_targets, stack_dataset, tensor_from_array
 from mlpkit.data._batches import Batches
+from mlpkit.data._chunks import chunks, content
+from mlpkit.data._mapped_files import map_examples, write_examples
+from mlpkit.data._mapped_inputs import MappedInputs
 from mlpkit.data._random import derive, permutation
 from mlpkit.data._splits import split_sizes, stratified_counts
 from mlpkit.data._validation import (
     check_class_names,
+    check_finite,
     check_indices,
     check_inputs,
     check_targets,
@@ -36,13 +43,15 @@ from mlpkit.data.tables import (
     read_csv,
     require_target,
 )
+from mlpkit.errors import DataError
 
 _SPLIT_STREAM = 0x5911
 _HASHED_BYTES = 64 * 2**20  # of larger inputs only evenly spaced examples are hashed
+_VALUES_AT_ONCE = 2**20
 
 
 class LabeledTensors:
-    r"""A data set of inputs and targets, held in memory on one device.
+    r"""A data set of inputs and targets, held in memory on one device, or mapped from files.
 
     Inputs keep their dtype. In particular uint8 images stay uint8, and the model converts each
     batch. Instances are immutable; methods that select, split or move examples return instances.
@@ -92,12 +101,98 @@ class LabeledTensors:
         weights: Tensor | None = None,
         encoder: TableEncoder | None = None,
     ) -> None:
-        self._inputs = check_inputs(inputs)
-        self._classes = check_class_names(classes)
-        self._targets = check_targets(targets, self._inputs, self._classes)
-        self._weights = None if weights is None else check_weights(weights, self._inputs)
-        self._encoder = None if encoder is None else _check_encoder(encoder, self._inputs)
+        self._fill(check_inputs(inputs), targets, check_class_names(classes), weights, encoder)
+
+    def _fill(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        classes: tuple[str, ...] | None,
+        weights: Tensor | None,
+        encoder: TableEncoder | None,
+    ) -> None:
+        """Store all but the values of the inputs after checks."""
+        self._inputs: Tensor | MappedInputs = inputs
+        self._classes = classes
+        self._targets = check_targets(targets, inputs, classes)
+        self._weights = None if weights is None else check_weights(weights, inputs)
+        self._encoder = None if encoder is None else _check_encoder(encoder, inputs)
         self._fingerprint: str | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> LabeledTensors:
+        """Map examples in files into memory, so that they may be larger than it.
+
+        The files are either one safetensors file, as :meth:`save` writes it, with the tensors
+        ``inputs``, ``targets`` and, if any, ``weights``; or a folder with ``inputs.npy``,
+        ``targets.npy`` and, if any, ``weights.npy``, as :func:`numpy.save` writes them, and
+        ``classes.json`` with a list of the class names, if any. They must not change while they are
+        in use.
+
+        Opening reads the headers, and compares shapes, dtypes and sizes. Targets and weights are
+        read once, a part at a time, and checked as in the constructor; class indices of another
+        dtype than int64 are copied. Inputs are not read. :class:`Batches` read the examples of a
+        batch when they gather it, and check that floating-point inputs are finite.
+
+        Slices, :meth:`subset` and :meth:`split` select examples without reading their inputs.
+        :attr:`inputs` of a slice is a view of the file; of another selection it is a copy, which is
+        read each time. A change of a tensor in place does not reach the files.
+
+        Args:
+            path: The safetensors file, or the folder.
+
+        Raises:
+            DataError: If a file is missing, damaged or a pickle, has another name or dtype, or is
+                in Fortran or another byte order; or as in the constructor for targets and weights.
+
+        Example:
+            >>> import tempfile
+            >>> import torch
+            >>> from mlpkit.data import LabeledTensors
+            >>> path = tempfile.mkdtemp() + "/train.safetensors"
+            >>> data = LabeledTensors(torch.rand(6, 2), torch.tensor([0, 1, 0, 1, 0, 1]))
+            >>> _ = data.save(path)
+            >>> LabeledTensors.open(path)
+            LabeledTensors(6 examples of float32 (2,), 2 classes, mapped from files)
+        """
+        stored = map_examples(Path(path))
+        mapped = object.__new__(cls)
+        try:
+            inputs = check_inputs(stored.inputs, values=False)
+            classes = check_class_names(stored.classes)
+            encoder = None if stored.encoder is None else TableEncoder.from_json(stored.encoder)
+            mapped._fill(inputs, stored.targets, classes, stored.weights, encoder)
+        except (TypeError, ValueError) as error:
+            message = f"{printable(path)} holds examples that cannot be used: {error}"
+            raise DataError(message) from error
+        mapped._inputs = MappedInputs(inputs)
+        return mapped
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the examples to one safetensors file that :meth:`open` reads, and return its path.
+
+        Class names and the encoder of a table are in the metadata of the file, as JSON. The tensors
+        are written a part at a time, so examples that are mapped can be written too.
+
+        Args:
+            path: The file; an old one is replaced when the new one is complete.
+
+        Raises:
+            OSError: If the file cannot be written.
+            TypeError: If a tensor has complex numbers.
+        """
+        tensors: dict[str, Tensor | MappedInputs] = {
+            "inputs": self._inputs,
+            "targets": self._targets,
+        }
+        if self._weights is not None:
+            tensors["weights"] = self._weights
+        metadata: dict[str, str] = {}
+        if self._classes is not None:
+            metadata["classes"] = json.dumps(self._classes)
+        if self._encoder is not None:
+            metadata["encoder"] = self._encoder.to_json()
+        return write_examples(Path(path), tensors, metadata)
 
     @classmethod
     def from_dataset(
@@ -318,8 +413,14 @@ class LabeledTensors:
 
     @property
     def inputs(self) -> Tensor:
-        """The inputs, shape (N, ...)."""
-        return self._inputs
+        """The inputs, shape (N, ...); see :meth:`open` for those that are mapped from files."""
+        return self._inputs if isinstance(self._inputs, Tensor) else self._inputs.tensor()
+
+    def _gather_inputs(self, indices: Tensor) -> Tensor:
+        """Return a copy of the inputs at some indices; those from a file are checked."""
+        if isinstance(self._inputs, Tensor):
+            return self._inputs.index_select(0, indices)
+        return self._inputs.gather(indices)
 
     @property
     def targets(self) -> Tensor:
@@ -345,6 +446,11 @@ class LabeledTensors:
     def device(self) -> torch.device:
         """Device of the tensors."""
         return self._inputs.device
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the inputs are mapped from files, see :meth:`open`."""
+        return isinstance(self._inputs, MappedInputs)
 
     @property
     def num_classes(self) -> int | None:
@@ -381,12 +487,12 @@ class LabeledTensors:
     def _hash(self) -> str:
         digest = hashlib.blake2b(digest_size=16)
         digest.update(repr((self._classes, _describe(self._targets))).encode())
-        digest.update(_bytes(self._targets))
-        if self._weights is not None:
-            digest.update(_bytes(self._weights))
+        for labels in (self._targets, self._weights):
+            if labels is not None:
+                _update(digest, labels)
         digest.update(_describe(self._inputs).encode())
         stride = -(-self._inputs.nbytes // _HASHED_BYTES) or 1  # rounded up
-        digest.update(_bytes(self._inputs[::stride]))
+        _update(digest, self._inputs[::stride])
         return digest.hexdigest()
 
     def __len__(self) -> int:
@@ -397,13 +503,16 @@ class LabeledTensors:
         if self._targets.is_floating_point():  # whose names may be those of regression targets
             targets = f"targets {_describe(self._targets)}"
         weighted = ", weighted" if self._weights is not None else ""
+        place = "mapped from files" if self.is_mapped else f"on {self.device}"
         return (
             f"LabeledTensors({len(self)} examples of {_describe(self._inputs)}, {targets}"
-            f"{weighted}, on {self.device})"
+            f"{weighted}, {place})"
         )
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return zip(self._inputs, self._targets, strict=True)
+        if isinstance(self._inputs, Tensor):
+            return zip(self._inputs, self._targets, strict=True)
+        return (self[index] for index in range(len(self)))
 
     @overload
     def __getitem__(self, index: int | np.integer) -> tuple[Tensor, Tensor]: ...
@@ -419,7 +528,10 @@ class LabeledTensors:
         A slice shares memory with this object. Indices copy the examples, as in :meth:`subset`.
         """
         if isinstance(index, int | np.integer):
-            return self._inputs[int(index)], self._targets[int(index)]
+            if isinstance(self._inputs, Tensor):
+                return self._inputs[int(index)], self._targets[int(index)]
+            row = range(len(self))[int(index)]
+            return self._inputs[row : row + 1].tensor()[0], self._targets[row]
         return self._select(index) if isinstance(index, slice) else self.subset(index)
 
     def subset(self, indices: Sequence[int] | Tensor | npt.NDArray[np.integer]) -> LabeledTensors:
@@ -523,7 +635,8 @@ class LabeledTensors:
         renamed._fingerprint = None
         position = torch.tensor([names.index(name) for name in present], device=self.device)
         if self._classes is None:
-            renamed._targets = check_targets(self._targets, self._inputs, names)
+            like = self._targets  # they are as many as the inputs, on the same device
+            renamed._targets = check_targets(self._targets, like, names)
         elif self._targets.is_floating_point():
             renamed._targets = self._targets.new_zeros(len(self), len(names))
             renamed._targets[:, position] = self._targets
@@ -542,10 +655,12 @@ class LabeledTensors:
         """
         target = check_device(device)
         moved = object.__new__(LabeledTensors)
-        moved._inputs = self._inputs.to(target)
-        if moved._inputs is self._inputs:
-            return self
         moved._targets = self._targets.to(target)
+        if moved._targets is self._targets:
+            return self
+        moved._inputs = self.inputs.to(target)
+        if self.is_mapped:
+            check_finite("inputs", moved._inputs)
         moved._classes = self._classes
         moved._weights = None if self._weights is None else self._weights.to(target)
         moved._encoder = self._encoder
@@ -555,8 +670,8 @@ class LabeledTensors:
     def as_torch_dataset(self) -> TensorDataset:
         """Return a torch data set of (input, target), or (input, target, weight) with weights."""
         if self._weights is None:
-            return TensorDataset(self._inputs, self._targets)
-        return TensorDataset(self._inputs, self._targets, self._weights)
+            return TensorDataset(self.inputs, self._targets)
+        return TensorDataset(self.inputs, self._targets, self._weights)
 
     def batches(
         self,
@@ -626,12 +741,12 @@ def _row_weights(table: Table, weights: str | npt.ArrayLike | None) -> Tensor | 
     return torch.from_numpy(values.numbers)
 
 
-def _describe(tensor: Tensor) -> str:
+def _describe(tensor: Tensor | MappedInputs) -> str:
     """Return the dtype and the shape of one example, for example ``uint8 (28, 28)``."""
     return f"{str(tensor.dtype).removeprefix('torch.')} {tuple(tensor.shape[1:])}"
 
 
-def _bytes(tensor: Tensor) -> memoryview:
-    """Return the content of a tensor on any device as bytes, in row-major order."""
-    flat = tensor.detach().cpu().contiguous().view(-1)
-    return flat.view(torch.uint8).numpy().data
+def _update(digest: hashlib.blake2b, values: Tensor | MappedInputs) -> None:
+    """Hash the content of a tensor, a part at a time."""
+    for part in chunks(values, _VALUES_AT_ONCE):
+        digest.update(content(part))

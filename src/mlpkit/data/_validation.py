@@ -14,17 +14,22 @@ from mlpkit.data._adapters import tensor_from_array
 from mlpkit.data._target_cures import Origin, conversion_cure, index_cure
 
 _COMPUTED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_VALUES_AT_ONCE = 2**20
 
 
-def check_inputs(inputs: object) -> Tensor:
-    """Return the inputs if they are a tensor of shape (N, ...) with finite values."""
+def check_inputs(inputs: object, *, values: bool = True) -> Tensor:
+    """Return the inputs if they are a tensor of shape (N, ...) with finite values.
+
+    Without ``values`` they are not read.
+    """
     if not isinstance(inputs, Tensor):
         cure = "use LabeledTensors.from_numpy for arrays"
         raise TypeError(error_message("inputs", "a tensor", type(inputs), cure))
     _check_dense("inputs", inputs)
     if inputs.ndim == 0:
         raise ValueError(error_message("inputs", "a tensor of shape (N, ...)", inputs))
-    _check_finite("inputs", inputs)
+    if values:
+        check_finite("inputs", inputs)
     return inputs.detach() if inputs.requires_grad else inputs
 
 
@@ -65,7 +70,7 @@ def check_targets(
     _check_matches_inputs("targets", targets, inputs)
     if not targets.is_floating_point():
         return _check_class_indices(targets, num_classes, origin)
-    _check_finite("targets", targets)
+    check_finite("targets", targets)
     if classes is not None and targets.shape[1:] != (len(classes),):
         rule = f"of shape (N, {len(classes)}) for {len(classes)} classes"
         remedy = conversion_cure(targets, origin, num_classes=num_classes)
@@ -101,7 +106,7 @@ def check_weights(weights: object, inputs: Tensor) -> Tensor:
     _check_matches_inputs("weights", weights, inputs)
     if weights.ndim != 1:
         raise ValueError(error_message("weights", "of shape (N,)", tuple(weights.shape)))
-    _check_finite("weights", weights)
+    check_finite("weights", weights)
     if len(weights) and weights.min() < 0:
         row = int(weights.argmin())
         cure = f"see example {row}"
@@ -170,17 +175,33 @@ def _check_matches_inputs(argument: str, values: Tensor, inputs: Tensor) -> None
         raise ValueError(error_message(argument, rule, str(values.device)))
 
 
-def _check_finite(argument: str, values: Tensor) -> None:
+def check_finite(argument: str, values: Tensor, indices: Tensor | None = None) -> None:
+    """Check that all values are finite, a part at a time.
+
+    Args:
+        argument: Name of the argument, for error messages.
+        values: Values, ``(N, ...)``.
+        indices: Index of each example, for error messages; None counts them.
+
+    Raises:
+        TypeError: If torch does not compute with their dtype.
+        ValueError: If a value is not finite.
+    """
     if not values.is_floating_point():
         return
     if values.dtype not in _COMPUTED:  # torch stores float8, but does not compute with it
         cure = f"convert it with {argument}.float()"
         rule = "of a dtype with which torch computes"
         raise TypeError(error_message(argument, rule, values.dtype, cure))
-    finite = torch.isfinite(values)
-    if not finite.all():
-        row = int((~finite).nonzero()[0, 0])
-        count = int((~finite).sum())
+    count, first, start = 0, None, 0
+    for part in torch.split(values, max(1, _VALUES_AT_ONCE // max(1, values[:1].numel()))):
+        finite = torch.isfinite(part)
+        if not finite.all():
+            count += int((~finite).sum())
+            first = start + int((~finite).nonzero()[0, 0]) if first is None else first
+        start += len(part)
+    if first is not None:
+        row = first if indices is None else int(indices[first])
         found = "1 element that is" if count == 1 else f"{count} elements that are"
         cure = f"the first is in example {row}"
         raise ValueError(

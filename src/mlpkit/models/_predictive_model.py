@@ -300,7 +300,7 @@ def build_network(
         return TabularMLP.for_data(
             train.inputs, counts, widths, out_features, chosen, generator=generator
         )
-    inputs = math.prod(train.inputs.shape[1:])
+    inputs = math.prod(train[:1].inputs.shape[1:])
     return MLP.from_options(inputs, widths, out_features, chosen, generator=generator)
 
 
@@ -318,7 +318,7 @@ def measure(
         if how is not None:
             rule = "'auto' or None for a TabularMLP, which scales its inputs"
             raise ValueError(error_message("standardize", rule, how))
-    return measure_inputs(train.inputs, how, next(network.parameters()).dtype)
+    return measure_inputs(train, how, next(network.parameters()).dtype)
 
 
 def check_names(argument: str, given: object, count: int, rule: str) -> tuple[str, ...]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Literal, NamedTuple, TypeAlias, get_args
 
 import torch
 from torch import Tensor
 
-from mlpkit._checks import check_choice, error_message
+from mlpkit._checks import Unquoted, check_choice, error_message
 from mlpkit._devices import accumulator_dtype
+from mlpkit.data import LabeledTensors
 
 __all__ = [
     "Preprocessing",
@@ -43,58 +45,77 @@ class Preprocessing(NamedTuple):
 
 
 def measure_inputs(
-    inputs: Tensor, standardize: Standardize | None, dtype: torch.dtype
+    inputs: Tensor | LabeledTensors, standardize: Standardize | None, dtype: torch.dtype
 ) -> Preprocessing:
     """Return the mean and standard deviation of inputs, ``(N, ...)``, and the shape of one.
 
     A standard deviation that is 0 in ``dtype`` becomes 1.
 
     Args:
-        inputs: The training inputs.
+        inputs: The training inputs, or the examples that have them.
         standardize: ``"feature"`` measures each feature, ``"global"`` all values together,
             ``"auto"`` each feature of vectors, else all values; None is mean 0 and std 1.
         dtype: Data type of the weights.
 
     Raises:
         ValueError: If ``standardize`` is none of these, there is no example, or an example has no
-            axis.
+            axis, or an input is not finite, as inputs in files may be.
     """
     names = get_args(Standardize)
     how = None if standardize is None else check_choice("standardize", standardize, names)
-    shape = tuple(inputs.shape[1:])
+    shape = tuple(_rows(inputs, 0, 1).shape[1:])
     if not shape:
         cure = "use inputs.unsqueeze(1) for one feature"
         rule = "of shape (N, ...) with one axis or more for an example"
-        raise ValueError(error_message("train.inputs", rule, tuple(inputs.shape), cure))
+        raise ValueError(error_message("train.inputs", rule, (len(inputs),), cure))
     if how is None:
         return Preprocessing(0.0, 1.0, shape)
     if how == "global" or (how == "auto" and len(shape) > 1):
         mean, std = mean_and_std(inputs)
+        if not math.isfinite(mean):
+            _check_finite(inputs)
         is_positive = float(torch.tensor(std, dtype=dtype, device="cpu")) > 0
         return Preprocessing(mean, std if is_positive else 1.0, shape)
     means, stds = feature_mean_and_std(inputs)
+    if not bool(means.isfinite().all()):
+        _check_finite(inputs)
     return Preprocessing(means, torch.where(stds.to(dtype) > 0, stds, 1.0), shape)
 
 
-def mean_and_std(inputs: Tensor) -> tuple[float, float]:
+def _check_finite(inputs: Tensor | LabeledTensors) -> None:
+    """Raise for the first example that is not finite."""
+    start = 0
+    for chunk in _chunks(inputs):
+        wrong = (~chunk.isfinite()).nonzero()
+        if len(wrong):
+            rule, cure = "finite in every element", f"see example {start + int(wrong[0, 0])}"
+            found = Unquoted("NaN or infinity")
+            raise ValueError(error_message("train.inputs", rule, found, cure))
+        start += len(chunk)
+
+
+def mean_and_std(inputs: Tensor | LabeledTensors) -> tuple[float, float]:
     """Return mean and standard deviation of all values, as of one feature; a constant has std 1.
 
     Raises:
         ValueError: If there is no value.
     """
-    _check_values(inputs)
-    if inputs.dtype != torch.uint8:
-        mean, std = feature_mean_and_std(inputs.reshape(-1, 1))
+    first = _first_row(inputs)
+    if first.dtype != torch.uint8:
+        mean, std = _mean_and_std(inputs, num_features=1)
         return float(mean), float(std)
     # from the count of each of the 256 values
-    counts = torch.bincount(inputs.flatten(), minlength=256).double()
-    values = torch.arange(256, dtype=torch.float64, device=inputs.device)
-    exact = float(counts @ values) / inputs.numel()
-    variance = float(counts @ values.square()) / inputs.numel() - exact * exact
+    counts = torch.zeros(256, dtype=torch.int64, device=first.device)
+    for chunk in _chunks(inputs):
+        counts += torch.bincount(chunk.flatten(), minlength=256)
+    values = torch.arange(256, dtype=torch.float64, device=first.device)
+    number = len(inputs) * first.numel()
+    exact = float(counts.double() @ values) / number
+    variance = float(counts.double() @ values.square()) / number - exact * exact
     return exact, math.sqrt(variance) if variance > 0 else 1.0
 
 
-def feature_mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
+def feature_mean_and_std(values: Tensor | LabeledTensors) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each feature, summed in float64 in two passes.
 
     The second pass sums the squared deviations from the mean, so a large mean does not cancel the
@@ -110,32 +131,56 @@ def feature_mean_and_std(values: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         ValueError: If there is no value.
     """
-    _check_values(values)
-    rows = values.detach().reshape(len(values), -1)
-    wide, size = accumulator_dtype(rows.device), max(1, _VALUES_AT_ONCE // rows.shape[1])
-    low, high = rows[0].to(wide), rows[0].to(wide)
+    return _mean_and_std(values, num_features=_first_row(values).numel())
+
+
+def _mean_and_std(values: Tensor | LabeledTensors, *, num_features: int) -> tuple[Tensor, Tensor]:
+    """Return those of each feature, where the values are rows of features, one after another."""
+    first = _first_row(values)
+    wide = accumulator_dtype(first.device)
+    count = len(values) * first.numel() // num_features
+    low = high = first.detach().flatten()[:num_features].to(wide)
     total, rest, squares = (torch.zeros_like(low) for _ in range(3))
-    for chunk in torch.split(rows, size):
-        part = chunk.to(wide)
+    for chunk in _chunks(values):
+        part = chunk.detach().reshape(-1, num_features).to(wide)
         total += part.sum(0)
         lowest, highest = torch.aminmax(part, dim=0)
         low, high = torch.minimum(low, lowest), torch.maximum(high, highest)
-    mean = total / len(rows)
-    for chunk in torch.split(rows, size):
-        deviations = chunk.to(wide) - mean
+    mean = total / count
+    for chunk in _chunks(values):
+        deviations = chunk.detach().reshape(-1, num_features).to(wide) - mean
         rest += deviations.sum(0)  # not 0, since the mean is rounded
         squares += deviations.square_().sum(0)
-    std = (squares / len(rows) - (rest / len(rows)).square()).clamp_min(0).sqrt()
-    is_constant = (low == high) | (std <= _rounding(values) * mean.abs())
+    std = (squares / count - (rest / count).square()).clamp_min(0).sqrt()
+    is_constant = (low == high) | (std <= _rounding(first) * mean.abs())
     std = torch.where(is_constant, 1.0, std)
     mean = torch.where(low == high, low, mean)
     return mean.cpu().double(), std.cpu().double()
 
 
-def _check_values(values: Tensor) -> None:
-    """Raise unless there is a value."""
-    if not values.numel():
-        raise ValueError(error_message("train", "one example or more", tuple(values.shape)))
+def _first_row(inputs: Tensor | LabeledTensors) -> Tensor:
+    """Return the first input, ``(1, ...)``.
+
+    Raises:
+        ValueError: If there is no value.
+    """
+    first = _rows(inputs, 0, 1)
+    if not first.numel():
+        shape = (len(inputs), *first.shape[1:])
+        raise ValueError(error_message("train", "one example or more", shape))
+    return first
+
+
+def _chunks(inputs: Tensor | LabeledTensors) -> Iterator[Tensor]:
+    """Yield consecutive examples, so few that a copy of them is small."""
+    size = max(1, _VALUES_AT_ONCE // max(1, _rows(inputs, 0, 1).numel()))
+    for start in range(0, len(inputs), size):
+        yield _rows(inputs, start, start + size)
+
+
+def _rows(inputs: Tensor | LabeledTensors, start: int, stop: int) -> Tensor:
+    """Return some consecutive inputs; those in files are read now."""
+    return inputs[start:stop] if isinstance(inputs, Tensor) else inputs[start:stop].inputs
 
 
 def _rounding(values: Tensor) -> float:
