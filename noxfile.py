@@ -212,10 +212,18 @@ def loggers(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("version", ["1.6", "1.9"])
 def sklearn(session: nox.Session, version: str) -> None:
-    """Run every check and the own tests of scikit-learn, the lowest and the newest version."""
+    """Run the checks and the own tests of scikit-learn that other sessions do not run.
+
+    The session ``tests`` runs their short forms with the newest scikit-learn, so only the long ones
+    are left. The session ``minimums`` runs all tests of the estimators with scikit-learn 1.6 and
+    old libraries, so only what scikit-learn 1.6 itself checks is left to run with new libraries.
+    """
     session.install(".", *group("test"), f"scikit-learn~={version}.0")
-    warnings = ["-Wdefault"] if version == "1.6" else []  # an old release warns about SciPy
-    run_tests(session, "tests/sklearn", "-m", "", *warnings)
+    if version == "1.6":
+        own = ["tests/sklearn/test_checks.py", "tests/sklearn/test_own_tests.py"]
+        run_tests(session, *own, "-Wdefault")  # an old release warns about SciPy
+    else:
+        run_tests(session, "tests/sklearn", "-m", "long")
 
 
 @nox.session

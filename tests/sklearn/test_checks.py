@@ -79,7 +79,7 @@ def test_check_of_the_tabular_preset(check: Callable[[], None]) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("check", ALL)
 def test_check_with_defaults(check: Callable[[], None]) -> None:
-    """Every check passes with the defaults; the nox session `sklearn` runs these too."""
+    """Every check passes with the defaults; the nox session `sklearn` runs these."""
     run(check)
 
 
