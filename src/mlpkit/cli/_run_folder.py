@@ -46,6 +46,29 @@ class RunFolder:
             return cls(path)
         raise AssertionError("itertools.count never ends")
 
+    @classmethod
+    def find(cls, parent: Path, *, launch: str, config: str) -> RunFolder | None:
+        """Return the folder that an earlier attempt of a launch has created, if there is one.
+
+        Args:
+            parent: The folder of the folders of runs.
+            launch: Name of the launch.
+            config: The options of the run, as TOML.
+        """
+        found = [cls(path.parent) for path in parent.glob("*/launch.txt")]
+        own = [
+            folder
+            for folder in found
+            if folder.launch.read_text("utf-8") == launch
+            and folder.config.read_text("utf-8") == config
+        ]
+        return max(own, key=lambda folder: folder.launch.stat().st_mtime, default=None)
+
+    @property
+    def launch(self) -> Path:
+        """The launch of the run, by which its processes find the folder after a restart."""
+        return self.path / "launch.txt"
+
     @property
     def config(self) -> Path:
         """The options of the run, as TOML; ``mlpkit train --config`` reads it back."""

@@ -21,6 +21,7 @@ from mlpkit._checks import check_choice, check_int, error_message
 from mlpkit._serialization import JSONValue
 from mlpkit.cli._compute_options import check_device_option
 from mlpkit.cli._files import ReadSplits, dataset_name, load_files, task_of
+from mlpkit.cli._launch import launch_name, restart_count
 from mlpkit.cli._layer_health import LayerHealthLog
 from mlpkit.cli._model import Model
 from mlpkit.cli._options import (
@@ -161,12 +162,13 @@ class Train:
             inputs = (splits.val or splits.train).inputs
             callbacks.append(LayerHealthLog(model, inputs, folder.layer_health))
         trainer = Trainer(model, self._trainer_config(folder), callbacks=callbacks)
+        is_new = self.resume is None and restart_count() == 0
         # "auto": a run that was killed before its first checkpoint starts from the beginning
-        resume = None if self.resume is None else "auto"
+        resume = None if is_new else "auto"
         try:
             result = trainer.fit(splits.train, splits.val, resume=resume)
         except (TypeError, ValueError):  # options that do not fit the data
-            if self.resume is None and trainer.state.step == 0 and trainer.rank == 0:
+            if is_new and trainer.state.step == 0 and trainer.rank == 0:
                 shutil.rmtree(folder.path)
             raise
         if trainer.rank == 0:
@@ -221,18 +223,30 @@ class Train:
         return Regressor.with_network(network, splits.train)
 
     def _folder_of_all(self, trainer: Trainer) -> RunFolder:
-        """Return the folder of the run, which the first process creates."""
+        """Return the folder of the run, which the first process creates or finds."""
         if trainer.world_size == 1:
-            return self._create_folder()
-        paths = [self._create_folder().path if trainer.rank == 0 else None]
+            return self._folder()
+        paths = [self._folder().path if trainer.rank == 0 else None]
         torch.distributed.broadcast_object_list(paths)
         assert paths[0] is not None, "the first process sends it"
         return RunFolder(paths[0])
 
-    def _create_folder(self) -> RunFolder:
+    def _folder(self) -> RunFolder:
+        """Return the folder of the resumed run, or of an earlier attempt, or else a new one."""
         if self.resume is not None:
             return RunFolder(self.resume)
-        text = self.to_toml()
+        text, launch = self.to_toml(), launch_name()
+        folder = None
+        if launch is not None and restart_count() > 0:
+            folder = RunFolder.find(self.runs, launch=launch, config=text)
+        if folder is not None:
+            return folder
+        folder = self._create_folder(text)
+        if launch is not None:
+            folder.write_text(folder.launch, launch)
+        return folder
+
+    def _create_folder(self, text: str) -> RunFolder:
         try:
             text.encode()
         except UnicodeEncodeError as error:  # TOML is UTF-8
