@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mlpkit._checks import check_int, error_message
 from mlpkit.training.metrics._calibration_bins import CalibrationBins
-from mlpkit.training.metrics._loss_sums import LossSums, check_rows
+from mlpkit.training.metrics._loss_sums import LossSums, checked_losses, no_examples
 from mlpkit.training.metrics._results import ClassificationMetrics, ClassMetrics, Evaluation
 from mlpkit.training.objectives import CrossEntropy, check_class_targets
 
@@ -75,11 +75,10 @@ class ClassificationAccumulator:
             ValueError: If a shape does not match.
         """
         check_class_targets(logits, targets)
-        check_rows("weights", weights, len(logits))
-        check_rows("losses", losses, len(logits))
         with torch.no_grad():
-            if losses is None:
-                losses = self._cross_entropy.loss(logits, targets)
+            losses = checked_losses(
+                self._cross_entropy, logits, targets, weights=weights, losses=losses
+            )
             sums = self._sums
             if sums is None:
                 self._check_classes(logits.shape[1])
@@ -100,7 +99,7 @@ class ClassificationAccumulator:
             ValueError: If there was no example, or all weights are zero.
         """
         if self._sums is None:
-            raise ValueError(error_message("data", "at least one example", 0, "add examples"))
+            raise no_examples()
         loss, accuracy, calibration_error, rows = self._sums.fetch()
         num_examples = int(rows[:, 2].sum())
         return Evaluation(

@@ -8,8 +8,9 @@ from torch import Tensor
 from mlpkit._checks import error_message
 from mlpkit._devices import accumulator_dtype
 from mlpkit.training.metrics._results import Evaluation
+from mlpkit.training.objectives import OutputObjective
 
-__all__ = ["LossAccumulator", "LossSums", "check_rows"]
+__all__ = ["LossAccumulator", "LossSums", "checked_losses", "no_examples"]
 
 
 class LossAccumulator:
@@ -38,8 +39,8 @@ class LossAccumulator:
         Raises:
             ValueError: If a shape does not match.
         """
-        check_rows("losses", losses, losses.numel())
-        check_rows("weights", weights, len(losses))
+        _check_rows("losses", losses, losses.numel())
+        _check_rows("weights", weights, len(losses))
         with torch.no_grad():
             if self._sums is None:
                 self._sums = LossSums(losses.device)
@@ -53,11 +54,34 @@ class LossAccumulator:
             ValueError: If there was no example, or all weights are zero.
         """
         if self._sums is None:
-            raise ValueError(error_message("data", "at least one example", 0, "add examples"))
+            raise no_examples()
         return Evaluation(loss=self._sums.fetch(), num_examples=self._num_examples)
 
 
-def check_rows(name: str, values: Tensor | None, num_rows: int) -> None:
+def checked_losses(
+    objective: OutputObjective,
+    outputs: Tensor,
+    targets: Tensor,
+    *,
+    weights: Tensor | None,
+    losses: Tensor | None,
+) -> Tensor:
+    """Return the loss of each example: the given one, or that of the objective for None.
+
+    Raises:
+        ValueError: If the losses or the weights are not one number for each example.
+    """
+    _check_rows("weights", weights, len(outputs))
+    _check_rows("losses", losses, len(outputs))
+    return objective.loss(outputs, targets) if losses is None else losses
+
+
+def no_examples() -> ValueError:
+    """Return the error of metrics of no example."""
+    return ValueError(error_message("data", "at least one example", 0, "add examples"))
+
+
+def _check_rows(name: str, values: Tensor | None, num_rows: int) -> None:
     """Raise unless values are None or have the shape ``(num_rows,)``."""
     if values is not None and values.shape != (num_rows,):
         raise ValueError(error_message(name, f"of shape ({num_rows},)", tuple(values.shape)))

@@ -10,7 +10,7 @@ from torch import Tensor
 from mlpkit._checks import check_int, error_message
 from mlpkit.training.metrics._calibration_bins import CalibrationBins
 from mlpkit.training.metrics._classification_accumulator import class_metrics
-from mlpkit.training.metrics._loss_sums import LossSums, check_rows
+from mlpkit.training.metrics._loss_sums import LossSums, checked_losses, no_examples
 from mlpkit.training.metrics._results import Evaluation, MultilabelMetrics
 from mlpkit.training.objectives import BinaryCrossEntropy, check_label_targets, widened
 
@@ -82,11 +82,10 @@ class MultilabelAccumulator:
             ValueError: If a shape does not match.
         """
         check_label_targets(logits, targets)
-        check_rows("weights", weights, len(logits))
-        check_rows("losses", losses, len(logits))
         with torch.no_grad():
-            if losses is None:
-                losses = self._binary_cross_entropy.loss(logits, targets)
+            losses = checked_losses(
+                self._binary_cross_entropy, logits, targets, weights=weights, losses=losses
+            )
             if logits.ndim == 1:
                 logits, targets = logits[:, None], targets[:, None]
             if self._sums is None:
@@ -114,7 +113,7 @@ class MultilabelAccumulator:
             ValueError: If there was no example, or all weights are zero.
         """
         if self._sums is None or self._sums.num_examples == 0:
-            raise ValueError(error_message("data", "at least one example", 0, "add examples"))
+            raise no_examples()
         return self._sums.fetch(self._classes)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from mlpkit._checks import error_message
 from mlpkit._devices import accumulator_dtype
-from mlpkit.training.metrics._loss_sums import LossSums, check_rows
+from mlpkit.training.metrics._loss_sums import LossSums, checked_losses, no_examples
 from mlpkit.training.metrics._results import Evaluation, RegressionMetrics, TargetMetrics
 from mlpkit.training.objectives import MeanSquaredError, prediction_errors
 
@@ -73,11 +73,10 @@ class RegressionAccumulator:
             TypeError: If the targets are not floating-point.
             ValueError: If a shape does not match.
         """
-        check_rows("weights", weights, len(outputs))
-        check_rows("losses", losses, len(outputs))
         with torch.no_grad():
-            if losses is None:
-                losses = self._mean_squared_error.loss(outputs, targets)
+            losses = checked_losses(
+                self._mean_squared_error, outputs, targets, weights=weights, losses=losses
+            )
             wide = accumulator_dtype(losses.device)
             errors = prediction_errors(outputs.to(wide), targets)
             rows = errors.reshape(len(errors), -1) if len(errors) else errors.new_zeros(0, 0)
@@ -100,7 +99,7 @@ class RegressionAccumulator:
             ValueError: If there was no example, or all weights are zero.
         """
         if self._sums is None or self._num_examples == 0:
-            raise ValueError(error_message("data", "at least one example", 0, "add examples"))
+            raise no_examples()
         loss, squared, absolute, variance = self._sums.fetch()
         r2 = [
             1.0 - error / spread if spread > 0.0 else float(error == 0.0)
