@@ -99,7 +99,10 @@ def _map_folder(folder: Path) -> StoredExamples:
         raise DataError(error_message(printable(folder), _LAYOUT, found))
     tensors = {name: _map_npy(path) for name, path in paths.items() if path.exists()}
     names = folder / _CLASSES_FILE
-    classes = _from_json(names.read_bytes(), names) if names.exists() else None
+    classes: object = None
+    if names.exists():
+        with open_regular(names) as file:
+            classes = _from_json(file.read(), names)
     return StoredExamples(
         tensors["inputs"], tensors["targets"], tensors.get("weights"), classes, None
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,9 +102,11 @@ def train_kind(kind: str) -> Found:
         dataset = train.as_torch_dataset()
         order = torch.Generator().manual_seed(1)
         data = DataLoader(dataset, batch_size=50, shuffle=True, generator=order)
-    if kind == "augmented":
+    if kind == "augmented":  # and read from a file
         images = train.inputs.reshape(-1, 1, 8, 8)
-        pictures = LabeledTensors(images, train.targets)
+        with tempfile.TemporaryDirectory() as folder:
+            path = LabeledTensors(images, train.targets).save(Path(folder) / "train.safetensors")
+            pictures = LabeledTensors.open(path)
         data = pictures.batches(50, augment=RandomAffine(degrees=10.0))
         val = LabeledTensors(val.inputs.reshape(-1, 1, 8, 8), val.targets)
         model = nn.Sequential(nn.Flatten(), network())
