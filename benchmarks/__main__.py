@@ -7,7 +7,7 @@ from importlib import import_module
 
 BENCHMARKS = (
     *("imports", "epoch", "precision", "target", "launch"),
-    *("memory", "growth", "inference", "many", "small_tables", "defaults"),
+    *("mapped", "memory", "growth", "inference", "many", "small_tables", "defaults"),
 )
 
 

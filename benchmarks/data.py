@@ -42,7 +42,7 @@ ALPHA, SIGMA = 37.0, 5.5
 Turn = Callable[[], int]  # does its work and returns how many examples it was
 
 
-def compete(turns: Mapping[str, Turn], repeats: int, unit: str) -> str:
+def compete(turns: Mapping[str, Turn], repeats: int, unit: str, *, digits: int = 1) -> str:
     """Return a table of examples per second; the first contender is the reference."""
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     for repeat in range(repeats + 1):
@@ -57,7 +57,7 @@ def compete(turns: Mapping[str, Turn], repeats: int, unit: str) -> str:
     for name, times in seconds.items():
         rate = Spread.of([1.0 / second for second in times])
         ratio = paired_ratio(times, seconds[reference])
-        rows.append([name, rate.shown(digits=0), ratio.shown(digits=1)])
+        rows.append([name, rate.shown(digits=0), ratio.shown(digits=digits)])
     return table(["", f"{unit} per second, median (range)", f"time / {reference}"], rows)
 
 
@@ -110,13 +110,13 @@ def epoch(repeats: int) -> str:
         )
         for workers in (0, 2)
     }
-    turns: dict[str, Turn] = {"mlpkit": _Epochs(train.batches(128)).turn}
+    turns: dict[str, Turn] = {"mlpkit": Epochs(train.batches(128)).turn}
     for name, loader in loaders.items():
         turns[name] = _Loader(loader).turn
     return compete(turns, repeats, "images")
 
 
-class _Epochs:
+class Epochs:
     """One epoch after another, normalized batch by batch."""
 
     def __init__(self, batches: Batches) -> None:
