@@ -11,7 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mlpkit.nn import MLP, ActivationConfig, ActivationName, LayerStatistics, activation_statistics
+from mlpkit.nn import (
+    MLP,
+    ActivationConfig,
+    ActivationName,
+    LayerStatistics,
+    TabularMLP,
+    activation_statistics,
+)
 
 Slopes = Callable[[Tensor], Tensor]
 SLOPES: dict[ActivationName, Slopes] = {
@@ -239,6 +246,13 @@ def test_text_is_a_table() -> None:
             "x must be a tensor with 6 features in its last axis, got (3, 5)",
         ),
         (MLP(6, (5,), 2), [1.0], 0.05, TypeError, "x must be a floating tensor, got [1.0]"),
+        (
+            TabularMLP.for_data(torch.rand(5, 6), None, (5,), 2),
+            [1.0],
+            0.05,
+            TypeError,
+            "x must be a floating tensor, got [1.0]",
+        ),
         (
             MLP(6, (5,), 2),
             torch.zeros(3, 6),

@@ -572,20 +572,3 @@ def test_weights_are_those_of_torch_with_the_same_generator() -> None:
     torch.manual_seed(3)
     assert torch.equal(linear.weight, expected.normal_(0.0, math.sqrt(2.0 / (5 * 0.5))))
     assert linear.weight.requires_grad
-
-
-class DistantGenerator(torch.Generator):
-    """A generator of the CPU that claims to be on another device, as one on a GPU is."""
-
-    device = torch.device("cpu", 0)
-
-
-def test_a_generator_on_another_device_draws_the_weights() -> None:
-    """The values that the generator draws are copied to the weights."""
-    linear, expected = nn.Linear(5, 4), torch.empty(4, 5)
-    assert DistantGenerator().device != linear.weight.device
-    generator = DistantGenerator()
-    reset_linear_(linear, preactivation_variance=2.0, generator=generator.manual_seed(1))
-    expected.normal_(0.0, math.sqrt(2 / 5), generator=torch.Generator().manual_seed(1))
-    assert torch.equal(linear.weight, expected)
-    assert linear.bias.count_nonzero() == 0

@@ -11,6 +11,7 @@ from torch import Tensor
 from mlpkit._checks import check_float, error_message
 from mlpkit._devices import evaluation_mode
 from mlpkit.nn._hidden_layer import HiddenLayer
+from mlpkit.nn._input_errors import input_type_error
 from mlpkit.nn._mlp import MLP
 from mlpkit.nn._summary import table
 from mlpkit.nn.activations import expansion
@@ -131,6 +132,9 @@ def activation_statistics(
         neural networks, section 3: saturation layer by layer.
     """
     if isinstance(model, TabularMLP):
+        given: object = x
+        if not isinstance(given, Tensor):
+            raise input_type_error(given, next(model.parameters()))
         with torch.inference_mode(mode=False), torch.no_grad():
             x = model.embedding(x.clone() if x.is_inference() else x)
         model = model.mlp

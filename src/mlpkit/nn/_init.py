@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import math
 from collections.abc import Callable
 from typing import NamedTuple, TypeAlias
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit._checks import check_float, check_int, error_message
+from mlpkit.nn._draw import normal_
 from mlpkit.nn.activations import (
     ActivationConfig,
     ActivationName,
@@ -40,7 +42,8 @@ ActivationFunction: TypeAlias = (
 _Moment: TypeAlias = Callable[[float], float]
 
 # Trapezoid rule on [-12, 12]: the normal density is 2e-32 at the ends, 0 is a node, and the error
-# at a kink elsewhere is of the order of the squared step, 2e-6, times the density at the kink.
+# at a kink elsewhere is of the order of the squared step, 2e-6, times the density at the kink; at a
+# jump, as of hardshrink, it is of the order of the step.
 _LIMIT = 12.0
 _NODES = 2**14 + 1
 # Number of values sampled for a module without a name, which may mix features.
@@ -67,8 +70,9 @@ def second_moment(
 
     .. math:: V(t) = \mathrm{E}\, f(\sqrt{t} Z)^2, \qquad Z \sim \mathcal N(0, 1)
 
-    The expectation is computed by quadrature, with an error of about 1e-7, for names,
-    configurations, element-wise functions and modules whose class has a name. Maxout uses the order
+    The expectation is computed by quadrature, with an error of about 1e-7, or 1e-4 for a function
+    with jumps such as hardshrink, for names, configurations, element-wise functions and modules
+    whose class has a name. Maxout uses the order
     statistics of its pieces, PReLU its current slopes, and ``rrelu`` its random slope in training.
     For modules of other classes it is estimated from samples, with an error of about 1 %.
 
@@ -261,7 +265,8 @@ def _sampled_moment(module: nn.Module, width: int) -> _Moment:
     features.
     """
     features = width * expansion(module)
-    like = next(iter(module.parameters()), torch.empty(0, device="cpu"))
+    tensors = itertools.chain(module.parameters(), module.buffers())
+    like = next(tensors, torch.empty(0, device="cpu"))
     if like.is_meta:
         cure = "call model.to_empty(device=...) first"
         raise ValueError(error_message("activation", "on a device other than meta", module, cure))
@@ -316,15 +321,6 @@ def reset_linear_(
     """
     variance = check_float("preactivation_variance", preactivation_variance, above=0.0)
     moment = check_float("input_second_moment", input_second_moment, above=0.0)
-    std = math.sqrt(variance / (linear.in_features * moment))
-    weight = linear.weight
-    with torch.no_grad():
-        if weight.is_meta:
-            pass  # no memory to fill; torch would import its decompositions, which takes seconds
-        elif generator is None or generator.device == weight.device:
-            weight.normal_(0.0, std, generator=generator)
-        else:
-            drawn = torch.empty_like(weight, device=generator.device)
-            weight.copy_(drawn.normal_(0.0, std, generator=generator))
-        if linear.bias is not None:
-            linear.bias.zero_()
+    normal_(linear.weight, math.sqrt(variance / (linear.in_features * moment)), generator)
+    if linear.bias is not None:
+        nn.init.zeros_(linear.bias)

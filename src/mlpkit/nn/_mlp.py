@@ -319,6 +319,13 @@ class MLP(nn.Module):
             self.layers, self.head, self.output_activation, head_dropout=self.head_dropout.p
         )
 
+    def named_activations(self) -> Iterator[tuple[str, nn.Module]]:
+        """Yield the name and the module of every activation; that of the output comes last."""
+        for index, layer in enumerate(self.layers):
+            yield f"layers.{index}.activation", layer.activation
+        if self.output_activation is not None:
+            yield "output_activation", self.output_activation
+
     def param_groups(self, weight_decay: float) -> list[ParamGroup]:
         """Return the parameters in two groups for an optimizer: with and without weight decay.
 
@@ -394,13 +401,6 @@ class MLP(nn.Module):
     def _linears(self) -> list[nn.Linear]:
         head = [] if self.head is None else [self.head]
         return [*(layer.linear for layer in self.layers), *head]
-
-    def named_activations(self) -> Iterator[tuple[str, nn.Module]]:
-        """Yield the name and the module of every activation; that of the output comes last."""
-        for index, layer in enumerate(self.layers):
-            yield f"layers.{index}.activation", layer.activation
-        if self.output_activation is not None:
-            yield "output_activation", self.output_activation
 
     def _first_weight(self) -> object:
         """Return the weight of the first linear layer, which determines dtype and device."""

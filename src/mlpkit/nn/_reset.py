@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterable, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mlpkit._checks import error_message
+from mlpkit.nn._draw import uniform_
 from mlpkit.nn._hidden_layer import HiddenLayer
 from mlpkit.nn._init import layer_scale, reset_linear_, second_moment
 from mlpkit.nn._options import InitName
@@ -63,17 +64,7 @@ def _reset_as_torch(linear: nn.Linear, generator: torch.Generator | None) -> Non
     """Draw weight and bias from U(-b, b) with b = 1 / sqrt(fan_in), as nn.Linear does."""
     bound = 1 / math.sqrt(linear.in_features)
     for parameter in linear.parameters():  # first the weight, then the bias if there is one
-        if not parameter.is_meta:
-            _uniform_(parameter, bound, generator)
-
-
-def _uniform_(parameter: Tensor, bound: float, generator: torch.Generator | None) -> None:
-    with torch.no_grad():
-        if generator is None or generator.device == parameter.device:
-            parameter.uniform_(-bound, bound, generator=generator)
-        else:
-            drawn = torch.empty_like(parameter, device=generator.device)
-            parameter.copy_(drawn.uniform_(-bound, bound, generator=generator))
+        uniform_(parameter, bound, generator)
 
 
 def reset_module(name: str, module: nn.Module) -> None:

@@ -116,3 +116,9 @@ def test_a_center_that_float32_cannot_represent(offset: float) -> None:
 def test_a_remainder_that_does_not_fit() -> None:
     with pytest.raises(ValueError, match=r"remainder must be of shape \(features,\), like"):
         RobustScaling(torch.zeros(2), torch.ones(2), remainder=torch.zeros(3))
+
+
+def test_integers_beyond_2_24_are_scaled_as_in_float64() -> None:
+    seconds = 1_700_000_000 + torch.arange(0, 400, 100)[:, None]
+    scaling = RobustScaling.for_data(seconds)
+    torch.testing.assert_close(scaling(seconds), scaling(seconds.double()), rtol=0.0, atol=0.0)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_float, check_int
 from mlpkit._protocols import ParamGroup
-from mlpkit.nn.tabular._last_axis import check_last_axis
+from mlpkit.nn._draw import normal_
+from mlpkit.nn.tabular._input_checks import check_last_axis
 from mlpkit.nn.tabular._one_hot import check_num_categories
 
 __all__ = ["CategoryEmbedding"]
@@ -88,7 +89,7 @@ class CategoryEmbedding(nn.Module):
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw all vectors; None is torch's global generator."""
-        nn.init.normal_(self.weight, generator=generator)
+        normal_(self.weight, 1.0, generator)
 
     def find_rows(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the row of ``weight`` of each code, and whether the code is known, ``(*, F)``."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import torch
@@ -14,7 +13,7 @@ from mlpkit._checks import check_choice, check_int, check_tuple, error_message
 from mlpkit._protocols import ParamGroup
 from mlpkit.nn.tabular._category_embedding import CategoryEmbedding
 from mlpkit.nn.tabular._feature_scaling import FeatureScaling
-from mlpkit.nn.tabular._last_axis import check_last_axis
+from mlpkit.nn.tabular._input_checks import check_last_axis, check_rows
 from mlpkit.nn.tabular._one_hot import OneHot
 from mlpkit.nn.tabular._periodic_embedding import PeriodicEmbedding
 from mlpkit.nn.tabular._piecewise_linear_embedding import PiecewiseLinearEmbedding, quantile_edges
@@ -100,9 +99,7 @@ class FeatureEmbedding(nn.Module):
         self.max_one_hot = most = check_int("max_one_hot", max_one_hot, minimum=0)
         self.embedding_dim = check_int("embedding_dim", embedding_dim, minimum=1)
         self.num_pieces = 1
-        if inputs.ndim != 2 or not inputs.numel():
-            rule = "of shape (N, features) with one example or more"
-            raise ValueError(error_message("inputs", rule, tuple(inputs.shape)))
+        inputs = check_rows(inputs)
         self.num_features = inputs.shape[1]
         self.num_categories = counts = check_tuple(
             "num_categories",
@@ -119,8 +116,12 @@ class FeatureEmbedding(nn.Module):
         width = 0
         if chosen:
             scaling = RobustScaling.for_data(inputs[:, chosen])
-            embed = NUMBER_EMBEDDINGS[numbers](scaling(inputs[:, chosen]), pieces, generator)
-            if isinstance(embed, PiecewiseLinearEmbedding):
+            embed: _Embedding | None = None
+            if self.numbers == "periodic":
+                embed = PeriodicEmbedding(len(chosen), generator=generator)
+            elif self.numbers == "piecewise_linear":
+                edges = quantile_edges(scaling(inputs[:, chosen]), num_pieces=pieces)
+                embed = PiecewiseLinearEmbedding(edges, generator=generator)
                 self.num_pieces = embed.num_pieces
             width = len(chosen) if embed is None else embed.out_features
             parts.append((chosen, scaling if embed is None else nn.Sequential(scaling, embed)))
@@ -174,24 +175,4 @@ class FeatureEmbedding(nn.Module):
         def __call__(self, x: Tensor) -> Tensor: ...
 
 
-def _periodic(scaled: Tensor, _: int, generator: torch.Generator | None) -> PeriodicEmbedding:
-    return PeriodicEmbedding(scaled.shape[1], generator=generator)
-
-
-def _piecewise_linear(
-    scaled: Tensor, pieces: int, generator: torch.Generator | None
-) -> PiecewiseLinearEmbedding:
-    edges = quantile_edges(scaled, num_pieces=pieces)
-    return PiecewiseLinearEmbedding(edges, generator=generator)
-
-
 _Embedding: TypeAlias = PeriodicEmbedding | PiecewiseLinearEmbedding
-NUMBER_EMBEDDINGS: Mapping[
-    NumberEmbedding, Callable[[Tensor, int, torch.Generator | None], _Embedding | None]
-] = MappingProxyType(
-    {
-        "none": lambda _scaled, _pieces, _generator: None,
-        "periodic": _periodic,
-        "piecewise_linear": _piecewise_linear,
-    }
-)

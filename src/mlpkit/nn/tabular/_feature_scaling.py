@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_float, check_int
 from mlpkit._protocols import ParamGroup
-from mlpkit.nn.tabular._last_axis import check_last_axis
+from mlpkit.nn.tabular._input_checks import check_last_axis
 
 __all__ = ["FeatureScaling"]
 

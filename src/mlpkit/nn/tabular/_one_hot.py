@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit._checks import check_int, check_tuple
-from mlpkit.nn.tabular._last_axis import check_last_axis
+from mlpkit.nn.tabular._input_checks import check_last_axis
 
 __all__ = ["OneHot", "check_num_categories"]
 

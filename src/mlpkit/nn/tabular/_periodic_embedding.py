@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_float, check_int
 from mlpkit._protocols import ParamGroup
-from mlpkit.nn.tabular._last_axis import check_last_axis
+from mlpkit.nn._draw import normal_, uniform_
+from mlpkit.nn.tabular._input_checks import check_last_axis
 
 __all__ = ["PeriodicEmbedding"]
 
@@ -107,10 +108,10 @@ class PeriodicEmbedding(nn.Module):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw all parameters; None is torch's global generator."""
         bound = 1 / math.sqrt(self.num_frequencies)
-        nn.init.normal_(self.frequency, std=self.frequency_scale, generator=generator)
-        nn.init.uniform_(self.phase, -0.5, 0.5, generator=generator)
-        nn.init.uniform_(self.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(self.bias, -bound, bound, generator=generator)
+        normal_(self.frequency, self.frequency_scale, generator)
+        uniform_(self.phase, 0.5, generator)
+        uniform_(self.weight, bound, generator)
+        uniform_(self.bias, bound, generator)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the embeddings of all numbers."""

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_float, check_int, error_message
 from mlpkit._protocols import ParamGroup
-from mlpkit.nn.tabular._last_axis import check_last_axis
+from mlpkit.nn._draw import uniform_
+from mlpkit.nn.tabular._input_checks import check_finite_rows, check_last_axis
 
 __all__ = ["PiecewiseLinearEmbedding", "quantile_edges"]
 
@@ -87,14 +88,15 @@ class PiecewiseLinearEmbedding(nn.Module):
         if not len(edges):
             raise ValueError(error_message("edges", "of one feature or more", edges))
         for index, each in enumerate(edges):
-            if each.ndim != 1 or len(each) < 2 or not bool((each.diff() > 0).all()):
-                rule = "two increasing numbers or more, of shape (T + 1,)"
+            is_finite = bool(each.isfinite().all())
+            if each.ndim != 1 or len(each) < 2 or not (is_finite and bool((each.diff() > 0).all())):
+                rule = "two increasing finite numbers or more, of shape (T + 1,)"
                 raise ValueError(error_message(f"edges[{index}]", rule, each))
         self.num_features = len(edges)
         self.num_pieces = max(map(len, edges)) - 1
         pieces = (self.num_features, self.num_pieces)
-        start, slope, lower = (torch.zeros(pieces, dtype=torch.float64) for _ in range(3))
-        upper = torch.ones(pieces, dtype=torch.float64)
+        start, slope, lower, upper = torch.zeros(4, *pieces, dtype=torch.float64, device="cpu")
+        upper.fill_(1.0)
         weight = torch.empty((*pieces, self.embedding_dim), device=device, dtype=dtype)
         # The end pieces continue beyond the edges; a saved buffer must be finite, in bfloat16 too.
         unbounded = min(torch.finfo(weight.dtype).max, torch.finfo(torch.bfloat16).max)
@@ -106,7 +108,7 @@ class PiecewiseLinearEmbedding(nn.Module):
             upper[index, count - 1] = unbounded
         for name, value in (("start", start), ("slope", slope), ("lower", lower), ("upper", upper)):
             self.register_buffer(name, value.to(weight))
-        if not bool(self.slope.isfinite().all()):
+        if not bool(slope.to(weight.dtype).isfinite().all()):
             rule = f"further apart than {weight.dtype} can distinguish"
             raise ValueError(error_message("edges", rule, [each.tolist() for each in edges]))
         self.weight = nn.Parameter(weight)
@@ -121,8 +123,8 @@ class PiecewiseLinearEmbedding(nn.Module):
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Draw the weights and biases; None is torch's global generator."""
         bound = 1 / math.sqrt(self.num_pieces)
-        nn.init.uniform_(self.weight, -bound, bound, generator=generator)
-        nn.init.uniform_(self.bias, -bound, bound, generator=generator)
+        for value in (self.weight, self.bias):
+            uniform_(value, bound, generator)
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the encoding e of all numbers, ``(*, F)`` to ``(*, F, T)``, without weights."""
@@ -167,6 +169,7 @@ def quantile_edges(inputs: Tensor, *, num_pieces: int = 16) -> list[Tensor]:
         For each feature the increasing edges, of the dtype of ``inputs``.
 
     Raises:
+        TypeError: If ``inputs`` is not a tensor.
         ValueError: If there is no example, or a value is not finite.
 
     Example:
@@ -179,11 +182,8 @@ def quantile_edges(inputs: Tensor, *, num_pieces: int = 16) -> list[Tensor]:
         Gorishniy, Rubachev, Babenko (2022), arXiv:2203.05556, section 3.2 (bins from quantiles).
     """
     count = check_int("num_pieces", num_pieces, minimum=1)
-    if inputs.ndim != 2 or not inputs.numel() or not bool(inputs.isfinite().all()):
-        rule = "finite, of shape (N, features) with one example or more"
-        cure = "replace missing values first"
-        raise ValueError(error_message("inputs", rule, tuple(inputs.shape), cure))
-    values = inputs.detach() if inputs.is_floating_point() else inputs.to(torch.get_default_dtype())
+    values = check_finite_rows(inputs)
+    values = values if values.is_floating_point() else values.to(torch.get_default_dtype())
     levels = torch.linspace(0, 1, count + 1, dtype=values.dtype, device=values.device)
     each = [torch.unique(column.quantile(levels)) for column in values.unbind(1)]
     half = values.new_tensor((-0.5, 0.5))

@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING, Self
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
-from mlpkit._checks import Unquoted, check_float, error_message
-from mlpkit.nn.tabular._last_axis import check_last_axis
+from mlpkit._checks import check_float, error_message
+from mlpkit._devices import accumulator_dtype
+from mlpkit.nn.tabular._input_checks import check_finite_rows, check_last_axis
 
 __all__ = ["RobustScaling"]
 
@@ -113,16 +115,12 @@ class RobustScaling(nn.Module):
             dtype: Floating dtype of the statistics; None is torch's default dtype.
 
         Raises:
+            TypeError: If ``inputs`` is not a tensor.
             ValueError: If there is no example, or a value is not finite.
         """
-        if inputs.ndim != 2 or not inputs.numel():
-            rule = "of shape (N, features) with one example or more"
-            raise ValueError(error_message("inputs", rule, tuple(inputs.shape)))
-        if not bool(inputs.isfinite().all()):
-            cure = "replace missing values first"
-            raise ValueError(error_message("inputs", "finite", Unquoted("NaN or infinity"), cure))
-        levels = torch.tensor((0.0, 0.25, 0.5, 0.75, 1.0), dtype=torch.float64)
-        columns = inputs.detach().cpu().double().unbind(1)  # one by one: quantile has a size limit
+        rows = check_finite_rows(inputs)
+        levels = torch.tensor((0.0, 0.25, 0.5, 0.75, 1.0), dtype=torch.float64, device="cpu")
+        columns = rows.cpu().double().unbind(1)  # one by one: quantile has a size limit
         low, lower, center, upper, high = torch.stack([x.quantile(levels) for x in columns], 1)
         spread = torch.where(upper > lower, upper - lower, (high - low) / 2)
         dtype = torch.get_default_dtype() if dtype is None else dtype
@@ -131,12 +129,15 @@ class RobustScaling(nn.Module):
         near = center.to(dtype)
         lost = center - near.double()
         lost = lost.masked_fill((lost * factor).abs() < _NEGLIGIBLE, 0.0)
-        near, factor, lost = (value.to(inputs.device, dtype) for value in (near, factor, lost))
+        near, factor, lost = (value.to(rows.device, dtype) for value in (near, factor, lost))
         return cls(near, factor, limit=limit, remainder=lost)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the scaled and clipped features."""
         check_last_axis(x, len(self.center))
+        given: object = x
+        if not (isinstance(given, Proxy) or x.is_floating_point()):
+            x = x.to(accumulator_dtype(x.device))  # float32 would merge integers beyond 2**24
         z = (x - self.center - self.remainder).to(self.center.dtype) * self.factor
         return z * torch.rsqrt(1 + (z / self.limit).square())
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_bool, check_float, error_message
 from mlpkit._protocols import ParamGroup
+from mlpkit.nn._draw import normal_
 from mlpkit.nn._hidden_layer import HiddenLayers
 from mlpkit.nn._mlp import MLP
 from mlpkit.nn._options import MLPOptions
@@ -228,13 +229,12 @@ class TabularMLP(nn.Module):
         self.mlp.reset_parameters(generator)
         self._reset_biases_and_head(generator)
 
-    @torch.no_grad()
     def _reset_biases_and_head(self, generator: torch.Generator | None) -> None:
         for layer in self.layers:
             if layer.linear.bias is not None:
-                layer.linear.bias.normal_(generator=generator)
+                normal_(layer.linear.bias, 1.0, generator)
         if self.head is not None:
-            self.head.weight.zero_()
+            nn.init.zeros_(self.head.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs of the MLP for raw inputs."""
