@@ -19,14 +19,11 @@ class DistantGenerator(torch.Generator):
 def test_numbers_are_those_of_the_generator(kind: type[torch.Generator]) -> None:
     """The numbers that a generator on another device draws are copied."""
     weight, expected = nn.Parameter(torch.empty(4, 5)), torch.empty(4, 5)
+    own = torch.Generator()
     normal_(weight, 0.5, kind().manual_seed(1))
-    assert torch.equal(
-        weight, expected.normal_(0.0, 0.5, generator=torch.Generator().manual_seed(1))
-    )
+    assert torch.equal(weight, expected.normal_(0.0, 0.5, generator=own.manual_seed(1)))
     uniform_(weight, 2.0, kind().manual_seed(1))
-    assert torch.equal(
-        weight, expected.uniform_(-2.0, 2.0, generator=torch.Generator().manual_seed(1))
-    )
+    assert torch.equal(weight, expected.uniform_(-2.0, 2.0, generator=own.manual_seed(1)))
 
 
 def test_a_tensor_without_memory_takes_no_numbers() -> None:
