@@ -249,3 +249,9 @@ def test_a_missing_name_is_no_class(missing: object) -> None:
     for targets in (["b", missing, "a"], np.array(["b", missing, "a"], dtype=object)):
         with pytest.raises(TypeError, match=message):
             LabeledTensors.from_numpy(np.eye(3), targets)  # type: ignore[arg-type]  # no names
+
+
+def test_weights_of_an_array_may_be_integers() -> None:
+    data = LabeledTensors.from_numpy(np.eye(3), [0, 1, 0], weights=[1, 0, 2])
+    assert data.weights is not None
+    assert data.weights.tolist() == [1.0, 0.0, 2.0]

@@ -197,3 +197,10 @@ def test_differences_that_are_rounding_are_constant(dtype: torch.dtype) -> None:
     assert float(mean) == pytest.approx(0.3, rel=1e-6)
     assert float(std) == 1.0
     assert mean_and_std(sums)[1] == 1.0
+
+
+def test_complex_inputs_are_refused_before_training() -> None:
+    with pytest.raises(
+        TypeError, match=r"inputs must be of real numbers, got torch\.complex64"
+    ):
+        measure_inputs(torch.zeros(3, 2, dtype=torch.complex64), None, torch.float32)

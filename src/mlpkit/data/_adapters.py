@@ -126,6 +126,15 @@ def tensor_from_array(argument: str, values: npt.ArrayLike) -> Tensor:
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
 
 
+def weights_from_array(weights: npt.ArrayLike | None) -> Tensor | None:
+    """Return weights as a tensor, integers as float64; None stays None."""
+    if weights is None:
+        return None
+    tensor = tensor_from_array("weights", weights)
+    is_real = tensor.is_floating_point() or tensor.is_complex()  # the second is refused later
+    return tensor if is_real else tensor.double()
+
+
 def encode_targets(
     targets: npt.ArrayLike, classes: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...] | None, Tensor]:

@@ -18,7 +18,12 @@ from torch.utils.data import Dataset, TensorDataset
 from mlpkit._checks import Unquoted, check_int, error_message
 from mlpkit._devices import check_device
 from mlpkit._files import printable
-from mlpkit.data._adapters import encode_targets, stack_dataset, tensor_from_array
+from mlpkit.data._adapters import (
+    encode_targets,
+    stack_dataset,
+    tensor_from_array,
+    weights_from_array,
+)
 from mlpkit.data._batches import Batches
 from mlpkit.data._chunks import chunks, content
 from mlpkit.data._mapped_files import map_examples, write_examples
@@ -264,7 +269,7 @@ class LabeledTensors:
             tensor,
             indices,
             names,
-            weights=None if weights is None else tensor_from_array("weights", weights),
+            weights=weights_from_array(weights),
         )
 
     @classmethod
@@ -730,10 +735,8 @@ def _check_encoder(encoder: object, inputs: Tensor) -> TableEncoder:
 
 def _row_weights(table: Table, weights: str | npt.ArrayLike | None) -> Tensor | None:
     """Return the weight of each row: a column of the table, or an array."""
-    if weights is None:
-        return None
     if not isinstance(weights, str):
-        return tensor_from_array("weights", weights)
+        return weights_from_array(weights)
     values = table.read(weights)
     if values.kind == "text" or bool(values.missing.any()):
         rule = f"the name of a column of numbers without missing values ({weights!r} has others)"

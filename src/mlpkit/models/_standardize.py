@@ -58,16 +58,21 @@ def measure_inputs(
         dtype: Data type of the weights.
 
     Raises:
+        TypeError: If the inputs are complex numbers.
         ValueError: If ``standardize`` is none of these, there is no example, or an example has no
             axis, or an input is not finite, as inputs in files may be.
     """
     names = get_args(Standardize)
     how = None if standardize is None else check_choice("standardize", standardize, names)
-    shape = tuple(_rows(inputs, 0, 1).shape[1:])
+    first = _rows(inputs, 0, 1)
+    shape = tuple(first.shape[1:])
     if not shape:
         cure = "use inputs.unsqueeze(1) for one feature"
         rule = "of shape (N, ...) with one axis or more for an example"
         raise ValueError(error_message("train.inputs", rule, (len(inputs),), cure))
+    if first.dtype.is_complex:
+        cure = "pass real and imaginary parts as features, torch.view_as_real(inputs).flatten(1)"
+        raise TypeError(error_message("train.inputs", "of real numbers", first.dtype, cure))
     if how is None:
         return Preprocessing(0.0, 1.0, shape)
     if how == "global" or (how == "auto" and len(shape) > 1):

@@ -383,6 +383,8 @@ def _check_repeats(values: Values, found: set[str], present: int, most: int) -> 
         return
     others = sorted(text for text in found if not _NUMBER.fullmatch(text))
     cure = "drop or ignore it if it identifies the rows, or group its values first"
+    if not is_repeated and len(found) <= most:
+        cure += "; a categorical dtype accepts it as it is"
     if all(_DATE.match(text) for text in found):
         cure = "drop or ignore it, or convert dates to numbers such as the day of the year"
     elif 0 < len(others) <= len(found) // 10:
