@@ -200,7 +200,5 @@ def test_differences_that_are_rounding_are_constant(dtype: torch.dtype) -> None:
 
 
 def test_complex_inputs_are_refused_before_training() -> None:
-    with pytest.raises(
-        TypeError, match=r"inputs must be of real numbers, got torch\.complex64"
-    ):
+    with pytest.raises(TypeError, match=r"inputs must be of real numbers, got torch\.complex64"):
         measure_inputs(torch.zeros(3, 2, dtype=torch.complex64), None, torch.float32)
