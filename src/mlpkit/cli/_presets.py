@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from mlpkit._small_data import SMALL_DATA
 from mlpkit.cli._options import NetworkOptions, TrainingOptions
 from mlpkit.data import DatasetName, info
 from mlpkit.models import NETWORK_DEFAULTS
@@ -91,10 +92,8 @@ PRESETS: Mapping[PresetName, _Recipe] = {
         input_dropout=0.1,
     ),
 }
-# The 8x8 digits have 1,437 training images, MNIST 55,000: an equal number of steps takes more
-# epochs and smaller batches.
-_SMALL = 10_000
-_SMALL_EPOCHS = 4
+# Of a small data set, such as the 8x8 digits with 1,437 training images.
+_SMALL_EPOCHS = 4  # times those of the recipe
 _SMALL_BATCH_SIZE = 64
 _LARGEST_SMALL_LR = 5e-3
 #: Options on which the defaults of others depend: a run that may end early has a constant rate.
@@ -159,7 +158,7 @@ def preset_for(
     """Return a preset, adapted to the shape, the task and the number of the examples."""
     recipe = PRESETS[name]
     base, options = recipe.training, given or {}
-    if facts.num_examples < _SMALL and base.epochs and base.batch_size and base.optimizer:
+    if facts.num_examples < SMALL_DATA and base.epochs and base.batch_size and base.optimizer:
         base = dataclasses.replace(
             base,
             epochs=base.epochs * _SMALL_EPOCHS,

@@ -6,13 +6,13 @@ import dataclasses
 from typing import Final, NamedTuple, get_args
 
 from mlpkit._checks import check_choice, check_int
+from mlpkit._small_data import SMALL_DATA
 from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training.objectives import Task
 from mlpkit.training.optim import OptimizerConfig, Schedule
 
 __all__ = ["default_batch_size", "default_label_smoothing", "fill_defaults", "fill_from_run"]
 
-_SMALL: Final = 10_000  # examples; below, an equal number of steps takes smaller batches
 _BATCH_SIZE: Final = 128
 _SMALL_BATCH_SIZE: Final = 64
 _LABEL_SMOOTHING: Final = 0.05
@@ -41,7 +41,7 @@ _LENGTHS: Final[dict[Task, _Length]] = {
 
 def default_batch_size(num_examples: int) -> int:
     """Return the batch size for a number of training examples."""
-    return _SMALL_BATCH_SIZE if num_examples < _SMALL else _BATCH_SIZE
+    return _SMALL_BATCH_SIZE if num_examples < SMALL_DATA else _BATCH_SIZE
 
 
 def default_label_smoothing(config: TrainerConfig) -> float:
