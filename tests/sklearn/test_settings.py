@@ -38,14 +38,19 @@ REFUSED: list[tuple[str, object, str]] = [
     ("epsilon", 0.0, "epsilon must be a finite number greater than 0, got 0.0"),
     ("n_iter_no_change", 0, "n_iter_no_change must be a positive integer, got 0; or float('inf')"),
     ("max_fun", 0, "max_fun must be a positive integer, got 0"),
+    ("n_members", 0, "n_members must be a positive integer, got 0"),
 ]
 
 
 @pytest.mark.parametrize(("name", "value", "message"), REFUSED)
 def test_a_bad_value_is_refused_in_fit(name: str, value: object, message: str) -> None:
-    regressor = MLPRegressor().set_params(**{name: value})
-    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
-        regressor.fit([[0.0], [1.0]], [0.0, 1.0])
+    """Also one that the preset does not use."""
+    for preset in ("sklearn", "tabular"):
+        if preset == "tabular" and name in SKLEARN_ONLY:
+            message = f"{name} must be the default for preset='tabular'"
+        regressor = MLPRegressor(preset=preset).set_params(**{name: value})
+        with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+            regressor.fit([[0.0], [1.0]], [0.0, 1.0])
 
 
 def test_names_and_numbers_of_other_types_are_converted() -> None:

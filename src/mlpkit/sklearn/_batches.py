@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mlpkit._protocols import Batch
 
-__all__ = ["CurrentBatch", "Inputs", "ShuffledBatches", "dense", "take"]
+__all__ = ["CurrentBatch", "Inputs", "ShuffledBatches", "dense"]
 
 Inputs: TypeAlias = Tensor | sp.csr_array
 
@@ -101,7 +101,7 @@ class ShuffledBatches:
             inputs, targets = self.inputs[part], self.targets[part]
             weights = None if self.weights is None else self.weights[part]
         else:
-            inputs, targets = take(self.inputs, rows), self.targets.index_select(0, rows)
+            inputs, targets = _take(self.inputs, rows), self.targets.index_select(0, rows)
             weights = None if self.weights is None else self.weights.index_select(0, rows)
         total = float(self.current.count) if weights is None else float(weights.sum())
         batch = Batch(dense(inputs), targets, weights, rows)
@@ -110,11 +110,11 @@ class ShuffledBatches:
         return batch
 
 
-def take(inputs: Inputs, rows: Tensor) -> Inputs:
-    """Return the examples at these positions."""
-    return inputs.index_select(0, rows) if isinstance(inputs, Tensor) else inputs[rows.numpy()]
-
-
 def dense(inputs: Inputs) -> Tensor:
     """Return inputs as a dense tensor."""
     return inputs if isinstance(inputs, Tensor) else torch.from_numpy(inputs.toarray())
+
+
+def _take(inputs: Inputs, rows: Tensor) -> Inputs:
+    """Return the examples at these positions."""
+    return inputs.index_select(0, rows) if isinstance(inputs, Tensor) else inputs[rows.numpy()]

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from sklearn.base import ClassifierMixin  # type: ignore[import-untyped]
 from sklearn.preprocessing import LabelBinarizer  # type: ignore[import-untyped]
-from sklearn.utils import column_or_1d  # type: ignore[import-untyped]
 from sklearn.utils.class_weight import compute_sample_weight  # type: ignore[import-untyped]
 from sklearn.utils.metaestimators import available_if  # type: ignore[import-untyped]
 from sklearn.utils.multiclass import type_of_target, unique_labels  # type: ignore[import-untyped]
@@ -22,6 +21,7 @@ from mlpkit.sklearn._estimator import (
     Floats,
     Labeled,
     MLPEstimator,
+    as_column,
     is_incremental,
 )
 from mlpkit.sklearn._solvers import Loss
@@ -307,7 +307,7 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         return np.ones((len(found), 1)) if len(self.classes_) == 1 else found
 
     def _encode(self, y: Array, *, incremental: bool) -> Array:
-        y = _as_column(y)
+        y = as_column(y)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_
@@ -391,11 +391,3 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         tags: Any = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
-
-
-def _as_column(y: Array) -> Array:
-    """Return a target with one column as a vector, with scikit-learn's warning."""
-    if y.ndim == 2 and y.shape[1] == 1:
-        flat: Array = column_or_1d(y, warn=True)
-        return flat
-    return y

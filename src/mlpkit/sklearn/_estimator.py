@@ -16,7 +16,7 @@ import torch
 from sklearn.base import BaseEstimator, is_regressor  # type: ignore[import-untyped]
 from sklearn.exceptions import ConvergenceWarning  # type: ignore[import-untyped]
 from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
-from sklearn.utils import check_random_state  # type: ignore[import-untyped]
+from sklearn.utils import check_random_state, column_or_1d  # type: ignore[import-untyped]
 from sklearn.utils.validation import (  # type: ignore[import-untyped]
     _check_sample_weight,
     check_is_fitted,
@@ -39,7 +39,16 @@ from mlpkit.sklearn._tables import fit_encoder, read_inputs, read_targets
 from mlpkit.sklearn._tabular import fit_ensemble
 from mlpkit.training import Schedule, Task, Trainer, TrainerConfig
 
-__all__ = ["Examples", "Labeled", "MLPEstimator", "is_incremental"]
+__all__ = [
+    "Array",
+    "Examples",
+    "Floats",
+    "Labeled",
+    "MLPEstimator",
+    "as_column",
+    "as_tensor",
+    "is_incremental",
+]
 
 Array = npt.NDArray[np.generic]
 Floats = npt.NDArray[np.floating]
@@ -50,6 +59,14 @@ _DENSE_BYTES = 2**26  # a sparse matrix that is at most as large when dense is c
 _NON_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and "
     "need to be preprocessed."
+)
+#: Attributes of a fit with ``preset="sklearn"`` that another fit removes.
+_OF_ONE_NETWORK = ("coefs_", "intercepts_", "_optimizer", "_no_improvement_count")
+#: Fitted attributes in a file, besides those of the network and of the targets.
+_SAVED = (
+    *("n_features_in_", "n_outputs_", "n_layers_", "out_activation_", "n_iter_", "t_", "loss_"),
+    *("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"),
+    "_no_improvement_count",
 )
 
 
@@ -430,7 +447,7 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
         inputs, encoded, *weights = arrays
         dtype = next(self.model_.parameters()).dtype
         return Examples(
-            as_inputs(inputs, dtype),
+            _as_inputs(inputs, dtype),
             self._targets(encoded, dtype),
             as_tensor(weights[0], dtype) if weights else None,
         )
@@ -487,10 +504,10 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
         inputs = validate_data(
             self, X, accept_sparse=["csr", "csc"], dtype=(np.float64, np.float32), reset=False
         )
-        return outputs_of(network, as_inputs(inputs, next(network.parameters()).dtype))
+        return _outputs_of(network, _as_inputs(inputs, next(network.parameters()).dtype))
 
     def _score_of(self, network: MLP, val: Examples) -> float:
-        outputs = outputs_of(network, val.inputs)
+        outputs = _outputs_of(network, val.inputs)
         if not bool(outputs.isfinite().all()):
             return float("nan")
         return self._score_outputs(outputs, val)
@@ -556,13 +573,12 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
         return estimator
 
 
-#: Attributes of a fit with ``preset="sklearn"`` that another fit removes.
-_OF_ONE_NETWORK = ("coefs_", "intercepts_", "_optimizer", "_no_improvement_count")
-_SAVED = (
-    *("n_features_in_", "n_outputs_", "n_layers_", "out_activation_", "n_iter_", "t_", "loss_"),
-    *("loss_curve_", "best_loss_", "validation_scores_", "best_validation_score_"),
-    "_no_improvement_count",
-)
+def as_column(y: Array) -> Array:
+    """Return a target with one column as a vector, with scikit-learn's warning."""
+    if y.ndim == 2 and y.shape[1] == 1:
+        flat: Array = column_or_1d(y, warn=True)
+        return flat
+    return y
 
 
 def as_tensor(array: Array, dtype: torch.dtype) -> Tensor:
@@ -571,7 +587,7 @@ def as_tensor(array: Array, dtype: torch.dtype) -> Tensor:
     return torch.from_numpy(np.require(array, name, ["C", "W"]))
 
 
-def as_inputs(array: object, dtype: torch.dtype) -> Inputs:
+def _as_inputs(array: object, dtype: torch.dtype) -> Inputs:
     """Return inputs as a tensor, or as a sparse matrix whose rows can be taken."""
     if isinstance(array, np.ndarray):
         return as_tensor(array, dtype)
@@ -581,7 +597,7 @@ def as_inputs(array: object, dtype: torch.dtype) -> Inputs:
     return torch.from_numpy(rows.toarray()) if is_small else rows
 
 
-def outputs_of(network: MLP, inputs: Inputs) -> Tensor:
+def _outputs_of(network: MLP, inputs: Inputs) -> Tensor:
     """Return the outputs of a network, ``(N, L)``; sparse inputs are dense a part at a time."""
     with torch.no_grad():
         if isinstance(inputs, Tensor):

@@ -8,7 +8,6 @@ from typing import Literal, Self
 import numpy as np
 import torch
 from sklearn.base import RegressorMixin  # type: ignore[import-untyped]
-from sklearn.utils import column_or_1d  # type: ignore[import-untyped]
 from sklearn.utils.metaestimators import available_if  # type: ignore[import-untyped]
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from mlpkit.sklearn._estimator import (
     Floats,
     Labeled,
     MLPEstimator,
+    as_column,
     as_tensor,
     is_incremental,
 )
@@ -245,8 +245,7 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         raise ValueError(error_message("loss", "'squared_error'", loss, cure))
 
     def _encode(self, y: Array, *, incremental: bool) -> Array:  # noqa: ARG002 - of the classifier
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
+        y = as_column(y)
         if y.dtype.kind not in "biuf":
             is_time = y.dtype.kind in "mM"
             cure = "convert them to numbers, such as the days since a date" if is_time else None

@@ -19,7 +19,6 @@ from mlpkit._checks import (
     error_message,
     or_none,
     plain_scalar,
-    store_checked,
 )
 from mlpkit.nn import ActivationName
 
@@ -81,37 +80,6 @@ class Settings:
     n_iter_no_change: float
     max_fun: int
 
-    def __post_init__(self) -> None:
-        positive = partial(check_int, minimum=1)
-        at_least_0 = partial(check_float, minimum=0.0)
-        above_0 = partial(check_float, above=0.0)
-        below_1 = partial(check_float, minimum=0.0, below=1.0)
-        checks: dict[str, Check[object]] = {
-            "hidden_layer_sizes": _sizes,
-            "activation": _activation,
-            "solver": partial(check_choice, names=get_args(Solver)),
-            "alpha": at_least_0,
-            "batch_size": _batch_size,
-            "learning_rate": partial(check_choice, names=get_args(LearningRate)),
-            "learning_rate_init": above_0,
-            "power_t": at_least_0,
-            "max_iter": positive,
-            "shuffle": check_bool,
-            "tol": at_least_0,
-            "verbose": _verbose,
-            "warm_start": check_bool,
-            "momentum": partial(check_float, minimum=0.0, maximum=1.0),
-            "nesterovs_momentum": check_bool,
-            "early_stopping": check_bool,
-            "validation_fraction": below_1,
-            "beta_1": below_1,
-            "beta_2": below_1,
-            "epsilon": above_0,
-            "n_iter_no_change": _patience,
-            "max_fun": positive,
-        }
-        store_checked(self, checks)
-
     @classmethod
     def of(cls, estimator: object) -> Self:
         """Return the parameters of an estimator; None is the value of scikit-learn.
@@ -120,10 +88,9 @@ class Settings:
             TypeError: If one has the wrong type.
             ValueError: If one is out of range.
         """
-        values = _values(estimator, cls)
-        for name, value in SKLEARN_VALUES.items():
-            values[name] = value if values[name] is None else values[name]
-        return cls(**values)
+        values = _checked(estimator)
+        values |= {name: value for name, value in SKLEARN_VALUES.items() if values[name] is None}
+        return cls(**{one.name: values[one.name] for one in dataclasses.fields(cls)})
 
     @property
     def is_full_batch(self) -> bool:
@@ -165,19 +132,6 @@ class TabularSettings:
     n_members: int
     verbose: bool
 
-    def __post_init__(self) -> None:
-        checks: dict[str, Check[object]] = {
-            "hidden_layer_sizes": or_none(_sizes),
-            "activation": or_none(_activation),
-            "alpha": or_none(partial(check_float, minimum=0.0)),
-            "batch_size": _batch_size,
-            "max_iter": or_none(partial(check_int, minimum=1)),
-            "validation_fraction": or_none(partial(check_float, minimum=0.0, below=1.0)),
-            "n_members": partial(check_int, minimum=1),
-            "verbose": _verbose,
-        }
-        store_checked(self, checks)
-
     @classmethod
     def of(cls, estimator: object) -> Self:
         """Return the parameters of an estimator.
@@ -186,12 +140,13 @@ class TabularSettings:
             TypeError: If one has the wrong type.
             ValueError: If one is out of range.
         """
-        return cls(**_values(estimator, cls))
+        values = _checked(estimator)
+        return cls(**{one.name: values[one.name] for one in dataclasses.fields(cls)})
 
 
-def _values(estimator: object, kind: type[Settings | TabularSettings]) -> dict[str, Any]:
-    """Return the parameters of an estimator that are fields of a class."""
-    return {one.name: getattr(estimator, one.name) for one in dataclasses.fields(kind)}
+def _checked(estimator: object) -> dict[str, Any]:
+    """Return the checked parameters of an estimator, also those that its preset does not use."""
+    return {name: check(name, getattr(estimator, name)) for name, check in _CHECKS.items()}
 
 
 def _sizes(argument: str, value: object) -> tuple[int, ...]:
@@ -224,3 +179,37 @@ def _patience(argument: str, value: object) -> float:
     if isinstance(value, float) and value == math.inf:
         return value
     return check_int(argument, value, minimum=1, cure="or float('inf')")
+
+
+_positive = partial(check_int, minimum=1)
+_at_least_0 = partial(check_float, minimum=0.0)
+_above_0 = partial(check_float, above=0.0)
+_below_1 = partial(check_float, minimum=0.0, below=1.0)
+
+_CHECKS: Final[Mapping[str, Check[object]]] = MappingProxyType(
+    {
+        "hidden_layer_sizes": or_none(_sizes),
+        "activation": or_none(_activation),
+        "solver": partial(check_choice, names=get_args(Solver)),
+        "alpha": or_none(_at_least_0),
+        "batch_size": _batch_size,
+        "learning_rate": partial(check_choice, names=get_args(LearningRate)),
+        "learning_rate_init": _above_0,
+        "power_t": _at_least_0,
+        "max_iter": or_none(_positive),
+        "shuffle": check_bool,
+        "tol": _at_least_0,
+        "verbose": _verbose,
+        "warm_start": check_bool,
+        "momentum": partial(check_float, minimum=0.0, maximum=1.0),
+        "nesterovs_momentum": check_bool,
+        "early_stopping": check_bool,
+        "validation_fraction": or_none(_below_1),
+        "beta_1": _below_1,
+        "beta_2": _below_1,
+        "epsilon": _above_0,
+        "n_iter_no_change": _patience,
+        "max_fun": _positive,
+        "n_members": _positive,
+    }
+)

@@ -53,7 +53,6 @@ class StoppingRule(Callback):
 
     Attributes:
         is_converged: Whether the rule has ended the fit.
-        best: The parameters with the best score; None without held-out examples.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class StoppingRule(Callback):
         self._num_examples = num_examples
         self._score = score
         self._sum = 0.0
-        self.best: list[Tensor] | None = None if score is None else self._copied()
+        self._best: list[Tensor] = [] if score is None else self._copied()
 
     def on_step_end(self, trainer: Trainer, step: StepInfo) -> None:
         """Add the loss of the step, and decide after the last step of a pass."""
@@ -131,14 +130,14 @@ class StoppingRule(Callback):
         best = -math.inf if known is None else known
         if score > best:
             progress.best_validation_score = score
-            self.best = self._copied()
+            self._best = self._copied()
         return not score < best + self._settings.tol
 
     @torch.no_grad()
     def restore_best(self) -> None:
         """Give the network the parameters with the best score, if there are held-out examples."""
-        for parameter, value in zip(self._solver.parameters, self.best or (), strict=False):
-            parameter.copy_(value)
+        if self._best:
+            torch._foreach_copy_(self._solver.parameters, self._best)
 
     def _copied(self) -> list[Tensor]:
         return [parameter.detach().clone() for parameter in self._solver.parameters]
