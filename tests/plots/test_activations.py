@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from tests.plots.lines import xs, ys
+from torch import nn
 
 from mlpkit.nn import ActivationConfig, ActivationName
 from mlpkit.plots import activation_functions
@@ -79,8 +80,10 @@ def test_the_default_activations() -> None:
 
 
 def test_invalid_names_raise() -> None:
-    """An empty sequence and a plain string raise."""
+    """An empty sequence, a plain string and a module raise."""
     with pytest.raises(ValueError, match=r"names must be a sequence .*got \(\)"):
         activation_functions(())
     with pytest.raises(ValueError, match=r"names must be a sequence .*got 'relu'"):
         activation_functions("relu")  # type: ignore[arg-type]  # the mistake under test
+    with pytest.raises(TypeError, match=r"names must be names of activations .*got ReLU\(\)"):
+        activation_functions((nn.ReLU(),))  # type: ignore[arg-type]  # likewise

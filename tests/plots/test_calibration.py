@@ -90,8 +90,12 @@ def points_of(axes: Axes) -> npt.NDArray[np.float64]:
 
 
 def test_invalid_arguments_raise() -> None:
-    """Logits, soft targets and an empty tensor raise."""
+    """Logits, soft targets, other class indices and an empty tensor raise."""
     logits, targets = example()
+    with pytest.raises(ValueError, match=r"probabilities must be in \[0, 1\], got -0\.5"):
+        reliability(torch.tensor([[0.75, -0.5]]), torch.tensor([0]))
+    with pytest.raises(ValueError, match=r"targets must be class indices in \[0, 4\), got"):
+        reliability(logits.softmax(-1), targets + (targets == 3).long())
     with pytest.raises(ValueError, match=r"probabilities must be in \[0, 1\].*softmax"):
         reliability(logits, targets)
     with pytest.raises(ValueError, match=r"targets must be class indices of shape \(400,\)"):

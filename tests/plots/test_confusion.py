@@ -56,7 +56,7 @@ def test_names_come_from_the_evaluation_or_the_argument() -> None:
     """The tick labels are the class names in order."""
     found = evaluation(COUNTS, ("a", "b", "c"))
     for given, shown in ((None, ["a", "b", "c"]), (("x", "y", "long name"), None)):
-        axes = confusion_matrix(found, given).axes[0]
+        axes = confusion_matrix(found, classes=given).axes[0]
         expected = shown or list(given or ())
         assert [label.get_text() for label in axes.get_xticklabels()] == expected
         assert [label.get_text() for label in axes.get_yticklabels()] == expected
@@ -73,4 +73,4 @@ def test_a_perfect_classifier_and_many_classes_can_be_plotted() -> None:
 def test_a_wrong_number_of_names_raises() -> None:
     """The number of names must be the number of classes."""
     with pytest.raises(ValueError, match=r"classes must be 3 names, got \('a',\)"):
-        confusion_matrix(evaluation(COUNTS, ("a", "b", "c")), ("a",))
+        confusion_matrix(evaluation(COUNTS, ("a", "b", "c")), classes=("a",))

@@ -105,3 +105,6 @@ def test_invalid_arguments_raise() -> None:
         learning_curves({"empty": History()})
     with pytest.raises(TypeError, match="runs must be a History or histories by name, got 3"):
         learning_curves(3)  # type: ignore[arg-type]  # the mistake under test
+    rows: dict[str, object] = {"one": [1]}
+    with pytest.raises(TypeError, match=r"runs must be a History or histories by name, got {'one"):
+        learning_curves(rows)  # type: ignore[arg-type]  # likewise

@@ -41,16 +41,17 @@ def test_mistakes_against_the_loss(model: SoftmaxClassifier, data: LabeledTensor
         assert mistake.true_probability == pytest.approx(
             float(probabilities[mistake.true]), rel=1e-5
         )
-    assert find_mistakes(model, data, 3) == found[:3]
+    assert find_mistakes(model, data, count=3) == found[:3]
 
 
 def test_the_plot_has_images_and_captions(model: SoftmaxClassifier, data: LabeledTensors) -> None:
     """Each mistake has its image, its classes and its probability."""
-    mistakes = find_mistakes(model, data, 7)
+    mistakes = find_mistakes(model, data, count=7)
     figure = worst_mistakes(model, data, count=7)
     for axes, mistake in zip(figure.axes, mistakes, strict=True):
         (image,) = axes.get_images()
-        np.testing.assert_array_equal(np.asarray(image.get_array()), data.inputs[mistake.index])
+        shown = data.inputs[mistake.index] / data.inputs.max()
+        np.testing.assert_array_equal(np.asarray(image.get_array()), shown)
         assert axes.get_xlabel() == (
             f"{mistake.true} \N{RIGHTWARDS ARROW} {mistake.predicted}, "
             f"{100 * mistake.probability:.1f} %"
@@ -66,7 +67,7 @@ def test_color_images_and_a_perfect_classifier(data: LabeledTensors) -> None:
     predicted = model.predict(inputs)
     wrong = LabeledTensors(inputs, 1 - predicted, classes=("cat", "dog"))
     axes = worst_mistakes(model, wrong, count=1).axes[0]
-    (mistake,) = find_mistakes(model, wrong, 1)
+    (mistake,) = find_mistakes(model, wrong, count=1)
     shown = np.asarray(axes.get_images()[0].get_array())
     scaled = inputs[mistake.index].movedim(0, -1) / inputs.max()
     np.testing.assert_allclose(shown, scaled.numpy(), rtol=1e-6)
@@ -76,12 +77,16 @@ def test_color_images_and_a_perfect_classifier(data: LabeledTensors) -> None:
 
 
 def test_invalid_arguments_raise(model: SoftmaxClassifier, data: LabeledTensors) -> None:
-    """Flat inputs, soft targets and a count of 0 raise."""
+    """Flat inputs, soft targets, other classes and a count of 0 raise."""
     flat = LabeledTensors(data.inputs.flatten(1), data.targets)
     with pytest.raises(ValueError, match=r"inputs of data must be of shape .*got \(360, 64\)"):
         worst_mistakes(model, flat)
     soft = LabeledTensors(data.inputs, F.one_hot(data.targets).float())
     with pytest.raises(TypeError, match=r"targets of data must be class indices, got torch"):
         find_mistakes(model, soft)
+    names = tuple(reversed(model.classes))
+    other = LabeledTensors(data.inputs, data.targets, classes=names)
+    with pytest.raises(ValueError, match=r"data\.classes must be those of model in the same or"):
+        find_mistakes(model, other)
     with pytest.raises(ValueError, match="count must be a positive integer, got 0"):
-        find_mistakes(model, data, 0)
+        find_mistakes(model, data, count=0)

@@ -46,7 +46,7 @@ def test_images_have_no_grid_whatever_the_settings_of_matplotlib() -> None:
     with matplotlib.rc_context({"axes.grid": True}):
         axes = figure.add_subplot()
         assert axes.xaxis.get_gridlines()[0].get_visible()
-        style.style_axes(axes, style.LOOKS["light"], grid=False)
+        style.style_axes(axes, style.LOOKS["light"], frame=False)
     lines = [*axes.xaxis.get_gridlines(), *axes.yaxis.get_gridlines()]
     assert not any(line.get_visible() for line in lines)
 

@@ -112,7 +112,7 @@ def test_the_images_are_the_worst_mistakes_and_the_first_layer(tmp_path: Path) -
     run = example_run()
     page = Page(write_report(run, tmp_path / "report.html").read_text(encoding="utf-8"))
     assert isinstance(run.model, SoftmaxClassifier)
-    mistakes = find_mistakes(run.model, run.test, 24)
+    mistakes = find_mistakes(run.model, run.test, count=24)
     assert len(page.addresses) == 24 + 16
     for address, mistake in zip(page.addresses, mistakes, strict=False):
         expected = np.round(run.test.inputs[mistake.index].numpy() / 16 * 255)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mlpkit._checks import error_message
 from mlpkit.nn import ActivationConfig, ActivationName, build_activation, expansion
-from mlpkit.plots._style import Appearance, Look, new_figure, style_axes
+from mlpkit.plots._style import Appearance, Look, add_legend, new_figure, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -64,6 +64,7 @@ def activation_functions(
         appearance: ``"light"`` or ``"dark"`` background.
 
     Raises:
+        TypeError: If ``names`` contains something else.
         ValueError: If ``names`` is empty or contains an unknown name.
         MissingDependencyError: If matplotlib is not installed.
 
@@ -80,6 +81,10 @@ def activation_functions(
     if isinstance(names, str) or not names:
         raise ValueError(error_message("names", "a sequence of at least one activation", names))
     configs = [ActivationConfig(name) if isinstance(name, str) else name for name in names]
+    for config in configs:
+        if not isinstance(config, ActivationConfig):
+            rule = "names of activations or instances of ActivationConfig"
+            raise TypeError(error_message("names", rule, config))
     columns = min(_COLUMNS, len(configs))
     rows = math.ceil(len(configs) / columns)
     figure, look = new_figure(2.6 * columns + 0.2, 2.55 * rows + 0.4, appearance)
@@ -87,16 +92,7 @@ def activation_functions(
     for index, config in enumerate(configs):
         axes = figure.add_subplot(grid[index // columns, index % columns])
         _panel(axes, config, look)
-    handles = figure.axes[0].get_lines()[-2:]
-    figure.legend(
-        handles=handles,
-        labels=["value", "derivative"],
-        loc="outside lower center",
-        ncols=2,
-        frameon=False,
-        labelcolor=look.ink,
-        fontsize=9,
-    )
+    add_legend(figure, look, figure.axes[0].get_lines()[-2:], ("value", "derivative"), columns=2)
     return figure
 
 

@@ -117,8 +117,8 @@ def reliability(probabilities: Tensor, targets: Tensor, *, num_bins: int = 15) -
         - Both ``(N, L)``, or ``(N,)`` for one label, for labels.
 
     Raises:
-        ValueError: If there are no examples, a shape does not match, a value is not in [0, 1], or
-            the targets are distributions over classes.
+        ValueError: If there are no examples, a shape does not match, a value is not in [0, 1], a
+            class index is out of range, or the targets are distributions over classes.
 
     Example:
         >>> import torch
@@ -137,16 +137,20 @@ def reliability(probabilities: Tensor, targets: Tensor, *, num_bins: int = 15) -
         rule = "of shape (N, C) with at least one example"
         raise ValueError(error_message("probabilities", rule, tuple(probabilities.shape)))
     values = probabilities.detach().double().cpu()
-    if not bool(((values >= 0) & (values <= 1 + 1e-6)).all()):
+    is_wrong = ~((values >= 0) & (values <= 1 + 1e-6))
+    if bool(is_wrong.any()):
         cure = "apply a softmax to logits, or a sigmoid to those of labels"
-        raise ValueError(
-            error_message("probabilities", "in [0, 1]", float(values.abs().max()), cure)
-        )
+        wrong = float(values[is_wrong][0])
+        raise ValueError(error_message("probabilities", "in [0, 1]", wrong, cure))
     if of_labels:
         confidence, outcomes = values.flatten(), _check_labels(values, targets).flatten()
     else:
         if targets.shape != values.shape[:1]:
             raise ValueError(_target_error(values, targets))
+        span = [int(targets.min()), int(targets.max())]
+        if span[0] < 0 or span[1] >= values.shape[1]:
+            rule = f"class indices in [0, {values.shape[1]})"
+            raise ValueError(error_message("targets", rule, span))
         confidence, predicted = values.max(dim=1)
         outcomes = (predicted == targets.cpu()).double()
     edges = torch.arange(1, bins, dtype=torch.float64) / bins
@@ -262,11 +266,9 @@ def calibration(
     above.plot([0, 100], [0, 100], "--", color=look.quiet, linewidth=1.2)
     opacity = [b.opacity for b in bins]
     color = look.series[0]
-    for left, right in itertools.pairwise(range(len(bins))):
-        alpha = min(opacity[left], opacity[right])
-        above.plot(
-            [x[left], x[right]], [y[left], y[right]], color=color, linewidth=1.6, alpha=alpha
-        )
+    for (x1, y1, alpha1), (x2, y2, alpha2) in itertools.pairwise(zip(x, y, opacity, strict=True)):
+        alpha = min(alpha1, alpha2)
+        above.plot([x1, x2], [y1, y2], color=color, linewidth=1.6, alpha=alpha)
     low, high = ([100 * b.interval[end] for b in bins] for end in (0, 1))
     above.vlines(x, low, high, colors=color, linewidth=1.2, alpha=opacity)
     above.scatter(x, y, s=36, color=color, linewidths=0, alpha=opacity, zorder=3)
@@ -288,7 +290,7 @@ def calibration(
         [100 * b.count / measured.num_examples for b in bins],
         width=100 / num_bins,
         align="edge",
-        color=look.series[0],
+        color=color,
         edgecolor=look.paper,
     )
     below.set_xlabel(words.confidence)

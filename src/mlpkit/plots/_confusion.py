@@ -9,7 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from mlpkit._checks import error_message
-from mlpkit.plots._style import BLUE, VERMILLION, Appearance, Look, blend, new_figure, style_axes
+from mlpkit.plots._style import (
+    BLUE,
+    VERMILLION,
+    Appearance,
+    Look,
+    add_colorbar,
+    blend,
+    new_figure,
+    style_axes,
+)
 from mlpkit.training import Evaluation
 
 if TYPE_CHECKING:
@@ -23,8 +32,8 @@ _MAX_NUMBERED = 26  # with more classes, numbers in the cells are too small to r
 
 def confusion_matrix(
     evaluation: Evaluation,
-    classes: Sequence[str] | None = None,
     *,
+    classes: Sequence[str] | None = None,
     appearance: Appearance = "light",
 ) -> Figure:
     """Plot the confusion matrix: the number of examples of each true and predicted class.
@@ -70,18 +79,13 @@ def confusion_matrix(
     wrong = np.ma.masked_where(is_right, 100 * shares)
     axes.imshow(right, cmap=blend(look.paper, BLUE), vmin=0, vmax=100)
     errors = axes.imshow(wrong, cmap=blend(look.paper, VERMILLION), vmin=0, vmax=100 * largest)
-    bar = figure.colorbar(errors, ax=axes, shrink=0.75)
-    bar.set_label("errors: share of the true class [%]", color=look.ink)
-    bar.ax.tick_params(colors=look.quiet, labelcolor=look.ink, labelsize=9)
-    bar.outline.set_visible(False)
+    add_colorbar(figure, axes, errors, look, label="errors: share of the true class [%]")
     _label_classes(axes, names, look)
     if len(names) <= _MAX_NUMBERED:
         _write_counts(axes, counts, shares, largest, look)
     total, right_total = counts.sum(), np.trace(counts)
     title = f"{right_total:,} of {total:,} correct, {100 * evaluation.error:.2f} % error"
-    style_axes(axes, look, title=title, grid=False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    style_axes(axes, look, title=title, frame=False)
     return figure
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from mlpkit._checks import error_message
-from mlpkit.plots._style import Appearance, Look, new_figure, style_axes
+from mlpkit.plots._style import Appearance, Look, add_legend, new_figure, style_axes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -279,25 +279,12 @@ def _plot_lines(
     known = [index for index, line in enumerate(lines) if line.area is not None]
     lowest = sorted(known, key=lambda index: lines[index].area or 0.0)[: len(look.series)]
     for index in sorted(set(known) - set(lowest)):
-        line = lines[index]
-        axes.plot(
-            100 * line.x,
-            100 * line.y,
-            color=look.quiet,
-            linewidth=0.7,
-            alpha=0.6,
-            drawstyle=drawstyle,
-        )
+        x, y = 100 * lines[index].x, 100 * lines[index].y
+        axes.plot(x, y, color=look.quiet, linewidth=0.7, alpha=0.6, drawstyle=drawstyle)
     for color, index in zip(look.series, sorted(lowest), strict=False):
-        line = lines[index]
-        axes.plot(
-            100 * line.x,
-            100 * line.y,
-            color=color,
-            linewidth=1.8,
-            drawstyle=drawstyle,
-            label=f"{line.name}, area {line.area:.3f}",
-        )
+        x, y = 100 * lines[index].x, 100 * lines[index].y
+        label = f"{lines[index].name}, area {lines[index].area:.3f}"
+        axes.plot(x, y, color=color, linewidth=1.8, drawstyle=drawstyle, label=label)
     if len(lines) > 1 or with_names:
         _legend(figure, axes, lines, lowest, look)
     return figure, look
@@ -324,13 +311,5 @@ def _legend(
         undefined = [f"{len(undefined)} labels"]
     handles += [Line2D([], [], linestyle="") for _ in undefined]
     labels += [f"{name}, area undefined" for name in undefined]
-    longest = max(map(len, labels))
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=max(1, min(3, _LEGEND_WIDTH // (longest + 6))),
-        frameon=False,
-        labelcolor=look.ink,
-        fontsize=9,
-    )
+    columns = max(1, min(3, _LEGEND_WIDTH // (max(map(len, labels)) + 6)))
+    add_legend(figure, look, handles, labels, columns=columns)

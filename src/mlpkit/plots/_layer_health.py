@@ -9,10 +9,9 @@ import numpy as np
 
 from mlpkit._checks import error_message
 from mlpkit.nn import ActivationStatistics
-from mlpkit.plots._style import Appearance, Look, new_figure, style_axes
+from mlpkit.plots._style import Appearance, add_legend, new_figure, style_axes
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["layer_health"]
@@ -107,7 +106,7 @@ def _snapshot(statistics: ActivationStatistics, appearance: Appearance) -> Figur
     gains = [layer.gradient_gain for layer in layers]
     right.barh(positions, gains, height=0.5, color=look.series[0])
     right.axvline(1.0, color=look.quiet, linewidth=1.2, linestyle="--")
-    right.set_xlim(left=0, right=max(1.1, *(1.1 * layer.gradient_gain for layer in layers)))
+    right.set_xlim(left=0, right=1.1 * max(1.0, *gains))
     right.set_xlabel("gradient gain of the activation [1]")
     style_axes(right, look, title="Gradient gain (1: unchanged)")
     for bars in left.containers:
@@ -115,7 +114,7 @@ def _snapshot(statistics: ActivationStatistics, appearance: Appearance) -> Figur
         left.bar_label(bars, fmt="%.1f %%", padding=3, fontsize=8, color=look.ink)
     for axes in (left, right):
         axes.grid(visible=False, axis="y")
-    _legend(figure, left, look, columns=2)
+    add_legend(figure, look, *left.get_legend_handles_labels(), columns=2)
     return figure
 
 
@@ -149,18 +148,5 @@ def _over_epochs(by_epoch: Mapping[int, ActivationStatistics], appearance: Appea
         axes.set_xlabel("epoch")
         axes.set_ylabel(label)
         style_axes(axes, look, title=title)
-    _legend(figure, all_axes[0], look, columns=6)
+    add_legend(figure, look, *all_axes[0].get_legend_handles_labels(), columns=6)
     return figure
-
-
-def _legend(figure: Figure, axes: Axes, look: Look, *, columns: int) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(
-        handles,
-        labels,
-        loc="outside lower center",
-        ncols=columns,
-        frameon=False,
-        labelcolor=look.ink,
-        fontsize=9,
-    )

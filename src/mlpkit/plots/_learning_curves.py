@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal
 
 from mlpkit._checks import error_message
-from mlpkit.plots._style import Appearance, Look, new_figure, style_axes
+from mlpkit.plots._style import Appearance, Look, add_legend, new_figure, style_axes
 from mlpkit.training import EpochRow, History
 
 if TYPE_CHECKING:
@@ -69,22 +69,18 @@ def learning_curves(
         with_validation=any(row.val_loss is not None for row in rows),
         with_objective=shows_objective,
     )
-    longest = max(len(str(handle.get_label())) for handle in handles)
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=max(1, min(4, _LEGEND_WIDTH // (longest + 8))),
-        frameon=False,
-        labelcolor=look.ink,
-        fontsize=9,
-    )
+    labels = [str(handle.get_label()) for handle in handles]
+    columns = max(1, min(4, _LEGEND_WIDTH // (max(map(len, labels)) + 8)))
+    add_legend(figure, look, handles, labels, columns=columns)
     return figure
 
 
 def _named_runs(runs: History | Mapping[str, History]) -> Mapping[str, History]:
-    if not isinstance(runs, History | Mapping):
-        raise TypeError(error_message("runs", "a History or histories by name", runs))
     named = {"": runs} if isinstance(runs, History) else runs
+    given: object = named
+    is_mapping = isinstance(given, Mapping)
+    if not is_mapping or not all(isinstance(history, History) for history in named.values()):
+        raise TypeError(error_message("runs", "a History or histories by name", runs))
     if not named or not all(len(history) for history in named.values()):
         rule = "at least one history, none without an epoch"
         raise ValueError(error_message("runs", rule, {name: len(h) for name, h in named.items()}))
@@ -116,19 +112,18 @@ def _line(
 def _loss_panel(axes: Axes, named: Mapping[str, History], look: Look, label: str) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+    alone = len(named) == 1
     for color, history in zip(_colors(named, look), named.values(), strict=True):
-        alone = len(named) == 1
         _line(axes, history, lambda row: row.train_loss, look.series[1] if alone else color, "--")
         if alone:
             _line(axes, history, lambda row: row.val_objective_loss, look.series[1], ":")
         _line(axes, history, lambda row: row.val_loss, color, "-")
-    columns = ("train_loss", "val_loss", *(("val_objective_loss",) if len(named) == 1 else ()))
     losses = [
         loss
         for history in named.values()
         for row in history
-        for column in columns
-        if (loss := row.to_dict()[column]) is not None
+        for loss in (row.train_loss, row.val_loss, row.val_objective_loss if alone else None)
+        if loss is not None
     ]
     if min(losses) > 0.0 and max(losses) / min(losses) >= _MIN_LOG_RATIO:
         axes.set_yscale("log")
@@ -183,10 +178,10 @@ def _legend(
     for color, (name, history) in zip(_colors(named, look), named.items(), strict=True):
         best = _best(history)
         label = name if best is None else f"{name}, best {100 * best[0]:.2f} %"
-        runs += [] if alone else [entry(label, color, "-")]
+        runs.append(entry(label, color, "-"))
     kinds = [entry("training", look.series[1] if alone else look.quiet, "--")]
     if with_validation:
         kinds.append(entry("validation", look.series[0] if alone else look.quiet, "-"))
     if with_objective:
         kinds.append(entry("training loss on the validation data", look.series[1], ":"))
-    return runs + kinds
+    return kinds if alone else runs + kinds

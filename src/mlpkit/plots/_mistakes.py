@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mlpkit._checks import check_int, error_message
+from mlpkit._class_names import check_same_classes
 from mlpkit.data import LabeledTensors
 from mlpkit.models import SoftmaxClassifier
 from mlpkit.plots._style import Appearance, new_figure
@@ -43,7 +44,7 @@ class Mistake:
 
 
 def find_mistakes(
-    model: SoftmaxClassifier, data: LabeledTensors, count: int | None = None
+    model: SoftmaxClassifier, data: LabeledTensors, *, count: int | None = None
 ) -> tuple[Mistake, ...]:
     """Return the misclassified examples in descending order of their cross-entropy.
 
@@ -54,7 +55,8 @@ def find_mistakes(
 
     Raises:
         TypeError: If the targets are not class indices.
-        ValueError: If ``count`` is not positive.
+        ValueError: If the classes of the data are not those of the model, or ``count`` is not
+            positive.
 
     Example:
         >>> import torch
@@ -69,6 +71,7 @@ def find_mistakes(
     """
     if data.targets.is_floating_point():
         raise TypeError(error_message("targets of data", "class indices", data.targets.dtype))
+    check_same_classes({"model": model, "data": data})
     most = len(data) if count is None else check_int("count", count, minimum=1)
     probabilities = model.predict_proba(data.inputs).cpu()
     targets = data.targets.cpu()
@@ -91,8 +94,8 @@ def find_mistakes(
 def worst_mistakes(
     model: SoftmaxClassifier,
     data: LabeledTensors,
-    count: int = 25,
     *,
+    count: int = 25,
     appearance: Appearance = "light",
 ) -> Figure:
     """Plot the misclassified images with the largest cross-entropy.
@@ -111,7 +114,8 @@ def worst_mistakes(
 
     Raises:
         TypeError: If the targets are not class indices.
-        ValueError: If the inputs have another shape, or ``count`` is not positive.
+        ValueError: If the inputs have another shape, or for the reasons given in
+            :func:`find_mistakes`.
         MissingDependencyError: If matplotlib is not installed.
 
     Example:
@@ -126,7 +130,7 @@ def worst_mistakes(
         4
     """
     images = _as_images(data.inputs)
-    mistakes = find_mistakes(model, data, count)
+    mistakes = find_mistakes(model, data, count=count)
     rows = max(1, math.ceil(len(mistakes) / _COLUMNS))
     are_short = max(map(len, model.classes)) <= _SHORT
     figure, look = new_figure(7.5, 0.5 + rows * (1.6 if are_short else 1.75), appearance)
@@ -141,17 +145,11 @@ def worst_mistakes(
         fontsize=10,
         fontweight="bold",
     )
-    high = float(data.inputs.max())
+    high = float(data.inputs.max()) or 1.0
     grid = figure.add_gridspec(rows, _COLUMNS)
     for position, mistake in enumerate(mistakes):
         axes = figure.add_subplot(grid[position // _COLUMNS, position % _COLUMNS])
-        image = images[mistake.index].numpy()
-        axes.imshow(
-            image if image.ndim == 2 else image / max(high, 1e-12),
-            cmap="gray",
-            vmin=0,
-            vmax=high,
-        )
+        axes.imshow(images[mistake.index].numpy() / high, cmap="gray", vmin=0, vmax=1)
         separator = " " if are_short else "\n"
         axes.set_xlabel(
             f"{model.classes[mistake.true]}{separator}\N{RIGHTWARDS ARROW} "

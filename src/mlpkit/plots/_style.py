@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
@@ -10,11 +10,23 @@ from mlpkit._checks import check_choice
 from mlpkit.errors import MissingDependencyError
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
-__all__ = ["BLUE", "VERMILLION", "Appearance", "Look", "blend", "new_figure", "style_axes"]
+__all__ = [
+    "BLUE",
+    "VERMILLION",
+    "Appearance",
+    "Look",
+    "add_colorbar",
+    "add_legend",
+    "blend",
+    "new_figure",
+    "style_axes",
+]
 
 Appearance: TypeAlias = Literal["light", "dark"]
 
@@ -67,21 +79,44 @@ def new_figure(width: float, height: float, appearance: Appearance) -> tuple[Fig
     return figure, look
 
 
-def style_axes(axes: Axes, look: Look, *, title: str = "", grid: bool = True) -> None:
-    """Set the colors, frame, ticks and left-aligned title of axes."""
+def style_axes(axes: Axes, look: Look, *, title: str = "", frame: bool = True) -> None:
+    """Set the colors, ticks and left-aligned title of axes; a frame has a grid."""
     axes.set_facecolor(look.paper)
     axes.set_title(title, loc="left", color=look.ink, fontsize=10, fontweight="bold")
     axes.xaxis.label.set_color(look.ink)
     axes.yaxis.label.set_color(look.ink)
     axes.tick_params(which="both", colors=look.quiet, labelcolor=look.ink, labelsize=9)
     for side, spine in axes.spines.items():
-        spine.set_visible(side in ("left", "bottom"))
+        spine.set_visible(frame and side in ("left", "bottom"))
         spine.set_color(look.quiet)
-    if grid:
+    if frame:
         axes.grid(visible=True, color=look.grid, linewidth=0.8)
         axes.set_axisbelow(True)
     else:
         axes.grid(visible=False)  # a matplotlibrc may turn it on
+
+
+def add_legend(
+    figure: Figure, look: Look, handles: Sequence[Artist], labels: Sequence[str], *, columns: int
+) -> None:
+    """Add a legend below all axes."""
+    figure.legend(
+        list(handles),
+        list(labels),
+        loc="outside lower center",
+        ncols=columns,
+        frameon=False,
+        labelcolor=look.ink,
+        fontsize=9,
+    )
+
+
+def add_colorbar(figure: Figure, axes: Axes, image: AxesImage, look: Look, *, label: str) -> None:
+    """Add the color scale of an image beside its axes."""
+    bar = figure.colorbar(image, ax=axes, shrink=0.8)
+    bar.set_label(label, color=look.ink)
+    bar.ax.tick_params(colors=look.quiet, labelcolor=look.ink, labelsize=9)
+    bar.outline.set_visible(False)
 
 
 def blend(*colors: str) -> LinearSegmentedColormap:

@@ -11,7 +11,15 @@ import numpy.typing as npt
 
 from mlpkit._checks import check_int, error_message
 from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
-from mlpkit.plots._style import BLUE, VERMILLION, Appearance, blend, new_figure, style_axes
+from mlpkit.plots._style import (
+    BLUE,
+    VERMILLION,
+    Appearance,
+    add_colorbar,
+    blend,
+    new_figure,
+    style_axes,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -123,16 +131,11 @@ def first_layer_weights(
     figure, look = new_figure(7.4, height, appearance)
     axes = figure.subplots()
     image = axes.imshow(mosaic, cmap=blend(VERMILLION, look.paper, BLUE), vmin=-limit, vmax=limit)
-    bar = figure.colorbar(image, ax=axes, shrink=0.8)
-    bar.set_label("weight", color=look.ink)
-    bar.ax.tick_params(colors=look.quiet, labelcolor=look.ink, labelsize=9)
-    bar.outline.set_visible(False)
-    style_axes(axes, look, title=found.title, grid=False)
+    add_colorbar(figure, axes, image, look, label="weight")
+    style_axes(axes, look, title=found.title, frame=False)
     axes.set_facecolor(look.grid)  # the gaps between the images
     axes.set_xticks([])
     axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
     return figure
 
 

@@ -91,7 +91,7 @@ def _mistakes(model: SoftmaxClassifier, test: LabeledTensors) -> str:
     inputs = test.inputs.cpu()
     if inputs.ndim not in (3, 4) or (inputs.ndim == 4 and inputs.shape[1] not in (1, 3)):
         return ""  # the inputs are not images
-    found = find_mistakes(model, test, _NUM_MISTAKES)
+    found = find_mistakes(model, test, count=_NUM_MISTAKES)
     if not found:
         return section("Worst mistakes", f"<p>No mistakes in {len(test):,} examples.</p>")
     high = float(inputs.max()) or 1.0
