@@ -261,7 +261,7 @@ def test_a_mean_that_the_page_cannot_subtract_raises(tmp_path: Path) -> None:
 
 
 def test_invalid_examples_raise(tmp_path: Path) -> None:
-    """Another shape, too many classes and regression targets raise."""
+    """Another shape, too many or other classes, and regression targets raise."""
     page = tmp_path / "x.html"
     small = LabeledTensors(torch.zeros(2, 8, 8, dtype=torch.uint8), torch.tensor([0, 1]))
     with pytest.raises(ValueError, match=r"examples must be images of shape \(28, 28\), got"):
@@ -271,6 +271,9 @@ def test_invalid_examples_raise(tmp_path: Path) -> None:
         write_demo(model(), page, examples=LabeledTensors(images, torch.tensor([0, 12])))
     with pytest.raises(ValueError, match=r"targets of examples must be class indices .*got \(2,\)"):
         write_demo(model(), page, examples=LabeledTensors(images, torch.tensor([0.5, 1.5])))
+    other = LabeledTensors(images, torch.tensor([0, 1]), classes=tuple("9876543210"))
+    with pytest.raises(ValueError, match=r"examples\.classes must be those of model in the same"):
+        write_demo(model(), page, examples=other)
     assert not page.exists()
 
 

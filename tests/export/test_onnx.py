@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mlpkit.data import LabeledTensors, digits
 from mlpkit.errors import ArtifactError, MissingDependencyError
-from mlpkit.export import _onnx, export_onnx
+from mlpkit.export import _onnx, export_onnx, export_pt2
 from mlpkit.export._deployed import Deployed
 from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.nn import MLP, ActivationConfig, NormName
@@ -153,14 +153,13 @@ def test_invalid_examples_raise(
         export_onnx(classifier(), tmp_path / "model.onnx", examples=examples)
 
 
-def test_the_model_must_be_a_classifier(tmp_path: Path) -> None:
-    """A network without preprocessing raises."""
+def test_the_model_must_be_one_of_mlpkit(tmp_path: Path) -> None:
+    """A network without preprocessing raises, before anything is exported."""
     network: object = MLP(2, (), 2)
-    with pytest.raises(
-        TypeError,
-        match=r"model must be a SoftmaxClassifier, a .*, a Regressor or an Ensemble, got MLP",
-    ):
-        export_onnx(network, tmp_path / "model.onnx")  # type: ignore[arg-type]  # the mistake
+    rule = r"model must be a SoftmaxClassifier, a .*, a Regressor or an Ensemble, got MLP"
+    for export in (export_onnx, export_pt2):
+        with pytest.raises(TypeError, match=rule):
+            export(network, tmp_path / "model")  # type: ignore[operator]  # the mistake
 
 
 def test_rrelu_has_the_mean_slope() -> None:

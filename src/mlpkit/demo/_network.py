@@ -115,7 +115,7 @@ def _norm(name: str, norm: nn.Module, weights: Weights) -> Description:
         "mean": getattr(norm, "running_mean", None),
         "var": getattr(norm, "running_var", None),
     }
-    eps: float | None = norm.eps if isinstance(norm.eps, float) else None
+    eps: float | None = vars(norm)["eps"]
     if eps is None:  # RMSNorm then uses the machine epsilon of its input
         like = next(norm.parameters(), torch.empty(0))
         eps = torch.finfo(like.dtype).eps

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from mlpkit._checks import check_float, error_message
+from mlpkit._class_names import check_same_classes
 from mlpkit._files import write_atomically
 from mlpkit._serialization import JSONValue
 from mlpkit.data import LabeledTensors
@@ -64,8 +65,8 @@ def write_demo(
         TypeError: If ``model``, ``examples``, ``title`` or ``credit`` is of another type.
         ValueError: If the inputs of the model are not gray images, or their mean is so large that
             the page could not subtract it exactly; if an activation is not a named one or a weight
-            is not finite; if the examples do not fit the model, or a credit is given without
-            examples; or if ``ink`` is None and cannot be inferred.
+            is not finite; if the examples do not fit the model or have other classes, or a credit
+            is given without examples; or if ``ink`` is None and cannot be inferred.
         OSError: If the file cannot be written; an older one is then unchanged.
 
     Example:
@@ -102,7 +103,7 @@ def write_demo(
     description: dict[str, JSONValue] = {
         "title": _default_title(model) if title is None else title,
         "classes": list(model.classes),
-        "parameters": sum(parameter.numel() for parameter in model.network.parameters()),
+        "parameters": model.network.num_parameters,
         "pooling": _pooling(model),
         "picture": {
             "rows": rows,
@@ -158,6 +159,7 @@ def _full_ink(model: SoftmaxClassifier, examples: LabeledTensors | None) -> floa
 
 
 def _examples(model: SoftmaxClassifier, examples: LabeledTensors) -> dict[str, JSONValue]:
+    check_same_classes({"model": model, "examples": examples})
     inputs = examples.inputs.cpu()
     if len(inputs) == 0 or inputs[0].numel() != model.network.in_features:
         rule = f"images of shape {model.input_shape}"

@@ -15,6 +15,7 @@
 
   let palette = mlpkitCharts.readPalette();
   let example = null; // index of the example on the board
+  let lastExample = -1; // index of the latest example, also after the board was cleared
   let trace = null; // all values of the last forward pass; null while the board is empty
   let pixels = new Float64Array(pictureSize);
   let hovered = null; // { layer, unit } under the pointer or with the focus; layer -1 is the output
@@ -348,7 +349,6 @@
     byId("example").hidden = buttons.length === (examples ?? []).length;
     return buttons;
   }
-  let lastExample = -1;
 
   function undo() {
     if (board.isEmpty && example !== null) clear();

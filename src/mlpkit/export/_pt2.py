@@ -59,7 +59,8 @@ def export_pt2(
         >>> probabilities.shape
         torch.Size([5, 3])
     """
-    program = _program(Deployed(model), raw_examples(model, examples))
+    raw = raw_examples(model, examples)
+    program = _program(Deployed(model), raw)
     # In memory first: torch aborts the process if the disk is full while it writes.
     buffer = io.BytesIO()
     torch.export.save(program, buffer)

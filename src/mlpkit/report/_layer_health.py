@@ -65,8 +65,7 @@ def layer_health_from_rows(
         if not isinstance(epoch, int) or not isinstance(statistics, dict):
             rule = "a list of epochs, each with its statistics"
             raise ConfigError(error_message(f"rows in {source}", rule, rows))
-        found = _serialization.from_dict(ActivationStatistics, statistics, source=source)
-        measured[epoch] = found
+        measured[epoch] = _serialization.from_dict(ActivationStatistics, statistics, source=source)
     return measured
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -146,7 +146,10 @@ def layer_charts(measured: Mapping[int, ActivationStatistics]) -> str:
         lines = [
             Line(
                 label=name,
-                points=_points(measured, epochs, index, column, unit),
+                points=[
+                    (float(epoch), unit * float(getattr(measured[epoch].layers[index], column)))
+                    for epoch in epochs
+                ],
                 style="layer",
                 rank=rank,
             )
@@ -169,16 +172,3 @@ def layer_charts(measured: Mapping[int, ActivationStatistics]) -> str:
     count = next(iter(measured.values())).num_examples
     note = f"<span>measured on {count:,} examples during training</span>"
     return f'<div class="three">{"".join(charts)}</div><p class="legend">{keys}{note}</p>'
-
-
-def _points(
-    measured: Mapping[int, ActivationStatistics],
-    epochs: Sequence[int],
-    layer: int,
-    column: str,
-    unit: float,
-) -> list[tuple[float, float]]:
-    return [
-        (float(epoch), unit * float(getattr(measured[epoch].layers[layer], column)))
-        for epoch in epochs
-    ]

@@ -197,11 +197,12 @@ def _largest_errors(
     model: Regressor, per_target: Sequence[TargetMetrics], true: Tensor, predicted: Tensor
 ) -> str:
     """Return the table of the largest errors in standard deviations of their targets."""
+    is_single = len(per_target) == 1
     scale = model.target_std.detach().cpu().double()
     scaled = (true - predicted) / scale
     order = scaled.abs().flatten().argsort(descending=True, stable=True)[:_NUM_ERRORS]
     names = ("example", "target", "true", "predicted", "difference", "in stds")
-    head = "".join(f"<th>{name}</th>" for name in names if name != "target" or len(per_target) > 1)
+    head = "".join(f"<th>{name}</th>" for name in names if not (is_single and name == "target"))
     rows = []
     for position in order.tolist():
         example, target = divmod(position, len(per_target))
@@ -209,7 +210,7 @@ def _largest_errors(
         value, found = float(true[example, target]), float(predicted[example, target])
         rows.append(
             f"<tr><td>{example:,}</td>"
-            + (f"<td>{name}</td>" if len(per_target) > 1 else "")
+            + ("" if is_single else f"<td>{name}</td>")
             + f"<td>{format_number(value)}</td><td>{format_number(found)}</td>"
             f"<td>{format_number(value - found)}</td>"
             f"<td>{float(scaled[example, target]):.2f}</td></tr>"
