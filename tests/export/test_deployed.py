@@ -31,6 +31,13 @@ def test_random_examples_resemble_the_data() -> None:
     assert abs(raw.float().mean() - expected) < 2 * 6.0 / 2048**0.5
 
 
+def test_random_images_of_pixels_up_to_1_are_floating_point() -> None:
+    """Rounded to whole numbers they would be 0 or 1."""
+    model = classifier()
+    model.std.fill_(0.3)
+    assert raw_examples(model, None).dtype == torch.float32
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16])
 def test_the_epsilon_of_a_norm_is_kept(dtype: torch.dtype) -> None:
     """The epsilon of RMS norm depends on its dtype; small values make a difference visible."""

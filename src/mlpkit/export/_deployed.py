@@ -108,7 +108,8 @@ def raw_examples(model: ExportableModel, examples: Tensor | None) -> Tensor:
     """Validate examples, or generate random ones for None; return ``(N, *input_shape)`` on the CPU.
 
     Random examples have the mean and standard deviation of the model. They are uint8 if the input
-    shape has two or more dimensions, as for images, else float32.
+    shape has two or more dimensions, as for images, and the mean standard deviation is at least 1;
+    else float32.
     """
     given: object = model
     if not isinstance(given, ExportableModel):
@@ -137,7 +138,8 @@ def _random_examples(model: ExportableModel) -> Tensor:
     values = model.mean.detach().cpu().float() + spread * model.std.detach().cpu().float()
     if isinstance(model.network, TabularMLP):
         values = _random_rows(model.network, spread, generator)
-    if len(model.input_shape) > 1:
+    is_whole = float(model.std.float().mean()) >= 1.0  # not pixels between 0 and 1
+    if len(model.input_shape) > 1 and is_whole:
         values = values.round().clamp(0, 255).to(torch.uint8)
     return values.reshape(-1, *model.input_shape)
 

@@ -61,8 +61,8 @@ def export_onnx(
         path: The file, which is replaced if it exists; the usual suffix is ``.onnx``.
         examples: Raw inputs for the verification, preferably real ones. Their dtype is that of
             ``input`` in the file. None generates random inputs with the mean and standard deviation
-            of the model: uint8 if ``input_shape`` has two or more dimensions, as for images, else
-            float32.
+            of the model: uint8 if ``input_shape`` has two or more dimensions, as for images, and
+            the standard deviation is at least 1; else float32.
         verify: Whether to run the file with onnxruntime on batches of several sizes and compare
             the results with PyTorch before the file is written.
 

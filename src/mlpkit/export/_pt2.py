@@ -40,7 +40,8 @@ def export_pt2(
         model: The model, which is not modified.
         path: The file, which is replaced if it exists; the usual suffix is ``.pt2``.
         examples: Raw inputs, whose dtype is that of the program's input. None means uint8 if
-            ``input_shape`` has two or more dimensions, as for images, else float32.
+            ``input_shape`` has two or more dimensions, as for images, and the standard deviation of
+            the model is at least 1; else float32.
 
     Raises:
         TypeError: If ``model`` is not one of mlpkit, or ``examples`` has another type or dtype.
