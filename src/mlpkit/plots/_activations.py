@@ -80,11 +80,12 @@ def activation_functions(
     """
     if isinstance(names, str) or not names:
         raise ValueError(error_message("names", "a sequence of at least one activation", names))
-    configs = [ActivationConfig(name) if isinstance(name, str) else name for name in names]
-    for config in configs:
-        if not isinstance(config, ActivationConfig):
+    given: Sequence[object] = names
+    for name in given:
+        if not isinstance(name, str | ActivationConfig):
             rule = "names of activations or instances of ActivationConfig"
-            raise TypeError(error_message("names", rule, config))
+            raise TypeError(error_message("names", rule, name))
+    configs = [ActivationConfig(name) if isinstance(name, str) else name for name in names]
     columns = min(_COLUMNS, len(configs))
     rows = math.ceil(len(configs) / columns)
     figure, look = new_figure(2.6 * columns + 0.2, 2.55 * rows + 0.4, appearance)
