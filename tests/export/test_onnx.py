@@ -157,9 +157,10 @@ def test_the_model_must_be_one_of_mlpkit(tmp_path: Path) -> None:
     """A network without preprocessing raises, before anything is exported."""
     network: object = MLP(2, (), 2)
     rule = r"model must be a SoftmaxClassifier, a .*, a Regressor or an Ensemble, got MLP"
-    for export in (export_onnx, export_pt2):
-        with pytest.raises(TypeError, match=rule):
-            export(network, tmp_path / "model")  # type: ignore[operator]  # the mistake
+    with pytest.raises(TypeError, match=rule):
+        export_onnx(network, tmp_path / "model.onnx")  # type: ignore[arg-type]  # the mistake
+    with pytest.raises(TypeError, match=rule):
+        export_pt2(network, tmp_path / "model.pt2")  # type: ignore[arg-type]  # likewise
 
 
 def test_rrelu_has_the_mean_slope() -> None:
