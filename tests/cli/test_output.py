@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from PIL import Image
 from tests.cli.process import command, run
 
 from mlpkit import SoftmaxClassifier
-from mlpkit.cli._output import as_options
+from mlpkit.cli._output import accept_any_text, as_options
 from mlpkit.nn import MLP, MLPConfig
 from mlpkit.training import TrainerConfig
 
@@ -30,16 +32,45 @@ def model(tmp_path: Path) -> Path:
     ).save(tmp_path / "model")
 
 
-@pytest.mark.parametrize(
-    "encoding",
-    [
-        "ascii:strict",
-        pytest.param("utf-8:strict", marks=pytest.mark.long),
-        pytest.param("latin-1:strict", marks=pytest.mark.long),
-    ],
-)
-def test_a_path_that_is_no_utf8(tmp_path: Path, encoding: str) -> None:
+class Printed:
+    """The bytes that a process would have printed."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, encoding: str = "utf-8") -> None:
+        self._out, self._err = io.BytesIO(), io.BytesIO()
+        out = io.TextIOWrapper(self._out, encoding, "strict", write_through=True)
+        err = io.TextIOWrapper(self._err, encoding, "backslashreplace", write_through=True)
+        patch.setattr(sys, "stdout", out)
+        patch.setattr(sys, "stderr", err)
+        accept_any_text()
+
+    def read(self) -> tuple[bytes, bytes]:
+        """Return what was printed to standard output and to standard error."""
+        return self._out.getvalue(), self._err.getvalue()
+
+
+def test_a_path_that_is_no_utf8(
+    tmp_path: Path, trained: Path, run_here: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The path is printed byte by byte in a strict encoding, and nothing fails."""
+    words = ("train", "--epochs", "1", "--hidden-features", "4", "--runs", ODD)
+    with monkeypatch.context() as patch:
+        printed = Printed(patch, "ascii")
+        assert run_here(*words) == 0
+        assert b"run: " + os.fsencode(ODD) in printed.read()[0]
+    done = subprocess.run(
+        command("report", os.fspath(trained), "--out", f"{ODD}.html"),
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "ascii:strict"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, b"r\xff.html\n"), done.stderr
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("encoding", ["ascii:strict", "utf-8:strict", "latin-1:strict"])
+def test_a_path_that_is_no_utf8_in_each_encoding(tmp_path: Path, encoding: str) -> None:
+    """The path is printed byte by byte by each process."""
     words = ("train", "--epochs", "1", "--hidden-features", "4", "--runs", ODD)
     environment = {**os.environ, "PYTHONIOENCODING": encoding}
     done = subprocess.run(
@@ -58,48 +89,68 @@ def test_a_path_that_is_no_utf8(tmp_path: Path, encoding: str) -> None:
     assert (done.returncode, done.stdout) == (0, b"r\xff.html\n"), done.stderr
 
 
-def test_a_root_that_toml_cannot_hold(tmp_path: Path) -> None:
+def test_a_root_that_toml_cannot_hold(
+    tmp_path: Path, run_here: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The options of a run are a file in UTF-8; the run fails before it has a folder."""
-    done = run("train", "emnist_mnist", "--root", ODD, "--epochs", "1", cwd=tmp_path)
-    assert done.returncode in (1, 2)
-    assert not (tmp_path / "runs").exists()
-    done = run("train", "digits", "--root", ODD, "--epochs", "1", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "mlpkit: --root must be a path in UTF-8, got " in done.stderr
+    with monkeypatch.context() as patch:
+        printed = Printed(patch)
+        assert run_here("train", "emnist_mnist", "--root", ODD, "--epochs", "1") in (1, 2)
+        assert not (tmp_path / "runs").exists()
+        assert run_here("train", "digits", "--root", ODD, "--epochs", "1") == 1
+        assert b"mlpkit: --root must be a path in UTF-8, got " in printed.read()[1]
     assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(
     "words", [("demo",), pytest.param(("export", "--to", "pt2"), marks=pytest.mark.long)]
 )
-def test_standard_output_as_the_file(tmp_path: Path, model: Path, words: tuple[str, ...]) -> None:
+def test_standard_output_as_the_file(
+    tmp_path: Path,
+    model: Path,
+    words: tuple[str, ...],
+    run_here: Callable[..., int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """It holds the file alone, without its path behind."""
     name, *others = words
-    for out in ("/dev/stdout", "file"):
-        done = subprocess.run(
-            command(name, os.fspath(model), *others, "--out", out),
-            cwd=tmp_path,
-            capture_output=True,
-            check=True,
-        )
-        if out == "file":
-            assert done.stdout == b"file\n"
-        else:
-            assert done.stdout.startswith((b"<!DOCTYPE html>", b"<!doctype html>", b"PK"))
-            assert b"/dev/stdout" not in done.stdout
+    assert run_here(name, os.fspath(model), *others, "--out", "file") == 0
+    assert capsys.readouterr().out == "file\n"
+    done = subprocess.run(
+        command(name, os.fspath(model), *others, "--out", "/dev/stdout"),
+        cwd=tmp_path,
+        capture_output=True,
+        check=True,
+    )
+    assert done.stdout.startswith((b"<!DOCTYPE html>", b"<!doctype html>", b"PK"))
+    assert b"/dev/stdout" not in done.stdout
 
 
-def test_closed_streams(tmp_path: Path) -> None:
-    """Python has None for a stream that the parent process closed."""
-    for redirected, words, code in (
-        (">&-", ("data", "info", "digits"), 0),
+@pytest.mark.parametrize(
+    ("redirected", "words", "code"),
+    [
+        pytest.param(">&-", ("data", "info", "digits"), 0, marks=pytest.mark.long),
         ("2>&-", ("evaluate", "nowhere", "digits"), 1),
-    ):
-        shell = ("sh", "-c", f'exec "$@" {redirected}', "sh")
-        done = subprocess.run(
-            [*shell, *command(*words)], cwd=tmp_path, capture_output=True, check=False
-        )
-        assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
+    ],
+)
+def test_closed_streams(tmp_path: Path, redirected: str, words: tuple[str, ...], code: int) -> None:
+    """Python has None for a stream that the parent process closed."""
+    shell = ("sh", "-c", f'exec "$@" {redirected}', "sh")
+    done = subprocess.run(
+        [*shell, *command(*words)], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (code, b"", b"")
+
+
+def test_a_closed_standard_output(
+    run_here: Callable[..., int],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A command without standard output succeeds and prints nothing elsewhere."""
+    monkeypatch.setattr(sys, "stdout", None)
+    assert run_here("data", "info", "digits") == 0
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -279,21 +330,17 @@ def test_no_message_has_a_traceback_or_names_a_python_argument(
     assert not created or not any((tmp_path / "runs").iterdir())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("line", "message"),
     [
         ("train --batch-size 0", "mlpkit: --batch-size must be a positive integer, got 0\n"),
-        pytest.param(
+        (
             "train --cuda-graph --device cpu",
             "mlpkit: --device must be a CUDA device for --cuda-graph, got 'cpu'; "
             "leave out --cuda-graph\n",
-            marks=pytest.mark.long,
         ),
-        pytest.param(
-            "predict --model x",
-            "FILE must be at least one file, got none",
-            marks=pytest.mark.long,
-        ),
+        ("predict --model x", "FILE must be at least one file, got none"),
     ],
 )
 def test_the_installed_command_names_options(tmp_path: Path, line: str, message: str) -> None:
