@@ -1,4 +1,4 @@
-"""CSV files and folders of images, from training to prediction, as separate processes."""
+"""CSV files and folders of images, from training to prediction."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from tests.cli.process import run
 
 from mlpkit.cli import _main as main
 from mlpkit.cli._files import check_dataset, read_for_model, task_of
@@ -174,7 +173,7 @@ def test_a_file_that_was_moved_is_found_with_root(tmp_path: Path) -> None:
 
 def test_a_folder_of_images_from_training_to_prediction(tmp_path: Path) -> None:
     write_images(tmp_path / "mnist")  # a data set's name wins; with ./ it is a path
-    result = run("train", "./mnist", "--epochs", "4", cwd=tmp_path)
+    result = run_in_process("train", "./mnist", "--epochs", "4", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "mnist: 14 training, 3 validation and 3 test examples" in result.stdout
     assert "target: 2 classes (dark, light)" in result.stdout
@@ -340,7 +339,7 @@ def test_many_rows(tmp_path: Path, rows: int) -> None:
     """The whole file is read, split, encoded and predicted."""
     write_table(tmp_path / "table.csv", rows)
     words = ("--target", "price", "--epochs", "1", "--batch-size", "4096", "--hidden-features", "4")
-    result = run("train", "table.csv", *words, cwd=tmp_path)
+    result = run_in_process("train", "table.csv", *words, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     sizes = (rows * 7 // 10, rows * 3 // 20)
     expected = "{:,} training, {:,} validation and {:,} test examples".format(*sizes, sizes[1])
