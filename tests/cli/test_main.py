@@ -34,7 +34,7 @@ def test_train_learns_the_digits(tmp_path: Path) -> None:
     accuracy = json.loads((folder / "test.json").read_text())["classification"]["accuracy"]
     assert accuracy >= 0.97
     assert f"test accuracy: {accuracy:.2%} of 360 examples" in lines
-    assert lines[-1] == "next: mlpkit train mnist"
+    assert lines[-1] == f"next: mlpkit report {folder.relative_to(tmp_path)}"
     assert sorted(path.name for path in folder.iterdir()) == [
         "checkpoints", "config.toml", "history.csv", "history.json", "layer_health.json",
         "model", "test.json",

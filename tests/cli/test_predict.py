@@ -41,7 +41,7 @@ def test_drawn_digits_are_recognized(
     words = ["predict", *image_names, "--model", str(digits_run)]
     assert run_here(*words, "--json") == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["picture"] for row in rows] == image_names
+    assert [row["image"] for row in rows] == image_names
     right = [
         row["class"] == str(int(target))
         for row, target in zip(rows, digits().test.targets[: len(rows)], strict=True)
@@ -58,7 +58,7 @@ def test_drawn_digits_are_recognized(
     first = rows[0]
     second = first["probabilities"][first["runner_up"]]
     assert lines[1].split() == [
-        first["picture"],
+        first["image"],
         first["class"],
         f"{first['probability']:.2%}",
         first["runner_up"],

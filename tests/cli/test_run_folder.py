@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from mlpkit.cli._run_folder import RunFolder
+from mlpkit.cli._run_folder import RunFolder, missing_run_cure
 from mlpkit.data import FileSource
 from mlpkit.errors import ConfigError
 
@@ -61,3 +62,15 @@ def test_the_root_of_a_run_is_that_of_its_data_set(tmp_path: Path) -> None:
     assert folder.read_root("mnist") == (Path("/files"), False)
     assert RunFolder(folder.model).read_root("mnist") == (Path("/files"), False)
     assert folder.read_root("kmnist") == (None, True)
+
+
+def test_the_newest_run_is_named(tmp_path: Path) -> None:
+    """Of those whose folder begins like the path that does not exist."""
+    assert missing_run_cure(tmp_path / "runs/x-...") == "mlpkit train creates one in runs"
+    for age, name in enumerate(("x-2", "y-3", "x-1")):
+        config = RunFolder(tmp_path / name).config
+        config.parent.mkdir()
+        config.touch()
+        os.utime(config, (age, age))
+    assert missing_run_cure(tmp_path / "x-...") == f"the newest one is {tmp_path / 'x-1'}"
+    assert missing_run_cure(tmp_path / "y-9") == "mlpkit train creates one in runs"

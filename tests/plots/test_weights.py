@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 import torch
 from matplotlib.colors import to_rgba
+from matplotlib.patches import Rectangle
 
 from mlpkit import MLP, MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.data import digits
@@ -51,6 +52,21 @@ def test_zero_has_the_color_of_the_background() -> None:
     np.testing.assert_allclose(
         image.to_rgba(np.zeros(1))[0], to_rgba(figure.get_facecolor()), atol=0.02
     )
+
+
+def test_an_incomplete_row_ends_with_the_background() -> None:
+    """The places without an image have the color of the paper, up to the edge of the plot."""
+    model = SoftmaxClassifier.for_data(digits().train, (12,))
+    for count, unused in ((5, 1), (12, 0)):
+        axes = first_layer_weights(model, count=count).axes[0]
+        assert len(axes.patches) == bool(unused)
+        for patch in axes.patches:
+            assert isinstance(patch, Rectangle)
+            (left, right), (bottom, top) = axes.get_xlim(), axes.get_ylim()
+            assert (patch.get_width(), patch.get_height()) == (9 * unused, 9)
+            assert patch.get_xy() == (right - 9 * unused, bottom - 9)
+            assert patch.get_facecolor() == axes.figure.get_facecolor()
+            assert left == top == -0.5
 
 
 def test_inputs_that_are_not_images_raise() -> None:

@@ -9,9 +9,9 @@ from typing import get_args
 
 from mlpkit._checks import Unquoted, check_choice, error_message
 from mlpkit.cli._options import DataOptions
-from mlpkit.cli._run_folder import RunFolder
+from mlpkit.cli._run_folder import RunFolder, missing_run_cure
 from mlpkit.data import DatasetName, FileSource, LabeledTensors, Splits
-from mlpkit.errors import ArtifactError, DataError
+from mlpkit.errors import ArtifactError, ConfigError, DataError
 from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.report import Run, read_run
 from mlpkit.training import Task
@@ -44,6 +44,9 @@ def read_run_files(folder: Path, root: Path | None) -> Run:
         ArtifactError: If the model is missing or damaged.
         DataError: If the data cannot be found.
     """
+    if not folder.exists():
+        rule = "the folder of a run"
+        raise ConfigError(error_message("RUN", rule, str(folder), missing_run_cure(folder)))
     try:
         return read_run(folder, root=root)
     except DataError as error:

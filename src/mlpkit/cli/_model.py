@@ -10,7 +10,7 @@ from tyro.conf import Positional
 
 from mlpkit import models
 from mlpkit._checks import Unquoted, error_message
-from mlpkit.cli._run_folder import RunFolder
+from mlpkit.cli._run_folder import RunFolder, missing_run_cure
 from mlpkit.errors import ArtifactError
 from mlpkit.models import Ensemble, MultilabelClassifier, Regressor, SoftmaxClassifier
 
@@ -32,7 +32,7 @@ def load_model(path: Path) -> Model:
         return _one_model(run.model)
     if not path.exists():
         rule = "the folder of a run or of a model"
-        cure = "mlpkit train creates one in runs"
+        cure = missing_run_cure(path)
         raise ArtifactError(error_message("MODEL", rule, str(path), cure))
     if run.config.exists():
         cure = f"resume it with: mlpkit train --resume {path}"

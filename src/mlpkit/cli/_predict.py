@@ -137,7 +137,7 @@ class _Prediction:
 def _to_json(predictions: list[_Prediction]) -> str:
     rows: list[JSONValue] = [
         {
-            "picture": str(one.path),
+            "image": str(one.path),
             "class": one.ranked[0],
             "probability": one.probabilities[one.ranked[0]],
             "runner_up": one.ranked[1] if len(one.ranked) > 1 else None,

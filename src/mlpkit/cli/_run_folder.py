@@ -14,7 +14,7 @@ from mlpkit._files import write_atomically
 from mlpkit.data import DatasetName, FileSource
 from mlpkit.errors import ConfigError
 
-__all__ = ["RunFolder", "make_folder"]
+__all__ = ["RunFolder", "make_folder", "missing_run_cure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,3 +174,18 @@ def make_folder(option: str, path: Path) -> None:
     except (FileExistsError, NotADirectoryError) as error:
         cure = "a file has this path or the path of a parent folder"
         raise ConfigError(error_message(option, "a folder", str(path), cure)) from error
+
+
+def missing_run_cure(path: Path) -> str:
+    """Return what to do about a folder of a run that does not exist.
+
+    The newest run is named whose folder begins like ``path``: documentation and users write
+    ``runs/mnist-...`` for the name, which ends with the time.
+    """
+    beginning = path.name.rstrip(".").removesuffix("…")
+    found = (each for each in path.parent.glob("*/config.toml") if path.parent.is_dir())
+    runs = [each.parent for each in found if each.parent.name.startswith(beginning)]
+    if not runs:
+        return "mlpkit train creates one in runs"
+    newest = max(runs, key=lambda each: (each / "config.toml").stat().st_mtime)
+    return f"the newest one is {newest}"

@@ -321,7 +321,7 @@ class Train:
             _print(f"test accuracy: {evaluation.accuracy:.2%} of {count}")
         _print(f"model: {folder.model}")
         if self.dataset == "digits":
-            _print("next: mlpkit train mnist")
+            _print("next: " + shlex.join(["mlpkit", "report", str(folder.path)]))
         else:
             is_table = self._name is None and not Path(self.dataset).is_dir()
             path = folder.model if self._name is not None else folder.path

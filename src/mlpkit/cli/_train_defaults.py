@@ -31,7 +31,7 @@ from mlpkit.cli._presets import (
     preset,
     preset_for,
 )
-from mlpkit.cli._run_folder import RunFolder
+from mlpkit.cli._run_folder import RunFolder, missing_run_cure
 from mlpkit.cli._train import Train
 from mlpkit.data import Splits
 from mlpkit.errors import ConfigError, DataError
@@ -226,7 +226,7 @@ def _facts(splits: Splits) -> DataFacts:
 def _check_resume(first: _FirstPass, folder: Path) -> None:
     """Refuse a folder without a run, and options that have no effect on a resumed run."""
     if not RunFolder(folder).config.is_file():
-        cure = "mlpkit train creates one in runs"
+        cure = missing_run_cure(folder)
         raise ConfigError(error_message("--resume", "the folder of a run", str(folder), cure))
     for name in ("config", "runs", "preset"):
         value: object = getattr(first, name)

@@ -129,11 +129,17 @@ def first_layer_weights(
     limit = float(np.abs(found.images).max()) or 1.0
     height = 6.1 * mosaic.shape[0] / mosaic.shape[1] + 0.45
     figure, look = new_figure(7.4, height, appearance)
+    from matplotlib.patches import Rectangle
+
     axes = figure.subplots()
     image = axes.imshow(mosaic, cmap=blend(VERMILLION, look.paper, BLUE), vmin=-limit, vmax=limit)
     add_colorbar(figure, axes, image, look, label="weight")
     style_axes(axes, look, title=found.title, frame=False)
     axes.set_facecolor(look.grid)  # the gaps between the images
+    if unused := -len(found.images) % columns:
+        height, width = (size + 1 for size in found.images.shape[1:])
+        corner = (columns - unused) * width + 0.5, mosaic.shape[0] - height - 0.5
+        axes.add_patch(Rectangle(corner, unused * width, height, color=look.paper, linewidth=0))
     axes.set_xticks([])
     axes.set_yticks([])
     return figure
