@@ -359,7 +359,7 @@ def test_a_resumed_stream_ends_with_the_same_bits(tmp_path: Path, kind: str, ste
 
     Workers have read further than the run when its checkpoint is written.
     """
-    stream = STREAMS.get(kind, lambda: stateful(workers=2))
+    stream: Callable[[], TrainingData] = STREAMS.get(kind, lambda: stateful(workers=2))
     config = replace(PLAIN, max_steps=14, averaging=AveragingConfig(decay=0.5))
     if kind != "BatchSource":
         config = replace(config, steps_per_epoch=5)
