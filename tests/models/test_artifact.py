@@ -541,17 +541,6 @@ def test_a_dtype_without_finite_values(tmp_path: Path) -> None:
         SoftmaxClassifier.load(tmp_path)
 
 
-def test_a_file_without_the_digest_of_its_description_loads(tmp_path: Path, x: Tensor) -> None:
-    """Earlier versions of mlpkit wrote none."""
-    model = make_classifier()
-    model.save(tmp_path)
-    path = tmp_path / "model.safetensors"
-    metadata = metadata_of(path)
-    del metadata["config_sha256"]
-    save_file(load_file(path), path, metadata)
-    assert torch.equal(SoftmaxClassifier.load(tmp_path).predict_proba(x), model.predict_proba(x))
-
-
 def test_loading_while_two_processes_save(tmp_path: Path) -> None:
     """Every load finds one whole model of the two, and so does a load after all have ended."""
     models = [make_classifier("relu"), make_classifier("tanh")]

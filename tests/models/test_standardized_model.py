@@ -191,18 +191,6 @@ def test_other_models_have_no_remainder() -> None:
         assert {"mean", "std"} == {key for key in model.state_dict() if "network" not in key}
 
 
-def test_a_model_that_an_earlier_version_pickled_predicts(x: Tensor) -> None:
-    """It lacks the attributes of this version."""
-    model = make_model()
-    expected = model(x)
-    state = {name: value for name, value in vars(model).items() if name != "_examined"}
-    state["_buffers"] = {"mean": model.mean, "std": model.std}
-    old = StandardizedModel.__new__(StandardizedModel)
-    old.__setstate__(state)
-    assert torch.equal(old(x), expected)
-    assert torch.equal(old._apply_in_batches(x, 5, lambda outputs: outputs), expected)
-
-
 @pytest.mark.parametrize("shape", [(4, 3), (1, 4, 3), (12,)])
 def test_it_exports_with_any_number_of_examples(x: Tensor, shape: tuple[int, ...]) -> None:
     """In each shape of the inputs, of which flattened images have as many axes as one image."""

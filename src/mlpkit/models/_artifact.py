@@ -272,10 +272,7 @@ def read_artifact(path: Path, kind: Kind | None = None) -> Artifact:
     config = metadata.get("config", "")
     description, found = _parsed(config, weights_path, kind)
     artifact = _described(description, found, tensors, weights_path)
-    expected = _expected_metadata(config, tensors)
-    if "config_sha256" not in metadata:  # files of earlier versions have none
-        del expected["config_sha256"]
-    if metadata != expected:
+    if metadata != _expected_metadata(config, tensors):
         raise ArtifactError(
             f"{weights_path} must hold the weights that were saved and their description, "
             "got other bytes; the file is damaged, copy it again"

@@ -65,7 +65,7 @@ class PredictiveModel(StandardizedModel, ABC):
 
     task: ClassVar[Task]
     _kind: ClassVar[Kind]
-    _encoder: TableEncoder | None = None  # of the class: models pickled earlier have none
+    _encoder: TableEncoder | None = None
 
     @property
     def encoder(self) -> TableEncoder | None:

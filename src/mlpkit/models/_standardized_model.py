@@ -212,12 +212,6 @@ class StandardizedModel(nn.Module):
             examined.has_warned = True
             warnings.warn(error.message, UserWarning, stacklevel=stacklevel)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a pickled or copied model; earlier versions had fewer attributes."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]  # torch does not annotate it
-        vars(self).setdefault("_examined", _ExaminedInputs())
-        self._buffers.setdefault("mean_remainder", None)
-
     def _load_from_state_dict(
         self, state_dict: Mapping[str, Any], prefix: str, *args: Any, **kwargs: Any
     ) -> None:
