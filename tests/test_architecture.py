@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-import functools
+import itertools
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -93,13 +93,15 @@ def first_cycle(imports: Mapping[str, set[str]]) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_only_go_down(path: Path) -> None:
+def test_imports_only_go_down() -> None:
     """nn, training and data never import one another, and nobody imports from above."""
-    part = part_of(module_of(path))
-    parts = {part_of(found) for found in imported(path.read_text(encoding="utf-8"))}
-    forbidden = parts - MAY_IMPORT[part] - ({part} if part != "mlpkit" else set())
-    assert not forbidden, f"{part} must not import {sorted(forbidden)}"
+    wrong = {}
+    for module, path in MODULES.items():
+        part = part_of(module)
+        parts = {part_of(found) for found in imported(path.read_text(encoding="utf-8"))}
+        if forbidden := parts - MAY_IMPORT[part] - ({part} if part != "mlpkit" else set()):
+            wrong[module] = forbidden
+    assert not wrong, "a module must not import these parts"
 
 
 def test_no_file_imports_itself_through_others() -> None:
@@ -111,10 +113,14 @@ def test_no_file_imports_itself_through_others() -> None:
     assert not first_cycle(imports)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_private_files_are_private_to_their_package(path: Path) -> None:
+def test_private_files_are_private_to_their_package() -> None:
     """`a/b/_c.py` is imported within `a/b` only; others import what `a/b` exports."""
-    assert not private_imports(module_of(path), path.read_text(encoding="utf-8"))
+    wrong = {
+        module: found
+        for module, path in MODULES.items()
+        if (found := private_imports(module, path.read_text(encoding="utf-8")))
+    }
+    assert not wrong
 
 
 @pytest.mark.parametrize(
@@ -161,26 +167,21 @@ HEAVY = (
 )
 
 
-@functools.cache
-def modules_after(statement: str) -> frozenset[str]:
-    """Return the names of the modules loaded by a statement in a fresh interpreter."""
-    script = f"{statement}\nimport sys\nprint('\\n'.join(sys.modules))"
+def modules_after(*statements: str) -> list[set[str]]:
+    """Return the names of the modules that each statement loads, one after another.
+
+    All of them are executed in one new interpreter, which takes seconds to import torch.
+    """
+    show = "print(*sys.modules)"
+    script = "\n".join(["import sys", show, *(f"{code}\n{show}" for code in statements)])
     run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
-    return frozenset(run.stdout.split())
-
-
-def test_importing_mlpkit_is_as_light_as_importing_torch() -> None:
-    """Nothing heavy comes along, and little beyond torch, NumPy and mlpkit itself."""
-    torch_alone = modules_after("import torch, numpy")
-    loaded = modules_after("from mlpkit import *") - torch_alone
-    assert not [name for name in loaded if name.startswith(HEAVY)]
-    foreign = {name for name in loaded if not name.startswith("mlpkit")}
-    assert len(foreign) < 60, sorted(foreign)
+    names = [set(line.split()) for line in run.stdout.splitlines()]
+    return [after - before for before, after in itertools.pairwise(names)]
 
 
 def test_the_package_alone_loads_neither_torch_nor_numpy() -> None:
     """The command can answer Ctrl-C before torch is there."""
-    loaded = modules_after("import mlpkit, mlpkit.cli, mlpkit.errors")
+    (loaded,) = modules_after("import mlpkit, mlpkit.cli, mlpkit.errors")
     assert not loaded & {"torch", "numpy", "mlpkit.nn", "mlpkit.training", "mlpkit.data"}
 
 
@@ -196,12 +197,6 @@ model.predict_proba(test.inputs)
 """
 
 
-def test_a_training_is_as_light_as_importing_torch() -> None:
-    """The symbolic shapes and the compiler of torch take longer to import than such a training."""
-    loaded = modules_after(TRAINING) - modules_after("import torch, numpy")
-    assert not [name for name in loaded if name.startswith(("sympy", "torch._dynamo"))]
-
-
 SIDE_EFFECTS = """
 import logging, random, warnings
 import numpy, torch
@@ -214,15 +209,49 @@ def state():
         torch.backends.cudnn.benchmark, list(warnings.filters), list(logging.root.handlers),
     )
 
-before = state()
+unchanged = state()
 import mlpkit.nn, mlpkit.data, mlpkit.training, mlpkit.models._softmax_classifier
-assert state() == before
+assert state() == unchanged
+"""
+
+OPTIMIZERS = """
+from mlpkit.training.optim._optimizers import OptimizerConfig, build_optimizer
+network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))
+for name in ("adamw", "sgd", "muon"):
+    optimizer = build_optimizer(network, OptimizerConfig(name=name))
+    network(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    optimizer.load_state_dict(optimizer.state_dict())
 """
 
 
-def test_importing_mlpkit_has_no_side_effect() -> None:
-    """No random state, torch flag, warning filter or logging handler changes."""
-    subprocess.run([sys.executable, "-c", SIDE_EFFECTS], check=True)
+def test_what_is_imported() -> None:
+    """Importing mlpkit and training with it is as light as importing torch.
+
+    The import changes no random state, flag of torch, warning filter or logging handler. The
+    symbolic shapes and the compiler of torch would take longer to import than a training of the
+    digits. Importing `mlpkit.plots` does not import matplotlib, and a plot does not import pyplot.
+    """
+    _, first, rest, training, optimizers, plots, plot = modules_after(
+        "import torch, numpy",
+        SIDE_EFFECTS,
+        "from mlpkit import *\nimport mlpkit.data",
+        TRAINING,
+        OPTIMIZERS,
+        "import mlpkit.plots",
+        "mlpkit.plots.activation_functions(('relu',))",
+    )
+    imported_names = first | rest
+    assert not [name for name in imported_names if name.startswith(HEAVY)]
+    foreign = {name for name in imported_names if not name.startswith("mlpkit")}
+    assert len(foreign) < 60, sorted(foreign)
+    assert not [
+        name for name in training | optimizers if name.startswith(("sympy", "torch._dynamo"))
+    ]
+    assert "matplotlib" not in plots
+    assert "matplotlib" in plot
+    assert "matplotlib.pyplot" not in plot
 
 
 def test_every_source_has_its_test_file() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import matplotlib
@@ -57,17 +56,3 @@ def test_a_missing_matplotlib_raises(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "mlpkit.plots._figure", raising=False)  # imports it once
     with pytest.raises(MissingDependencyError, match=r"pip install 'mlpkit\[plot\]'"):
         plots.activation_functions()
-
-
-SCRIPT = """
-import sys
-import mlpkit.plots
-assert "matplotlib" not in sys.modules
-mlpkit.plots.activation_functions(("relu",))
-assert "matplotlib.pyplot" not in sys.modules
-"""
-
-
-def test_matplotlib_is_imported_lazily_and_pyplot_never() -> None:
-    """A fresh interpreter imports the package without matplotlib, and plots without pyplot."""
-    subprocess.run([sys.executable, "-c", SCRIPT], check=True)

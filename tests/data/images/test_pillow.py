@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import cast
 
@@ -77,12 +75,6 @@ def test_no_other_format_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_is_pil_image() -> None:
     assert is_pil_image(Image.new("L", (1, 1)))
     assert not is_pil_image(cast("object", np.zeros((2, 2))))
-
-
-def test_importing_data_does_not_import_pillow() -> None:
-    code = "import sys, mlpkit.data; print({'PIL', 'torchvision', 'scipy'} & set(sys.modules))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "set()"
 
 
 def test_a_pipe_or_a_device_is_not_opened(tmp_path: Path) -> None:

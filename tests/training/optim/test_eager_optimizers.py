@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -179,26 +177,6 @@ def test_a_schedule_of_torch_drives_it(kind: str) -> None:
         make_steps(parameters, optimizer, 1)
         schedule.step()
     assert [group["lr"] for group in optimizer.param_groups] == [0.2]
-
-
-def test_building_and_stepping_leaves_the_compiler_out() -> None:
-    """A plain torch optimizer imports torch._dynamo, which takes longer than importing torch."""
-    program = (
-        "import sys, torch\n"
-        "from mlpkit.training.optim._optimizers import OptimizerConfig, build_optimizer\n"
-        "model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2))\n"
-        "for name in ('adamw', 'sgd', 'muon'):\n"
-        "    optimizer = build_optimizer(model, OptimizerConfig(name=name))\n"
-        "    model(torch.ones(1, 2)).sum().backward()\n"
-        "    optimizer.step()\n"
-        "    optimizer.zero_grad()\n"
-        "    optimizer.load_state_dict(optimizer.state_dict())\n"
-        "print('torch._dynamo' in sys.modules)\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip() == "False"
 
 
 MIXED = (torch.float32, torch.bfloat16, torch.float64)
