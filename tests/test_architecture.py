@@ -161,6 +161,7 @@ HEAVY = (
     "requests",
     "scipy",
     "pandas",
+    "narwhals",
     "tensorboard",
     "onnx",
     "mlpkit.cli",
