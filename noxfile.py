@@ -35,6 +35,14 @@ ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 DOCTESTED = ["docs/how-to", "docs/explanation"]
 
 
+# What one Python and one version of each dependency is enough for: pages in a browser, and words.
+WITHOUT_PAGES = [
+    "-m",
+    "not long and not distributed and not browser",
+    "--ignore=tests/test_words.py",
+]
+
+
 def run_tests(session: nox.Session, *options: str) -> None:
     """Run pytest on all cores, or with the arguments of the command line."""
     arguments = session.posargs or ["--numprocesses=auto", "--dist=worksteal"]
@@ -65,14 +73,15 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests, the docstring examples and the README's script against an installed wheel.
 
-    The examples of the pages are run on the newest Python.
+    The examples of the pages and the tests that drive a browser are run on the newest Python.
     """
     session.install(".[plot,onnx]", *group("test"))
-    run_tests(session)
+    newest = session.python == PYTHONS[-1]
+    run_tests(session, *([] if newest or session.posargs else WITHOUT_PAGES))
     if session.posargs:
         return
     session.run("pytest", "--doctest-modules", "--pyargs", "mlpkit", env=ONE_THREAD)
-    if session.python == PYTHONS[-1]:
+    if newest:
         session.run("pytest", "--doctest-glob=*.md", *DOCTESTED, env=ONE_THREAD)
 
 
@@ -195,11 +204,12 @@ def compare_with_sources(session: nox.Session, wheel: Path, sdist: Path) -> None
 
 @nox.session
 def minimums(session: nox.Session) -> None:
-    """Run the tests against the lowest version of each direct dependency."""
+    """Run the tests against the lowest version of each direct dependency, but those of pages."""
     session.install(
         "--resolution=lowest-direct", "--only-binary=:all:", "-e", ".[plot]", *group("test")
     )
-    run_tests(session, "-Wdefault")  # old releases warn about one another
+    # old releases warn about one another
+    run_tests(session, "-Wdefault", *([] if session.posargs else WITHOUT_PAGES))
 
 
 @nox.session
