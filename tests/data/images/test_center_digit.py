@@ -237,7 +237,7 @@ def test_a_tight_crop_is_padded(margin: int, noise: float, paper: float, pen: fl
 
 
 @pytest.mark.mnist
-@pytest.mark.parametrize("scale", [1, 4])
+@pytest.mark.parametrize("scale", [1, pytest.param(4, marks=pytest.mark.long)])
 def test_tightly_cropped_digits_are_found(mnist_root: Path, scale: int) -> None:
     """Of 200 digits without margin, at least 190 are those with a margin, within a few levels.
 
