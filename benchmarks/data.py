@@ -124,7 +124,7 @@ class Epochs:
         self._epoch = 0
 
     def turn(self) -> int:
-        """Read the next epoch, and return its number of examples."""
+        """Make one epoch, and return its number of examples."""
         self._epoch += 1
         for batch in self._batches.epoch(self._epoch):
             batch.inputs.to(torch.float32).sub_(MEAN).mul_(1.0 / STD)

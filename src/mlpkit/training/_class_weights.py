@@ -11,7 +11,7 @@ from mlpkit._checks import error_message
 from mlpkit._class_names import class_names
 from mlpkit._devices import evaluation_mode
 from mlpkit.training._config import ClassWeights
-from mlpkit.training.batches import TrainingData
+from mlpkit.training.batches import TrainingData, known_inputs
 
 __all__ = ["numeric_class_weights"]
 
@@ -59,8 +59,8 @@ def numeric_class_weights(
 
 def _num_outputs(model: nn.Module, train: TrainingData) -> int | None:
     """Return the number of outputs for one training example; None if it cannot be known."""
-    inputs: object = getattr(getattr(train, "data", train), "inputs", None)
-    if not isinstance(inputs, Tensor) or not len(inputs):
+    inputs = known_inputs(train)
+    if inputs is None or not len(inputs):
         return None
     device = next((one.device for one in model.parameters()), inputs.device)
     with evaluation_mode(model), torch.no_grad():

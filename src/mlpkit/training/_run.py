@@ -25,7 +25,6 @@ from mlpkit.training._ranks import ALONE, Ranks
 from mlpkit.training._run_config import (
     check_monitored_data,
     check_validation_data,
-    known_inputs,
     run_config,
 )
 from mlpkit.training._stepper import Stepper
@@ -35,6 +34,7 @@ from mlpkit.training.batches import (
     TrainingData,
     as_batches,
     can_be_read_again,
+    known_inputs,
     training_batches,
 )
 from mlpkit.training.checkpoints import (

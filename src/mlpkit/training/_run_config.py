@@ -22,7 +22,6 @@ __all__ = [
     "check_class_weights",
     "check_monitored_data",
     "check_validation_data",
-    "known_inputs",
     "known_targets",
     "run_config",
 ]
@@ -131,11 +130,6 @@ def check_validation_data(objective: Objective, train: object, val: object) -> N
 def known_targets(train: object) -> Tensor | None:
     """Return the targets of all examples; None if they are not known before the first batch."""
     return _known_tensor(train, "targets")
-
-
-def known_inputs(train: object) -> Tensor | None:
-    """Return the inputs of all examples; None if they are not known before the first batch."""
-    return _known_tensor(train, "inputs")
 
 
 def _known_tensor(train: object, name: str) -> Tensor | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from mlpkit.training.batches._as_batches import TrainingData, as_batches
 from mlpkit.training.batches._continued import ContinuedBatches
 from mlpkit.training.batches._data_loader import LoaderBatches
+from mlpkit.training.batches._known_inputs import known_inputs
 from mlpkit.training.batches._lazy import LazyBatch, lazy_source
 from mlpkit.training.batches._microbatches import microbatches, on_device
 from mlpkit.training.batches._rank_batch import RankBatch, num_examples
@@ -36,6 +37,7 @@ __all__ = [
     "TrainingData",
     "as_batches",
     "can_be_read_again",
+    "known_inputs",
     "lazy_source",
     "length_of",
     "microbatches",
