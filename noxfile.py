@@ -228,7 +228,8 @@ def sklearn(session: nox.Session, version: str) -> None:
     are left. The session ``minimums`` runs all tests of the estimators with scikit-learn 1.6 and
     old libraries, so only what scikit-learn 1.6 itself checks is left to run with new libraries.
     """
-    session.install(".", *group("test"), f"scikit-learn~={version}.0")
+    dask = group("dask") if version == "1.9" else []
+    session.install(".", *group("test"), *dask, f"scikit-learn~={version}.0")
     if version == "1.6":
         own = ["tests/sklearn/test_checks.py", "tests/sklearn/test_own_tests.py"]
         run_tests(session, *own, "-Wdefault")  # an old release warns about SciPy
