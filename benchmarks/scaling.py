@@ -1,4 +1,4 @@
-"""Several processes, each on a host of its own, and more devices: ``python -m benchmarks.scaling``.
+"""Several processes, one on each host, and more devices: ``python -m benchmarks.scaling``.
 
 The hosts are network namespaces, which need root; without it the processes share the loopback
 device. What more devices would reach is computed, not measured.
@@ -19,9 +19,7 @@ from benchmarks._figures import table
 from benchmarks._scaling_ranks import BATCH_SIZE, Condition, Key, Measured, measure
 
 NETWORKS = ((512, 256), (2048, 2048))
-# AdamW divides a gradient by its size, so the rounding of a gradient near 0 changes a weight by a
-# part of the learning rate, 1e-3.
-TOLERANCE = 1e-4
+RTOL, ATOL = 1e-5, 1e-6
 MILLISECONDS = 1.0  # of latency, where the kernel can delay packets
 
 # The data sheet of the NVIDIA H100 SXM, and the parts of it that programs are assumed to reach.
@@ -118,7 +116,7 @@ def times(
 def is_equal(found: Mapping[int, Sequence[Mapping[Key, Measured]]]) -> bool:
     """Return whether all processes have the weights of one within the tolerance."""
     return all(
-        float((one.weights - found[1][0][hidden, Condition()].weights).abs().max()) < TOLERANCE
+        torch.allclose(one.weights, found[1][0][hidden, Condition()].weights, RTOL, ATOL)
         for ranks in found.values()
         for rank in ranks
         for (hidden, _), one in rank.items()
@@ -140,7 +138,7 @@ def efficiencies(batch: float, *, is_each: bool) -> str:
                 many = model.step(parameters(hidden), part, devices, H100, link)
                 speedup = one.seconds / many.seconds
                 efficiency = speedup if is_each else speedup / devices
-                row.append(f"{100 * efficiency:.0f} %, {many.bottleneck}")
+                row.append(f"{100 * efficiency:.1f} %, {many.bottleneck}")
             rows.append(row)
     return table(["network, devices", *LINKS], rows)
 
@@ -165,7 +163,7 @@ def largest() -> str:
         ]
         for devices in (1, *DEVICES)
     ]
-    header = ["devices", "DDP", *(f"divided, {layers} layers" for layers in LAYERS)]
+    header = ["devices", "DDP", *(f"FSDP, {layers} layers" for layers in LAYERS)]
     return table(header, rows)
 
 
@@ -214,11 +212,11 @@ def main(arguments: Sequence[str]) -> int:
         for size in range(1, options.processes + 1)
     }
     parts = [
-        f"**Measured**: {options.repeats} steps of {BATCH_SIZE} examples of all processes "
-        f"together after a warm-up, gloo, one thread for each process. {where}",
+        f"**Measured**: {options.repeats} steps of SGD after a warm-up, {BATCH_SIZE} examples in a "
+        f"step of all processes together; gloo, one thread for each process. {where}",
         traffic(found),
         "Median milliseconds of the sum of the gradients alone, in brackets computed for a "
-        "ring, and of a step:",
+        "ring, and of a step. The processors are shared, so more processes are not faster:",
         times(found, conditions),
         f"**Computed**: {assumptions()}",
         f"Efficiency and the longest part of a step, {ALL:,} examples on all devices together:",
@@ -227,12 +225,14 @@ def main(arguments: Sequence[str]) -> int:
         efficiencies(EACH, is_each=True),
         f"Smallest number of examples on each device whose backward pass takes as long as the sum "
         f"of the gradients, for many devices: {hidden_batches()}.",
-        "Billions of parameters that fit the memory of each device, without activations:",
+        "Billions of parameters that fit the memory of each device, without activations. DDP has a "
+        "copy of the network on each device. FSDP divides it, except for the layer that is "
+        "computed; the columns say how many layers of one size the network has:",
         largest(),
     ]
     _command_line.report("scaling", arguments, load_before, parts, write=options.write)
     if not is_equal(found):
-        print(f"the weights differ from those of one process by more than {TOLERANCE}")
+        print(f"the weights of one process differ by more than rtol={RTOL:g}, atol={ATOL:g}")
         return 1
     return 0
 
