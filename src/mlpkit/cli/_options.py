@@ -121,6 +121,8 @@ OPTION_TEXTS: Mapping[str, OptionText] = {
     "gradients": OptionText("auto: hand-written where possible"),
     "cuda_graph": OptionText("Capture the step in a CUDA graph"),
     "deterministic": OptionText("Use deterministic algorithms of torch"),
+    "sharding": OptionText("Divide the parameters among processes"),
+    "sync_batch_norm": OptionText("Batch norm over all processes"),
     "max_seconds": OptionText("Stop after this time", "SECONDS", "no limit"),
     "sync_every": OptionText("Steps per check for NaN on a GPU"),
     "progress": OptionText("auto, bar, lines or off", "KIND", "auto"),
@@ -149,6 +151,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
         *("monitor", "restore_best", "train_metrics", "validate_every", "eval_batch_size"),
         "max_seconds",
         *("progress", "precision", "gradients", "cuda_graph", "deterministic", "sync_every"),
+        *("sharding", "sync_batch_norm"),
     ),
 }
 

@@ -9,7 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from mlpkit._checks import error_message
 from mlpkit.training._ranks import ALONE, Ranks
-from mlpkit.training.batches import BatchLike, BatchSource
+from mlpkit.training.batches import BatchLike, BatchSource, num_examples
 
 __all__ = ["check_known_sizes", "explain_batch_of_one"]
 
@@ -62,7 +62,8 @@ def explain_batch_of_one(
 ) -> ValueError:
     """Return the error of a step, in the words of this library if torch's batch norm raised it."""
     has_norm = any(isinstance(module, _BatchNorm) for module in model.modules())
-    is_single = any(batch.targets.shape[0] == 1 for batch in batches)
+    sizes = [(batch.targets.shape[0], num_examples(batch)) for batch in batches]
+    is_single = any(1 in size for size in sizes)
     if not (has_norm and is_single and str(error).startswith(_TORCH)):
         return error
     rule = "of at least 2 examples for batch norm in training"

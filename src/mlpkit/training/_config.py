@@ -202,6 +202,18 @@ class TrainerConfig:
             lbfgs, muon, rmsprop, momentum schedules or ``gradient_accumulation_steps`` above 1.
         deterministic: Use torch's deterministic algorithms during the run. On a CPU a run is
             reproducible bit for bit without this setting.
+        sharding: With several processes, divide parameters, gradients and the state of the
+            optimizer among them with :func:`torch.distributed.fsdp.fully_shard`, for a network that
+            does not fit one device. The parameters of a layer are gathered when it computes. During
+            the run ``trainer.model`` is on the CPU, has the weights of the end of the latest epoch,
+            and changes to it have no effect; after it, the final ones. Checkpoints are those of a
+            run without the setting, which may change on resume. Gradients come from autograd. Not
+            supported with fp16, lbfgs, muon, fused SGD, ``cuda_graph``, max-norm constraints or
+            shared parameters. With one process the setting has no effect.
+        sync_batch_norm: With several processes, batch norm in training uses the mean and the
+            variance of the examples of all of them, as one process does. By default each process
+            uses those of its part of the batch, and the running statistics are those of the first
+            process. With one process the setting has no effect.
         validate_every: Number of epochs between two validations; the last epoch is always
             validated.
         train_metrics: Evaluate the training examples too, whenever the validation is due, in
@@ -264,6 +276,8 @@ class TrainerConfig:
     seed: int = 0
     cuda_graph: bool = False
     deterministic: bool = False
+    sharding: bool = False
+    sync_batch_norm: bool = False
     validate_every: int = 1
     train_metrics: bool = False
     monitor: str | Monitor = "val_loss"
@@ -298,6 +312,8 @@ class TrainerConfig:
             "seed": _seed,
             "cuda_graph": check_bool,
             "deterministic": check_bool,
+            "sharding": check_bool,
+            "sync_batch_norm": check_bool,
             "validate_every": _positive_int,
             "train_metrics": check_bool,
             "monitor": check_monitor,
@@ -311,6 +327,8 @@ class TrainerConfig:
         store_checked(self, checks)
         if self.cuda_graph:
             self._check_can_be_captured()
+        if self.sharding:
+            self._check_can_be_sharded()
         if self.optimizer is not None and self.optimizer.name == "lbfgs":
             self._check_full_batch()
 
@@ -328,6 +346,20 @@ class TrainerConfig:
             ("optimizer.fused", optimizer.fused, optimizer.fused, "True"),
             purpose="cuda_graph",
             cure="or set cuda_graph=False",
+        )
+
+    def _check_can_be_sharded(self) -> None:
+        """Raise if a setting needs whole parameters or gradients in every process."""
+        optimizer = OptimizerConfig() if self.optimizer is None else self.optimizer
+        known = optimizer.name in ("adam", "adamw", "rmsprop", "sgd")
+        has_kernel = optimizer.name != "sgd" or not optimizer.fused  # of torch, for its shards
+        _check_supported(
+            ("precision", self.precision, self.precision != "fp16", "'fp32' or 'bf16'"),
+            ("cuda_graph", self.cuda_graph, not self.cuda_graph, "False"),
+            ("optimizer.name", optimizer.name, known, "'adam', 'adamw', 'rmsprop' or 'sgd'"),
+            ("optimizer.fused", optimizer.fused, has_kernel, "False with optimizer 'sgd'"),
+            purpose="sharding",
+            cure="or set sharding=False",
         )
 
     def _check_full_batch(self) -> None:

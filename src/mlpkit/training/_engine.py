@@ -14,6 +14,7 @@ from mlpkit._checks import Unquoted, error_message
 from mlpkit._devices import Precision, autocast, has_autocast
 from mlpkit._protocols import collect_max_norms
 from mlpkit.training._nonfinite import FiniteGuard, NonFiniteStep
+from mlpkit.training._ranks import ALONE, Ranks
 from mlpkit.training._repeated_evaluation import RepeatedEvaluation
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.objectives import Objective, check_losses
@@ -88,6 +89,8 @@ class Engine:
         clip_grad_norm: Maximum gradient norm; a larger gradient is scaled down. None never clips.
         precision: Precision of the forward pass; fp16 scales the loss.
         device: Device of the model.
+        ranks: The processes that make each step together; for a subclass.
+        sync_batch_norm: Whether batch norm uses the examples of all processes; for a subclass.
     """
 
     def __init__(
@@ -101,6 +104,8 @@ class Engine:
         clip_grad_norm: float | None,
         precision: Precision,
         device: torch.device,
+        ranks: Ranks = ALONE,
+        sync_batch_norm: bool = False,
     ) -> None:
         self._model = model
         self._objective = objective
@@ -110,6 +115,8 @@ class Engine:
         self._clip_grad_norm = clip_grad_norm
         self._precision: Precision = precision
         self._device = device
+        self._ranks = ranks
+        self._sync_batch_norm = sync_batch_norm
         self._parameters = [p for group in optimizer.param_groups for p in group["params"]]
         self._max_normed = collect_max_norms(model)
         self._has_autocast = has_autocast(precision)
@@ -196,9 +203,8 @@ class Engine:
         """Check, clip and apply the gradients, and return their norm."""
         if self.scaler is not None:
             self.scaler.unscale_(self._optimizer)
-        grads = [p.grad for p in self._parameters if p.grad is not None]
-        # With clipping, torch computes the norm, so the step equals clip_grad_norm_ bit for bit.
-        grad_norm = _norm(grads) if self._clip_grad_norm is None else nn.utils.get_total_norm(grads)
+        grads = self._gradients()
+        grad_norm = self._total_norm(grads)
         if self.scaler is None:
             self._guard.check(step, loss, grad_norm)
         if self._clip_grad_norm is not None and grads:
@@ -210,6 +216,17 @@ class Engine:
         self._discard_gradients()
         return grad_norm
 
+    def _gradients(self) -> list[Tensor]:
+        """Return the gradients of this process."""
+        return [p.grad for p in self._parameters if p.grad is not None]
+
+    def _total_norm(self, grads: list[Tensor]) -> Tensor:
+        """Return the norm of all gradients together.
+
+        With clipping, torch computes it, so the step equals clip_grad_norm_ bit for bit.
+        """
+        return _norm(grads) if self._clip_grad_norm is None else nn.utils.get_total_norm(grads)
+
     def _line_searches(
         self, step: int, optimizer: EagerLBFGS, backward: Callable[[], Tensor]
     ) -> tuple[Tensor, Tensor]:
@@ -220,7 +237,7 @@ class Engine:
         def closure() -> Tensor:
             loss = evaluation.evaluate(backward)
             if not norms:
-                norms.append(_norm([p.grad for p in self._parameters if p.grad is not None]))
+                norms.append(_norm(self._gradients()))
             return loss
 
         try:

@@ -24,7 +24,10 @@ class NonFiniteStep(Exception):  # noqa: N818 - converted to a NonFiniteError wh
         self.step = step
         self.loss = loss
         self.grad_norm = grad_norm
-        super().__init__(f"step {step}: loss {loss}, gradient norm {grad_norm}")
+        super().__init__(step, loss, grad_norm)  # the arguments, so that it can be pickled
+
+    def __str__(self) -> str:
+        return f"step {self.step}: loss {self.loss}, gradient norm {self.grad_norm}"
 
 
 def nonfinite_error(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
+
+from mlpkit._checks import error_message
 
 __all__ = ["ALONE", "Ranks", "join_ranks"]
 
@@ -75,27 +77,32 @@ class Ranks:
         dist.all_gather_object(values, value)
         return values
 
+    def share(self, value: _T) -> _T:
+        """Return the value of the first process."""
+        if self.size == 1:
+            return value
+        values = [value]
+        dist.broadcast_object_list(values)
+        return value if self.is_first else values[0]
+
     def do_on_first(self, action: Callable[[], None]) -> None:
         """Run the action on the first process; an exception in it is raised on all of them."""
-        error: BaseException | None = None
+        error: Exception | None = None
         if self.is_first:
             try:
                 action()
-            except Exception as raised:
+            except Exception as raised:  # noqa: BLE001 - raised again on all processes
                 error = raised
-                if self.size == 1:
-                    raise
-        if self.size > 1:
-            found = [error]
-            dist.broadcast_object_list(found)
-            if found[0] is not None:
-                raise found[0] if error is None else error
+        error = self.share(error)
+        if error is not None:
+            raise error
 
-    def share_buffers(self, model: nn.Module) -> None:
-        """Give the model on every process the buffers of the first, such as running statistics."""
+    @torch.no_grad()
+    def share_tensors(self, tensors: Iterable[Tensor]) -> None:
+        """Give the tensors of every process the values of the first, in place."""
         if self.size > 1:
-            for buffer in model.buffers():
-                dist.broadcast(buffer, src=0)
+            for tensor in tensors:
+                dist.broadcast(tensor, src=0)
 
 
 #: The ranks of a run of one process.
@@ -106,6 +113,9 @@ def join_ranks() -> Ranks:
     """Return the ranks of this process' group; in a process that ``torchrun`` launched, join it.
 
     A process without a group is the only one of its run.
+
+    Raises:
+        ValueError: If the group cannot exchange tensors on the CPU.
     """
     if not dist.is_available():
         return ALONE
@@ -114,6 +124,11 @@ def join_ranks() -> Ranks:
             return ALONE
         dist.init_process_group()
         atexit.register(_leave)
+    backends = dist.get_backend_config()
+    if "cpu:" not in backends:
+        rule = "a process group with a backend for the CPU"
+        cure = "call init_process_group without a backend, or with 'cpu:gloo,cuda:nccl'"
+        raise ValueError(error_message("the backend", rule, backends, cure))
     return Ranks(dist.get_rank(), dist.get_world_size())
 
 

@@ -47,6 +47,12 @@ from mlpkit.training.checkpoints import (
     read_checkpoint,
     saved_config,
 )
+from mlpkit.training.distributed import (
+    accept_whole_state,
+    check_can_be_sharded,
+    copy_whole,
+    sharded_copy,
+)
 from mlpkit.training.metrics import CustomMetrics
 from mlpkit.training.objectives import Objective
 from mlpkit.training.optim import (
@@ -73,7 +79,7 @@ OptimizerFactory: TypeAlias = Callable[[Iterable[nn.Parameter]], Optimizer]
 
 @dataclass(frozen=True, slots=True)
 class RunSetup:
-    """The arguments of a :class:`Trainer`."""
+    """The arguments of a :class:`Trainer`; ``device`` is that of the steps."""
 
     model: nn.Module
     config: TrainerConfig
@@ -83,6 +89,11 @@ class RunSetup:
     metrics: CustomMetrics
     device: torch.device
     ranks: Ranks = ALONE
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether each process has a part of every parameter during the run."""
+        return self.config.sharding and self.ranks.size > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,7 @@ class RunStart:
         config: TrainerConfig,
         previous: Run | None,
         *,
+        ranks: Ranks = ALONE,
         resume: str | os.PathLike[str] | None,
         warm_start: bool,
         init_from: str | os.PathLike[str] | None,
@@ -118,7 +130,7 @@ class RunStart:
             ValueError: If they exclude one another.
         """
         _check_start(resume, init_from, warm_start=warm_start, init_optimizer=init_optimizer)
-        checkpoint = _resume_path(config, resume)
+        checkpoint = ranks.share(_resume_path(config, resume))  # a shared folder may lag
         return cls(
             resume=checkpoint,
             previous=previous if warm_start else None,
@@ -178,11 +190,15 @@ def begin_run(
     check_same_classes({"model": model, "train": train, "val": val})
     check_validation_data(objective, train, val)
     _check_num_examples(objective, train)
+    network = model  # of the steps
+    if setup.is_sharded:
+        check_can_be_sharded(model)
+        network = sharded_copy(model, device, setup.ranks)
     stepper = Stepper(
-        model,
+        network,
         config,
         objective,
-        build_run_optimizer(setup, model, config),
+        build_run_optimizer(setup, network, config),
         train=train_batches(config, train),
         device=device,
         ranks=setup.ranks,
@@ -195,8 +211,10 @@ def begin_run(
         model_task=task_of_model(model),
         metrics=metrics.names,
     )
+    if setup.is_sharded:
+        accept_whole_state(stepper.optimizer)
     weights = WeightSwapper(
-        model,
+        network,
         config.averaging,
         reestimate=lambda: stepper.reestimate_batch_norm(tracker.current_epoch),
     )
@@ -206,6 +224,7 @@ def begin_run(
     val_batches = None if val is None else eval_batches("val", val, config)
     checkpointer = Checkpointer(
         config,
+        model=model,
         stepper=stepper,
         tracker=tracker,
         weights=weights,
@@ -215,18 +234,22 @@ def begin_run(
         callbacks=setup.callbacks,
         ranks=setup.ranks,
     )
+    checkpointer.check_same_on_ranks()
     tracker.start_with(train)
     if resume is not None and content is not None:
         checkpointer.restore(resume, content)
     if init_from is not None and content is not None:
         optimizer = stepper.optimizer if start.init_optimizer else None
-        load_initial_state(init_from, content, model, optimizer)
+        load_initial_state(init_from, content, network, optimizer)
     if previous is not None:
         checkpointer.continue_from(previous.checkpointer)
         if tracker.is_out_of_patience:
             tracker.state.num_bad_epochs = 0
     setup.ranks.do_on_first(lambda: _prepare(config, checkpointer, start))
     reset_calibration(model)
+    if setup.is_sharded:
+        reset_calibration(network)
+        copy_whole(network, model)  # the state that the run starts from
     inputs = known_inputs(train)
     if inputs is not None:
         check_input_range(model, inputs)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -28,9 +27,14 @@ from mlpkit.training.batches import (
     microbatches,
     on_device,
 )
-from mlpkit.training.distributed import DistributedEngine, rank_batches
+from mlpkit.training.distributed import (
+    DistributedEngine,
+    ReplicatedEngine,
+    ShardedEngine,
+    rank_batches,
+)
 from mlpkit.training.fast import CapturedEngine, FastEngine
-from mlpkit.training.objectives import Objective
+from mlpkit.training.objectives import Objective, is_loss_of_outputs, unmixed
 from mlpkit.training.optim import EagerLBFGS, Rates, reestimate_batch_norm
 
 __all__ = ["Stepper", "reestimate_on"]
@@ -75,7 +79,7 @@ class Stepper:
         self.optimizer = optimizer
         self.train = train
         self.device = device
-        check_known_sizes(model, train, ranks=ranks)
+        check_known_sizes(model, train, ranks=ALONE if config.sync_batch_norm else ranks)
         accumulation = config.gradient_accumulation_steps
         self.steps_per_epoch = -(-len(train) // accumulation)
         if isinstance(optimizer, EagerLBFGS):
@@ -83,9 +87,11 @@ class Stepper:
         self.rates = Rates(optimizer, config.schedule, config.momentum_schedule, total_steps=1)
         self.continue_from(TrainState())  # sets the number of steps
         self.guard = FiniteGuard(device, deferred=_obeys_found_inf(optimizer, device, config))
-        engine_type: Callable[..., Engine] = FastEngine
+        engine_type: type[Engine] = FastEngine
         if ranks.size > 1:
-            engine_type = functools.partial(DistributedEngine, ranks=ranks)
+            calls_once = is_loss_of_outputs(unmixed(objective))
+            engine_type = ReplicatedEngine if calls_once else DistributedEngine
+            engine_type = ShardedEngine if config.sharding else engine_type
         elif config.gradients == "autograd":
             engine_type = Engine
         weights = config.class_weights
@@ -98,6 +104,8 @@ class Stepper:
             clip_grad_norm=config.clip_grad_norm,
             precision=config.precision,
             device=device,
+            ranks=ranks,
+            sync_batch_norm=config.sync_batch_norm,
         )
         self._batches = rank_batches(train, ranks)
         if config.cuda_graph:
@@ -214,5 +222,6 @@ def _obeys_found_inf(
     return (
         device.type == "cuda"
         and config.precision != "fp16"  # GradScaler uses the same flag for its own purpose
+        and not config.sharding  # the kernels of sharded parameters do not take the flag
         and all(group.get("fused") for group in optimizer.param_groups)
     )

@@ -6,8 +6,8 @@ import copy
 import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -33,7 +33,7 @@ from mlpkit.training._predictor import (
     task_of_model,
 )
 from mlpkit.training._progress import Progress, show_progress
-from mlpkit.training._ranks import ALONE, Ranks, join_ranks
+from mlpkit.training._ranks import Ranks, join_ranks
 from mlpkit.training._run import (
     OptimizerFactory,
     Run,
@@ -50,7 +50,7 @@ from mlpkit.training._stepper import Stepper
 from mlpkit.training._tracker import TrainState
 from mlpkit.training.batches import BatchSource, StatefulSource, TrainingData
 from mlpkit.training.checkpoints import RandomStream, load_checkpoint
-from mlpkit.training.distributed import ParallelForward
+from mlpkit.training.distributed import ParallelForward, copy_whole
 from mlpkit.training.metrics import (
     CustomMetrics,
     EpochRow,
@@ -87,8 +87,9 @@ class Trainer:
 
     In a process of a ``torch.distributed`` group, such as one that ``torchrun`` launched, the
     trainer trains with all processes of the group: each computes a part of every batch, and
-    :class:`torch.nn.parallel.DistributedDataParallel` sums the gradients. Every process makes the
-    same calls.
+    :class:`torch.nn.parallel.DistributedDataParallel` sums the gradients, or with
+    ``config.sharding`` :func:`torch.distributed.fsdp.fully_shard`. Every process makes the same
+    calls; :meth:`evaluate` and :meth:`predict` after a run also work in one alone.
 
     NaN or infinity in the loss or the gradient ends the run before the optimizer uses it. SIGTERM
     and Ctrl-C end it after the current step, with a checkpoint; a second one ends it immediately.
@@ -115,7 +116,7 @@ class Trainer:
     Attributes:
         model: The model.
         objective: The loss of each example.
-        device: Device of the model.
+        device: Device of the model; with ``config.sharding`` and several processes the CPU.
         state: Counters of the run, also after an exception.
         history: One row for each epoch, also after an exception.
 
@@ -161,12 +162,14 @@ class Trainer:
             if isinstance(callback, type) or not isinstance(callback, CallbackLike):
                 raise TypeError(error_message("callbacks", "instances of Callback", callback))
         self._ranks = join_ranks()
-        self.device = self._ranks.device(available_device(self.config.device))
+        self._run_device = self._ranks.device(available_device(self.config.device))
+        self._is_sharded = self.config.sharding and self._ranks.size > 1
+        self.device = torch.device("cpu") if self._is_sharded else self._run_device
         self.model = model.to(self.device)
         self._given_objective = objective
         self.objective = choose_objective(self._config, model, objective)
         if self.config.cuda_graph:
-            _check_can_be_captured(self.device, self.objective, optimizer, self._ranks)
+            _check_can_be_captured(self._run_device, self.objective, optimizer, self._ranks)
         self.state = TrainState()
         self.history = History()
         self._optimizer_factory = optimizer
@@ -174,7 +177,8 @@ class Trainer:
         self._metrics = CustomMetrics(metrics)
         known_monitor(self._config.monitor, self._metrics)
         self._signals = StopSignals()
-        self._stop_reason: StopReason | None = None
+        self._asked: StopReason | None = None  # of this process
+        self._stop_reason: StopReason | None = None  # of all processes
         self._is_training = False  # between the first and the last step of fit
 
     @property
@@ -258,6 +262,7 @@ class Trainer:
         start = RunStart.from_arguments(
             self.config,
             self._run,
+            ranks=self._ranks,
             resume=resume,
             warm_start=warm_start,
             init_from=init_from,
@@ -273,12 +278,13 @@ class Trainer:
             )
         run = begin_run(self._setup(), train, val, start)
         self.state, self.history = run.tracker.state, run.tracker.history
-        self.objective, self._run, self._stop_reason = run.stepper.objective, run, None
+        self.objective, self._run = run.stepper.objective, run
+        self._asked = self._stop_reason = None
         with (
             torch.enable_grad(),
             StopSignals() as self._signals,
             run.stream.active(),
-            deterministic_algorithms(self.device, active=self.config.deterministic),
+            deterministic_algorithms(self._run_device, active=self.config.deterministic),
         ):
             try:
                 self._call(run, "on_fit_start")
@@ -298,7 +304,8 @@ class Trainer:
                     finally:
                         self._is_training = False
                 run.weights.load_final_weights(run.best)
-                self._ranks.share_buffers(self.model)
+                self._ranks.share_tensors(run.stepper.model.buffers())
+                self._copy_from_shards(run)
                 result = self._result(run, reason)
                 self._call(run, "on_fit_end", result)
                 self._raise_interrupt(run)
@@ -324,7 +331,7 @@ class Trainer:
 
         while not (tracker.is_done or tracker.is_out_of_patience):
             left = None if config.max_steps is None else max(0, config.max_steps - state.step)
-            self.model.train()
+            stepper.model.train()
             stepper.engine.begin_epoch()
             stepper.rates.factor = state.lr_ratio
             for microbatches in stepper.microbatches(state.epoch, start=state.batch, limit=left):
@@ -343,7 +350,7 @@ class Trainer:
                 if every_steps is not None and state.step % every_steps == 0:
                     self._save_last(run)
                 if max_seconds is not None and tracker.tick() >= max_seconds:
-                    self._stop_reason = "time"
+                    self._asked = "time"
                 self._raise_interrupt(run)
                 is_complete = state.batch == len(stepper.train) or state.step == config.max_steps
                 if self._stop_reason is not None and not is_complete:
@@ -367,7 +374,9 @@ class Trainer:
         )
         if run.best is not None:
             with run.stream.paused():
-                run.best.decide(self.model, is_best=is_best, averaged=run.weights.averaged())
+                model, averaged = run.stepper.model, run.weights.averaged()
+                run.best.decide(model, is_best=is_best, averaged=averaged)
+        self._copy_from_shards(run)
         progress.end_epoch(row, _summary(row, config.label_smoothing))
         self._call(run, "on_epoch_end", row)
         self._agree_to_stop()
@@ -390,6 +399,7 @@ class Trainer:
         train = self._evaluate_train(run)
         row = run.tracker.row(self._validate(run), train=train, lr=self.lr)
         self.history.append(row)  # in no checkpoint: a resumed run completes the epoch
+        self._copy_from_shards(run)
         progress.end_epoch(row, _summary(row, run.config.label_smoothing))
         self._call(run, "on_epoch_end", row)
 
@@ -398,11 +408,10 @@ class Trainer:
         if run.val is None:
             return None
         with self._evaluating(run):
-            evaluation = self._evaluate(
-                run.val, poll=self._poll, custom=self._metrics, ranks=run.ranks
-            )
+            evaluation = self._evaluate(run.val, run=run, custom=self._metrics)
+            evaluation = run.ranks.share(evaluation)  # a custom metric may differ
             if run.best is not None:
-                run.best.propose(self.model)
+                run.best.propose(run.stepper.model)
             return evaluation
 
     def _evaluate_train(self, run: Run) -> Evaluation | None:
@@ -410,14 +419,14 @@ class Trainer:
         if run.train is None:
             return None
         with self._evaluating(run):
-            return self._evaluate(run.train, poll=self._poll, ranks=run.ranks)
+            return self._evaluate(run.train, run=run)
 
     @contextmanager
     def _evaluating(self, run: Run) -> Iterator[None]:
         """Give the model the averaged weights within a ``with`` block, which a signal ends."""
         try:
             with run.stream.paused(), run.weights.averaged():
-                self._ranks.share_buffers(self.model)
+                self._ranks.share_tensors(run.stepper.model.buffers())
                 yield
         except _SignalArrivedError:
             self._raise_interrupt(run)
@@ -428,20 +437,23 @@ class Trainer:
         if self._signals.signum is not None and self._ranks.size == 1:
             raise _SignalArrivedError
 
-    def _agree_to_stop(self) -> None:
-        """Give every process the reason to stop that one of them has."""
-        if self._ranks.size == 1:
-            return
+    def _agree_to_stop(self) -> int:
+        """Give every process the reason to stop that one of them has; return the signal, or 0.
+
+        What a signal or :meth:`stop` changes later counts at the next call: between two calls all
+        processes decide alike, whenever it arrives.
+        """
         reasons: tuple[StopReason | None, ...] = (None, "time", "callback")
-        own = self._signals.signum or 0, reasons.index(self._stop_reason)
+        own = self._signals.signum or 0, reasons.index(self._asked)
         signum, reason = self._ranks.largest(own)
-        self._signals.signum, self._stop_reason = signum or None, reasons[reason]
+        self._stop_reason = reasons[reason]
+        return signum
 
     def _raise_interrupt(self, run: Run) -> None:
         """If a signal arrived at any process, save and raise."""
-        self._agree_to_stop()
-        if self._signals.signum is not None:
-            raise interruption(self._signals.signum, self._save_last(run))
+        signum = self._agree_to_stop()
+        if signum:
+            raise interruption(signum, self._save_last(run))
 
     def _shown_error(self, run: Run, error: BaseException) -> BaseException:
         """Return the error that users see."""
@@ -451,7 +463,7 @@ class Trainer:
 
     def stop(self) -> None:
         """End the run after the current step or epoch; for callbacks."""
-        self._stop_reason = "callback"
+        self._asked = "callback"
 
     @property
     def optimizer(self) -> Optimizer:
@@ -607,9 +619,22 @@ class Trainer:
             raise ValueError(error_message("objective", rule, self.objective, cure))
         return task
 
-    def _final_weights(self) -> AbstractContextManager[None]:
-        """Return a context in which the model has its averaged weights, if an average is kept."""
-        return nullcontext() if self._run is None else self._run.weights.averaged()
+    @contextmanager
+    def _final_weights(self) -> Iterator[None]:
+        """Give the model its averaged weights in a ``with`` block, if an average is kept."""
+        run = self._run
+        if run is None or not run.weights.needs_swap:
+            yield
+            return
+        with run.weights.averaged():
+            self._copy_from_shards(run)
+            yield
+        self._copy_from_shards(run)
+
+    def _copy_from_shards(self, run: Run) -> None:
+        """Give the model the weights of its sharded copy, if the run has one."""
+        if self._is_sharded:
+            copy_whole(run.stepper.model, self.model)
 
     @torch.inference_mode()
     def _outputs(self, x: Tensor) -> Tensor:
@@ -628,20 +653,23 @@ class Trainer:
         batches: BatchSource,
         *,
         classes: Sequence[str] | None = None,
-        poll: Callable[[], None] | None = None,
         custom: CustomMetrics | None = None,
-        ranks: Ranks = ALONE,
+        run: Run | None = None,
     ) -> Evaluation:
+        """Return the metrics of the model; in a run, that of the steps on all processes."""
+        model = self.model if run is None else run.stepper.model
+        if run is not None and run.ranks.size > 1:
+            model = ParallelForward(model, run.ranks)
         return evaluate(
-            self.model if ranks.size == 1 else ParallelForward(self.model, ranks),
+            model,
             batches,
             self.objective,
             precision=self.config.precision,
-            device=self.device,
+            device=self.device if run is None else run.stepper.device,
             classes=classes,
             thresholds=find_thresholds(self.model),
             model_task=task_of_model(self.model),
-            poll=poll,
+            poll=None if run is None else self._poll,
             custom=custom,
         )
 
@@ -692,6 +720,8 @@ class Trainer:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write a checkpoint of the current or latest run, and return its path.
 
+        With several processes every process calls this, and the first one writes.
+
         Raises:
             CheckpointWriteError: If there is nothing to save, or the file cannot be written.
             NonFiniteError: If a value in it is NaN or infinite.
@@ -717,6 +747,7 @@ class Trainer:
         checkpoints, run = self.config.checkpoints, self._run
         if run is not None and run.best is not None and run.best.weights is not None:
             run.weights.load_best_weights(run.best.weights, None, is_training=self._is_training)
+            self._copy_from_shards(run)
             return
         best = self._best() if run is not None or checkpoints is None else checkpoints.best
         if best is None or not best.exists():
@@ -728,6 +759,7 @@ class Trainer:
             run.weights.load_best_weights(
                 found.trained_state, found.average, is_training=self._is_training
             )
+            self._copy_from_shards(run)
             return
         # Without data, batch norm keeps the averaged statistics of the checkpoint.
         self.model.load_state_dict(dict(found.model_state))
@@ -754,7 +786,7 @@ class Trainer:
             optimizer=self._optimizer_factory,
             callbacks=self._callbacks,
             metrics=self._metrics,
-            device=self.device,
+            device=self._run_device,
             ranks=self._ranks,
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
+import shutil
 import signal
 import tempfile
 from pathlib import Path
@@ -16,16 +18,18 @@ from torch.utils.data import DataLoader
 from mlpkit import MLP, SoftmaxClassifier
 from mlpkit.data import LabeledTensors, RandomAffine, digits
 from mlpkit.errors import TrainingInterrupted
-from mlpkit.nn import MLPOptions
+from mlpkit.nn import MLPOptions, NormName
 from mlpkit.training import (
     AveragingConfig,
     Callback,
     CheckpointConfig,
     CSVLogger,
+    OptimizerConfig,
     StepInfo,
     Trainer,
     TrainerConfig,
     TrainingData,
+    VirtualAdversarial,
 )
 
 Row = dict[str, float | int | None]
@@ -55,9 +59,9 @@ class PartlyUsed(nn.Module):
         return self.network(x)
 
 
-def network(dropout: float = 0.0) -> MLP:
+def network(norm: NormName | None = None) -> MLP:
     generator = torch.Generator().manual_seed(0)
-    return MLP(64, (16,), 10, dropout=dropout, generator=generator)
+    return MLP(64, (16,), 10, norm=norm, generator=generator)
 
 
 def examples(count: int = 203) -> tuple[LabeledTensors, LabeledTensors]:
@@ -78,7 +82,12 @@ KINDS = (
     "clipping",
     "augmented",
     "model",
+    "synchronized",
+    "sharded",
+    "sharded model",
 )
+#: Each process draws its own numbers, so the weights are not those of one process.
+RANDOM_KINDS = ("virtual adversarial", "sharded virtual adversarial")
 
 
 def train_kind(kind: str) -> Found:
@@ -96,6 +105,23 @@ def train_kind(kind: str) -> Found:
         "clipping": {"clip_grad_norm": 0.1},
         "augmented": {},
         "model": {},
+        "synchronized": {
+            "sync_batch_norm": True,
+            "averaging": AveragingConfig(decay=0.9),
+            # Adam divides the rounding of the gradient of a bias before batch norm by itself
+            "optimizer": OptimizerConfig(name="sgd", lr=0.05),
+        },
+        "sharded": {
+            "sharding": True,
+            "gradient_accumulation_steps": 3,
+            "batch_size": 16,
+            "clip_grad_norm": 0.1,
+            "averaging": AveragingConfig(decay=0.9),
+            "restore_best": True,
+        },
+        "sharded model": {"sharding": True, "class_weights": "balanced"},
+        "virtual adversarial": {"batch_size": 40, "drop_last": True},
+        "sharded virtual adversarial": {"batch_size": 40, "drop_last": True, "sharding": True},
     }
     options = {"epochs": 2, "batch_size": 50, "gradients": "autograd", **settings[kind]}
     if kind == "loader":
@@ -110,17 +136,20 @@ def train_kind(kind: str) -> Found:
         data = pictures.batches(50, augment=RandomAffine(degrees=10.0))
         val = LabeledTensors(val.inputs.reshape(-1, 1, 8, 8), val.targets)
         model = nn.Sequential(nn.Flatten(), network())
-    if kind == "model":
+    if kind == "synchronized":
+        model = network(norm="batch")
+    if kind in ("model", "sharded model"):
         generator = torch.Generator().manual_seed(0)
         model = SoftmaxClassifier.for_data(
             train, (16,), MLPOptions(dropout=0.0), generator=generator
         )
     config = TrainerConfig(progress=False, **options)  # type: ignore[arg-type]  # of the kind
-    return found(Trainer(model, config), data, val)
+    objective = VirtualAdversarial() if kind in RANDOM_KINDS else None
+    return found(Trainer(model, config, objective=objective), data, val)
 
 
 def train_kinds() -> dict[str, Found]:
-    return {kind: train_kind(kind) for kind in KINDS}
+    return {kind: train_kind(kind) for kind in (*KINDS, *RANDOM_KINDS)}
 
 
 def found(
@@ -135,6 +164,10 @@ def found(
     ]
     weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     state = result.state
+    if not dist.is_initialized() or dist.get_rank() == 0:  # one process alone
+        loss = trainer.evaluate(val).loss
+        is_last = not trainer.config.restore_best
+        assert not is_last or math.isclose(loss, rows[-1]["val_loss"] or 0.0, rel_tol=1e-4)
     return Found(weights, rows, result.stop_reason, state.step, state.examples)
 
 
@@ -161,6 +194,7 @@ def train_with_dropout(
     *,
     resume: bool = False,
     max_seconds: float | None = None,
+    sharding: bool = False,
 ) -> Found:
     """Train with dropout and batch norm, whose masks and statistics are those of a process."""
     train, val = examples(200)
@@ -173,6 +207,7 @@ def train_with_dropout(
         progress=False,
         checkpoints=checkpoints,
         max_seconds=max_seconds,
+        sharding=sharding,
     )
     callbacks: list[Callback] = [] if stop is None else [stop]
     if folder is not None:
@@ -191,6 +226,18 @@ def train_and_resume(folder: Path) -> tuple[Found, Found, Found]:
     whole = train_with_dropout()
     stopped = train_with_dropout(folder, StopAt(7, rank=1))
     return whole, stopped, train_with_dropout(folder, resume=True)
+
+
+def shard_and_resume(folder: Path) -> tuple[Found, Found, Found, Found]:
+    """Return a sharded run, one that is stopped, and that one resumed with and without shards."""
+    whole = train_with_dropout(sharding=True)
+    stopped = train_with_dropout(folder, StopAt(7, rank=1), sharding=True)
+    if dist.get_rank() == 0:
+        for name in ("alone", "replicated"):
+            shutil.copytree(folder / "run", folder / name / "run")
+    dist.barrier()
+    replicated = train_with_dropout(folder / "replicated", resume=True)
+    return whole, stopped, train_with_dropout(folder, resume=True, sharding=True), replicated
 
 
 def resume_elsewhere(folder: Path) -> Found:

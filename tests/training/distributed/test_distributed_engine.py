@@ -10,6 +10,7 @@ import torch
 from tests.training.distributed.processes import run_ranks
 from tests.training.distributed.runs import (
     KINDS,
+    RANDOM_KINDS,
     Found,
     examples,
     network,
@@ -47,13 +48,22 @@ def test_processes_train_the_weights_of_one(kind: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("size", [2, 3])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *RANDOM_KINDS])
 def test_every_process_has_the_same_bits(kind: str, size: int) -> None:
     """Weights and history; the processes never exchange parameters after the first step."""
     first, *others = [every[kind] for every in of_ranks(size)]
     for other in others:
         assert other.history == first.history
         assert all(torch.equal(other.weights[name], first.weights[name]) for name in first.weights)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_an_objective_that_computes_gradients_itself_has_those_of_all_processes(size: int) -> None:
+    """Summed after the backward pass, or by fully_shard: two ways to the same weights."""
+    first = of_ranks(size)[0]
+    replicated, sharded = (first[kind] for kind in RANDOM_KINDS)
+    for name, value in replicated.weights.items():
+        torch.testing.assert_close(sharded.weights[name], value, rtol=1e-5, atol=1e-6)
 
 
 def test_a_repeated_run_has_the_same_bits() -> None:

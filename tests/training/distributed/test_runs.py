@@ -11,6 +11,7 @@ from tests.training.distributed.processes import run_ranks
 from tests.training.distributed.runs import (
     Found,
     resume_elsewhere,
+    shard_and_resume,
     stop_by_signal_and_time,
     train_and_resume,
 )
@@ -43,3 +44,14 @@ def test_a_signal_or_a_clock_of_one_process_stops_all_and_any_number_resumes(
     shutil.copytree(tmp_path / "run", alone / "run")
     for found in (resume_elsewhere(alone), *run_ranks(resume_elsewhere, 3, tmp_path)):
         assert (found.stop_reason, found.steps, len(found.history)) == ("completed", 15, 3)
+
+
+def test_a_run_of_shards_resumes_with_and_without_them(tmp_path: Path) -> None:
+    """Whole tensors are saved: with shards the same bits, without them the same numbers."""
+    for whole, stopped, resumed, replicated in run_ranks(shard_and_resume, 2, tmp_path):
+        assert (stopped.stop_reason, stopped.steps) == ("callback", 7)
+        check_equal(resumed, whole)
+        for name, value in whole.weights.items():
+            torch.testing.assert_close(replicated.weights[name], value, rtol=1e-4, atol=1e-5)
+    alone = resume_elsewhere(tmp_path / "alone")
+    assert (alone.stop_reason, alone.steps, len(alone.history)) == ("completed", 15, 3)

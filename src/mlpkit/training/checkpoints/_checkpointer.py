@@ -17,11 +17,12 @@ from torch.optim import Optimizer
 
 from mlpkit import _serialization
 from mlpkit._checks import Unquoted, error_message
-from mlpkit._serialization import JSONValue, Saved, to_saved
+from mlpkit._serialization import JSONValue, Saved, flattened, to_saved
 from mlpkit.errors import CheckpointCorruptError, ResumeMismatchError
 from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training._hooks import CallbackLike
 from mlpkit.training._ranks import ALONE, Ranks
+from mlpkit.training._shards import whole_state
 from mlpkit.training._stepper import Stepper
 from mlpkit.training._tracker import Tracker, TrainState
 from mlpkit.training.batches import BatchSource, StatefulSource, StreamBatches
@@ -41,6 +42,9 @@ from mlpkit.training.optim import AverageState, BestWeights, WeightSwapper
 
 __all__ = ["Checkpointer", "saved_config"]
 
+#: Settings that each process of a run may choose.
+_OWN = ("device", "max_seconds", "progress")
+
 _CONTENT = frozenset(
     {
         *("versions", "average", "config", "fingerprint", "model", "optimizer", "scaler"),
@@ -54,7 +58,8 @@ class Checkpointer:
 
     Args:
         config: The settings.
-        stepper: Holds the model, the optimizer and the loss scaler.
+        model: The model.
+        stepper: Holds the model or its sharded copy, the optimizer and the loss scaler.
         tracker: Holds counters, running means and history.
         weights: Holds the trained and the averaged weights.
         best: Keeps the weights of the best epoch; None keeps none.
@@ -71,6 +76,7 @@ class Checkpointer:
         self,
         config: FilledConfig,
         *,
+        model: nn.Module,
         stepper: Stepper,
         tracker: Tracker,
         weights: WeightSwapper,
@@ -82,6 +88,7 @@ class Checkpointer:
     ) -> None:
         self.path: Path | None = None
         self._config = config
+        self._model = model
         self._stepper = stepper
         self._tracker = tracker
         self._weights = weights
@@ -115,13 +122,32 @@ class Checkpointer:
         """
         self._stepper.guard.sync()
         content = self._content()
-        name = first_nonfinite(self._judged(content))
-        if name is not None:
-            raise self._tracker.nonfinite_step(f"{name} in the checkpoint")
         self._ranks.do_on_first(lambda: self._write(path, content))
         self.path = path
 
+    def check_same_on_ranks(self) -> None:
+        """Check that all processes make the same run.
+
+        Raises:
+            ValueError: If their data, models or settings differ.
+        """
+        if self._ranks.size == 1:
+            return
+        plain = {key: value for key, value in self._config.to_dict().items() if key not in _OWN}
+        named = {f"config.{key}": repr(value) for key, value in flattened(plain).items()}
+        first, *others = self._ranks.gather({**self._fingerprint, **named})
+        for rank, other in enumerate(others, 1):
+            for name in sorted(first.keys() | other.keys()):
+                if first.get(name) != other.get(name):
+                    got = f"{first.get(name)} in process 0 and {other.get(name)} in process {rank}"
+                    cure = "give all processes the same data, model and settings"
+                    rule = "the same in every process"
+                    raise ValueError(error_message(name, rule, Unquoted(got), cure))
+
     def _write(self, path: Path, content: Mapping[str, Saved]) -> None:
+        name = first_nonfinite(self._judged(content))
+        if name is not None:
+            raise self._tracker.nonfinite_step(f"{name} in the checkpoint")
         write_checkpoint(path, content)
         for other in self._obsolete:
             if other != path:
@@ -133,7 +159,7 @@ class Checkpointer:
 
         A buffer may be infinite on purpose, as a mask is.
         """
-        parameters = {name for name, _ in self._stepper.model.named_parameters()}
+        parameters = {name for name, _ in self._model.named_parameters()}
         weights = cast("dict[str, Tensor]", content["model"])
         average = cast("AverageState | None", content["average"])
         tensors = {} if average is None else average["tensors"]
@@ -157,7 +183,7 @@ class Checkpointer:
             },
             # without the folder, so that a shared file contains no path of the machine
             "config": dataclasses.replace(self._config, checkpoints=None).to_dict(),
-            "model_config": _model_config(stepper.model),
+            "model_config": _model_config(self._model),
             "fingerprint": self._fingerprint,
             **self._run_state(),
             "optimizer": to_saved("optimizer", stepper.optimizer.state_dict()),
@@ -165,7 +191,9 @@ class Checkpointer:
             "callbacks": self._callback_states(),
             "source": self._source_state(),
         }
-        return cast("dict[str, Saved]", content)
+        if stepper.model is self._model:
+            return cast("dict[str, Saved]", content)
+        return cast("dict[str, Saved]", whole_state(content, keep=self._ranks.is_first))
 
     def _run_state(self) -> dict[str, object]:
         """Return the state of the run; the tensors share memory with it."""
@@ -261,7 +289,7 @@ class Checkpointer:
         )
         if self._best is not None:
             kept = cast("dict[str, Tensor] | None", content.get("best"))
-            self._best.load(kept, stepper.device)
+            self._best.load(kept, stepper.model)
         stepper.optimizer.load_state_dict(cast("dict[str, object]", content["optimizer"]))
         if stepper.engine.scaler is not None:
             stepper.engine.scaler.load_state_dict(cast("dict[str, object]", content["scaler"]))
@@ -282,7 +310,7 @@ class Checkpointer:
         written_with = cast("dict[str, str]", content["versions"])["torch"]
         has_same_torch = written_with == str(torch.__version__)
         if not has_same_torch:
-            saved = normalize_reprs(saved, self._fingerprint, self._stepper.model)
+            saved = normalize_reprs(saved, self._fingerprint, self._model)
         was, now = {**saved, **settings(config)}, {**self._fingerprint, **settings(self._config)}
         if was["data.train"] != now["data.train"]:  # its digest does not show the batch size
             name = "config.batch_size"
@@ -329,7 +357,7 @@ class Checkpointer:
     def _fingerprint(self) -> dict[str, str]:
         stepper = self._stepper
         return run_fingerprint(
-            stepper.model, stepper.objective, stepper.optimizer, stepper.train, self._val
+            self._model, stepper.objective, stepper.optimizer, stepper.train, self._val
         )
 
 

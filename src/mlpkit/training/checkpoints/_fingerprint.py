@@ -26,7 +26,7 @@ FREE = frozenset(
     {
         *("epochs", "max_steps", "batch_size", "eval_batch_size", "device", "deterministic"),
         *("validate_every", "train_metrics", "early_stopping", "checkpoints", "max_seconds"),
-        *("sync_every", "progress"),
+        *("sharding", "sync_every", "progress"),
     }
 )
 

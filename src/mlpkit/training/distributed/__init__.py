@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from mlpkit.training.distributed._distributed_engine import DistributedEngine
+from mlpkit.training.distributed._distributed_engine import (
+    DistributedEngine,
+    ReplicatedEngine,
+    ShardedEngine,
+)
 from mlpkit.training.distributed._parallel_forward import ParallelForward
 from mlpkit.training.distributed._rank_batches import rank_batches
+from mlpkit.training.distributed._sharding import (
+    accept_whole_state,
+    check_can_be_sharded,
+    copy_whole,
+    sharded_copy,
+)
+from mlpkit.training.distributed._synchronized_batch_norm import synchronized_batch_norm
 
 __all__ = [
     "DistributedEngine",
     "ParallelForward",
+    "ReplicatedEngine",
+    "ShardedEngine",
+    "accept_whole_state",
+    "check_can_be_sharded",
+    "copy_whole",
     "rank_batches",
+    "sharded_copy",
+    "synchronized_batch_norm",
 ]

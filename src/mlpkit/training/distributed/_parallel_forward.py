@@ -7,6 +7,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from mlpkit.training._ranks import Ranks
+from mlpkit.training.distributed._same_tensors import check_same_tensors
 
 __all__ = ["ParallelForward"]
 
@@ -15,7 +16,8 @@ class ParallelForward(nn.Module):
     """A model whose outputs for a batch are computed in parts, one on each process.
 
     Every process has all outputs afterwards, so the metrics are computed as by one process, without
-    padding and also those that are not a mean over examples.
+    padding and also those that are not a mean over examples. Outputs that are not one tensor with a
+    row for each example are computed by every process.
 
     Args:
         model: The model, with the same weights on every process.
@@ -26,6 +28,7 @@ class ParallelForward(nn.Module):
         super().__init__()
         self.model = model
         self._ranks = ranks
+        self._is_checked = False  # that the processes have the same batches
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the outputs for a batch that every process has.
@@ -35,9 +38,15 @@ class ParallelForward(nn.Module):
             - output: ``(N, ...)``.
         """
         count, size = x.shape[0], self._ranks.size
+        if not self._is_checked:
+            check_same_tensors("the validation batches", [x], self._ranks)
+            self._is_checked = True
         if count < size:  # a part without examples has outputs of unknown shape for some models
             return self.model(x)  # type: ignore[no-any-return]  # torch does not annotate nn.Module.__call__
-        own: Tensor = self.model(x[self._ranks.part(count)])
+        rows = self._ranks.part(count)
+        own: object = self.model(x[rows])
+        if not isinstance(own, Tensor) or own.shape[:1] != (rows.stop - rows.start,):
+            return self.model(x)  # type: ignore[no-any-return]  # outputs that are no rows
         largest = -(-count // size)
         padded = own.new_zeros((largest, *own.shape[1:]))  # the parts that are gathered are equal
         padded[: own.shape[0]] = own

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from mlpkit._protocols import Batch
 from mlpkit.training._ranks import Ranks
 from mlpkit.training.batches import BatchLike, BatchSource, IndexedSource, RankBatch
+from mlpkit.training.distributed._same_tensors import check_same_tensors
 
 __all__ = ["rank_batches"]
 
@@ -15,7 +16,8 @@ class _RankSource:
     """The batches of a source, of which each process takes a part.
 
     The order of the examples is a pure function of the seed and the epoch, so the processes agree
-    on it without communication.
+    on it without communication. For a source that reads its batches elsewhere, such as a loader,
+    the first batch of each epoch is compared.
     """
 
     def __init__(self, source: BatchSource, ranks: Ranks) -> None:
@@ -30,7 +32,12 @@ class _RankSource:
                 part = source.gather(indices[ranks.part(len(indices))], epoch=epoch)
                 yield _with_number(part, len(indices))
             return
+        is_checked = False
         for batch in source.epoch(epoch, start=start):
+            if not is_checked:
+                tensors = [batch.inputs, batch.targets]
+                check_same_tensors("the batches of train", tensors, ranks)
+                is_checked = True
             count = batch.indices.shape[0]
             rows = ranks.part(count)
             weights = None if batch.weights is None else batch.weights[rows]

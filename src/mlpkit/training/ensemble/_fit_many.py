@@ -60,6 +60,8 @@ _UNSUPPORTED: Mapping[str, object] = {
     "steps_per_epoch": None,
     "max_steps": None,
     "train_metrics": False,
+    "sharding": False,
+    "sync_batch_norm": False,
 }
 
 

@@ -22,6 +22,7 @@ from mlpkit._checks import (
     store_checked,
 )
 from mlpkit.training._named_tensors import named_tensors
+from mlpkit.training._shards import local, part_like
 
 __all__ = ["AverageState", "AveragingConfig", "WeightAverage"]
 
@@ -147,8 +148,9 @@ class WeightAverage:
         newest: list[Tensor] = []
         for tensor, average in self._pairs(model):
             if average.is_floating_point():
-                averages.append(average)
-                newest.append(tensor if tensor.dtype == average.dtype else tensor.to(average.dtype))
+                averages.append(local(average))
+                same = tensor.dtype == average.dtype
+                newest.append(local(tensor if same else tensor.to(average.dtype)))
             else:
                 average.copy_(tensor)
         if averages:
@@ -210,7 +212,7 @@ class WeightAverage:
             )
         self._num_averaged = check_int("num_averaged", state["num_averaged"], minimum=0)
         for name, average in self._averages.items():
-            average.copy_(state["tensors"][name])
+            average.copy_(part_like(state["tensors"][name], average))
 
 
 def _detached(model: nn.Module) -> dict[str, Tensor]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mlpkit.training._named_tensors import copied_state
+from mlpkit.training._shards import part_like
 
 __all__ = ["BestWeights"]
 
@@ -50,12 +51,15 @@ class BestWeights:
             self.weights = self._candidate
         self._candidate = None
 
-    def load(self, weights: Mapping[str, object] | None, device: torch.device) -> None:
-        """Restore the best weights of a checkpoint."""
+    def load(self, weights: Mapping[str, object] | None, model: nn.Module) -> None:
+        """Restore the best weights of a checkpoint, on the device of the model."""
         self.weights = None
         if weights is not None:
-            moved = {
-                name: value.to(device, copy=True) if isinstance(value, Tensor) else value
+            own = model.state_dict()
+            copied = {
+                name: torch.empty_like(own[name]).copy_(part_like(value, own[name]))
+                if isinstance(value, Tensor)
+                else value
                 for name, value in weights.items()
             }
-            self.weights = cast("dict[str, Tensor]", moved)
+            self.weights = cast("dict[str, Tensor]", copied)

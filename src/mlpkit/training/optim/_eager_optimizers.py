@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Muon, Optimizer, RMSprop
 
 from mlpkit._devices import SideStream
+from mlpkit.training._shards import is_sharded
 from mlpkit.training.optim._blocks import TENSORS_PER_LAUNCH, blocks
 
 __all__ = [
@@ -214,6 +215,8 @@ def can_fuse(optimizer: Optimizer) -> bool:
         for group in optimizer.param_groups
         for parameter in group["params"]
     }
+    if any(is_sharded(one) for group in optimizer.param_groups for one in group["params"]):
+        return False
     return (
         getattr(optimizer, "grad_scale", None) is None
         and len(kinds) == 1
