@@ -108,10 +108,12 @@ def docs(session: nox.Session) -> None:
     ``MLPKIT_DATA`` names the folder of the MNIST files; without it they are downloaded.
     """
     session.install(".[plot,sklearn,tables]", *group("docs"))
-    notebooks = ["-D", "nb_execution_mode=force"]  # a stored output may be of an older version
-    session.run(
-        "sphinx-build", *notebooks, "-nW", "--keep-going", "-b", "html", "docs", "docs/_build/html"
-    )
+    options = [
+        *("-D", "nb_execution_mode=force"),  # a stored output may be of an older version
+        *("-j", "auto"),  # a process on each core; each of them executes its notebooks
+        *("-nW", "--keep-going", "-b", "html"),
+    ]
+    session.run("sphinx-build", *options, "docs", "docs/_build/html", env=ONE_THREAD)
 
 
 @nox.session

@@ -26,7 +26,7 @@ from tests.demo.chromium import Chromium, find_chromium  # noqa: E402 - needs th
 #: A 2, as the points of one stroke on the board, each from 0 to 1.
 STROKE = [(0.34, 0.34), (0.42, 0.22), (0.58, 0.22), (0.66, 0.36), (0.58, 0.52), (0.34, 0.78),
           (0.68, 0.78)]  # fmt: skip
-WIDTH, HEIGHT = 1200, 800
+WIDTH, HEIGHT = 1200, 1000
 
 
 def write_pages(folder: Path) -> tuple[Path, Path]:
@@ -38,7 +38,7 @@ def write_pages(folder: Path) -> tuple[Path, Path]:
     result = Trainer(model, TrainerConfig(epochs=5, progress=False)).fit(splits.train, splits.val)
     run = Run(title="mnist", model=model, test=splits.test, history=result.history)
     report = write_report(run, folder / "report.html")
-    return report, write_demo(model, folder / "demo.html", examples=splits.test.subset(range(60)))
+    return report, write_demo(model, folder / "demo.html", examples=splits.test.subset(range(10)))
 
 
 def main() -> None:
@@ -53,6 +53,7 @@ def main() -> None:
         folder = Path(temporary)
         report, demo = write_pages(folder)
         with Chromium(executable, folder / "profile") as browser:
+            browser.call("Emulation.setScrollbarsHidden", hidden=True)
             for appearance, suffix in (("light", ""), ("dark", "-dark")):
                 feature = {"name": "prefers-color-scheme", "value": appearance}
                 browser.call("Emulation.setEmulatedMedia", features=[feature])
