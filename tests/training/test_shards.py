@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,12 +14,12 @@ from mlpkit.training._shards import is_sharded, local, part_like, whole, whole_s
 
 
 @pytest.fixture
-def shard() -> Iterator[Tensor]:
+def shard(tmp_path: Path) -> Iterator[Tensor]:
     """A tensor of a group of this process alone."""
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import Shard, distribute_tensor
 
-    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
         mesh = init_device_mesh("cpu", (1,))
         yield distribute_tensor(torch.arange(6.0).view(3, 2), mesh, [Shard(0)])

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
 from mlpkit._checks import check_choice, check_int
+from mlpkit._small_data import SMALL_DATA
 from mlpkit.nn import MLPOptions
 from mlpkit.training import OptimizerConfig, Schedule, Task, TrainerConfig
 
@@ -21,7 +22,6 @@ __all__ = [
 
 NetworkPreset: TypeAlias = Literal["mlp", "tabular"]
 
-_SMALL = 10_000  # examples
 _FEW = 1000  # examples of a table
 _FEWEST_STEPS = 500
 
@@ -43,7 +43,7 @@ class NetworkDefaults:
 
     def widths(self, num_examples: int) -> tuple[int, ...]:
         """Return the output width of each hidden layer for a number of training examples."""
-        if num_examples < _SMALL and self.small_hidden_features is not None:
+        if num_examples < SMALL_DATA and self.small_hidden_features is not None:
             return self.small_hidden_features
         return self.hidden_features
 
