@@ -503,17 +503,22 @@ def test_kills_at_random_moments_change_nothing(tmp_path: Path, storm: str, kill
     print(report)
 
 
-def test_fresh_processes_resume_exactly(tmp_path: Path) -> None:
-    """Whole new interpreters, one of them killed: nothing lives on in the process."""
+@pytest.mark.parametrize("killed", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_fresh_processes_resume_exactly(tmp_path: Path, killed: bool) -> None:
+    """A new interpreter resumes a run that was stopped or killed: nothing lives on in a process."""
     alone = tmp_path / "alone"
     train(everything(alone, epochs=15, restore_best=True))
-    last = tmp_path / "killed" / "last.pt"
-    process = run_python("-c", FRESH, str(last.parent), "15")
-    while process.poll() is None and not last.exists():
-        time.sleep(0.001)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
+    last = tmp_path / "first" / "last.pt"
+    if killed:
+        process = run_python("-c", FRESH, str(last.parent), "15")
+        while process.poll() is None and not last.exists():
+            time.sleep(0.001)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    else:
+        with pytest.raises(Stopped):
+            train(everything(last.parent, epochs=15, restore_best=True), callbacks=[StopAfter(20)])
     process = run_python("-c", FRESH, str(last.parent), "15")
     process.communicate()
     assert process.returncode == 0
