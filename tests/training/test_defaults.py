@@ -133,9 +133,8 @@ def network() -> nn.Module:
 class TestTrainer:
     """The trainer fills in the defaults when a run begins, and records them."""
 
-    def test_the_run_has_them(self, tmp_path: Path) -> None:
-        checkpoints = CheckpointConfig(folder=tmp_path)
-        trainer = Trainer(network(), replace(CONFIG, checkpoints=checkpoints))
+    def test_the_run_has_them(self) -> None:
+        trainer = Trainer(network(), CONFIG)
         given = trainer.config
         result = trainer.fit(examples())
         assert given.epochs is None
