@@ -188,7 +188,10 @@ def test_a_closed_standard_output(
         ("target must be left out, got ('x',); y", "--target must be left out, got 'x'; y"),
         ("batch_size must be 2; leave it None", "--batch-size must be 2; leave it out"),
         ("run must be a folder, got 'x'", "RUN must be a folder, got 'x'"),
-        ("dropout must be x, got [ActivationConfig(name='relu', num_pie...", "--dropout must be x"),
+        (
+            "dropout must be x, got [ActivationConfig('leaky_relu', negative_s...",
+            "--dropout must be x",
+        ),
         (
             "batch_size must be 2; choose, or pass data.batches(..., drop_last=True)",
             "--batch-size must be 2; choose",

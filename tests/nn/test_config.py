@@ -8,7 +8,9 @@ import pickle
 from collections.abc import Callable
 from typing import get_args
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
@@ -200,3 +202,10 @@ def test_every_norm_name_has_a_norm() -> None:
     norms: tuple[NormName, ...] = get_args(NormName)
     kinds = {name: type(MLP(6, (3,), 1, norm=name).layers[0].norm).__name__ for name in norms}
     assert kinds == {"batch": "BatchNorm", "layer": "LayerNorm", "rms": "RMSNorm"}
+
+
+def test_widths_may_be_an_array() -> None:
+    for widths in (np.array([5, 3]), torch.tensor([5, 3])):
+        config = MLPConfig(in_features=4, hidden_features=widths, out_features=2)  # type: ignore[arg-type]  # not in the signature
+        assert config.hidden_features == (5, 3)
+        assert {type(width) for width in config.hidden_features} == {int}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Self, TypeAlias
 
 from mlpkit import _serialization
-from mlpkit._checks import check_int, error_message
+from mlpkit._checks import check_int, check_tuple, error_message
 from mlpkit.nn._options import MLPOptions, check_options_fit, keywords
 from mlpkit.nn.activations import Activation, ActivationConfig, ActivationName
 
@@ -132,15 +133,12 @@ def _checked_widths(
 ) -> tuple[int, tuple[int, ...], int | None]:
     """Return the widths as ints, in the order of the fields of :class:`_Widths`."""
     inputs = check_int("in_features", in_features, minimum=1)
-    if isinstance(hidden_features, str) or not isinstance(hidden_features, Sequence):
-        given = hidden_features
-        cure = f"write ({given},) for one hidden layer" if type(given) is int else None
-        rule = "a sequence of positive integers"
-        raise TypeError(error_message("hidden_features", rule, given, cure))
-    hidden = tuple(
-        check_int(f"hidden_features[{index}]", item, minimum=1)
-        for index, item in enumerate(hidden_features)
-    )
+    rule = "a sequence of positive integers"
+    if type(hidden_features) is int:
+        cure = f"write ({hidden_features},) for one hidden layer"
+        raise TypeError(error_message("hidden_features", rule, hidden_features, cure))
+    check_width = partial(check_int, minimum=1)
+    hidden = check_tuple("hidden_features", hidden_features, check_width, rule=rule)
     cure = "None for a backbone without head"
     outputs = (
         None

@@ -133,7 +133,7 @@ _OTHER_WORDS: dict[str, ActivationName] = {
 }
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class ActivationConfig:
     """An activation by name, with its options.
 
@@ -165,8 +165,8 @@ class ActivationConfig:
 
     Example:
         >>> from mlpkit.nn import ActivationConfig
-        >>> ActivationConfig("maxout", num_pieces=5).num_pieces
-        5
+        >>> ActivationConfig("leaky_relu")
+        ActivationConfig('leaky_relu', negative_slope=0.01)
     """
 
     name: ActivationName = dataclasses.field(kw_only=False)
@@ -207,6 +207,10 @@ class ActivationConfig:
             check_float("ActivationConfig.lower", self.lower, maximum=self.upper)
         if "min_val" in options:
             check_float("ActivationConfig.min_val", self.min_val, below=self.max_val)
+
+    def __repr__(self) -> str:
+        options = [f"{name}={getattr(self, name)!r}" for name in _KNOWN[self.name].options]
+        return f"ActivationConfig({', '.join([repr(self.name), *options])})"
 
 
 _CHECKS: dict[str, Callable[[str, object], _Option]] = {
