@@ -209,3 +209,15 @@ def test_widths_may_be_an_array() -> None:
         config = MLPConfig(in_features=4, hidden_features=widths, out_features=2)  # type: ignore[arg-type]  # not in the signature
         assert config.hidden_features == (5, 3)
         assert {type(width) for width in config.hidden_features} == {int}
+
+
+def test_a_slope_for_each_unit_of_a_layer_of_one_unit_is_in_the_configuration() -> None:
+    slopes = ActivationConfig("prelu", per_unit=True)
+    config = MLPConfig(
+        in_features=4,
+        hidden_features=(8, 1),
+        out_features=1,
+        activation=slopes,
+        output_activation=slopes,
+    )
+    assert MLP.from_config(config).config == config

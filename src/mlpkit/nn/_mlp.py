@@ -255,8 +255,8 @@ class MLP(nn.Module):
         last = None if output is None else activation_config(output)
         given = self._config.activation
         each = given if isinstance(given, tuple) else (given,) * len(named)
-        given_output = self._config.output_activation
-        if named == tuple(map(_as_config, each)) and last == _as_config(given_output):
+        built = tuple(map(_as_built, each, self.hidden_features))
+        if named == built and last == _as_built(self._config.output_activation, self.out_features):
             return self._config  # keeps a name as a name
         return dataclasses.replace(
             self._config,
@@ -444,5 +444,9 @@ class MLP(nn.Module):
         def __call__(self, x: Tensor) -> Tensor: ...
 
 
-def _as_config(activation: NamedActivation | None) -> ActivationConfig | None:
-    return ActivationConfig(activation) if isinstance(activation, str) else activation
+def _as_built(activation: NamedActivation | None, width: int | None) -> ActivationConfig | None:
+    """Return the configuration that a built activation has: one unit has one shared slope."""
+    config = ActivationConfig(activation) if isinstance(activation, str) else activation
+    if config is not None and config.per_unit and width == 1:
+        return dataclasses.replace(config, per_unit=False)
+    return config
