@@ -86,12 +86,15 @@ class Stepper:
             _check_full_batch(model, config, num_batches=len(train))
         self.rates = Rates(optimizer, config.schedule, config.momentum_schedule, total_steps=1)
         self.continue_from(TrainState())  # sets the number of steps
-        self.guard = FiniteGuard(device, deferred=_obeys_found_inf(optimizer, device, config))
+        is_sharded = config.sharding and ranks.size > 1
+        # the kernels of sharded parameters do not take the flag
+        is_deferred = not is_sharded and _obeys_found_inf(optimizer, device, config)
+        self.guard = FiniteGuard(device, deferred=is_deferred)
         engine_type: type[Engine] = FastEngine
         if ranks.size > 1:
             calls_once = is_loss_of_outputs(unmixed(objective))
             engine_type = ReplicatedEngine if calls_once else DistributedEngine
-            engine_type = ShardedEngine if config.sharding else engine_type
+            engine_type = ShardedEngine if is_sharded else engine_type
         elif config.gradients == "autograd":
             engine_type = Engine
         weights = config.class_weights
@@ -222,6 +225,5 @@ def _obeys_found_inf(
     return (
         device.type == "cuda"
         and config.precision != "fp16"  # GradScaler uses the same flag for its own purpose
-        and not config.sharding  # the kernels of sharded parameters do not take the flag
         and all(group.get("fused") for group in optimizer.param_groups)
     )

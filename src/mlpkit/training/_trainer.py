@@ -268,8 +268,8 @@ class Trainer:
             init_from=init_from,
             init_optimizer=init_optimizer,
         )
-        is_bf16_on_cpu = self.config.precision == "bf16" and self.device.type == "cpu"
-        if is_bf16_on_cpu and not has_fast_bf16(self.device):
+        is_bf16_on_cpu = self.config.precision == "bf16" and self._run_device.type == "cpu"
+        if is_bf16_on_cpu and not has_fast_bf16(self._run_device):
             warnings.warn(_SLOW_BF16, UserWarning, stacklevel=2)
         if torch.is_inference_mode_enabled():
             rule = "called outside of torch.inference_mode"
