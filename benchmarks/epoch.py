@@ -1,15 +1,19 @@
-"""One epoch of MNIST, every contender in turn: ``python -m benchmarks.epoch --only skorch``."""
+"""One epoch of MNIST, every contender in turn: ``python -m benchmarks.epoch --only skorch``.
+
+``--against FOLDER`` compares mlpkit with another version of it instead, whose package is in FOLDER.
+"""
 
 from __future__ import annotations
 
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 
 from benchmarks import _command_line, _machine
 from benchmarks._figures import Spread, paired_ratio, table
-from benchmarks._workers import ContenderError, Worker
+from benchmarks._workers import ContenderError, Measure, Worker, in_turn
 from benchmarks.contenders import CONTENDERS, Turn, Workload, build
 
 REFERENCE = "mlpkit"
@@ -91,6 +95,46 @@ def outside_the_band(measured: Mapping[str, Sequence[Turn]]) -> list[str]:
     ]
 
 
+def compare_versions(folder: str, workload: Workload, repeats: int) -> str:
+    """Return the table of this version, another one, and this one again, in each round."""
+    turns = in_turn(_versions(folder, workload), repeats)
+    before = turns[1]
+    lines = []
+    for title, found in zip(("this version", folder, "this version again"), turns, strict=True):
+        seconds = [turn.seconds for turn in found]
+        processor = [turn.processor_seconds for turn in found]
+        lines.append(
+            [
+                title,
+                Spread.of(seconds).shown(),
+                paired_ratio(seconds, [turn.seconds for turn in before]).shown(),
+                Spread.of(processor).shown(),
+                paired_ratio(processor, [turn.processor_seconds for turn in before]).shown(),
+            ]
+        )
+    return table(("version", "seconds", "ratio", "processor seconds", "ratio"), lines)
+
+
+def _versions(
+    folder: str, workload: Workload
+) -> list[tuple[str, Callable[..., Measure[Turn]], tuple[object, ...]]]:
+    here = (REFERENCE, workload)
+    return [
+        ("this version", build, here),
+        (folder, _build_other, (folder, *here)),
+        ("this version again", build, here),
+    ]
+
+
+def _build_other(folder: str, name: str, workload: Workload) -> Measure[Turn]:
+    root = Path(folder).resolve()
+    sys.path.insert(0, str(root))
+    measure = build(name, workload)
+    if not Path(sys.modules["mlpkit"].__file__ or "").is_relative_to(root):
+        raise ValueError(f"--against must be a folder with the package mlpkit, got {folder!r}")
+    return measure
+
+
 def main(arguments: Sequence[str]) -> int:
     """Measure and print; return 1 if an accuracy is off."""
     parser = _command_line.parser("benchmarks.epoch", __doc__, repeats=7)
@@ -106,6 +150,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--hidden", nargs="+", type=int, default=[512, 256])
     parser.add_argument("--epochs", type=int, default=1, help="epochs in one turn")
     parser.add_argument("--examples", type=int, default=60_000, help="training images to use")
+    parser.add_argument("--against", metavar="FOLDER", help="the src folder of another version")
     options = parser.parse_args(arguments)
     load_before = _machine.load()
     _machine.use_processors(options.threads)
@@ -117,15 +162,16 @@ def main(arguments: Sequence[str]) -> int:
             examples=options.examples,
             epochs=options.epochs,
         )
-        measured = measure(options.only, workload, options.repeats)
         shape = "-".join(str(width) for width in workload.widths)
-        parts.append(
-            f"**{shape}, batch {batch_size}**, n = {options.repeats}, median (min to max):\n\n"
-            + table(HEADER, rows(measured))
-        )
+        title = f"**{shape}, batch {batch_size}**, n = {options.repeats}, median (min to max):\n\n"
+        if options.against:
+            parts.append(title + compare_versions(options.against, workload, options.repeats))
+            continue
+        measured = measure(options.only, workload, options.repeats)
+        parts.append(title + table(HEADER, rows(measured)))
         complaints += [f"batch {batch_size}: {line}" for line in outside_the_band(measured)]
     # A table whose contenders did not learn the same is not worth a page.
-    write = options.write and not complaints
+    write = options.write and not complaints and not options.against
     _command_line.report("epoch", arguments, load_before, parts, write=write)
     for complaint in complaints:
         print(complaint, file=sys.stderr)
