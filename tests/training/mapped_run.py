@@ -43,12 +43,16 @@ def train(data: LabeledTensors, folder: Path) -> None:
     train, val = data.split([0.9, 0.1])
     model = SoftmaxClassifier.for_data(train, (8,), standardize="feature")
     config = TrainerConfig(
-        epochs=1, batch_size=512, checkpoints=CheckpointConfig(folder=folder), progress=False
+        epochs=1,
+        batch_size=512,
+        eval_batch_size=512,
+        checkpoints=CheckpointConfig(folder=folder),
+        progress=False,
     )
     augmented = train.batches(512, augment=RandomErasing())
     Trainer(model, config).fit(augmented, val)
     Trainer(model, config).fit(augmented, val, resume="auto")
-    model.evaluate(data[: len(data) // 2])
+    model.evaluate(data[: len(data) // 2], batch_size=512)
 
 
 def main(folder: Path) -> None:
