@@ -147,7 +147,9 @@ def _run(
         for hidden in networks:
             trained = train(hidden, steps, device)
             reduction = _reduce(trained.weights.numel(), steps)
-            found.append(((hidden, condition), tuple(trained._replace(reduction=reduction))))
+            sent = trained.sent if names else trained.sent / size  # all share the loopback device
+            one = trained._replace(sent=sent, reduction=reduction)
+            found.append(((hidden, condition), tuple(one)))
     torch.save(found, f"{at}/{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()

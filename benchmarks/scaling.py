@@ -204,7 +204,7 @@ def main(arguments: Sequence[str]) -> int:
     else:
         where = (
             f"This machine lacks {lacks}, which network namespaces need: all processes share "
-            "the loopback device, and their bytes are the mean of all that it sends."
+            "the loopback device, and the bytes are what it sends divided by their number."
         )
         print(where, file=sys.stderr)
     found = {
