@@ -19,7 +19,8 @@ def shard(tmp_path: Path) -> Iterator[Tensor]:
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor import Shard, distribute_tensor
 
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    store = f"file://{tmp_path / 'store'}"
+    dist.init_process_group("gloo", init_method=store, rank=0, world_size=1)
     try:
         mesh = init_device_mesh("cpu", (1,))
         yield distribute_tensor(torch.arange(6.0).view(3, 2), mesh, [Shard(0)])
