@@ -324,7 +324,9 @@ def _candidate(recipe: Recipe) -> Callable[[Table, int], Predictor]:
     return lambda train, seed: candidate(train, seed, recipe)
 
 
+PRESET = "mlpkit: preset"
 ABLATIONS: Mapping[str, Recipe] = {
+    PRESET: Recipe(),
     "mlpkit: one member": Recipe(n_members=1),
     "mlpkit: eight members": Recipe(n_members=8),
     "mlpkit: no embedding of numbers": Recipe(numbers="none"),
@@ -452,6 +454,43 @@ def shown(rows: Sequence[Row], models: Sequence[str]) -> str:
     return table(["", *models], lines)
 
 
+def changes(rows: Sequence[Row], models: Sequence[str]) -> str:
+    """Return a table with a row for each model, compared with the preset on the same parts."""
+    base = {(row.set, row.split): row for row in rows if row.model == PRESET}
+    lines = []
+    for model in models:
+        if model == PRESET:
+            continue
+        pairs = [
+            (row, base[row.set, row.split])
+            for row in rows
+            if row.model == model and (row.set, row.split) in base
+        ]
+        losses = [
+            row.log_loss - other.log_loss
+            for row, other in pairs
+            if row.log_loss is not None and other.log_loss is not None
+        ]
+        scores = [row.score - other.score for row, other in pairs if row.log_loss is None]
+        better = sum(loss < 0 for loss in losses) + sum(score > 0 for score in scores)
+        ratio = statistics.median(row.seconds / other.seconds for row, other in pairs)
+        lines.append(
+            [
+                model.removeprefix("mlpkit: "),
+                _change(losses),
+                _change(scores),
+                f"{better} of {len(pairs)}",
+                f"{ratio:.2f}",
+            ]
+        )
+    return table(["", "log loss", "R2", "better", "time"], lines)
+
+
+def _change(values: Sequence[float]) -> str:
+    error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
+    return f"{statistics.mean(values):+.4f} +- {error:.4f}" if values else "-"
+
+
 def _cell(rows: Sequence[Row]) -> str:
     score = statistics.mean(row.score for row in rows)
     losses = [row.log_loss for row in rows if row.log_loss is not None]
@@ -462,6 +501,18 @@ def _cell(rows: Sequence[Row]) -> str:
 def _spread(values: Sequence[float]) -> str:
     error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else 0.0
     return f"{statistics.mean(values):.2f} +- {error:.2f}"
+
+
+_SCORES = (
+    "Accuracy and log loss, or R2, on the test rows: mean of {size}, of which a quarter is the "
+    "test part; in brackets the median processor time of a fit on one thread. The rank, 1 for the "
+    "best, is that of the log loss or of R2 within each set and split; mean and standard error:"
+)
+_CHANGES = (
+    "Change against the preset on the same test rows, mean and standard error of {size}: of the "
+    "log loss, where less is better, and of R2, where more is. Then the number of results that are "
+    "better, and the median ratio of the processor times:"
+)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -511,17 +562,16 @@ def main(arguments: Sequence[str]) -> int:
         and row.model in models
         and row.split < options.splits
     ]
-    found = shown(chosen, models)
+    ablations = [name for name in models if name in ABLATIONS]
+    found = changes(chosen, ablations) if PRESET in ablations else shown(chosen, models)
     print(found)
     if options.write:
-        intro = (
-            f"Accuracy and log loss, or R2, on the test rows: mean of {options.splits} splits of "
-            f"at most {options.rows:,} rows, of which a quarter is the test part; in brackets the "
-            "median processor time of a fit on one thread. The rank, 1 for the best, is that of "
-            "the log loss or of R2 within each set and split; mean and standard error:"
-        )
+        plural = "s" if options.splits > 1 else ""
+        size = f"{options.splits} split{plural} of at most {options.rows:,} rows"
+        intro = (_CHANGES if PRESET in ablations else _SCORES).format(size=size)
         command = f"python -m benchmarks.tabular {shlex.join(arguments)}"
-        replace(f"tables {options.rows}", section(command, load_before, [intro, found]))
+        name = f"tables {options.rows}" + (" ablations" if PRESET in ablations else "")
+        replace(name, section(command, load_before, [intro, found]))
     return 0
 
 
