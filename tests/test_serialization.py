@@ -278,6 +278,8 @@ CONFIGURATIONS: list[tuple[type, dict[str, object]]] = [
             "max_seconds": 60.0,
             "reduce_lr_on_plateau": training.ReduceLROnPlateau(),
             "sync_every": 10,
+            "sharding": True,
+            "sync_batch_norm": True,
             "progress": False,
         },
     ),

@@ -87,7 +87,8 @@ def test_a_folder_without_a_run_is_an_error(
     assert main.run(["plot", *folders]) == 1
     message = capsys.readouterr().err
     assert message.startswith("mlpkit: ")
-    assert "must be the folder of a run that mlpkit train has finished, got 'one'" in message
+    assert "must be the folder of a run" in message
+    assert "got 'one'" in message
     assert len(message.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
 

@@ -85,7 +85,9 @@ def make_tabular(kind: KindName = "classifier", seed: int = 0) -> AnyModel:
     """Return a small model of such rows, with random weights, in eval mode."""
     outputs = {"one label": 1, "regressor": 1, "with std": 6}.get(kind, 3)
     generator = torch.Generator().manual_seed(seed)
-    network = TabularMLP.for_data(rows(), (0, 3, 40), (8, 6), outputs, generator=generator)
+    network = TabularMLP.for_data(
+        *(rows(), (0, 3, 40), (8, 6), outputs), numbers="piecewise_linear", generator=generator
+    )
     assert network.head is not None
     torch.nn.init.normal_(network.head.weight, generator=generator)
     return make_model(kind, mean=0.0, std=1.0, network=network)

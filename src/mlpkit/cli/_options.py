@@ -143,10 +143,10 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
     "Regularization": (
         *("dropout", "input_dropout", "max_norm", "label_smoothing", "mixup", "averaging"),
     ),
-    "CSV file or folder of images": (
+    "Data": (
         *("task", "ignore", "image_size", "color", "val_fraction", "test_fraction", "split_seed"),
+        *("root", "verify"),
     ),
-    "Data set": ("root", "verify"),
     "Run": (
         *("monitor", "restore_best", "train_metrics", "validate_every", "eval_batch_size"),
         "max_seconds",

@@ -6,6 +6,7 @@ import codecs
 import dataclasses
 import io
 import re
+import shlex
 import sys
 from pathlib import Path
 
@@ -36,6 +37,7 @@ _CALL = re.compile(r"(?:,? or|;) (?:pass [\w.]+\([^;]*\)|add the metric to metri
 _OBJECT = re.compile(r", got \W*[A-Z]\w+(?:Config|Options)\([^;]*")  # a value in Python's notation
 _ONE = re.compile(r", got \(('[^']*'),\)")  # the value of an option that may be repeated
 _CLASS = re.compile(r"\bmust be (?:an? )?[A-Z]\w*(?:Config|Schedule|Stopping)(?: or None)?, got")
+_COLUMN = re.compile(r"\bcolumn '([^']+)' must ")
 _KEY = re.compile(r"^a key of (\w+)")
 # Tables of a configuration file, and words that no option of `mlpkit train` explains.
 _TABLES = {
@@ -84,6 +86,10 @@ def as_options(message: str) -> str:
     message = _OBJECT.sub("", _CALL.sub("", message)).replace("leave it None", "leave it out")
     message = _ONE.sub(r", got \1", message)
     message = _CLASS.sub("must be a table of options, got", message)
+    column = _COLUMN.search(message)
+    if column is not None:
+        cure = f"drop it or pass --ignore {shlex.quote(column[1])}"
+        message = message.replace("drop or ignore it", cure)
     if _KEY.match(message):  # of a configuration file, whose keys are spelled as in Python
         return _as_keys(message)
     return _PARTS.sub(_as_option, message)

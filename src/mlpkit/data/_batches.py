@@ -134,7 +134,7 @@ class Batches:
 
     def _check(self) -> None:
         """Check the data, and the rules that concern several arguments."""
-        if not hasattr(self.data, "inputs"):
+        if not hasattr(self.data, "targets"):  # inputs in files may be copied
             found = Unquoted(type(self.data).__name__)
             cure = "LabeledTensors(inputs, targets) makes one"
             raise TypeError(error_message("data", "LabeledTensors", found, cure))
