@@ -570,7 +570,8 @@ def main(arguments: Sequence[str]) -> int:
         size = f"{options.splits} split{plural} of at most {options.rows:,} rows"
         intro = (_CHANGES if PRESET in ablations else _SCORES).format(size=size)
         command = f"python -m benchmarks.tabular {shlex.join(arguments)}"
-        name = f"tables {options.rows}" + (" ablations" if PRESET in ablations else "")
+        kind = " ablations" if PRESET in ablations else " one split" if options.splits == 1 else ""
+        name = f"tables {options.rows}{kind}"
         replace(name, section(command, load_before, [intro, found]))
     return 0
 
