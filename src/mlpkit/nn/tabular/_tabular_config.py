@@ -43,7 +43,7 @@ class TabularMLPConfig:
     Example:
         >>> import torch
         >>> from mlpkit.nn import TabularMLP
-        >>> TabularMLP.for_data(torch.rand(50, 2), None, (8,), 1).config.num_pieces
+        >>> TabularMLP.for_data(torch.rand(500, 2), None, (8,), 1).config.num_pieces
         16
     """
 

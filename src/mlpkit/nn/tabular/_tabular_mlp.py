@@ -61,7 +61,7 @@ class TabularMLP(nn.Module):
         >>> rows = torch.tensor([[20.0, 0.0, 7.0], [30.0, 1.0, 12.0], [55.0, 2.0, 0.0]])
         >>> network = TabularMLP.for_data(rows, (0, 3, 50), (64, 64), 2)
         >>> network.in_features, network.mlp.in_features, network(rows).shape
-        (3, 19, torch.Size([3, 2]))
+        (3, 12, torch.Size([3, 2]))
 
     References:
         Jacot, Gabriel, Hongler (2018), Neural Tangent Kernel, arXiv:1806.07572, section 3.
