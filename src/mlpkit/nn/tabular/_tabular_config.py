@@ -73,7 +73,7 @@ class TabularMLPConfig:
 
     @property
     def num_embedded(self) -> int:
-        """Number of pieces, one-hot codes and weights of vectors: a bound on the memory."""
+        """Number of pieces, one-hot codes and weights of vectors, which bounds the memory."""
         counts, most = self.num_categories, self.max_one_hot
         few, many = sum(k for k in counts if k <= most), sum(k for k in counts if k > most)
         return counts.count(0) * self.num_pieces + few + many * self.embedding_dim
