@@ -16,8 +16,20 @@ def test_the_parts_are_the_rows_in_order(shape: tuple[int, ...], size: int) -> N
     parts = list(chunks(values, size))
     assert all(len(part) == 1 or part.numel() <= size for part in parts)
     assert torch.equal(torch.cat([*parts, values[:0]]), values)
-    mapped = list(chunks(MappedInputs(values), size))
-    assert [part.tolist() for part in mapped] == [part.tolist() for part in parts]
+    for mapped in (
+        MappedInputs(values),
+        MappedInputs(values.flip(0), torch.arange(len(values)).flip(0)),
+    ):
+        assert [part.tolist() for part in chunks(mapped, size)] == [part.tolist() for part in parts]
+
+
+def test_an_example_that_is_not_finite_is_named_by_its_place_in_the_selection() -> None:
+    values = torch.zeros(9, 2)
+    values[7, 1] = torch.nan
+    parts = chunks(MappedInputs(values, torch.tensor([0, 2, 3, 4, 7, 8])), 4)
+    assert [len(next(parts)) for _ in range(2)] == [2, 2]
+    with pytest.raises(ValueError, match=r"inputs must be finite .* in example 4"):
+        next(parts)
 
 
 def test_the_content_is_in_row_major_order() -> None:

@@ -15,8 +15,8 @@ def chunks(values: Tensor | MappedInputs, size: int) -> Iterator[Tensor]:
     """Yield consecutive rows, about ``size`` values at a time, and one row at least."""
     step = max(1, size // max(1, math.prod(values.shape[1:])))
     for start in range(0, len(values), step):
-        part = values[start : start + step]
-        yield part if isinstance(part, Tensor) else part.tensor()
+        stop = start + step
+        yield values[start:stop] if isinstance(values, Tensor) else values.tensor(start, stop)
 
 
 def content(values: Tensor) -> memoryview:

@@ -38,11 +38,20 @@ class MappedInputs:
             return MappedInputs(self._source[rows])
         return MappedInputs(self._source, rows)
 
-    def tensor(self) -> Tensor:
-        """Return all rows: the mapped tensor if they follow each other in it, else a copy."""
+    def tensor(self, start: int = 0, stop: int | None = None) -> Tensor:
+        """Return consecutive rows: a part of the mapped tensor if they are no selection, or a copy.
+
+        Args:
+            start: The first row.
+            stop: The end of the rows; None returns all that follow.
+
+        Raises:
+            ValueError: If a value of a copy is not finite.
+        """
         if self._rows is None:
-            return self._source
-        return self.gather(torch.arange(len(self)))
+            return self._source[start:stop]
+        end = len(self) if stop is None else min(stop, len(self))
+        return self.gather(torch.arange(start, end))
 
     def gather(self, indices: Tensor) -> Tensor:
         """Return the rows at some indices as a copy.
