@@ -636,12 +636,12 @@ class Trainer:
         if self._is_sharded:
             copy_whole(run.stepper.model, self.model)
 
-    @torch.inference_mode()
     def _outputs(self, x: Tensor) -> Tensor:
         if not isinstance(x, Tensor):
             raise TypeError(error_message("x", "a Tensor", x, "convert with torch.as_tensor"))
         with (
-            self._final_weights(),
+            self._final_weights(),  # outside of inference mode, in which shards cannot be gathered
+            torch.inference_mode(),
             evaluation_mode(self.model),
             autocast(self.config.precision, self.device),
         ):

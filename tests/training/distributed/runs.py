@@ -24,6 +24,7 @@ from mlpkit.training import (
     Callback,
     CheckpointConfig,
     CSVLogger,
+    EpochRow,
     OptimizerConfig,
     StepInfo,
     Trainer,
@@ -169,6 +170,32 @@ def found(
         is_last = not trainer.config.restore_best
         assert not is_last or math.isclose(loss, rows[-1]["val_loss"] or 0.0, rel_tol=1e-4)
     return Found(weights, rows, result.stop_reason, state.step, state.examples)
+
+
+class PredictEachEpoch(Callback):
+    """Predicts with the averaged weights during the run."""
+
+    def __init__(self, inputs: Tensor) -> None:
+        self.inputs = inputs
+        self.found: list[Tensor] = []
+
+    def on_epoch_end(self, trainer: Trainer, row: EpochRow) -> None:  # noqa: ARG002
+        self.found.append(trainer.predict_proba(self.inputs))
+
+
+def predict_while_averaging(*, sharding: bool) -> list[Tensor]:
+    """Return predictions at the end of each epoch of a run with an average of the weights."""
+    train, val = examples()
+    callback = PredictEachEpoch(val.inputs)
+    config = TrainerConfig(
+        epochs=2,
+        batch_size=50,
+        averaging=AveragingConfig(decay=0.9),
+        sharding=sharding,
+        progress=False,
+    )
+    Trainer(network(), config, callbacks=[callback]).fit(train)
+    return callback.found
 
 
 class StopAt(Callback):

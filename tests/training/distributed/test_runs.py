@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from tests.training.distributed.processes import run_ranks
 from tests.training.distributed.runs import (
     Found,
+    predict_while_averaging,
     resume_elsewhere,
     shard_and_resume,
     stop_by_signal_and_time,
@@ -55,3 +57,10 @@ def test_a_run_of_shards_resumes_with_and_without_them(tmp_path: Path) -> None:
             torch.testing.assert_close(replicated.weights[name], value, rtol=1e-4, atol=1e-5)
     alone = resume_elsewhere(tmp_path / "alone")
     assert (alone.stop_reason, alone.steps, len(alone.history)) == ("completed", 15, 3)
+
+
+def test_callbacks_predict_with_the_average_of_shards() -> None:
+    expected = predict_while_averaging(sharding=False)
+    for found in run_ranks(functools.partial(predict_while_averaging, sharding=True), 2):
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
