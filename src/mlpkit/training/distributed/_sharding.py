@@ -45,7 +45,8 @@ def sharded_copy(model: nn.Module, device: torch.device, ranks: Ranks) -> nn.Mod
     """Return a copy of a model of which each process has a part of every parameter.
 
     Each module that has a matrix is a unit: its parameters are gathered when it computes, and freed
-    then. All other parameters belong to the root.
+    then. So is each module of torch that reads the parameters of its children, with all of them.
+    All other parameters belong to the root.
 
     Args:
         model: The model, on the CPU; every process gets the weights of the first one.
@@ -60,11 +61,9 @@ def sharded_copy(model: nn.Module, device: torch.device, ranks: Ranks) -> nn.Mod
         torch.cuda.set_device(device)  # fully_shard uses the current device
     mesh = init_device_mesh(device.type, (ranks.size,))
     network = copy.deepcopy(model)
-    units = [
-        module
-        for module in network.modules()
-        if module is not network and any(p.ndim > 1 for p in module.parameters(recurse=False))
-    ]
+    units = _units(network)
+    for module in [*units, network]:
+        module.register_forward_hook(_own_memory)
     for module in reversed(units):  # inner modules first
         fully_shard(module, mesh=mesh)
     # Also the root frees what it has gathered: between two passes all parameters are parts.
@@ -72,6 +71,40 @@ def sharded_copy(model: nn.Module, device: torch.device, ranks: Ranks) -> nn.Mod
     network.to(device)  # the buffers
     network.register_load_state_dict_pre_hook(_divide_weights)  # type: ignore[no-untyped-call]
     return network
+
+
+def _units(network: nn.Module) -> list[nn.Module]:
+    """Return the modules within a network whose parameters are gathered together."""
+    readers = (nn.MultiheadAttention, nn.TransformerEncoderLayer)  # of their children's parameters
+    read = {
+        child
+        for module in network.modules()
+        if isinstance(module, readers)
+        for child in module.modules()
+        if child is not module
+    }
+    return [
+        module
+        for module in network.modules()
+        if module is not network
+        and module not in read
+        and (
+            isinstance(module, readers) or any(p.ndim > 1 for p in module.parameters(recurse=False))
+        )
+    ]
+
+
+def _own_memory(_module: nn.Module, _args: object, output: object) -> object:
+    """Return an output with copies in place of views; a hook.
+
+    After a change of a view in place, ``fully_shard`` does not gather the parameters for the
+    backward pass; it warns of every view.
+    """
+    if isinstance(output, Tensor):
+        return output.clone() if output.requires_grad and output._is_view() else output
+    if type(output) is tuple:  # as that of attention; a subclass may have names
+        return tuple(_own_memory(_module, _args, one) for one in output)
+    return output
 
 
 def _divide_weights(
@@ -118,3 +151,6 @@ def copy_whole(network: nn.Module, model: nn.Module) -> None:
             others[name] = value
     if others:
         model.load_state_dict(others, strict=False)
+    for name, buffer in network.named_buffers():
+        if name not in targets:  # it is not persistent
+            model.get_buffer(name).copy_(buffer)
