@@ -273,6 +273,7 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
         "and weights if any, got the tensors inputs, targets, weight",
     ),
     "no targets": (safetensors(lambda t: t.pop("targets")), "got the tensors inputs$"),
+    "no tensors": (safetensors(lambda t: t.clear()), "got no tensors$"),
     "float8": (
         safetensors(lambda t: t.update(inputs=torch.zeros(4, 2).to(torch.float8_e5m2))),
         "must be a file with numbers in inputs, got 'F8_E5M2'",
@@ -290,6 +291,21 @@ def test_a_wrong_file_is_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         LabeledTensors.open(path)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["folder", "inputs.npy", "safetensors"])
+def test_a_file_that_may_not_be_read_is_not_called_missing(tmp_path: Path, kind: str) -> None:
+    folder = folder_of(resident(), tmp_path / "a")
+    path = resident().save(tmp_path / "x") if kind == "safetensors" else folder
+    hidden = folder / kind if kind == "inputs.npy" else path
+    if os.geteuid() == 0:
+        pytest.skip("root may read every file")
+    hidden.chmod(0)
+    try:
+        with pytest.raises(DataError, match="Permission denied"):
+            LabeledTensors.open(path)
+    finally:
+        hidden.chmod(0o755)
 
 
 def test_damaged_headers_are_refused(tmp_path: Path) -> None:

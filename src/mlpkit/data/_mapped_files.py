@@ -134,9 +134,10 @@ def _map_npy(path: Path) -> Tensor:
 
 def _map_safetensors(path: Path) -> StoredExamples:
     try:
-        with safe_open(path, "np") as file:  # with "pt" it reserves memory for all tensors
+        # With "pt" it reserves memory for all tensors. It says that a file does not exist if it may
+        # not be read, so the file is opened before.
+        with open_regular(path) as raw, safe_open(path, "np") as file:
             metadata: Mapping[str, str] = file.metadata() or {}
-        with open_regular(path) as raw:
             length = int.from_bytes(raw.read(8), "little")
             header = cast("dict[str, dict[str, object]]", json.loads(raw.read(length)))
     except (SafetensorError, ValueError, RecursionError) as error:
@@ -145,7 +146,7 @@ def _map_safetensors(path: Path) -> StoredExamples:
     header.pop("__metadata__", None)
     if not set(_REQUIRED) <= header.keys() <= set(_NAMES):
         rule = "a file with the tensors inputs and targets, and weights if any"
-        found = Unquoted(f"the tensors {', '.join(sorted(header)) or 'of none'}")
+        found = Unquoted(f"the tensors {', '.join(sorted(header))}" if header else "no tensors")
         raise DataError(error_message(printable(path), rule, found))
     buffer, tensors = _map(path), {}
     for name, entry in header.items():
@@ -169,6 +170,8 @@ def _map_safetensors(path: Path) -> StoredExamples:
 def _map(path: Path) -> mmap.mmap:
     """Return a private mapping of a file: what is written to its memory does not reach the file."""
     with open_regular(path) as file:
+        if sys.platform == "win32":
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
         return mmap.mmap(
             file.fileno(),
             0,
