@@ -197,6 +197,23 @@ def unaligned(folder: Path) -> Path:
     return bytes_of(content)(folder)
 
 
+def huge(folder: Path) -> Path:
+    inputs = {"dtype": "F32", "shape": [1, 0, 2**64 - 1], "data_offsets": [0, 0]}
+    targets = {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}
+    header = json.dumps({"inputs": inputs, "targets": targets}).encode()
+    header += b" " * (-len(header) % 8)
+    return bytes_of(len(header).to_bytes(8, "little") + header + bytes(4))(folder)
+
+
+def npy_of_shape(shape: str) -> Callable[[Path], object]:
+    def write(folder: Path) -> None:
+        header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+        magic = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little")
+        (folder / "inputs.npy").write_bytes(magic + header.encode() + bytes(64))
+
+    return write
+
+
 class Evil:
     """What a pickle would call."""
 
@@ -280,6 +297,9 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     ),
     "classes in the header": (safetensors(len, "a"), "the class names as a JSON list"),
     "fewer classes": (safetensors(len, '["a"]'), r"targets must be class indices in \[0, 1\)"),
+    "huge": (huge, "must be a file of arrays whose sizes are 64-bit integers, got "),
+    "a shape of bools": (wrong_npy(npy_of_shape("(True, 2)")), "must be a whole .npy file"),
+    "a huge shape": (wrong_npy(npy_of_shape(f"(4, 0, {2**63 - 1})")), "must be a whole .npy file"),
     "unaligned": (unaligned, "numbers at multiples of 4 bytes, got .*; write it again with Labele"),
 }
 

@@ -113,7 +113,7 @@ def _map_npy(path: Path) -> Tensor:
     try:
         array: np.memmap[tuple[int, ...], np.dtype[np.generic]]
         array = np.lib.format.open_memmap(path, mode="r")  # never a pickle
-    except (ValueError, OverflowError, SyntaxError, TokenError) as error:
+    except (TypeError, ValueError, OverflowError, SyntaxError, TokenError) as error:
         rule = "a whole .npy file of numbers"
         reason = Unquoted(f"an error: {str(error).partition(chr(10))[0]}")
         raise DataError(error_message(printable(path), rule, reason)) from error
@@ -185,7 +185,11 @@ def _mapped_tensor(
 ) -> Tensor:
     count = math.prod(shape)
     if not count:
-        return torch.empty(tuple(shape), dtype=dtype)
+        try:
+            return torch.empty(tuple(shape), dtype=dtype)
+        except (TypeError, RuntimeError) as error:  # a size next to the 0 is too large
+            rule = "a file of arrays whose sizes are 64-bit integers"
+            raise DataError(error_message(printable(path), rule, tuple(shape))) from error
     if offset % dtype.itemsize:
         rule = f"a file with its numbers at multiples of {dtype.itemsize} bytes"
         cure = "write it again with LabeledTensors.save"
