@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +41,8 @@ class BatchNorm(nn.BatchNorm1d):
     References:
         Ioffe, Szegedy (2015), Batch Normalization, arXiv:1502.03167, algorithm 1.
     """
+
+    _feature_axis: ClassVar[int] = -1  # read where several processes normalize together
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's word
         """Return the normalized ``input``."""

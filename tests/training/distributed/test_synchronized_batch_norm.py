@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mlpkit.nn import BatchNorm
 from mlpkit.training._ranks import ALONE
 from mlpkit.training.distributed import synchronized_batch_norm
 
@@ -13,6 +14,7 @@ LAYERS = {
     "vectors": (nn.BatchNorm1d(3), (8, 3)),
     "sequences": (nn.BatchNorm1d(3, momentum=None), (5, 3, 4)),
     "images": (nn.BatchNorm2d(3, eps=0.1, momentum=0.3), (4, 3, 2, 2)),
+    "features on the last axis": (BatchNorm(3), (4, 3, 3)),
     "without parameters": (nn.BatchNorm1d(3, affine=False), (8, 3)),
     "without statistics": (nn.BatchNorm1d(3, track_running_stats=False), (8, 3)),
 }
@@ -68,3 +70,19 @@ def test_one_example_in_all_parts_is_refused() -> None:
         pytest.raises(ValueError, match="Expected more than 1 value per channel"),
     ):
         layer(torch.ones(1, 2))
+
+
+class Scaled(nn.BatchNorm1d):
+    """Batch norm that does more than to normalize."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's word
+        return 2 * super().forward(input)
+
+
+def test_a_layer_that_computes_something_else_is_refused() -> None:
+    """It would be replaced without a word."""
+    model = nn.Sequential(nn.BatchNorm1d(3), Scaled(3))
+    message = "sync_batch_norm must be False for a Scaled with a custom forward method"
+    with pytest.raises(ValueError, match=message), synchronized_batch_norm(model, ALONE):
+        pass
+    assert "forward" not in vars(model[0])

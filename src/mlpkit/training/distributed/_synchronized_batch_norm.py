@@ -11,9 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from mlpkit._checks import error_message
 from mlpkit.training._ranks import Ranks
 
 __all__ = ["synchronized_batch_norm"]
+
+_FORWARDS = (_BatchNorm.forward, nn.SyncBatchNorm.forward)
 
 
 @contextlib.contextmanager
@@ -21,9 +24,19 @@ def synchronized_batch_norm(model: nn.Module, ranks: Ranks) -> Iterator[None]:
     """Make every batch norm in training use the examples of all processes, in a ``with`` block.
 
     :class:`torch.nn.SyncBatchNorm` does the same on an accelerator, but refuses tensors on the CPU.
-    The modules keep their classes, so a saved model does not know of the processes.
+    The modules keep their classes, so a saved model does not know of the processes. A layer whose
+    features are not on axis 1 says so by its attribute ``_feature_axis``.
+
+    Raises:
+        ValueError: If a layer computes something else, in a custom forward method.
     """
     layers = [module for module in model.modules() if isinstance(module, _BatchNorm)]
+    for layer in layers:
+        is_known = type(layer).forward in _FORWARDS or hasattr(layer, "_feature_axis")
+        if not is_known or "forward" in vars(layer):
+            rule = f"False for a {type(layer).__name__} with a custom forward method"
+            cure = "normalize in a layer of torch or mlpkit"
+            raise ValueError(error_message("sync_batch_norm", rule, True, cure))  # noqa: FBT003 - the value
     for layer in layers:
         layer.forward = functools.partial(_forward, layer, ranks)  # type: ignore[method-assign]
     try:
@@ -60,8 +73,9 @@ def _forward(layer: _BatchNorm, ranks: Ranks, x: Tensor) -> Tensor:
     if not layer.training and layer.running_mean is not None:
         return type(layer).forward(layer, x)
     layer._check_input_dim(x)  # type: ignore[no-untyped-call]
-    axes = [axis for axis in range(x.ndim) if axis != 1]
-    shape = [-1 if axis == 1 else 1 for axis in range(x.ndim)]
+    features: int = getattr(layer, "_feature_axis", 1) % x.ndim
+    axes = [axis for axis in range(x.ndim) if axis != features]
+    shape = [-1 if axis == features else 1 for axis in range(x.ndim)]
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     rows = wide.new_full((1,), x.numel() // layer.num_features)
     sums = _sum(torch.cat([wide.sum(axes), rows]), ranks)
