@@ -107,10 +107,10 @@ def test_what_cannot_be_checked_when_it_is_opened_is_checked_later(tmp_path: Pat
     data = LabeledTensors.open(tmp_path)
     hows: tuple[Literal["global", "feature"], ...] = ("global", "feature")
     for how in hows:
-        with pytest.raises(ValueError, match=r"train.inputs must be finite .* see example 1600"):
+        with pytest.raises(ValueError, match=r"inputs must be finite.* example 1600"):
             SoftmaxClassifier.for_data(data, standardize=how)
-    with pytest.raises(ValueError, match="inputs must be finite in every element"):
-        SoftmaxClassifier.for_data(data.split([0.99, 0.01])[0])
+    with pytest.raises(ValueError, match=r"inputs must be finite.* example 399"):
+        SoftmaxClassifier.for_data(data.subset(np.arange(2_000)[::-1].copy()))
 
 
 @pytest.mark.gpu

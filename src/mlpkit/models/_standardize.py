@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, TypeAlias, get_args
 import torch
 from torch import Tensor
 
-from mlpkit._checks import Unquoted, check_choice, error_message
+from mlpkit._checks import check_choice, error_message
 from mlpkit._devices import accumulator_dtype
 from mlpkit.data import LabeledTensors
 
@@ -77,26 +77,10 @@ def measure_inputs(
         return Preprocessing(0.0, 1.0, shape)
     if how == "global" or (how == "auto" and len(shape) > 1):
         mean, std = mean_and_std(inputs)
-        if not math.isfinite(mean):
-            _check_finite(inputs)
         is_positive = float(torch.tensor(std, dtype=dtype, device="cpu")) > 0
         return Preprocessing(mean, std if is_positive else 1.0, shape)
     means, stds = feature_mean_and_std(inputs)
-    if not bool(means.isfinite().all()):
-        _check_finite(inputs)
     return Preprocessing(means, torch.where(stds.to(dtype) > 0, stds, 1.0), shape)
-
-
-def _check_finite(inputs: Tensor | LabeledTensors) -> None:
-    """Raise for the first example that is not finite."""
-    start = 0
-    for chunk in _chunks(inputs):
-        wrong = (~chunk.isfinite()).nonzero()
-        if len(wrong):
-            rule, cure = "finite in every element", f"see example {start + int(wrong[0, 0])}"
-            found = Unquoted("NaN or infinity")
-            raise ValueError(error_message("train.inputs", rule, found, cure))
-        start += len(chunk)
 
 
 def mean_and_std(inputs: Tensor | LabeledTensors) -> tuple[float, float]:
@@ -179,6 +163,9 @@ def _first_row(inputs: Tensor | LabeledTensors) -> Tensor:
 def _chunks(inputs: Tensor | LabeledTensors) -> Iterator[Tensor]:
     """Yield consecutive examples, so few that a copy of them is small."""
     size = max(1, _VALUES_AT_ONCE // max(1, _rows(inputs, 0, 1).numel()))
+    if isinstance(inputs, LabeledTensors) and inputs.is_mapped:  # batches are checked
+        yield from (batch.inputs for batch in inputs.batches(size, shuffle=False).epoch(0))
+        return
     for start in range(0, len(inputs), size):
         yield _rows(inputs, start, start + size)
 
