@@ -617,6 +617,10 @@ REFUSED_CONFIGS: dict[str, tuple[TrainerConfig | list[TrainerConfig], str]] = {
     ),
     "time": (replace(CONFIG, max_seconds=1.0), "max_seconds must be None"),
     "epochs": ([CONFIG, replace(CONFIG, epochs=4), CONFIG], r"config\[1\].epochs must be the same"),
+    "progress": (
+        [CONFIG, CONFIG, replace(CONFIG, progress="lines")],
+        r"config\[2\].progress must be the same",
+    ),
     "number": ([CONFIG], "one configuration, or one for each of the 3 models"),
 }
 

@@ -43,10 +43,11 @@ from mlpkit.training.optim import BestWeights, WeightSwapper
 
 __all__ = ["fit_many"]
 
-# Settings that must be equal for all networks, since they determine the steps and the epochs.
+# Settings that must be equal for all networks, which share the steps, the epochs and the output.
 _COMMON = (
     *("epochs", "batch_size", "eval_batch_size", "gradient_accumulation_steps", "label_smoothing"),
-    *("device", "deterministic", "gradients", "validate_every", "drop_last"),
+    *("device", "deterministic", "gradients", "validate_every", "drop_last", "progress"),
+    "sync_every",
 )
 # Settings that are not supported for several networks, with the value that each must have.
 _UNSUPPORTED: Mapping[str, object] = {
