@@ -39,9 +39,6 @@ from mlpkit.training import (
     load_checkpoint,
 )
 
-# torchdata calls a function of torch that does nothing from torch 2.14 on
-pytestmark = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")
-
 SGD = OptimizerConfig(name="sgd", lr=0.1, momentum=0.0)
 PLAIN = TrainerConfig(
     batch_size=8,

@@ -17,9 +17,6 @@ from mlpkit.training import BatchSource
 from mlpkit.training.batches import LoaderBatches, StreamBatches, training_batches
 from mlpkit.training.batches._stream import StatefulStream, state_holder
 
-# torchdata calls a function of torch that does nothing from torch 2.14 on
-pytestmark = pytest.mark.filterwarnings("ignore:'set_vital' is deprecated:UserWarning")
-
 
 class Numbers(IterableDataset[tuple[Tensor, Tensor]]):
     """Passes over so many numbers, which begin at 0 each time."""
