@@ -300,7 +300,7 @@ WRONG: dict[str, tuple[Callable[[Path], Path], str]] = {
     "huge": (huge, "must be a file of arrays whose sizes are 64-bit integers, got "),
     "a shape of bools": (wrong_npy(npy_of_shape("(True, 2)")), "must be a whole .npy file"),
     "a huge shape": (wrong_npy(npy_of_shape(f"(4, 0, {2**63 - 1})")), "must be a whole .npy file"),
-    "unaligned": (unaligned, "numbers at multiples of 4 bytes, got .*; write it again with Labele"),
+    "unaligned": (unaligned, "numbers at multiples of 4 bytes, got .*; load it with safetensors"),
 }
 
 

@@ -192,7 +192,7 @@ def _mapped_tensor(
             raise DataError(error_message(printable(path), rule, tuple(shape))) from error
     if offset % dtype.itemsize:
         rule = f"a file with its numbers at multiples of {dtype.itemsize} bytes"
-        cure = "write it again with LabeledTensors.save"
+        cure = "load it with safetensors.torch.load_file and write it with save_file"
         raise DataError(error_message(printable(path), rule, offset, cure))
     return torch.frombuffer(buffer, dtype=dtype, count=count, offset=offset).view(tuple(shape))
 
