@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -122,6 +123,10 @@ def join_ranks() -> Ranks:
     if not dist.is_initialized():
         if not dist.is_torchelastic_launched() or os.environ.get("WORLD_SIZE") == "1":
             return ALONE
+        # DistributedDataParallel imports this module, whose functions have the default group of
+        # their first import as a default argument: a group that is made before is never freed,
+        # and its threads can abort the interpreter at its end.
+        importlib.import_module("torch.distributed.nn.functional")
         dist.init_process_group()
         atexit.register(_leave)
     backends = dist.get_backend_config()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import faulthandler
+import importlib
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -27,7 +29,10 @@ def run_ranks(function: Callable[..., T], size: int, *arguments: object) -> list
 def _call(
     rank: int, folder: Path, size: int, function: Callable[..., object], arguments: tuple[object]
 ) -> None:
+    faulthandler.enable()
     torch.set_num_threads(1)
+    # Before the group, as in join_ranks: functions of this module keep a group that exists.
+    importlib.import_module("torch.distributed.nn.functional")
     store = f"file://{folder / 'store'}"
     dist.init_process_group("gloo", init_method=store, rank=rank, world_size=size)
     try:

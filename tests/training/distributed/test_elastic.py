@@ -27,6 +27,23 @@ data = digits().train
 config = TrainerConfig(epochs=50, progress=False)
 Trainer(SoftmaxClassifier.for_data(data), config, callbacks=[Raises()]).fit(data)
 """
+FREES = """
+import gc
+import weakref
+
+import torch.distributed as dist
+from mlpkit import SoftmaxClassifier, Trainer, TrainerConfig
+from mlpkit.data import digits
+
+data = digits().train
+config = TrainerConfig(epochs=1, progress=False)
+Trainer(SoftmaxClassifier.for_data(data), config).fit(data)
+group = weakref.ref(dist.group.WORLD)
+dist.destroy_process_group()
+gc.collect()
+if group() is not None:
+    raise RuntimeError("the group is kept")
+"""
 
 
 def run(folder: Path, *kills: str) -> tuple[int, dict[str, Tensor]]:
@@ -43,6 +60,14 @@ def run(folder: Path, *kills: str) -> tuple[int, dict[str, Tensor]]:
     return int(steps), weights
 
 
+def launch(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a script in two processes."""
+    script = folder / "script.py"
+    script.write_text(text)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    return subprocess.run([*command, str(script)], timeout=200, capture_output=True, text=True)
+
+
 @pytest.mark.long
 def test_a_run_whose_processes_are_killed_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
     """SIGKILL before the first checkpoint, and of the process that writes within an epoch."""
@@ -54,9 +79,12 @@ def test_a_run_whose_processes_are_killed_ends_as_an_undisturbed_one(tmp_path: P
 
 def test_a_process_that_raises_ends_the_others_with_its_message(tmp_path: Path) -> None:
     """The other process would wait for its gradient for ever; the launcher ends it."""
-    script = tmp_path / "raises.py"
-    script.write_text(RAISES)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    found = subprocess.run([*launch, str(script)], timeout=200, capture_output=True, text=True)
+    found = launch(RAISES, tmp_path)
     assert found.returncode != 0
     assert "the disk is on fire" in found.stderr
+
+
+def test_the_group_that_a_run_joined_can_be_freed(tmp_path: Path) -> None:
+    """Threads of a group that is kept can abort the interpreter at its end."""
+    found = launch(FREES, tmp_path)
+    assert found.returncode == 0, found.stderr
