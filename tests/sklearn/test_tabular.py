@@ -76,6 +76,23 @@ def test_it_is_the_recipe_of_the_models() -> None:
     )
 
 
+@pytest.mark.parametrize(("copies", "num_networks"), [(1, 4), (9, 2)])
+def test_the_defaults_depend_on_the_number_of_rows(copies: int, num_networks: int) -> None:
+    """Half of the epochs of the models; four networks for fewer than 1,000 rows to train on."""
+    many = pd.concat([X] * copies, ignore_index=True)
+    found = MLPClassifier(4, random_state=0).fit(many, list(NAMES) * copies)
+    epochs = tabular_config("classification", len(many) * 4 // 5).epochs
+    assert epochs is not None
+    assert isinstance(found.model_, Ensemble)
+    assert len(found.model_) == num_networks
+    assert found.n_iter_ == len(found.loss_curve_) == epochs // 2
+
+
+def test_max_iter_is_limited() -> None:
+    found = MLPClassifier(4, max_iter=10**6, n_members=1).fit(X, NAMES)
+    assert found.n_iter_ == tabular_config("classification", 120).epochs
+
+
 def test_a_classification_is_learned() -> None:
     found = classifier(max_iter=60).fit(X, NAMES)
     assert found.score(X, NAMES) > 0.95

@@ -79,7 +79,9 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         learning_rate_init: First learning rate, above 0; not used by lbfgs.
         power_t: Exponent of ``"invscaling"``, at least 0.
         max_iter: Largest number of iterations: passes over the examples, or iterations of lbfgs.
-            None is 200; for ``"tabular"`` 64, or more for fewer than 2,000 examples.
+            None is 200. ``"tabular"`` makes at most those of
+            :func:`mlpkit.models.tabular_config`, which are 64 or at least 500 steps; None is half
+            of them, which is nearly as accurate with several networks.
         shuffle: Shuffle the examples in each pass; not used by lbfgs.
         random_state: Seed, generator, or None for NumPy's global generator.
         tol: Smallest improvement of the loss, or of the validation score, that counts. For lbfgs,
@@ -105,7 +107,8 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         preset: ``"sklearn"`` for the network of scikit-learn, ``"tabular"`` for the ensemble. None
             is ``"tabular"`` for a frame with named columns, unless a parameter is set that it does
             not have, such as ``solver`` or ``alpha``, and ``"sklearn"`` for other inputs.
-        n_members: Number of networks of ``"tabular"``, at least 1.
+        n_members: Number of networks of ``"tabular"``, at least 1. None is 2, or 4 for fewer than
+            1,000 examples, where a fit takes seconds.
 
     Attributes:
         classes_: The classes in order, or the numbers of the labels.
@@ -181,7 +184,7 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         max_fun: int = 15000,
         class_weight: ClassWeight = None,
         preset: str | None = None,
-        n_members: int = 4,
+        n_members: int | None = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation

@@ -129,7 +129,7 @@ class TabularSettings:
     batch_size: int | Literal["auto"]
     max_iter: int | None
     validation_fraction: float | None
-    n_members: int
+    n_members: int | None
     verbose: bool
 
     @classmethod
@@ -210,6 +210,6 @@ _CHECKS: Final[Mapping[str, Check[object]]] = MappingProxyType(
         "epsilon": _above_0,
         "n_iter_no_change": _patience,
         "max_fun": _positive,
-        "n_members": _positive,
+        "n_members": or_none(_positive),
     }
 )

@@ -32,6 +32,10 @@ Rows = npt.NDArray[np.intp]
 
 VALIDATION_FRACTION: Final = 0.2
 _FEWEST: Final = 50  # examples of which a part is held out
+# The decision record 0012 has the figures behind these numbers of networks.
+_MEMBERS: Final = 2
+_FEW_MEMBERS: Final = 4  # for fewer than _FEW examples, whose fits are short
+_FEW: Final = 1000
 _Kind: TypeAlias = type[SoftmaxClassifier] | type[MultilabelClassifier] | type[Regressor]
 _KINDS: Final[dict[Task, _Kind]] = {
     "classification": SoftmaxClassifier,
@@ -110,7 +114,8 @@ def fit_ensemble(
         units = TargetUnits.of(data)
         data = units.standardized(data)
     train, val = _divided(data, settings, random)
-    seeds = random.randint(np.iinfo(np.int32).max, size=settings.n_members + 1).tolist()
+    n_members = settings.n_members or (_FEW_MEMBERS if len(train) < _FEW else _MEMBERS)
+    seeds = random.randint(np.iinfo(np.int32).max, size=n_members + 1).tolist()
     defaults = TABULAR_DEFAULTS[task]
     widths = settings.hidden_layer_sizes
     widths = defaults.hidden_features if widths is None else widths
@@ -171,7 +176,7 @@ def _config(
         config,
         batch_size=size,
         optimizer=dataclasses.replace(optimizer, weight_decay=decay),
-        epochs=min(epochs, settings.max_iter or epochs),
+        epochs=min(epochs, settings.max_iter or -(-epochs // 2)),
         restore_best=has_val,
         device="cpu",
         seed=seed,
