@@ -90,6 +90,7 @@ def test_a_class_prefers_the_parts_of_its_largest_remainders() -> None:
         ([3, 6, 5, 5, 0, 1], [2, 3, 3, 6, 6]),  # a first path to a free part is a dead end
         ([2, 2, 2, 2, 2], [1, 2, 3, 4]),
         ([1] * 12, [3, 4, 5]),
+        ([300, 300, 500], [1] * 1_100),  # a path visits more parts than Python has frames
     ],
 )
 def test_a_share_moves_to_another_part_where_its_part_is_full(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numbers
 import operator
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import SupportsIndex
 
@@ -81,7 +81,7 @@ def stratified_counts(class_counts: Sequence[int], sizes: Sequence[int]) -> list
     for row, (label, share) in zip(counts, enumerate(shares), strict=True):
         by_remainder = sorted(range(len(sizes)), key=lambda part: -share[part][1])
         for _ in range(class_counts[label] - sum(row)):
-            _round_up(label, by_remainder, counts, shares, capacity, visited=set())
+            _round_up(label, by_remainder, counts, shares, capacity)
     return counts
 
 
@@ -91,29 +91,40 @@ def _round_up(
     counts: list[list[int]],
     shares: list[list[tuple[int, int]]],
     capacity: list[int],
-    visited: set[int],
-) -> bool:
-    """Round one share of a class up, along an augmenting path; return whether one exists.
+) -> None:
+    """Round one share of a class up, along an augmenting path, by a search in depth.
 
     If all its parts are full, a share that an earlier class has rounded up moves to another part.
     """
-    for part in by_remainder:
-        whole, remainder = shares[label][part]
-        if part in visited or remainder == 0 or counts[label][part] > whole:
-            continue
-        visited.add(part)
-        if capacity[part] > 0:
+    visited: set[int] = set()
+    remaining = [iter(range(len(capacity))) for _ in counts]  # parts that a class has not tried
+
+    def steps(of: int, parts: Iterator[int]) -> Iterator[tuple[int, int, int]]:
+        """Yield a class, a part that it can enter, and the class that leaves it, -1 if none."""
+        for part in parts:
+            whole, remainder = shares[of][part]
+            if part in visited or remainder == 0 or counts[of][part] > whole:
+                continue
+            visited.add(part)
+            if capacity[part] > 0:
+                yield of, part, -1
+            for other, row in enumerate(counts):
+                if row[part] > shares[other][part][0]:
+                    yield of, part, other
+
+    path: list[tuple[int, int, int]] = []
+    search = [steps(label, iter(by_remainder))]  # no recursion: a path may visit every part
+    while not path or path[-1][-1] >= 0:
+        step = next(search[-1], None)
+        if step is None:
+            search.pop()
+            path.pop()
+        else:
+            path.append(step)
+            search.append(steps(step[-1], remaining[step[-1]]))
+    for entering, part, leaving in path:
+        counts[entering][part] += 1
+        if leaving < 0:
             capacity[part] -= 1
-            counts[label][part] += 1
-            return True
-        for other in range(len(counts)):
-            if counts[other][part] > shares[other][part][0]:
-                counts[other][part] -= 1
-                capacity[part] += 1
-                if _round_up(other, range(len(capacity)), counts, shares, capacity, visited):
-                    capacity[part] -= 1
-                    counts[label][part] += 1
-                    return True
-                counts[other][part] += 1
-                capacity[part] -= 1
-    return False
+        else:
+            counts[leaving][part] -= 1
