@@ -23,15 +23,6 @@ def test_the_parts_are_the_rows_in_order(shape: tuple[int, ...], size: int) -> N
         assert [part.tolist() for part in chunks(mapped, size)] == [part.tolist() for part in parts]
 
 
-def test_an_example_that_is_not_finite_is_named_by_its_place_in_the_selection() -> None:
-    values = torch.zeros(9, 2)
-    values[7, 1] = torch.nan
-    parts = chunks(MappedInputs(values, torch.tensor([0, 2, 3, 4, 7, 8])), 4)
-    assert [len(next(parts)) for _ in range(2)] == [2, 2]
-    with pytest.raises(ValueError, match=r"inputs must be finite .* in example 4"):
-        next(parts)
-
-
 def test_the_content_is_in_row_major_order() -> None:
     values = torch.arange(6, dtype=torch.int16).view(2, 3)
     assert bytes(content(values.T)) == values.numpy().T.tobytes()

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+import shutil
 from collections.abc import Callable
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import pytest
 import torch
-from tests.data.test_mapped_files import resident, same
+from tests.data.test_mapped_files import folder_of, resident, same
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
 from mlpkit import SoftmaxClassifier
 from mlpkit.data import Batch, LabeledTensors, RandomAffine
+from mlpkit.errors import DataError
 
 
 @pytest.fixture
@@ -94,9 +101,11 @@ def test_nothing_is_read_before_a_batch(tmp_path: Path) -> None:
         data.batches(2).gather(third, epoch=0)
     with pytest.raises(ValueError, match=f"{message}1"):
         list(data[3:].batches(1).epoch(0))
-    part = data.subset([1, 4])
-    with pytest.raises(ValueError, match=f"{message}1"):
-        _ = part.inputs
+    parts = (data, data[1:], data.subset([1, 4]))  # one rule, whether rows are copied or not
+    for part, row in zip(parts, (4, 3, 1), strict=True):
+        assert part.inputs.isnan().sum() == 1
+        with pytest.raises(ValueError, match=f"{message}{row}"):
+            part[row]
 
 
 def test_what_cannot_be_checked_when_it_is_opened_is_checked_later(tmp_path: Path) -> None:
@@ -111,6 +120,70 @@ def test_what_cannot_be_checked_when_it_is_opened_is_checked_later(tmp_path: Pat
             SoftmaxClassifier.for_data(data, standardize=how)
     with pytest.raises(ValueError, match=r"inputs must be finite.* example 399"):
         SoftmaxClassifier.for_data(data.subset(np.arange(2_000)[::-1].copy()))
+
+
+def pickled(data: LabeledTensors) -> LabeledTensors:
+    """Return what another process gets, which has the path and no content."""
+    content = ForkingPickler.dumps(data)
+    assert len(content) < 2_000
+    found = pickle.loads(content)
+    assert isinstance(found, LabeledTensors)
+    return found
+
+
+@pytest.mark.parametrize("number", range(len(SELECTIONS)))
+@pytest.mark.parametrize("send", [pickled, copy.deepcopy, copy.copy])
+def test_a_pickle_maps_the_files_again(
+    tmp_path: Path, number: int, send: Callable[[LabeledTensors], LabeledTensors]
+) -> None:
+    data = resident(torch.arange(31.0 * 900).view(31, 900))
+    opened = LabeledTensors.open(data.save(tmp_path / "x"))
+    found = send(SELECTIONS[number](opened))
+    assert found.is_mapped
+    assert same(found, SELECTIONS[number](data))
+    assert same(send(found), SELECTIONS[number](data))
+
+
+def test_a_pickle_of_a_folder_does_not_depend_on_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder_of(resident(), tmp_path / "a")
+    monkeypatch.chdir(tmp_path)
+    data = LabeledTensors.open("a")
+    monkeypatch.chdir("/")
+    assert same(pickled(data), resident())
+
+
+@pytest.mark.parametrize("kind", ["gone", "replaced", "classes"])
+def test_a_pickle_of_files_that_changed_is_refused(tmp_path: Path, kind: str) -> None:
+    path = folder_of(resident(), tmp_path / "a")
+    data = LabeledTensors.open(path)
+    content = pickle.dumps(data)
+    if kind == "gone":
+        shutil.rmtree(path)
+    elif kind == "replaced":
+        np.save(path / "inputs.npy", data.inputs.numpy() + 1)
+    else:
+        (path / "classes.json").unlink()
+    message = "files that have changed or are missing; open them again with LabeledTensors.open"
+    for again in (lambda: pickle.loads(content), lambda: copy.deepcopy(data)):
+        with pytest.raises(DataError, match=message) as caught:
+            again()
+        assert str(path) in str(caught.value)
+
+
+@pytest.mark.long
+def test_a_worker_that_is_not_forked_maps_the_files_again(mapped: LabeledTensors) -> None:
+    part = mapped.split([20, 11])[0]
+    loader = DataLoader(
+        cast("Dataset[tuple[Tensor, Tensor]]", part),
+        batch_size=7,
+        num_workers=1,
+        multiprocessing_context="spawn",
+    )
+    found = [torch.cat(column) for column in zip(*loader, strict=True)]
+    assert torch.equal(found[0], part.inputs)
+    assert torch.equal(found[1], part.targets)
 
 
 @pytest.mark.gpu

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import overload
+from typing import SupportsIndex, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +26,8 @@ from mlpkit.data._adapters import (
 )
 from mlpkit.data._batches import Batches
 from mlpkit.data._chunks import chunks, content
-from mlpkit.data._mapped_files import map_examples, write_examples
-from mlpkit.data._mapped_inputs import MappedInputs
+from mlpkit.data._mapped_files import file_stamps, map_examples, write_examples
+from mlpkit.data._mapped_inputs import MappedInputs, Origin
 from mlpkit.data._random import derive, permutation
 from mlpkit.data._splits import split_sizes, stratified_counts
 from mlpkit.data._validation import (
@@ -136,12 +136,19 @@ class LabeledTensors:
 
         Opening reads the headers, and compares shapes, dtypes and sizes. Targets and weights are
         read once, a part at a time, and checked as in the constructor; class indices of another
-        dtype than int64 are copied. Inputs are not read. :class:`Batches` read the examples of a
-        batch when they gather it, and check that floating-point inputs are finite.
+        dtype than int64 are copied. Inputs are not read. :class:`Batches` and ``data[index]`` read
+        examples when they copy them, and check that floating-point inputs are finite, as does
+        :meth:`to`.
 
         Slices, :meth:`subset` and :meth:`split` select examples without reading their inputs.
-        :attr:`inputs` of a slice is a view of the file; of another selection it is a copy, which is
-        read each time. A change of a tensor in place does not reach the files.
+        :attr:`inputs` has the values of the files without a check. Of a slice it is a view of the
+        file; of another selection it is a copy, which is read each time. A change of a tensor in
+        place does not reach the files.
+
+        A pickle has the absolute path, the selection and the class names, and unpickling opens the
+        files again, in a process of a :class:`~torch.utils.data.DataLoader` for instance. It raises
+        :class:`~mlpkit.errors.DataError` if the size or the time of the last change of a file is
+        another one. :func:`copy.deepcopy` does the same.
 
         Args:
             path: The safetensors file, or the folder.
@@ -160,6 +167,7 @@ class LabeledTensors:
             >>> LabeledTensors.open(path)
             LabeledTensors(6 examples of float32 (2,), 2 classes, mapped from files)
         """
+        origin = Origin(Path(path).absolute(), file_stamps(Path(path)))
         stored = map_examples(Path(path))
         mapped = object.__new__(cls)
         try:
@@ -170,7 +178,7 @@ class LabeledTensors:
         except (TypeError, ValueError) as error:
             message = f"{printable(path)} holds examples that cannot be used: {error}"
             raise DataError(message) from error
-        mapped._inputs = MappedInputs(inputs)
+        mapped._inputs = MappedInputs(inputs, origin=origin)
         return mapped
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -500,6 +508,11 @@ class LabeledTensors:
         _update(digest, self._inputs[::stride])
         return digest.hexdigest()
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[object, ...]:
+        if isinstance(self._inputs, Tensor):
+            return super().__reduce_ex__(protocol)
+        return _open_again, (self._inputs.origin, self._inputs.rows, self._classes)
+
     def __len__(self) -> int:
         return self._inputs.shape[0]
 
@@ -536,7 +549,7 @@ class LabeledTensors:
             if isinstance(self._inputs, Tensor):
                 return self._inputs[int(index)], self._targets[int(index)]
             row = range(len(self))[int(index)]
-            return self._inputs[row : row + 1].tensor()[0], self._targets[row]
+            return self._inputs.gather(torch.tensor([row]))[0], self._targets[row]
         return self._select(index) if isinstance(index, slice) else self.subset(index)
 
     def subset(self, indices: Sequence[int] | Tensor | npt.NDArray[np.integer]) -> LabeledTensors:
@@ -698,6 +711,23 @@ class LabeledTensors:
             balanced=balanced,
             augment=augment,
         )
+
+
+def _open_again(
+    origin: Origin, rows: range | Tensor, classes: tuple[str, ...] | None
+) -> LabeledTensors:
+    """Return a selection of examples in files, as they were when they were pickled."""
+    if file_stamps(origin.path) != origin.files:
+        rule = "the files that were opened before they were pickled or copied"
+        found = Unquoted("files that have changed or are missing")
+        cure = "open them again with LabeledTensors.open"
+        raise DataError(error_message(printable(origin.path), rule, found, cure))
+    opened = LabeledTensors.open(origin.path)
+    if isinstance(rows, Tensor):
+        opened = opened._select(rows)
+    else:
+        opened = opened._select(slice(rows.start, rows.stop, rows.step))
+    return opened if opened.classes == classes or classes is None else opened.with_classes(classes)
 
 
 def _check_same_target(

@@ -23,7 +23,7 @@ from mlpkit.data._chunks import chunks, content
 from mlpkit.data._mapped_inputs import MappedInputs
 from mlpkit.errors import DataError
 
-__all__ = ["StoredExamples", "map_examples", "write_examples"]
+__all__ = ["StoredExamples", "file_stamps", "map_examples", "write_examples"]
 
 _REQUIRED: Final = ("inputs", "targets")
 _NAMES: Final = (*_REQUIRED, "weights")
@@ -89,6 +89,14 @@ def map_examples(path: Path) -> StoredExamples:
         raise DataError(
             error_message(printable(path), _LAYOUT, Unquoted(f"an error: {error}"))
         ) from error
+
+
+def file_stamps(path: Path) -> tuple[tuple[str, int, int], ...]:
+    """Return the name, the size and the time of change of each file of a data set that exists."""
+    names = (*(f"{name}.npy" for name in _NAMES), _CLASSES_FILE)
+    files = [path / name for name in names] if path.is_dir() else [path]
+    stats = {file.name: file.stat() for file in files if file.exists()}
+    return tuple((name, stat.st_size, stat.st_mtime_ns) for name, stat in stats.items())
 
 
 def _map_folder(folder: Path) -> StoredExamples:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-import torch
+from pathlib import Path
+from typing import NamedTuple
+
 from torch import Tensor
 
 from mlpkit.data._validation import check_finite
+
+
+class Origin(NamedTuple):
+    """The files of mapped examples.
+
+    Attributes:
+        path: Absolute path of the file or folder.
+        files: Name, size in bytes and time of the last change in nanoseconds of each file.
+    """
+
+    path: Path
+    files: tuple[tuple[str, int, int], ...]
 
 
 class MappedInputs:
@@ -13,13 +27,21 @@ class MappedInputs:
 
     Args:
         source: The tensor, ``(M, ...)``.
-        rows: Indices of the rows, int64, ``(N,)``; None selects all of them.
+        rows: The rows: a range, or their indices, int64, ``(N,)``; None selects all of them.
+        origin: The files; None if they are unknown.
+
+    Attributes:
+        rows: The rows.
+        origin: The files.
     """
 
-    def __init__(self, source: Tensor, rows: Tensor | None = None) -> None:
+    def __init__(
+        self, source: Tensor, rows: range | Tensor | None = None, origin: Origin | None = None
+    ) -> None:
         self._source = source
-        self._rows = rows
-        self.shape = source.shape if rows is None else (len(rows), *source.shape[1:])
+        self.rows = range(len(source)) if rows is None else rows
+        self.origin = origin
+        self.shape: tuple[int, ...] = (len(self.rows), *source.shape[1:])
         self.dtype, self.device = source.dtype, source.device
 
     @property
@@ -32,26 +54,23 @@ class MappedInputs:
 
     def __getitem__(self, rows: slice | Tensor) -> MappedInputs:
         """Return some of the rows, without reading them."""
-        if self._rows is not None:
-            return MappedInputs(self._source, self._rows[rows])
+        if isinstance(self.rows, Tensor):
+            return MappedInputs(self._source, self.rows[rows], self.origin)
         if isinstance(rows, slice):
-            return MappedInputs(self._source[rows])
-        return MappedInputs(self._source, rows)
+            return MappedInputs(self._source, self.rows[rows], self.origin)
+        return MappedInputs(self._source, self.rows.start + self.rows.step * rows, self.origin)
 
     def tensor(self, start: int = 0, stop: int | None = None) -> Tensor:
-        """Return consecutive rows: a part of the mapped tensor if they are no selection, or a copy.
+        """Return consecutive rows as they are: a part of the mapped tensor, or a copy of indices.
 
         Args:
             start: The first row.
             stop: The end of the rows; None returns all that follow.
-
-        Raises:
-            ValueError: If a value of a copy is not finite.
         """
-        if self._rows is None:
-            return self._source[start:stop]
-        end = len(self) if stop is None else min(stop, len(self))
-        return self.gather(torch.arange(start, end))
+        rows = self.rows[start:stop]
+        if isinstance(rows, Tensor):
+            return self._source.index_select(0, rows)
+        return self._source[rows.start : rows.stop : rows.step]
 
     def gather(self, indices: Tensor) -> Tensor:
         """Return the rows at some indices as a copy.
@@ -59,7 +78,6 @@ class MappedInputs:
         Raises:
             ValueError: If a value is not finite.
         """
-        rows = indices if self._rows is None else self._rows.index_select(0, indices)
-        inputs = self._source.index_select(0, rows)
+        inputs = self[indices].tensor()
         check_finite("inputs", inputs, indices)
         return inputs
