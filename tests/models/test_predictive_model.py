@@ -96,7 +96,9 @@ def test_the_preprocessing_is_that_of_the_data(kind: KindName) -> None:
                 torch.testing.assert_close(one.to(two.dtype), two, rtol=0.01, atol=1e-3)
     with torch.device("meta"):
         empty = for_data(kind, data, hidden_features=(7,))
-    assert {value.device.type for value in empty.state_dict().values()} == {"meta"}
+        table = for_data(kind, data, preset="tabular")
+    for found in (empty, table):
+        assert {value.device.type for value in found.state_dict().values()} == {"meta"}
     empty.to_empty(device="cpu").load_state_dict(model.state_dict())
     assert torch.equal(empty.eval()(inputs), model.eval()(inputs))
 

@@ -256,7 +256,7 @@ def _check_raw(mean: float | Tensor, std: float | Tensor, shape: tuple[int, ...]
     """Raise ValueError unless a TabularMLP gets its inputs as they are: rows of a table."""
     for name, value, expected in (("mean", mean, 0.0), ("std", std, 1.0)):
         if not (isinstance(value, Tensor) and value.is_meta) and bool(
-            torch.as_tensor(value).ne(expected).any()
+            torch.as_tensor(value, device="cpu").ne(expected).any()
         ):
             rule = f"{expected:g} for a TabularMLP, which scales its inputs"
             raise ValueError(error_message(name, rule, value))

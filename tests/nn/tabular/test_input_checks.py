@@ -30,6 +30,8 @@ def test_training_inputs_are_rows_of_a_tensor(fit: Callable[[object], object]) -
         fit(np.zeros((3, 2)))
     with pytest.raises(ValueError, match=r"inputs must be of shape \(N, features\) with one exam"):
         fit(torch.zeros(0, 2))
+    with pytest.raises(ValueError, match="inputs must be on a device that holds values, got 'meta"):
+        fit(torch.zeros(3, 2, device="meta"))
 
 
 def test_training_inputs_may_be_on_another_device_than_new_tensors() -> None:

@@ -134,6 +134,23 @@ def test_each_parameter_is_in_one_group(*, scaled: bool) -> None:
 
 
 @pytest.mark.parametrize("numbers", ["none", "periodic", "piecewise_linear"])
+def test_it_can_be_built_on_the_meta_device(numbers: NumberEmbedding) -> None:
+    """With memory and the state of another it equals that one, which has memory all the same."""
+    model = network(numbers)
+    assert model.head is not None
+    nn.init.normal_(model.head.weight)
+    inputs = rows()
+    with torch.device("meta"):
+        empty = TabularMLP.for_data(inputs, COUNTS, (8, 6), 3, numbers=numbers)
+        in_memory = TabularMLP.from_config(model.config, device="cpu")
+    assert all(value.is_meta for value in empty.state_dict().values())
+    empty.to_empty(device="cpu")
+    for found in (empty, in_memory):
+        found.load_state_dict(model.state_dict())
+        assert torch.equal(found(rows()), model(rows()))
+
+
+@pytest.mark.parametrize("numbers", ["none", "periodic", "piecewise_linear"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_from_config_takes_the_state(numbers: NumberEmbedding, dtype: torch.dtype) -> None:
     """The state is finite, and has the names, shapes and types of another such network."""

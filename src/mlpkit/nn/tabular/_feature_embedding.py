@@ -13,7 +13,7 @@ from mlpkit._checks import check_choice, check_int, check_tuple, error_message
 from mlpkit._protocols import ParamGroup
 from mlpkit.nn.tabular._category_embedding import CategoryEmbedding
 from mlpkit.nn.tabular._feature_scaling import FeatureScaling
-from mlpkit.nn.tabular._input_checks import check_last_axis, check_rows
+from mlpkit.nn.tabular._input_checks import check_last_axis, check_rows, device_for
 from mlpkit.nn.tabular._one_hot import OneHot
 from mlpkit.nn.tabular._periodic_embedding import PeriodicEmbedding
 from mlpkit.nn.tabular._piecewise_linear_embedding import PiecewiseLinearEmbedding, quantile_edges
@@ -141,7 +141,7 @@ class FeatureEmbedding(nn.Module):
         for index, (columns, _) in enumerate(parts):
             self.register_buffer(f"columns_{index}", torch.tensor(columns))
         self.scaling = FeatureScaling(width)
-        self.to(inputs.device)
+        self.to(device_for(inputs))
 
     @property
     def out_features(self) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.fx import Proxy
 
 from mlpkit._checks import Unquoted, error_message
 
-__all__ = ["check_finite_rows", "check_last_axis", "check_rows"]
+__all__ = ["check_finite_rows", "check_last_axis", "check_rows", "device_for"]
 
 
 def check_last_axis(x: Tensor, size: int) -> None:
@@ -25,7 +26,15 @@ def check_rows(inputs: object) -> Tensor:
     if inputs.ndim != 2 or not inputs.numel():
         rule = "of shape (N, features) with one example or more"
         raise ValueError(error_message("inputs", rule, tuple(inputs.shape)))
+    if inputs.is_meta:
+        raise ValueError(error_message("inputs", "on a device that holds values", "meta"))
     return inputs.detach()
+
+
+def device_for(inputs: Tensor) -> torch.device:
+    """Return the device of a module for training inputs: theirs, or meta if it is the default."""
+    default = torch.get_default_device()
+    return default if default.type == "meta" else inputs.device
 
 
 def check_finite_rows(inputs: object) -> Tensor:

@@ -17,6 +17,7 @@ from mlpkit.nn._mlp import MLP
 from mlpkit.nn._options import MLPOptions
 from mlpkit.nn._summary import Summary, SummaryRow
 from mlpkit.nn.tabular._feature_embedding import FeatureEmbedding, NumberEmbedding
+from mlpkit.nn.tabular._input_checks import device_for
 from mlpkit.nn.tabular._tabular_config import TabularMLPConfig
 
 __all__ = ["TabularMLP"]
@@ -130,7 +131,7 @@ class TabularMLP(nn.Module):
         )
         network = cls(embedding, mlp)
         network._reset_biases_and_head(generator)
-        return network.to(inputs.device)
+        return network.to(device_for(inputs))
 
     @classmethod
     def from_config(
@@ -149,15 +150,16 @@ class TabularMLP(nn.Module):
             device: Device of the network; None is torch's default device.
             dtype: Floating dtype of the network; None is torch's default dtype.
         """
-        numbers = torch.arange(config.num_pieces + 1.0, device="cpu")  # as many quantiles
-        embedding = FeatureEmbedding(
-            numbers[:, None].expand(-1, len(config.num_categories)),
-            config.num_categories,
-            numbers=config.numbers,
-            num_pieces=config.num_pieces,
-            max_one_hot=config.max_one_hot,
-            embedding_dim=config.embedding_dim,
-        )
+        with torch.device("cpu"):  # as many quantiles need values
+            numbers = torch.arange(config.num_pieces + 1.0)
+            embedding = FeatureEmbedding(
+                numbers[:, None].expand(-1, len(config.num_categories)),
+                config.num_categories,
+                numbers=config.numbers,
+                num_pieces=config.num_pieces,
+                max_one_hot=config.max_one_hot,
+                embedding_dim=config.embedding_dim,
+            )
         mlp = MLP.from_config(config.mlp, device=device, dtype=dtype)
         like = next(mlp.parameters())
         return cls(embedding.to(like.device, like.dtype), mlp, scaled_rates=config.scaled_rates)
