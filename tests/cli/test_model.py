@@ -6,11 +6,13 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
 from mlpkit import MLP, MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.cli._model import as_classifier, load_model
+from mlpkit.data import LabeledTensors
 from mlpkit.errors import ArtifactError
 from mlpkit.models import Ensemble
 from mlpkit.training import History
@@ -30,15 +32,16 @@ def test_each_kind_of_model_is_loaded(tmp_path: Path, digits_run: Path) -> None:
     """The class is that of the saved model; some commands need a SoftmaxClassifier."""
     network = MLP(4, (), 1)
     classifier = load_model(digits_run)
-    assert as_classifier(classifier, "demo") is classifier
+    assert as_classifier(classifier, "demo", digits_run) is classifier
     for model in (Regressor(network), MultilabelClassifier(network, classes=("a",))):
         model.save(tmp_path / "model")
         assert type(load_model(tmp_path)) is type(model)
         message = (
-            f"MODEL must be a SoftmaxClassifier for mlpkit demo, got a {type(model).__name__};"
+            f"MODEL must be a SoftmaxClassifier of images for mlpkit demo, got a "
+            f"{type(model).__name__}; mlpkit export"
         )
         with pytest.raises(ArtifactError, match=message):
-            as_classifier(load_model(tmp_path), "demo")
+            as_classifier(load_model(tmp_path), "demo", tmp_path)
 
 
 def test_an_ensemble_is_refused(tmp_path: Path) -> None:
@@ -66,10 +69,28 @@ def test_a_command_that_needs_classes_refuses_a_regressor(
     before = sorted(tmp_path.rglob("*"))
     assert run_here(*words) == 1
     assert capsys.readouterr().err == (
-        f"mlpkit: MODEL must be a SoftmaxClassifier for mlpkit {command}, got a Regressor; use it "
-        "from Python: mlpkit.models.load_model loads it\n"
+        f"mlpkit: MODEL must be a SoftmaxClassifier of images for mlpkit {command}, got a "
+        "Regressor; mlpkit export model writes it as one file that maps inputs to predictions\n"
     )
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("target", ["class", "number"])
+def test_a_demo_of_a_table_names_the_command_that_predicts(
+    tmp_path: Path, target: str, run_here: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = pd.DataFrame({"x": [0.5, 1, 2, 4], "class": list("abab"), "number": [0.5, 1, 0, 2]})
+    data = LabeledTensors.from_frame(frame[["x", target]], target)
+    kind = SoftmaxClassifier if target == "class" else Regressor
+    kind.for_data(data).save(tmp_path / "model")
+    assert run_here("demo", "model") == 1
+    assert capsys.readouterr().err == (
+        "mlpkit: MODEL must be a SoftmaxClassifier of images for mlpkit demo, got a "
+        f"{kind.__name__} of a table; mlpkit predict --model model FILE.csv prints its "
+        "predictions\n"
+    )
+    frame.to_csv(tmp_path / "FILE.csv")
+    assert run_here("predict", "--model", "model", "FILE.csv") == 0
 
 
 def test_paths_without_a_model_raise(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ class Demo:
         """Load the model, write the page and print its path."""
         from mlpkit.demo import write_demo
 
-        model = as_classifier(load_model(self.model), "demo")
+        model = as_classifier(load_model(self.model), "demo", self.model)
         examples, credit = self._read_examples(model)
         print_path(write_demo(model, self.out, title=self.title, examples=examples, credit=credit))
 

@@ -50,18 +50,23 @@ def _one_model(path: Path) -> Model:
     return model
 
 
-def as_classifier(model: Model, command: str) -> SoftmaxClassifier:
-    """Return the model itself for a command that needs a :class:`SoftmaxClassifier`.
+def as_classifier(model: Model, command: str, path: Path) -> SoftmaxClassifier:
+    """Return the model itself for a command that needs a :class:`SoftmaxClassifier` of images.
 
     Args:
         model: The model.
         command: The command, for the error message.
+        path: The path of the model, for the error message.
 
     Raises:
         ArtifactError: If the model is of another kind.
     """
-    if isinstance(model, SoftmaxClassifier):
+    if isinstance(model, SoftmaxClassifier) and model.encoder is None:
         return model
-    rule = f"a SoftmaxClassifier for mlpkit {command}"
-    cure = "use it from Python: mlpkit.models.load_model loads it"
-    raise ArtifactError(error_message("MODEL", rule, Unquoted(f"a {type(model).__name__}"), cure))
+    rule = f"a SoftmaxClassifier of images for mlpkit {command}"
+    found = f"a {type(model).__name__}"
+    cure = f"mlpkit export {path} writes it as one file that maps inputs to predictions"
+    if model.encoder is not None:
+        found += " of a table"
+        cure = f"mlpkit predict --model {path} FILE.csv prints its predictions"
+    raise ArtifactError(error_message("MODEL", rule, Unquoted(found), cure))

@@ -62,7 +62,7 @@ class Predict:
         if model.encoder is not None:
             self._predict_rows(model, model.encoder)
         else:
-            self._predict_images(as_classifier(model, "predict"))
+            self._predict_images(as_classifier(model, "predict", self.model))
 
     def _predict_rows(self, model: Model, encoder: TableEncoder) -> None:
         """Print or write a row of predictions for each row of a CSV file."""
