@@ -169,6 +169,13 @@ def test_invalid_estimators_raise() -> None:
             from_sklearn(other)
 
 
+def test_a_classifier_of_one_class_is_refused() -> None:
+    """It has the weights of one of two outputs, but never predicts the second class."""
+    fitted = fit(neural_network.MLPClassifier((4,), max_iter=5), np.zeros(len(NUMBERS), int))
+    with pytest.raises(ValueError, match=r"estimator must be fitted with two classes .* class 0;"):
+        from_sklearn(fitted)
+
+
 def test_a_regressor_with_positive_outputs_is_refused() -> None:
     """Its outputs are exp(z), which no activation of mlpkit is."""
     estimator = neural_network.MLPRegressor(hidden_layer_sizes=(4,), max_iter=5)

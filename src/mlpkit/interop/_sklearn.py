@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit.models import MultilabelClassifier, Regressor, SoftmaxClassifier
 from mlpkit.nn import MLP, ActivationName
 
@@ -53,8 +53,8 @@ def from_sklearn(
 
     Raises:
         TypeError: If ``estimator`` is of another type.
-        ValueError: If ``estimator`` is not fitted, or its outputs have an activation that no model
-            has.
+        ValueError: If ``estimator`` is not fitted, has one class, or its outputs have an activation
+            that no model has.
 
     Example:
         >>> import numpy as np
@@ -87,6 +87,9 @@ def from_sklearn(
             std=inputs.scale,
         )
     names = [str(name) for name in found.classes_]
+    if len(names) < 2:  # scikit-learn has an output for a second class, which it never predicts
+        rule, cure = "fitted with two classes or more", "fit it on examples of every class"
+        raise ValueError(error_message("estimator", rule, Unquoted(f"the class {names[0]}"), cure))
     if found.out_activation_ == "logistic" and found.n_outputs_ > 1:
         network = _network(weights, biases, found.activation, dtype)
         return MultilabelClassifier(network, classes=names, mean=inputs.mean, std=inputs.scale)
