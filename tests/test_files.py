@@ -18,6 +18,7 @@ import pytest
 
 from mlpkit._files import (
     TEMPORARY_SUFFIX,
+    make_folder,
     open_regular,
     printable,
     sweep_temporary,
@@ -245,6 +246,15 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"content")
     with open_regular(tmp_path / "file") as file:
         assert file.read() == b"content"
+
+
+def test_a_path_with_a_null_byte_is_a_file_that_cannot_be_used(tmp_path: Path) -> None:
+    """Python raises ValueError, which no caller expects of a file."""
+    path = tmp_path / "a\0b"
+    for use in (open_regular, make_folder, partial(write_atomically, write=partial(_write, b"n"))):
+        with pytest.raises(OSError, match="embedded null byte") as caught:
+            use(path)
+        assert caught.value.filename == str(path)
 
 
 def test_every_path_is_printable() -> None:

@@ -111,7 +111,7 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
         OSError: If it cannot be read, or is a folder, pipe, device or socket, which are not opened.
     """
     # Checked twice: opening a device may have an effect, and the path may change in between.
-    check_regular(path, Path(path).stat())
+    check_regular(path)
     descriptor = os.open(path, os.O_RDONLY | _NONBLOCK | _BINARY)
     try:
         check_regular(path, os.fstat(descriptor))
@@ -121,8 +121,11 @@ def open_regular(path: str | os.PathLike[str]) -> BinaryIO:
     return open(descriptor, "rb")  # noqa: PTH123 - a descriptor; the caller closes it
 
 
-def check_regular(path: str | os.PathLike[str], status: os.stat_result) -> None:
-    """Raise OSError unless a status is that of a regular file."""
+def check_regular(path: str | os.PathLike[str], status: os.stat_result | None = None) -> None:
+    """Raise OSError unless a path, or an open file with a status, is a regular file."""
+    if status is None:
+        with _path_errors(path):
+            status = Path(path).stat()
     if not stat.S_ISREG(status.st_mode):
         found = file_type(status.st_mode)
         raise OSError(errno.EINVAL, f"not a regular file but {found}", str(path))
@@ -134,12 +137,30 @@ def file_type(mode: int) -> str:
     return next((name for is_type, name in types if is_type(mode)), "a device")
 
 
+def make_folder(folder: Path) -> None:
+    """Create a folder with its parents, if it does not exist.
+
+    Raises:
+        OSError: If it cannot be created.
+    """
+    with _path_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
+@contextlib.contextmanager
+def _path_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Raise OSError, not ValueError, for a path that no file can have: one with a null byte."""
+    try:
+        yield
+    except ValueError as error:
+        raise OSError(errno.EINVAL, str(error), str(path)) from error
+
+
 def _status(path: str | os.PathLike[str]) -> os.stat_result | None:
     """Return the status of a file, following links; None if there is none."""
-    try:
+    with _path_errors(path), contextlib.suppress(FileNotFoundError):
         return Path(path).stat()
-    except FileNotFoundError:
-        return None
+    return None
 
 
 def _copy_permissions(old: os.stat_result, temporary: Path) -> None:

@@ -83,7 +83,7 @@ def map_examples(path: Path) -> StoredExamples:
     try:
         if path.is_dir():
             return _map_folder(path)
-        check_regular(path, path.stat())
+        check_regular(path)
         return _map_safetensors(path)
     except OSError as error:
         raise DataError(
@@ -117,7 +117,7 @@ def _map_folder(folder: Path) -> StoredExamples:
 
 
 def _map_npy(path: Path) -> Tensor:
-    check_regular(path, path.stat())
+    check_regular(path)
     try:
         array: np.memmap[tuple[int, ...], np.dtype[np.generic]]
         array = np.lib.format.open_memmap(path, mode="r")  # never a pickle

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from mlpkit import _serialization
 from mlpkit._checks import Unquoted, check_int, error_message
-from mlpkit._files import open_regular, sweep_temporary, write_atomically
+from mlpkit._files import make_folder, open_regular, sweep_temporary, write_atomically
 from mlpkit._serialization import JSONValue
 from mlpkit.errors import ArtifactError
 from mlpkit.nn import MLP, MLPConfig, TabularMLP, TabularMLPConfig
@@ -236,7 +236,7 @@ def write_artifact(folder: Path, artifact: Artifact) -> Path:
         cure = "shorten the names"
         raise ArtifactError(error_message("network and names", rule, header, cure))
     is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
         sweep_temporary(folder)
         write_atomically(

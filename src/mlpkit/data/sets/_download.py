@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from mlpkit._files import sweep_temporary, write_atomically
+from mlpkit._files import make_folder, sweep_temporary, write_atomically
 from mlpkit.errors import DataError, DownloadError
 
 TIMEOUT = 30.0  # seconds without a response, or with a response below the minimum rate
@@ -162,7 +162,7 @@ class _Sink:
 def folder_for_download(folder: Path) -> Iterator[None]:
     """Create a folder with its parents; on exit, remove those that are still empty."""
     created = [path for path in (folder, *folder.parents) if not path.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     try:
         yield
     finally:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from mlpkit._checks import error_message
-from mlpkit._files import open_regular, sweep_temporary, write_atomically
+from mlpkit._files import make_folder, open_regular, sweep_temporary, write_atomically
 from mlpkit._serialization import Saved
 from mlpkit.errors import (
     CheckpointCorruptError,
@@ -181,7 +181,7 @@ def prepare_folder(config: CheckpointConfig) -> None:
         CheckpointWriteError: If the folder cannot be created or read.
     """
     try:
-        config.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(config.folder)
         sweep_temporary(config.folder)
     except OSError as error:
         raise CheckpointWriteError(f"{config.folder} could not be prepared: {error}") from error
