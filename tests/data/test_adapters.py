@@ -235,6 +235,22 @@ def test_arrays_of_objects_are_refused() -> None:
         LabeledTensors.from_numpy(np.array([None, 1]), [0, 1])
 
 
+def test_arrays_that_have_no_tensor_are_refused() -> None:
+    """Masked numbers mean nothing, and must not become examples."""
+    inputs, targets = np.arange(6.0).reshape(3, 2), np.arange(3)
+    masked = np.ma.masked_greater(inputs, 3.0)
+    message = "inputs must be an array without a mask, got a masked array; replace"
+    with pytest.raises(ValueError, match=message):
+        LabeledTensors.from_numpy(masked, targets)
+    assert LabeledTensors.from_numpy(masked[:2], targets[:2]).inputs.tolist() == [[0, 1], [2, 3]]
+    with pytest.raises(ValueError, match="targets must be an array without a mask"):
+        LabeledTensors.from_numpy(inputs, np.ma.masked_equal(targets, 1))
+    with pytest.raises(ValueError, match="inputs must be convertible to one array, got an error"):
+        LabeledTensors.from_numpy([[0.0], [1.0, 2.0], [3.0]], targets)
+    with pytest.raises(TypeError, match=r"inputs must be an array of numbers, .* of float64"):
+        LabeledTensors.from_numpy(inputs.astype(np.longdouble), targets)
+
+
 @pytest.mark.skipif(not hasattr(np.dtypes, "StringDType"), reason="needs NumPy 2")
 def test_names_may_be_those_of_any_array_of_strings() -> None:
     names = np.array(["b", "a", "b"], dtype=np.dtypes.StringDType())

@@ -316,6 +316,9 @@ def test_arguments_that_differ_from_the_encoder_are_refused() -> None:
         LabeledTensors.from_frame(frame, encoder=TableEncoder.fit(frame))
     with pytest.raises(ValueError, match="weights must be the name of a column of numbers"):
         LabeledTensors.from_frame(frame, "y", weights="kind")
+    for target, given in (("y", None), (["y"], None), (None, encoder)):
+        with pytest.raises(ValueError, match="weights must be the name of a column besides the t"):
+            LabeledTensors.from_frame(frame, target, encoder=given, weights="y")
 
 
 def test_another_file_is_read_by_the_rules_of_the_training_file(tmp_path: Path) -> None:

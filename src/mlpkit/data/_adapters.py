@@ -119,11 +119,30 @@ def _as_tensor(name: str, value: object) -> Tensor:
 
 def tensor_from_array(argument: str, values: npt.ArrayLike) -> Tensor:
     """Return a contiguous copy of an array as a tensor, in native byte order."""
-    array = np.asarray(values)
-    if array.dtype.kind not in "biufc":
-        cure = "convert it to a numeric array first"
+    array = as_array(argument, values)
+    if array.dtype.kind not in "biufc" or array.dtype.char in "gG":  # torch has no long double
+        cure = "convert it to a numeric array first, such as one of float64"
         raise TypeError(error_message(argument, "an array of numbers", array.dtype, cure))
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C"))
+
+
+def as_array(argument: str, values: npt.ArrayLike) -> npt.NDArray[np.generic]:
+    """Return values as an array.
+
+    Raises:
+        TypeError: If NumPy cannot convert them because of their type.
+        ValueError: If NumPy cannot convert them, or some are masked, whose numbers mean nothing.
+    """
+    if np.ma.is_masked(values):
+        cure = "replace its masked values with its filled method, or leave out their examples"
+        rule, found = "an array without a mask", Unquoted("a masked array")
+        raise ValueError(error_message(argument, rule, found, cure))
+    try:
+        return np.asarray(values)
+    except (TypeError, ValueError, RuntimeError) as error:  # lists of other lengths, for instance
+        found = Unquoted(f"an error: {error}")
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        raise kind(error_message(argument, "convertible to one array", found)) from error
 
 
 def weights_from_array(weights: npt.ArrayLike | None) -> Tensor | None:
@@ -139,7 +158,7 @@ def encode_targets(
     targets: npt.ArrayLike, classes: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...] | None, Tensor]:
     """Return the class names and the targets; targets that are names become class indices."""
-    array = np.asarray(targets)
+    array = as_array("targets", targets)
     if array.dtype.kind == "U" and not isinstance(targets, np.ndarray):
         array = np.asarray(targets, dtype=object)  # NumPy writes NaN among strings as "nan"
     if array.dtype.kind in "OT" and all(isinstance(name, str) for name in array.flat):

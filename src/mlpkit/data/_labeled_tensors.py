@@ -363,6 +363,10 @@ class LabeledTensors:
         ignore: list[str] = []
         if isinstance(weights, str):
             ignore = [table.check_column("weights", weights)]
+            names = target if encoder is None else require_target(encoder).names
+            if weights in ([names] if isinstance(names, str) else names or ()):
+                rule = "the name of a column besides the target"
+                raise ValueError(error_message("weights", rule, weights))
         if encoder is None:
             if target is None:
                 rule = "the name of the column to predict, or several names"

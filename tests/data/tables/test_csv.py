@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 from decimal import Decimal
 from pathlib import Path
@@ -90,7 +91,10 @@ def test_one_column(tmp_path: Path) -> None:
         ("a,b\n" + "1,2\n" * 100 + 'x,"3\n', "the same number of fields in each line"),
         ("a,é\n1,2\n".encode("latin1"), "UTF-8 text, got the byte 0xe9; convert it"),
         (b"a,b\n" + b"1,2\n" * 100 + b"3,\xe9\n", "UTF-8 text, got the byte 0xe9; convert it"),
-        ("a,b\n1,2\n".encode("utf-16"), "UTF-8 text, got the byte 0xff"),
+        ("a,b\n1,2\n".encode("utf-16"), "UTF-8 text, got the byte 0xff; .* iconv -f utf-16 -t"),
+        ("PK,é\n1,2\n".encode("latin1"), "UTF-8 text, got the byte 0xe9; .* iconv -f latin1 -t"),
+        (gzip.compress(b"a,b\n1,2\n"), "UTF-8 text, got the byte 0x8b; unpack it, or save"),
+        (b"PK\x03\x04\x80", "UTF-8 text, got the byte 0x80; unpack it, or save the spreadsheet"),
     ],
 )
 def test_a_file_that_is_no_table_is_refused(

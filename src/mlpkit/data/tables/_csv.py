@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import importlib
 import io
@@ -290,7 +291,11 @@ def _check_header(shown: str, rows: Sequence[Sequence[str]]) -> list[str]:
 def _encoding_message(shown: str, error: UnicodeDecodeError) -> str:
     """Return the error message for a file in another encoding."""
     byte = error.object[error.start]
-    cure = "convert it, for instance with: iconv -f latin1 -t utf-8 FILE > NEW"
+    is_utf16 = error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = "utf-16" if is_utf16 else "latin1"
+    cure = f"convert it, for instance with: iconv -f {encoding} -t utf-8 FILE > NEW"
+    if error.object.startswith((b"\x1f\x8b", b"PK\x03\x04")):  # gzip, and zip, as spreadsheets are
+        cure = "unpack it, or save the spreadsheet as CSV"
     return error_message(shown, "UTF-8 text", Unquoted(f"the byte 0x{byte:02x}"), cure)
 
 
