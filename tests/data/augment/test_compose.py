@@ -79,6 +79,14 @@ def test_uint8_is_rounded_only_at_the_end() -> None:
     assert torch.equal(result, steps(images.float(), seed=2).round().to(torch.uint8))
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool])
+def test_integers_are_refused_as_by_a_single_step(dtype: torch.dtype) -> None:
+    images = torch.ones(2, 6, 6, dtype=dtype)
+    for steps in (AFFINE, Compose([AFFINE]), Compose([AFFINE, RandomErasing()])):
+        with pytest.raises(TypeError, match="images must be uint8 or floating-point, got torch"):
+            steps(images, seed=2)
+
+
 def test_any_callable_is_accepted() -> None:
     def invert(images: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
         return 255 - images

@@ -97,12 +97,17 @@ def uniform_draws(indices: Tensor, count: int, *, seed: int, epoch: int) -> Tens
     return uniforms(derive(seed, _STREAM, epoch), indices, count)
 
 
-def image_planes(images: Tensor) -> Tensor:
-    """Check dtype and shape, and return a view of shape (n, channels, H, W)."""
+def check_image_dtype(images: Tensor) -> None:
+    """Raise TypeError unless images are uint8 or floating-point."""
     if not (images.dtype is torch.uint8 or images.is_floating_point()):
         cure = "convert them to uint8 or to a floating-point dtype"
         rule = "uint8 or floating-point"
         raise TypeError(error_message("images", rule, images.dtype, cure))
+
+
+def image_planes(images: Tensor) -> Tensor:
+    """Check dtype and shape, and return a view of shape (n, channels, H, W)."""
+    check_image_dtype(images)
     if images.ndim not in (3, 4):
         cure = "reshape flat images to (n, H, W)"
         rule = "of shape (n, H, W) or (n, channels, H, W)"

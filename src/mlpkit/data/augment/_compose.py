@@ -15,6 +15,7 @@ from mlpkit.data.augment._augmentation import (
     ImageAugmentation,
     as_dtype,
     check_augmentation,
+    check_image_dtype,
     working_dtype,
 )
 from mlpkit.data.augment._random_affine import RandomAffine
@@ -41,7 +42,8 @@ class Compose(ImageAugmentation):
         Images (n, H, W) or (n, channels, H, W). Shape and dtype are preserved.
 
     Raises:
-        TypeError: If ``transforms`` is not a sequence of callable instances.
+        TypeError: If ``transforms`` is not a sequence of callable instances; when called, if the
+            images of several steps are neither uint8 nor floating-point.
 
     Example:
         >>> import torch
@@ -60,7 +62,10 @@ class Compose(ImageAugmentation):
 
     def _augment(self, images: Tensor, *, seed: int, epoch: int, indices: Tensor) -> Tensor:
         steps = self._steps(seed, epoch, indices)
-        current = images.to(working_dtype(images)) if len(steps) > 1 else images
+        current = images
+        if len(steps) > 1:
+            check_image_dtype(images)  # integers would be cut off at the end
+            current = images.to(working_dtype(images))
         for step in steps:
             current = step(current)
         return current if current.dtype is images.dtype else as_dtype(current, images.dtype)
