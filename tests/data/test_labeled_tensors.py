@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 from pathlib import Path
 from typing import cast
@@ -216,6 +217,19 @@ def test_classes_in_another_order_keep_their_examples() -> None:
         assert torch.equal(columns[:, order.index(name)], soft.targets[:, column])
     assert not columns[:, 1].any()
     assert moved.with_classes(("a", "b", "c", "x")).targets.tolist() == targets.tolist()
+
+
+def test_a_pickle_of_a_slice_has_no_other_examples() -> None:
+    """A pickle of torch has the whole memory of a tensor that is a part of another one."""
+    large = torch.arange(20_000.0).view(1_000, 20)
+    data = LabeledTensors(large, torch.arange(1_000) % 3, weights=large[:, 0])
+    for part in (data[5:9], data[::300], data[5:9].with_classes(("a", "b", "c"))):
+        content = pickle.dumps(part)
+        assert len(content) < 5_000
+        for found in (pickle.loads(content), copy.deepcopy(part), copy.copy(part)):
+            assert found.fingerprint == part.fingerprint
+            assert found.classes == part.classes
+    assert pickle.loads(pickle.dumps(data)).fingerprint == data.fingerprint
 
 
 def test_classes_can_be_named_later() -> None:

@@ -517,6 +517,10 @@ class LabeledTensors:
             return super().__reduce_ex__(protocol)
         return _open_again, (self._inputs.origin, self._inputs.rows, self._classes)
 
+    def __getstate__(self) -> dict[str, object]:
+        # torch pickles the memory of a tensor, so a slice would have all examples.
+        return {name: _without_rest(value) for name, value in self.__dict__.items()}
+
     def __len__(self) -> int:
         return self._inputs.shape[0]
 
@@ -715,6 +719,12 @@ class LabeledTensors:
             balanced=balanced,
             augment=augment,
         )
+
+
+def _without_rest(value: object) -> object:
+    """Return a copy of a tensor if it is a part of a larger one, and other values unchanged."""
+    is_part = isinstance(value, Tensor) and value.untyped_storage().nbytes() > value.nbytes
+    return value.clone() if isinstance(value, Tensor) and is_part else value
 
 
 def _open_again(
