@@ -315,7 +315,7 @@ def test_the_constructor_takes_an_encoder() -> None:
         LabeledTensors(inputs, targets, encoder=cast("TableEncoder", encoder.to_dict()))
 
 
-def test_arguments_that_differ_from_the_encoder_are_refused() -> None:
+def test_arguments_that_differ_from_the_encoder_are_refused(tmp_path: Path) -> None:
     frame = table_frame()
     encoder = TableEncoder.fit(frame, target="y")
     for options in ({"target": "w"}, {"task": "regression"}, {"classes": ("yes", "no")}):
@@ -324,8 +324,12 @@ def test_arguments_that_differ_from_the_encoder_are_refused() -> None:
     assert len(LabeledTensors.from_frame(frame, "y", encoder=encoder, classes=["no", "yes"])) == 30
     with pytest.raises(TypeError, match="target must be the name of the column to predict"):
         LabeledTensors.from_frame(frame)
-    with pytest.raises(TypeError, match="encoder must be a TableEncoder"):
-        LabeledTensors.from_frame(frame, encoder="y")  # type: ignore[arg-type]
+    frame.to_csv(tmp_path / "x.csv")
+    for weights in (None, "w"):
+        with pytest.raises(TypeError, match="encoder must be a TableEncoder"):
+            LabeledTensors.from_frame(frame, encoder="y", weights=weights)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match="encoder must be a TableEncoder"):
+            LabeledTensors.from_csv(tmp_path / "x.csv", encoder="y", weights=weights)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="encoder must be fitted with a target"):
         LabeledTensors.from_frame(frame, encoder=TableEncoder.fit(frame))
     with pytest.raises(ValueError, match="weights must be the name of a column of numbers"):

@@ -418,7 +418,7 @@ class LabeledTensors:
             TypeError: As in :meth:`from_frame`.
             ValueError: As in :meth:`from_frame`.
         """
-        text = () if encoder is None else encoder.text_columns
+        text = encoder.text_columns if isinstance(encoder, TableEncoder) else ()
         return cls.from_frame(
             read_csv(path, text_columns=text),
             target,
@@ -751,9 +751,6 @@ def _check_same_target(
     classes: Sequence[str] | None,
 ) -> None:
     """Refuse arguments that differ from what an encoder was fitted with; None does not differ."""
-    given: object = encoder
-    if not isinstance(given, TableEncoder):
-        raise TypeError(error_message("encoder", "a TableEncoder", type(given)))
     fitted = require_target(encoder)
     names = None if target is None else (target,) if isinstance(target, str) else tuple(target)
     pairs: tuple[tuple[str, object, object], ...] = (

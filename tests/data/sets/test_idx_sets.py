@@ -299,6 +299,9 @@ def test_a_missing_folder_is_reported(tmp_path: Path) -> None:
     assert caught.value.__notes__ == ["download=True downloads it"]
     assert not isinstance(caught.value, DownloadError)
     assert not root.exists()
+    root.touch()
+    with pytest.raises(DataError, match=r"\(which is no folder\) must hold MNIST's"):
+        read_train(MNIST, offline(root))
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

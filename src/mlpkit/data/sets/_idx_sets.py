@@ -160,7 +160,8 @@ def max_compressed_bytes(file: DataFile) -> int:
 
 
 def _missing_message(info: SetInfo, file: DataFile, root: Path) -> str:
-    note = "" if root.is_dir() else " (which does not exist)"
+    found = "is no folder" if root.exists() else "does not exist"
+    note = "" if root.is_dir() else f" (which {found})"
     return f"{root}{note} must hold {info.title}'s {file.name}, plain or .gz, got no such file"
 
 

@@ -371,8 +371,12 @@ def require_target(encoder: TableEncoder) -> TableTarget:
     """Return what the target columns of an encoder mean.
 
     Raises:
+        TypeError: If it is no encoder.
         ValueError: If it was fitted without a target.
     """
+    given: object = encoder
+    if not isinstance(given, TableEncoder):
+        raise TypeError(error_message("encoder", "a TableEncoder", type(given)))
     if encoder.target is None:
         cure = "TableEncoder.fit(frame, target=...) fits one"
         raise ValueError(error_message("encoder", "fitted with a target", None, cure))
