@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from mlpkit.data import TableTarget
+from mlpkit.data import TableEncoder, TableTarget
 from mlpkit.data.tables import Table
 from mlpkit.errors import DataError
 
@@ -101,6 +101,16 @@ def test_a_class_that_training_does_not_have_is_refused() -> None:
         encode(target, ["x", "z"])
     with pytest.raises(DataError, match="one of the classes"):
         fit(["x", "y"], classes=("x", "z"))
+
+
+def test_a_frame_without_the_target_is_refused() -> None:
+    """Its name is no argument of the caller, who gave it for the training rows."""
+    frame = pd.DataFrame({"y": [1.0, 0, 1], "z": [0, 1, 1]})
+    target = TableEncoder.fit(frame.assign(x=[1, 2, 3]), target=["y", "z"]).target
+    assert target is not None
+    message = "frame must be a table with the target of the training rows, y, z, got one without z"
+    with pytest.raises(DataError, match=message):
+        target.encode(frame[["y"]])
 
 
 def test_large_targets_stay_float64() -> None:

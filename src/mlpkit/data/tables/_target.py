@@ -134,11 +134,15 @@ class TableTarget:
         the class ``"1"`` or the class ``"True"``.
 
         Raises:
-            ValueError: If a column does not exist.
-            DataError: If a value is missing or does not fit the task.
+            DataError: If a column does not exist, or a value is missing or does not fit the task.
         """
         table = as_table(frame)
-        columns = [_complete(table.read(table.check_column("target", name))) for name in self.names]
+        missing = [name for name in self.names if name not in table.columns]
+        if missing:  # no argument of the caller: the names are those of the training rows
+            rule = f"a table with the target of the training rows, {', '.join(self.names[:20])}"
+            found = Unquoted(f"one without {', '.join(missing[:10])}")
+            raise DataError(error_message("frame", rule, found))
+        columns = [_complete(table.read(name)) for name in self.names]
         if self.task == "classification":
             return self._class_indices(columns[0])
         numbers = np.stack([self._numbers(values) for values in columns], axis=1)
