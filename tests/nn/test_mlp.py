@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import prune
 
 from mlpkit.nn import (
     MLP,
@@ -405,6 +406,37 @@ def test_a_step_of_sgd_decays_only_the_weights() -> None:
     for name, parameter in model.named_parameters():
         factor = 0.95 if name in ("layers.0.linear.weight", "head.weight") else 1.0
         torch.testing.assert_close(parameter.detach(), factor * before[name])
+
+
+@pytest.mark.parametrize(
+    ("change", "factor"),
+    [
+        (nn.utils.parametrizations.weight_norm, 0.95),
+        (nn.utils.parametrizations.spectral_norm, 1.0),
+        (nn.utils.parametrizations.orthogonal, None),
+        (lambda linear: prune.RandomUnstructured.apply(linear, "weight", amount=0.5), 0.95),
+    ],
+    ids=["weight_norm", "spectral_norm", "orthogonal", "pruned"],
+)
+def test_computed_weights_decay_through_their_parameters(
+    change: Callable[[nn.Linear], nn.Module], factor: float | None
+) -> None:
+    """As torch's optimizers decay them; a constraint of their norm is refused."""
+    model = MLP(6, (5,), 2, max_norm=1.0)
+    change(model.layers[0].linear)
+    layer = model.eval().layers[0].linear
+    before = layer.weight.detach().clone()
+    optimizer = torch.optim.SGD(model.param_groups(weight_decay=0.5), lr=0.1)
+    kept = {id(layer.bias), id(model.head.bias)} if model.head is not None else set()
+    assert {id(one) for one in optimizer.param_groups[1]["params"]} == kept
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    layer(torch.zeros(1, 6))  # computes a pruned weight
+    if factor is not None:
+        torch.testing.assert_close(layer.weight.detach(), factor * before)
+    with pytest.raises(ValueError, match="max_norm must be None for parametrized or pruned"):
+        model.apply_max_norm_()
 
 
 def test_no_group_is_empty() -> None:

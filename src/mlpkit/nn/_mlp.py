@@ -331,7 +331,10 @@ class MLP(nn.Module):
 
         Weight decay applies to the weights of the linear layers. It does not apply to biases, norms
         and the parameters of activations: it would pull the slopes of PReLU towards 0, which is
-        ReLU.
+        ReLU. For a pruned or parametrized weight it applies to the parameters from which the weight
+        is computed, as in torch. This shrinks a weight with pruning or ``weight_norm``; it pulls
+        one with ``orthogonal`` to a fixed orthogonal matrix, and does not change the norm of one
+        with ``spectral_norm``.
 
         Args:
             weight_decay: Weight decay of the weights of the linear layers, at least 0.
@@ -349,7 +352,12 @@ class MLP(nn.Module):
             [3, 5]
         """
         decay = check_float("weight_decay", weight_decay, minimum=0.0)
-        roles = {id(linear.weight) for linear in self._linears()}
+        roles = {
+            id(parameter)
+            for linear in self._linears()
+            for name, parameter in linear.named_parameters()
+            if "bias" not in name  # its weight, or those from which the weight is computed
+        }
         weights = [found for found in self.parameters() if id(found) in roles]
         others = [found for found in self.parameters() if id(found) not in roles]
         groups = [ParamGroup(weights, weight_decay=decay)]
@@ -364,10 +372,16 @@ class MLP(nn.Module):
         Call it after each optimizer step; :class:`mlpkit.training.Trainer` does. The rows of the
         head are included, biases are not, and each piece of a Maxout unit is a row. If ``max_norm``
         is None, this does nothing.
+
+        Raises:
+            ValueError: If a weight is parametrized or pruned: it is computed from others.
         """
         if self.max_norm is None:
             return
         for linear in self._linears():
+            if not isinstance(linear.weight, nn.Parameter):
+                rule, cure = "None for parametrized or pruned weights", "make them parameters first"
+                raise ValueError(error_message("max_norm", rule, self.max_norm, cure))  # noqa: TRY004 - of the option
             linear.weight.renorm_(p=2, dim=0, maxnorm=self.max_norm)  # each row
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

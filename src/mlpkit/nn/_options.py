@@ -64,7 +64,7 @@ class MLPOptions:
             requires equal hidden widths.
         init: Initialization of the weights: for the activations in use, or as in torch.
         max_norm: Largest Euclidean norm of each row of a weight matrix, above 0, enforced after
-            each optimizer step; None for no limit.
+            each optimizer step; None for no limit, as parametrized and pruned weights need.
         flatten: Whether all axes of the input but the first are flattened, for images.
 
     Raises:

@@ -122,12 +122,15 @@ def test_each_parameter_is_in_one_group(*, scaled: bool) -> None:
     options = MLPOptions(activation="prelu", norm="batch")
     parts = network("periodic", options)
     found = TabularMLP(parts.embedding, parts.mlp, scaled_rates=scaled)
+    nn.utils.parametrizations.weight_norm(found.layers[0].linear)
     groups = found.param_groups(weight_decay=0.1)
     given = [id(value) for group in groups for value in group.params]
     assert sorted(given) == sorted(map(id, found.parameters()))
     decayed = {id(value) for group in groups if group.weight_decay for value in group.params}
     linears = [each for each in found.mlp.modules() if isinstance(each, nn.Linear)]
-    assert decayed == {id(linear.weight) for linear in linears}
+    assert decayed == {
+        id(value) for linear in linears for value in linear.parameters() if value is not linear.bias
+    }
     factors = {group.lr_factor for group in groups}
     assert (1 / math.sqrt(8) in factors) == scaled
     assert {6.0, 0.1} <= factors  # of the scaling and the frequencies

@@ -269,9 +269,9 @@ class TabularMLP(nn.Module):
         for module in self.mlp.modules():
             if isinstance(module, nn.Linear):
                 factor = 1 / math.sqrt(module.in_features)
-                for value in module.parameters():
+                for name, value in module.named_parameters():
                     of_weight = (decay / factor, factor)
-                    own, rate = of_weight if value is module.weight else (0.0, _BIAS_LR_FACTOR)
+                    own, rate = of_weight if "bias" not in name else (0.0, _BIAS_LR_FACTOR)
                     groups.append(ParamGroup([value], weight_decay=own, lr_factor=rate))
                     del rest[value]
         return groups + ([ParamGroup(rest, weight_decay=0.0)] if rest else [])
