@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +29,7 @@ class BatchNorm(nn.BatchNorm1d):
         - Output: as the input.
 
     Raises:
-        ValueError: In ``forward`` in training mode, if there are fewer than two examples.
+        ValueError: In ``forward`` in training mode, if there is one example.
 
     Example:
         >>> import torch
@@ -42,17 +41,16 @@ class BatchNorm(nn.BatchNorm1d):
         Ioffe, Szegedy (2015), Batch Normalization, arXiv:1502.03167, algorithm 1.
     """
 
-    _feature_axis: ClassVar[int] = -1  # read where several processes normalize together
-
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's word
         """Return the normalized ``input``."""
         flat = input.reshape(-1, input.shape[-1])  # (*, H) -> (N, H)
-        if self.training and flat.shape[0] < 2:
+        try:
+            return super().forward(flat).reshape(input.shape)
+        except ValueError as error:  # of torch, for one example
             cure = "call model.eval() to predict; to train, drop the incomplete last batch or use "
             cure += "norm='layer'"
             rule = "a batch of at least 2 examples in training mode"
-            raise ValueError(error_message("input", rule, tuple(input.shape), cure))
-        return super().forward(flat).reshape(input.shape)
+            raise ValueError(error_message("input", rule, tuple(input.shape), cure)) from error
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002
         """Do nothing: ``forward`` passes two axes, and torch.fx cannot trace a comparison."""

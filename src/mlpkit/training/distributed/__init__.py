@@ -15,17 +15,17 @@ from mlpkit.training.distributed._sharding import (
     copy_whole,
     sharded_copy,
 )
-from mlpkit.training.distributed._synchronized_batch_norm import synchronized_batch_norm
+from mlpkit.training.distributed._synchronized_batch_norm import SynchronizedBatchNorm
 
 __all__ = [
     "DistributedEngine",
     "ParallelForward",
     "ReplicatedEngine",
     "ShardedEngine",
+    "SynchronizedBatchNorm",
     "accept_whole_state",
     "check_can_be_sharded",
     "copy_whole",
     "rank_batches",
     "sharded_copy",
-    "synchronized_batch_norm",
 ]

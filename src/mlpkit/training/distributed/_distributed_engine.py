@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 from mlpkit.training._engine import Engine, total_weight
 from mlpkit.training._shards import local
 from mlpkit.training.batches import BatchLike, num_examples
-from mlpkit.training.distributed._synchronized_batch_norm import synchronized_batch_norm
+from mlpkit.training.distributed._synchronized_batch_norm import SynchronizedBatchNorm
 
 __all__ = ["DistributedEngine", "ReplicatedEngine", "ShardedEngine"]
 
@@ -89,7 +89,7 @@ class DistributedEngine(Engine):
     def _losses(self, batch: BatchLike, model: nn.Module) -> Tensor:
         if not self._sync_batch_norm:
             return super()._losses(batch, model)
-        with synchronized_batch_norm(self._model, self._ranks):
+        with SynchronizedBatchNorm(self._ranks):
             return super()._losses(batch, model)
 
 
