@@ -33,6 +33,7 @@ from mlpkit.training import (
 )
 from mlpkit.training._monitor import MONITOR_DIRECTIONS
 from mlpkit.training.checkpoints import read_checkpoint
+from mlpkit.training.optim import OPTIMIZERS
 
 
 @pytest.mark.parametrize("config", [TrainerConfig(), everything(Path("some") / "folder")])
@@ -106,6 +107,24 @@ def test_what_does_not_fit_lbfgs_is_refused(field: str, value: object, rule: str
     name = "optimizer.name" if field == "cuda_graph" else field
     with pytest.raises(ValueError, match=f"{name} must be {rule} for .*, got"):
         replace(config, **{field: value})  # type: ignore[arg-type]
+
+
+def test_the_table_of_optimizers_says_which_settings_each_supports(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A row more is enough for another optimizer; the reference names those without a setting."""
+    documented = " ".join((inspect.getdoc(TrainerConfig) or "").split())
+    for setting in ("cuda_graph", "sharding"):
+        described = documented.partition(f" {setting}: ")[2]
+        sentence = described.partition("Not supported with")[2].partition(".")[0]
+        for name, kind in OPTIMIZERS.items():
+            assert (f" {name}," in sentence) == (setting not in kind.supports), (setting, name)
+    new = dataclasses.replace(OPTIMIZERS["rmsprop"], supports=("sharding",))
+    monkeypatch.setitem(OPTIMIZERS, "new", new)  # type: ignore[misc]  # another name
+    optimizer = OptimizerConfig(name="new")  # type: ignore[arg-type]  # likewise
+    assert TrainerConfig(sharding=True, optimizer=optimizer).sharding
+    with pytest.raises(ValueError, match=r"optimizer\.name must be 'adam', 'adamw' or 'sgd' for c"):
+        TrainerConfig(cuda_graph=True, optimizer=optimizer)
 
 
 def test_the_small_ones_check_too() -> None:

@@ -28,6 +28,7 @@ from mlpkit._devices import Precision, find_device
 from mlpkit._serialization import JSONValue
 from mlpkit.training._monitor import Monitor, check_monitor
 from mlpkit.training.optim import (
+    OPTIMIZERS,
     AveragingConfig,
     MomentumSchedule,
     OptimizerConfig,
@@ -336,13 +337,12 @@ class TrainerConfig:
         """Raise if a setting requires that the host decides in each step what the device does."""
         optimizer = OptimizerConfig() if self.optimizer is None else self.optimizer
         accumulation = self.gradient_accumulation_steps
-        known = optimizer.name in ("adam", "adamw", "sgd")
         _check_supported(
             ("precision", self.precision, self.precision != "fp16", "'fp32' or 'bf16'"),
             ("mixup", self.mixup, self.mixup is None, "None"),
             ("gradient_accumulation_steps", accumulation, accumulation == 1, "1"),
             ("momentum_schedule", self.momentum_schedule, self.momentum_schedule is None, "None"),
-            ("optimizer.name", optimizer.name, known, "'adam', 'adamw' or 'sgd'"),
+            _optimizer_row(optimizer, "cuda_graph"),
             ("optimizer.fused", optimizer.fused, optimizer.fused, "True"),
             purpose="cuda_graph",
             cure="or set cuda_graph=False",
@@ -351,12 +351,11 @@ class TrainerConfig:
     def _check_can_be_sharded(self) -> None:
         """Raise if a setting needs whole parameters or gradients in every process."""
         optimizer = OptimizerConfig() if self.optimizer is None else self.optimizer
-        known = optimizer.name in ("adam", "adamw", "rmsprop", "sgd")
         has_kernel = optimizer.name != "sgd" or not optimizer.fused  # of torch, for its shards
         _check_supported(
             ("precision", self.precision, self.precision != "fp16", "'fp32' or 'bf16'"),
             ("cuda_graph", self.cuda_graph, not self.cuda_graph, "False"),
-            ("optimizer.name", optimizer.name, known, "'adam', 'adamw', 'rmsprop' or 'sgd'"),
+            _optimizer_row(optimizer, "sharding"),
             ("optimizer.fused", optimizer.fused, has_kernel, "False with optimizer 'sgd'"),
             purpose="sharding",
             cure="or set sharding=False",
@@ -407,6 +406,13 @@ class FilledConfig(TrainerConfig):
     schedule: Schedule
     label_smoothing: float
     class_weights: tuple[float, ...] | None = None
+
+
+def _optimizer_row(optimizer: OptimizerConfig, purpose: str) -> tuple[str, str, bool, str]:
+    """Return the row of ``_check_supported`` for an optimizer."""
+    *names, last = [name for name, kind in OPTIMIZERS.items() if purpose in kind.supports]
+    rule = f"{', '.join(map(repr, names))} or {last!r}"
+    return "optimizer.name", optimizer.name, optimizer.name in (*names, last), rule
 
 
 def _check_supported(*rows: tuple[str, object, bool, str], purpose: str, cure: str) -> None:

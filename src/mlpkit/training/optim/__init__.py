@@ -16,6 +16,7 @@ from mlpkit.training.optim._eager_optimizers import (
 )
 from mlpkit.training.optim._lbfgs import EagerLBFGS, LineSearchError
 from mlpkit.training.optim._optimizers import (
+    OPTIMIZERS,
     OptimizerConfig,
     OptimizerName,
     build_optimizer,
@@ -34,6 +35,7 @@ from mlpkit.training.optim._schedule import (
 from mlpkit.training.optim._weight_swapper import WeightSwapper
 
 __all__ = [
+    "OPTIMIZERS",
     "AdamWOptions",
     "AdamWTensors",
     "AnnealStrategy",

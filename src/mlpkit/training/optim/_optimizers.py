@@ -37,6 +37,7 @@ from mlpkit.training.optim._muon_with_adamw import MuonWithAdamW
 from mlpkit.training.optim._options import Default, fill_options, required
 
 __all__ = [
+    "OPTIMIZERS",
     "OptimizerConfig",
     "OptimizerName",
     "build_optimizer",
@@ -437,14 +438,15 @@ def _torch_groups(groups: list[ParamGroup], lr: float) -> list[dict[str, object]
 class _Kind:
     build: Callable[[list[ParamGroup], OptimizerConfig, nn.Module], Optimizer]
     options: Mapping[str, Default]
+    supports: tuple[str, ...] = ()  # settings of TrainerConfig that some optimizers do not support
 
 
 _LR: Final = 1e-3
 _ADAM: Final[Mapping[str, Default]] = {"lr": _LR, "betas": (0.9, 0.999), "eps": 1e-8}
 
 OPTIMIZERS: Final[dict[OptimizerName, _Kind]] = {
-    "adam": _Kind(_adam, _ADAM),
-    "adamw": _Kind(_adamw, _ADAM),
+    "adam": _Kind(_adam, _ADAM, ("cuda_graph", "sharding")),
+    "adamw": _Kind(_adamw, _ADAM, ("cuda_graph", "sharding")),
     "lbfgs": _Kind(
         _lbfgs,
         {
@@ -462,6 +464,11 @@ OPTIMIZERS: Final[dict[OptimizerName, _Kind]] = {
     "rmsprop": _Kind(
         _rmsprop,
         {"lr": _LR, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "centered": False},
+        ("sharding",),
     ),
-    "sgd": _Kind(_sgd, {"lr": _LR, "momentum": 0.9, "nesterov": False}),
+    "sgd": _Kind(
+        _sgd,
+        {"lr": _LR, "momentum": 0.9, "nesterov": False},
+        ("cuda_graph", "sharding"),
+    ),
 }
