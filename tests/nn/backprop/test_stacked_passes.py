@@ -11,7 +11,12 @@ from mlpkit.nn.backprop._layer_passes import AutogradModules
 from mlpkit.nn.backprop._stacked_passes import MishPass, SELUPass, StackedDropout, activation_pass
 
 K = 3
-SPECIAL = torch.tensor([-200.0, -30.0, -1e-6, 0.0, 1e-6, 19.0, 21.0, 100.0, 1e6])
+SPECIAL = torch.tensor(
+    [
+        *(-1e30, -1e14, -1e4, -200.0, -50.0, -30.0, -1e-6, -1e-30, 0.0),
+        *(1e-30, 1e-6, 19.0, 21.0, 100.0, 1e4, 1e14, 1e30),
+    ]
+)
 
 
 @pytest.mark.parametrize("module", [nn.SELU(), nn.Mish()])
@@ -32,11 +37,21 @@ def test_an_activation_has_the_values_and_the_derivative_of_autograd(
     torch.testing.assert_close(passes.forward(x), wanted.detach())
     torch.testing.assert_close(passes.backward(grad), leaf.grad)
     assert torch.equal(x, before)
+    extreme = SPECIAL.to(dtype, copy=True).requires_grad_()
+    torch.autograd.backward(module(extreme).sum())
+    passes.forward(extreme.detach())
+    slopes = passes.backward(torch.ones_like(extreme))
+    torch.testing.assert_close(slopes, extreme.grad, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("module", [nn.SELU(), nn.Mish()])
-def test_nan_stays_nan(module: nn.Module) -> None:
-    assert activation_pass([module]).forward(torch.tensor([torch.nan])).isnan().all()
+@pytest.mark.parametrize(("module", "slope"), [(nn.SELU(), 1.0507010), (nn.Mish(), 1.0)])
+def test_nan_stays_nan_and_infinity_has_the_slope_of_large_inputs(
+    module: nn.Module, slope: float
+) -> None:
+    passes = activation_pass([module])
+    assert passes.forward(torch.tensor([torch.nan])).isnan().all()
+    assert passes.forward(torch.tensor([torch.inf])).isposinf().all()
+    torch.testing.assert_close(passes.backward(torch.ones(1)), torch.tensor([slope]))
 
 
 def test_every_other_activation_is_differentiated_by_autograd() -> None:

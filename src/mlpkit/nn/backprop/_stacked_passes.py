@@ -57,20 +57,20 @@ class StackedDropout:
 
 
 class SELUPass:
-    """SELU; the derivative is computed from the output."""
+    """SELU; the derivative is computed from the input, since that of the output cancels."""
 
     def __init__(self) -> None:
-        self._h = torch.empty(0)
+        self._x = torch.empty(0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return SELU of ``x``."""
-        self._h = F.selu(x)
-        return self._h
+        self._x = x
+        return F.selu(x)
 
     def backward(self, grad: Tensor) -> Tensor:
         """Return the gradient of the input."""
         found: Tensor = torch.ops.aten.elu_backward(
-            grad, _SELU_ALPHA, _SELU_SCALE, 1.0, is_result=True, self_or_result=self._h
+            grad, _SELU_ALPHA, _SELU_SCALE, 1.0, is_result=False, self_or_result=self._x
         )
         return found
 
@@ -81,6 +81,8 @@ class MishPass:
     .. math::
         n = e^x (e^x + 2), \qquad t = \tanh(\log(1 + e^x)) = \frac{n}{n + 2}, \qquad
         \phi(x) = x\, t, \qquad \phi'(x) = t + \frac{4 x (n - e^x)}{(n + 2)^2}
+
+    Above the bound of the exponent the fraction is 0 up to rounding, also times a large input.
     """
 
     def __init__(self) -> None:
@@ -88,11 +90,12 @@ class MishPass:
 
     def forward(self, x: Tensor) -> Tensor:
         """Return Mish of ``x``."""
-        e = x.clamp(max=_SATURATED).exp_()
+        bounded = x.clamp(max=_SATURATED)
+        e = bounded.exp()
         n = (e + 2.0).mul_(e)
         inverse = (n + 2.0).reciprocal_()
         t = n * inverse
-        self._slope = torch.add(t, n.sub_(e).mul_(inverse.square_()).mul_(x), alpha=4.0)
+        self._slope = torch.add(t, n.sub_(e).mul_(inverse.square_()).mul_(bounded), alpha=4.0)
         return t.mul_(x)
 
     def backward(self, grad: Tensor) -> Tensor:
