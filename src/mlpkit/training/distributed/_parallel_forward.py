@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mlpkit.training._ranks import Ranks
 from mlpkit.training.distributed._same_tensors import check_same_tensors
@@ -17,7 +18,8 @@ class ParallelForward(nn.Module):
 
     Every process has all outputs afterwards, so the metrics are computed as by one process, without
     padding and also those that are not a mean over examples. Outputs that are not one tensor with a
-    row for each example are computed by every process.
+    row for each example are computed by every process, and so are those of a batch norm without
+    running statistics, which depend on the whole batch.
 
     Args:
         model: The model, with the same weights on every process.
@@ -28,6 +30,11 @@ class ParallelForward(nn.Module):
         super().__init__()
         self.model = model
         self._ranks = ranks
+        self._is_divided = all(
+            module.running_mean is not None
+            for module in model.modules()
+            if isinstance(module, _BatchNorm)
+        )
         self._is_checked = False  # that the processes have the same batches
 
     def forward(self, x: Tensor) -> Tensor:
@@ -41,7 +48,8 @@ class ParallelForward(nn.Module):
         if not self._is_checked:
             check_same_tensors("the validation batches", [x], self._ranks)
             self._is_checked = True
-        if count < size:  # a part without examples has outputs of unknown shape for some models
+        # a part without examples has outputs of unknown shape for some models
+        if count < size or not self._is_divided:
             return self.model(x)  # type: ignore[no-any-return]  # torch does not annotate nn.Module.__call__
         rows = self._ranks.part(count)
         own: object = self.model(x[rows])
