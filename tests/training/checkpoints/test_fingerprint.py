@@ -22,6 +22,7 @@ from mlpkit.training import (
     Schedule,
     Trainer,
     TrainerConfig,
+    TrainingData,
 )
 from mlpkit.training.checkpoints import read_checkpoint
 from mlpkit.training.checkpoints._file_format import write_checkpoint
@@ -62,9 +63,15 @@ class TestSomethingElse:
             epochs=2, batch_size=8, schedule=Schedule(), checkpoints=folder, progress=False
         )
         Trainer(network(), config).fit(examples())
-        trainer = Trainer(network(), replace(config, batch_size=16))
-        with pytest.raises(ResumeMismatchError, match=r"config\.batch_size: saved 8, now 16;"):
-            trainer.fit(examples(), resume="auto")
+        changes: list[tuple[TrainerConfig, TrainingData]] = [
+            (replace(config, batch_size=16), examples()),
+            (config, examples().batches(16)),
+        ]
+        for settings, data in changes:
+            trainer = Trainer(network(), settings)
+            message = r"differs in batch_size: saved 8, now 16; data\.train: "
+            with pytest.raises(ResumeMismatchError, match=message):
+                trainer.fit(data, resume="auto")
 
     def test_another_model(self, tmp_path: Path) -> None:
         model = network()

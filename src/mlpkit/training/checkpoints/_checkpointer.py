@@ -313,7 +313,7 @@ class Checkpointer:
             saved = normalize_reprs(saved, self._fingerprint, self._model)
         was, now = {**saved, **settings(config)}, {**self._fingerprint, **settings(self._config)}
         if was["data.train"] != now["data.train"]:  # its digest does not show the batch size
-            name = "config.batch_size"
+            name = "batch_size"  # of the settings, or of data that is already batched
             was[name], now[name] = str(config.batch_size), str(self._config.batch_size)
         check_same(path, was, now)
         check_same(
