@@ -154,13 +154,8 @@ class ResumeMismatchError(MlpkitError, ValueError):
     """
 
     _LISTED = 4  # differences that the message names
-    _FIRST = (
-        "batch_size",
-        "data.",
-        "config.",
-        "objective",
-        "optimizer",
-    )  # chosen by the user; models follow
+    #: Chosen by the user; models follow.
+    _FIRST = ("batch_size", "data.", "config.", "objective", "optimizer")
 
     def __init__(self, checkpoint: Path, differences: Mapping[str, tuple[str, str]]) -> None:
         self.checkpoint = checkpoint

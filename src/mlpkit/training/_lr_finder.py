@@ -46,6 +46,7 @@ def range_test(stepper: Stepper, *, low: float, high: float, steps: int) -> LRCu
     lrs: list[float] = []
     losses: list[float] = []
     stepper.model.train()
+    stepper.engine.begin_epoch()
     for step, microbatches in enumerate(itertools.islice(_endless(stepper), steps)):
         lr = low * (high / low) ** (step / (steps - 1))
         for group in stepper.optimizer.param_groups:
@@ -61,6 +62,7 @@ def range_test(stepper: Stepper, *, low: float, high: float, steps: int) -> LRCu
         losses.append(loss)
         if loss > _DIVERGED * max(losses[:5]):
             break
+    stepper.end()
     width = max(1, steps // _NEIGHBORS)
     smooth = [
         statistics.fmean(losses[max(0, index - width) : index + width + 1])

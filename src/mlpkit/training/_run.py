@@ -69,7 +69,7 @@ __all__ = [
     "RunSetup",
     "RunStart",
     "begin_run",
-    "build_run_optimizer",
+    "build_stepper",
     "eval_batches",
     "train_batches",
 ]
@@ -190,20 +190,8 @@ def begin_run(
     check_same_classes({"model": model, "train": train, "val": val})
     check_validation_data(objective, train, val)
     _check_num_examples(objective, train)
-    network = model  # of the steps
-    if setup.is_sharded:
-        check_can_be_sharded(model)
-        network = sharded_copy(model, device, setup.ranks)
-    stepper = Stepper(
-        network,
-        config,
-        objective,
-        build_run_optimizer(setup, network, config),
-        train=train_batches(config, train),
-        device=device,
-        ranks=setup.ranks,
-    )
-    _check_batch_size(config, setup.ranks)
+    stepper = build_stepper(setup, config, objective, train_batches(config, train))
+    network = stepper.model
     tracker = Tracker(
         config,
         objective,
@@ -269,7 +257,28 @@ def begin_run(
     )
 
 
-def build_run_optimizer(setup: RunSetup, model: nn.Module, config: FilledConfig) -> Optimizer:
+def build_stepper(
+    setup: RunSetup, config: FilledConfig, objective: Objective, train: BatchSource
+) -> Stepper:
+    """Build what makes the steps of a run, with shards on a copy of the model."""
+    network = setup.model
+    if setup.is_sharded:
+        check_can_be_sharded(network)
+        network = sharded_copy(network, setup.device, setup.ranks)
+    stepper = Stepper(
+        network,
+        config,
+        objective,
+        _build_optimizer(setup, network, config),
+        train=train,
+        device=setup.device,
+        ranks=setup.ranks,
+    )
+    _check_batch_size(config, setup.ranks)
+    return stepper
+
+
+def _build_optimizer(setup: RunSetup, model: nn.Module, config: FilledConfig) -> Optimizer:
     """Build the optimizer of the configuration, or that of the factory."""
     if setup.optimizer is None:
         return build_optimizer(model, config.optimizer)

@@ -40,13 +40,12 @@ from mlpkit.training._run import (
     RunSetup,
     RunStart,
     begin_run,
-    build_run_optimizer,
+    build_stepper,
     eval_batches,
     train_batches,
 )
 from mlpkit.training._run_config import run_config
 from mlpkit.training._signals import StopSignals, interruption
-from mlpkit.training._stepper import Stepper
 from mlpkit.training._tracker import TrainState
 from mlpkit.training.batches import BatchSource, StatefulSource, TrainingData
 from mlpkit.training.checkpoints import RandomStream, load_checkpoint
@@ -679,7 +678,8 @@ class Trainer:
         """Train a copy of the model with growing learning rates, and suggest one to start with.
 
         The model, the random generators and an earlier run are not changed. Neither is the
-        position of a stream with a state.
+        position of a stream with a state. Several processes make the steps together, as in
+        :meth:`fit`.
 
         Args:
             train: Examples to train on, as in :meth:`fit`.
@@ -700,19 +700,13 @@ class Trainer:
             rule = "an optimizer without a line search for find_lr"
             cure = "leave its learning rate at 1"
             raise ValueError(error_message("optimizer.name", rule, given.name, cure))
-        model = copy.deepcopy(self.model)
-        config = run_config(self._config, model, self.objective, train, self._metrics)
+        setup = dataclasses.replace(self._setup(), model=copy.deepcopy(self.model))
+        config = run_config(self._config, setup.model, self.objective, train, self._metrics)
         config = dataclasses.replace(config, cuda_graph=False)
         batches = train_batches(config, train)
-        stepper = Stepper(
-            model,
-            config,
-            self.objective,
-            build_run_optimizer(self._setup(), model, config),
-            train=batches,
-            device=self.device,
-        )
-        with RandomStream(config.seed, self.device).active(), _same_position(batches):
+        stepper = build_stepper(setup, config, self.objective, batches)
+        stream = RandomStream(config.seed, setup.device, rank=self.rank)
+        with stream.active(), _same_position(batches):
             return range_test(stepper, low=low, high=high, steps=steps)
 
     # ------------------------------------------------------------------ saving

@@ -217,8 +217,8 @@ class PredictEachEpoch(Callback):
         self.found.append(trainer.predict_proba(self.inputs))
 
 
-def predict_while_averaging(*, sharding: bool) -> list[Tensor]:
-    """Return predictions at the end of each epoch of a run with an average of the weights."""
+def find_lr_and_predict(*, sharding: bool) -> list[Tensor]:
+    """Return the losses of a range test, and predictions at the end of each epoch of a run."""
     train, val = examples()
     callback = PredictEachEpoch(val.inputs)
     config = TrainerConfig(
@@ -228,8 +228,18 @@ def predict_while_averaging(*, sharding: bool) -> list[Tensor]:
         sharding=sharding,
         progress=False,
     )
-    Trainer(network(), config, callbacks=[callback]).fit(train)
-    return callback.found
+    trainer = Trainer(network(), config, callbacks=[callback])
+    sizes: list[int] = []
+    handle = trainer.model.register_forward_pre_hook(lambda _, args: sizes.append(len(args[0])))
+    losses = trainer.find_lr(train, low=1e-3, steps=10).losses
+    handle.remove()
+    assert max(sizes) == 50 / trainer.world_size
+    trainer.fit(train)
+    return [torch.tensor(losses), *callback.found]
+
+
+def find_lr_and_predict_with_and_without_shards() -> list[Tensor]:
+    return [*find_lr_and_predict(sharding=False), *find_lr_and_predict(sharding=True)]
 
 
 class StopAt(Callback):

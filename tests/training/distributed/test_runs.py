@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import shutil
 from pathlib import Path
 
@@ -11,7 +10,8 @@ import torch
 from tests.training.distributed.processes import run_ranks
 from tests.training.distributed.runs import (
     Found,
-    predict_while_averaging,
+    find_lr_and_predict,
+    find_lr_and_predict_with_and_without_shards,
     resume_elsewhere,
     shard_and_resume,
     stop_by_signal_and_time,
@@ -59,8 +59,9 @@ def test_a_run_of_shards_resumes_with_and_without_them(tmp_path: Path) -> None:
     assert (alone.stop_reason, alone.steps, len(alone.history)) == ("completed", 15, 3)
 
 
-def test_callbacks_predict_with_the_average_of_shards() -> None:
-    expected = predict_while_averaging(sharding=False)
-    for found in run_ranks(functools.partial(predict_while_averaging, sharding=True), 2):
+def test_find_lr_and_callbacks_that_predict_work_as_in_one_process() -> None:
+    """Also with the average of shards; a range test divides its batches and a copy of the model."""
+    expected = 2 * find_lr_and_predict(sharding=False)
+    for found in run_ranks(find_lr_and_predict_with_and_without_shards, 2):
         for one, other in zip(found, expected, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
