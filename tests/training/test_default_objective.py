@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
 
 import pytest
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from mlpkit.training import (
+    BatchLike,
     CrossEntropy,
     MeanSquaredError,
     Mixup,
@@ -37,9 +40,33 @@ def test_a_given_objective_is_used_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     "mistake",
-    [3, "mse", CrossEntropy, nn.CrossEntropyLoss(), nn.MSELoss],
-    ids=str,
+    [
+        *(3, "mse", CrossEntropy, nn.CrossEntropyLoss(), nn.MSELoss, F.mse_loss),
+        functools.partial(F.cross_entropy, reduction="none"),
+    ],
+    ids=["3", "mse", "class", "CrossEntropyLoss", "MSELoss", "mse_loss", "partial"],
 )
 def test_what_is_no_objective_is_refused_at_once(mistake: object) -> None:
     with pytest.raises(TypeError, match=r"^objective must be a function of a model and a batch"):
         Trainer(nn.Linear(2, 2), CONFIG, objective=mistake)  # type: ignore[arg-type]
+
+
+class WithParameters(nn.Module):
+    """An objective with a head."""
+
+    def __init__(self, head: nn.Module) -> None:
+        super().__init__()
+        self.head = head
+
+    def forward(self, model: nn.Module, batch: BatchLike) -> Tensor:
+        loss: Tensor = self.head(model(batch.inputs)).square().sum(1)
+        return loss
+
+
+def test_parameters_that_nothing_would_train_are_refused() -> None:
+    """Those of the model and frozen ones are none of them."""
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    with pytest.raises(ValueError, match=r"trainable parameters.* got one with head\.weight"):
+        Trainer(model, CONFIG, objective=WithParameters(nn.Linear(2, 1)))
+    for head in (model[1], nn.Linear(2, 1).requires_grad_(False)):
+        Trainer(model, CONFIG, objective=WithParameters(head))

@@ -228,16 +228,21 @@ class _FailAtStart(Callback):
 
 
 class TestGradients:
-    def test_fit_inside_inference_mode_is_refused(self) -> None:
-        model = MLP(6, (8,), 3, activation="gelu")
-        with torch.inference_mode(), pytest.raises(RuntimeError, match="inference_mode"):
-            Trainer(model, CONFIG).fit(examples())
+    def test_training_inside_inference_mode_is_refused(self) -> None:
+        trainer = Trainer(MLP(6, (8,), 3, activation="gelu"), CONFIG)
+        with torch.inference_mode():
+            for method in (trainer.fit, trainer.find_lr):
+                with pytest.raises(RuntimeError, match=f"{method.__name__} must .*inference_mode"):
+                    method(examples())
 
     def test_fit_inside_no_grad_trains(self) -> None:
         inside, outside = plain(), plain()
+        config = replace(CONFIG, gradients="autograd")
         with torch.no_grad():
-            Trainer(inside, replace(CONFIG, gradients="autograd")).fit(examples())
-        Trainer(outside, replace(CONFIG, gradients="autograd")).fit(examples())
+            curve = Trainer(inside, config).find_lr(examples())
+            Trainer(inside, config).fit(examples())
+        assert curve == Trainer(outside, config).find_lr(examples())
+        Trainer(outside, config).fit(examples())
         assert differences(inside.state_dict(), outside.state_dict()) == []
 
     @pytest.mark.parametrize("gradients", ["auto", "autograd"])

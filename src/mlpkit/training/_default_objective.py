@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit.training._config import TrainerConfig
 from mlpkit.training._defaults import default_label_smoothing
 from mlpkit.training._predictor import find_objective_chooser
@@ -50,6 +50,12 @@ def choose_objective(config: TrainerConfig, model: nn.Module, given: Objective |
             raise ValueError(error_message("mixup", rule, config.mixup))
         return Mixup(config.mixup, objective=plain)
     check_objective(given)
+    own = set(model.parameters())
+    for name, parameter in given.named_parameters() if isinstance(given, nn.Module) else ():
+        if parameter.requires_grad and parameter not in own:
+            rule = "one without trainable parameters, which are those of the model"
+            cure = "make it a submodule of the model, or freeze it with requires_grad_(False)"
+            raise ValueError(error_message("objective", rule, Unquoted(f"one with {name}"), cure))
     for name, value in (("label_smoothing", config.label_smoothing), ("mixup", config.mixup)):
         if value:
             cure = f"set {name} in the objective"

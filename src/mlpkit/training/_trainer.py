@@ -121,9 +121,10 @@ class Trainer:
 
     Raises:
         TypeError: If an argument has the wrong type.
-        ValueError: If ``label_smoothing`` or ``mixup`` is set together with ``objective``, the
-            name of a metric is no identifier or the name of another column, or ``config.monitor``
-            is no column of a run with these metrics.
+        ValueError: If ``label_smoothing`` or ``mixup`` is set together with ``objective``, it has
+            trainable parameters that are not the model's, the name of a metric is no identifier or
+            the name of another column, or ``config.monitor`` is no column of a run with these
+            metrics.
 
     Example:
         >>> import torch
@@ -270,11 +271,7 @@ class Trainer:
         is_bf16_on_cpu = self.config.precision == "bf16" and self._run_device.type == "cpu"
         if is_bf16_on_cpu and not has_fast_bf16(self._run_device):
             warnings.warn(_SLOW_BF16, UserWarning, stacklevel=2)
-        if torch.is_inference_mode_enabled():
-            rule = "called outside of torch.inference_mode"
-            raise RuntimeError(
-                error_message("fit", rule, Unquoted("a call inside"), "leave the block first")
-            )
+        _refuse_inference_mode("fit")
         run = begin_run(self._setup(), train, val, start)
         self.state, self.history = run.tracker.state, run.tracker.history
         self.objective, self._run = run.stepper.objective, run
@@ -672,6 +669,7 @@ class Trainer:
             custom=custom,
         )
 
+    @torch.enable_grad()
     def find_lr(
         self, train: TrainingData, *, low: float = 1e-6, high: float = 1.0, steps: int = 100
     ) -> LRCurve:
@@ -694,6 +692,7 @@ class Trainer:
         References:
             Smith 2017, "Cyclical Learning Rates for Training Neural Networks", section 3.3.
         """
+        _refuse_inference_mode("find_lr")
         check_same_classes({"model": self.model, "train": train})
         given = self._config.optimizer
         if self._optimizer_factory is None and given is not None and given.name == "lbfgs":
@@ -819,6 +818,12 @@ def _logits(x: Tensor, outputs: Tensor) -> Tensor:
         cure = 'call the model, or give the objective the attribute task="multilabel" for one label'
         raise ValueError(error_message("outputs", rule, tuple(outputs.shape), cure))
     return outputs
+
+
+def _refuse_inference_mode(method: str) -> None:
+    if torch.is_inference_mode_enabled():
+        rule, found = "called outside of torch.inference_mode", Unquoted("a call inside")
+        raise RuntimeError(error_message(method, rule, found, "leave the block first"))
 
 
 def _check_can_be_captured(

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import Tensor, nn
 
+from mlpkit.data import LabeledTensors
 from mlpkit.training import (
     BinaryCrossEntropy,
     CrossEntropy,
+    Distillation,
     GaussianNLL,
+    Huber,
+    MeanAbsoluteError,
     MeanSquaredError,
     Mixup,
     Objective,
     OutputObjective,
     ScaledTargets,
+    VirtualAdversarial,
 )
-from mlpkit.training.objectives import is_readable, predictions_of, task_of, widened
+from mlpkit.training.objectives import check_losses, is_readable, predictions_of, task_of, widened
 
 
 def test_a_function_is_an_objective_but_not_one_of_outputs() -> None:
@@ -104,3 +111,41 @@ def test_values_are_read_where_that_is_cheap_and_possible() -> None:
     torch.vmap(inner)(torch.zeros(2, 2))
     torch.func.grad(inner)(torch.zeros(2))
     assert found == [False, False]
+
+
+class Pair(nn.Module):
+    """Returns a tuple."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x, x
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        *(CrossEntropy(), BinaryCrossEntropy(), MeanSquaredError(), MeanAbsoluteError(), Huber()),
+        *(GaussianNLL(), ScaledTargets(MeanSquaredError(), scale=2.0), Mixup()),
+        *(VirtualAdversarial(), Distillation(nn.Identity())),
+    ],
+    ids=lambda objective: type(objective).__name__,
+)
+def test_outputs_that_are_no_tensor_are_refused(objective: Objective) -> None:
+    data = LabeledTensors(torch.randn(4, 3), torch.zeros(4, dtype=torch.int64))
+    with pytest.raises(TypeError, match="model must be a module that returns a tensor, got one th"):
+        objective(Pair(), next(iter(data.batches(4).epoch(0))))
+
+
+@pytest.mark.parametrize(
+    ("losses", "shown", "cure"),
+    [
+        (torch.ones(()), "()", 'reduction="none"'),
+        (1.0, "1.0", 'reduction="none"'),
+        (torch.ones(4, 2), "(4, 2)", "take the mean over the other axes"),
+    ],
+)
+def test_losses_that_are_not_one_for_each_example_are_refused(
+    losses: object, shown: str, cure: str
+) -> None:
+    message = re.escape(f"one loss for each example, (4,), got {shown}; ") + ".*" + re.escape(cure)
+    with pytest.raises(ValueError, match=message):
+        check_losses(losses, torch.zeros(4))

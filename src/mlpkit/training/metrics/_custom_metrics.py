@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mlpkit._checks import error_message, plain_scalar
 from mlpkit.training.metrics._history import COLUMNS
-from mlpkit.training.objectives import widened
+from mlpkit.training.objectives import checked_outputs, widened
 
 __all__ = ["CustomMetrics", "Metric", "MetricFunction", "MetricLike"]
 
@@ -94,7 +94,7 @@ class CustomMetrics:
         """Add one batch; outputs in half precision are converted to float32."""
         if self._objects:
             with _no_grad():
-                outputs = widened(outputs)
+                outputs = widened(checked_outputs(outputs))
                 for metric in self._objects.values():
                     metric.update(outputs, targets)
 

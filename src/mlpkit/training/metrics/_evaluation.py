@@ -24,6 +24,7 @@ from mlpkit.training.objectives import (
     Objective,
     OutputObjective,
     Task,
+    outputs_of,
     predictions_of,
     task_of,
     unmixed,
@@ -108,7 +109,7 @@ def compute_metrics(
         for batch in batches.epoch(0):
             batch = on_device(batch, device)
             with autocast(precision, device):
-                outputs = model(batch.inputs)
+                outputs = outputs_of(model, batch.inputs)
             custom.update(outputs, batch.targets)
     return custom.compute()
 
@@ -155,7 +156,7 @@ class _ClassifierMetrics:
         There are no losses of an objective that declares its ``task`` but has no method ``loss``.
         Such an objective changes the inputs or needs gradients, and cannot be computed here.
         """
-        outputs, objective = model(batch.inputs), self._objective
+        outputs, objective = outputs_of(model, batch.inputs), self._objective
         base = unmixed(objective)
         if isinstance(base, OutputObjective):
             is_default = base == self._cross_entropy

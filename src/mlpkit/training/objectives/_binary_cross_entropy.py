@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_float, check_tuple, error_message, plain_scalar, store_checked
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._objective import Task, is_readable, widened
+from mlpkit.training.objectives._objective import Task, is_readable, outputs_of, widened
 from mlpkit.training.objectives._prediction_errors import mean_over_entries
 from mlpkit.training.objectives._tensor_cache import TensorCache
 
@@ -68,7 +68,7 @@ class BinaryCrossEntropy(TensorCache):
 
     def __call__(self, model: nn.Module, batch: BatchLike) -> Tensor:
         """Return the loss of each example."""
-        return self.loss(model(batch.inputs), batch.targets)
+        return self.loss(outputs_of(model, batch.inputs), batch.targets)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the binary cross-entropy of each example, averaged over its labels."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_float, error_message, store_checked
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._objective import Task, is_readable, widened
+from mlpkit.training.objectives._objective import Task, is_readable, outputs_of, widened
 
 __all__ = ["NEVER_IGNORED", "CrossEntropy", "check_class_targets", "floating_cure"]
 
@@ -74,7 +74,7 @@ class CrossEntropy:
 
     def __call__(self, model: nn.Module, batch: BatchLike) -> Tensor:
         """Return the loss of each example."""
-        return self.loss(model(batch.inputs), batch.targets)
+        return self.loss(outputs_of(model, batch.inputs), batch.targets)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the cross-entropy of each example, given the logits."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mlpkit._checks import check_float, error_message
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.objectives._cross_entropy import CrossEntropy
-from mlpkit.training.objectives._objective import Task, widened
+from mlpkit.training.objectives._objective import Task, outputs_of, widened
 
 __all__ = ["Distillation"]
 
@@ -115,7 +115,7 @@ class Distillation:
 
     def __call__(self, model: nn.Module, batch: BatchLike) -> Tensor:
         """Return the loss of each example."""
-        logits = widened(model(batch.inputs))
+        logits = widened(outputs_of(model, batch.inputs))
         teacher_logits = self._teach(batch).to(logits.dtype)
         if teacher_logits.shape != logits.shape:
             rule = f"of the same shape as the student's, {tuple(logits.shape)}"

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_float, error_message, store_checked
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._objective import Task, widened
+from mlpkit.training.objectives._objective import Task, outputs_of, widened
 from mlpkit.training.objectives._prediction_errors import check_floating
 
 __all__ = ["GaussianNLL"]
@@ -70,7 +70,7 @@ class GaussianNLL:
 
     def __call__(self, model: nn.Module, batch: BatchLike) -> Tensor:
         """Return the loss of each example."""
-        return self.loss(model(batch.inputs), batch.targets)
+        return self.loss(outputs_of(model, batch.inputs), batch.targets)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the negative log-likelihood of each example, averaged over its targets."""

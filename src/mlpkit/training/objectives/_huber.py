@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mlpkit._checks import check_float, store_checked
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._objective import Task
+from mlpkit.training.objectives._objective import Task, outputs_of
 from mlpkit.training.objectives._prediction_errors import mean_over_entries, prediction_errors
 
 __all__ = ["Huber"]
@@ -66,7 +66,7 @@ class Huber:
 
     def __call__(self, model: nn.Module, batch: BatchLike) -> Tensor:
         """Return the loss of each example."""
-        return self.loss(model(batch.inputs), batch.targets)
+        return self.loss(outputs_of(model, batch.inputs), batch.targets)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the Huber loss of each example, averaged over its outputs."""

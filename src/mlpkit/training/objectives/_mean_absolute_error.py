@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from mlpkit.training.batches import BatchLike
-from mlpkit.training.objectives._objective import Task
+from mlpkit.training.objectives._objective import Task, outputs_of
 from mlpkit.training.objectives._prediction_errors import mean_over_entries, prediction_errors
 
 __all__ = ["MeanAbsoluteError"]
@@ -45,7 +45,7 @@ class MeanAbsoluteError:
 
     def __call__(self, model: nn.Module, batch: BatchLike) -> Tensor:
         """Return the loss of each example."""
-        return self.loss(model(batch.inputs), batch.targets)
+        return self.loss(outputs_of(model, batch.inputs), batch.targets)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the absolute error of each example, averaged over its outputs."""

@@ -11,7 +11,7 @@ from mlpkit._checks import check_float, error_message
 from mlpkit._devices import accumulator_dtype
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.objectives._cross_entropy import CrossEntropy
-from mlpkit.training.objectives._objective import Objective, OutputObjective, Task
+from mlpkit.training.objectives._objective import Objective, OutputObjective, Task, outputs_of
 
 __all__ = ["Mixed", "Mixup", "unmixed"]
 
@@ -88,7 +88,7 @@ class Mixup:
     def __call__(self, model: nn.Module, batch: BatchLike) -> Tensor:
         """Return the mixed loss of each example."""
         mixed = self.mix(batch.inputs)
-        outputs = model(mixed.inputs)
+        outputs = outputs_of(model, mixed.inputs)
         first = self.loss(outputs, batch.targets)
         second = self.loss(outputs, batch.targets[mixed.partners])
         return torch.lerp(second, first, mixed.lam.to(first.dtype))

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit.training.batches import BatchLike
 
 __all__ = [
@@ -16,7 +16,9 @@ __all__ = [
     "Task",
     "check_losses",
     "check_objective",
+    "checked_outputs",
     "is_readable",
+    "outputs_of",
     "predictions_of",
     "task_of",
     "widened",
@@ -68,7 +70,10 @@ class OutputObjective(Objective, Protocol):
 
 def check_objective(value: object) -> None:
     """Raise TypeError unless a value is an objective, as far as this can be known."""
-    if isinstance(value, type | nn.modules.loss._Loss) or not callable(value):
+    function = getattr(value, "func", value)  # of a partial
+    is_of_torch = getattr(function, "__module__", None) == "torch.nn.functional"
+    is_loss = is_of_torch or isinstance(value, type | nn.modules.loss._Loss)
+    if is_loss or not callable(value):
         rule = "a function of a model and a batch that returns one loss for each example"
         cure = "use an instance such as CrossEntropy() or MeanSquaredError() of mlpkit.training"
         raise TypeError(error_message("objective", rule, value, cure))
@@ -110,16 +115,35 @@ def predictions_of(objective: Objective, outputs: Tensor, targets: Tensor) -> Te
     return None
 
 
-def check_losses(losses: Tensor, targets: Tensor) -> None:
+def outputs_of(model: nn.Module, inputs: Tensor) -> Tensor:
+    """Return the outputs of a model for a batch; raise TypeError unless they are a tensor."""
+    return checked_outputs(model(inputs))
+
+
+def checked_outputs(outputs: object) -> Tensor:
+    """Return the outputs of a model; raise TypeError unless they are a tensor."""
+    if not isinstance(outputs, Tensor):
+        rule = "a module that returns a tensor"
+        found = Unquoted(f"one that returns a {type(outputs).__name__}")
+        raise TypeError(
+            error_message("model", rule, found, "return the logits or predictions alone")
+        )
+    return outputs
+
+
+def check_losses(losses: object, targets: Tensor) -> None:
     """Raise unless an objective has returned one loss for each example.
 
     Raises:
-        ValueError: If the shape of the losses is not ``(N,)``.
+        ValueError: If the losses are no tensor of the shape ``(N,)``.
     """
-    if losses.shape != targets.shape[:1]:
+    shape = tuple(losses.shape) if isinstance(losses, Tensor) else losses
+    if shape != targets.shape[:1]:
         rule = f"a function that returns one loss for each example, ({len(targets)},)"
         cure = 'do not reduce over the examples, for instance with reduction="none"'
-        raise ValueError(error_message("objective", rule, tuple(losses.shape), cure))
+        if isinstance(losses, Tensor) and losses.ndim > 1:
+            cure = "take the mean over the other axes, for instance with losses.flatten(1).mean(1)"
+        raise ValueError(error_message("objective", rule, shape, cure))
 
 
 def widened(outputs: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from mlpkit.training.objectives._gaussian_nll import GaussianNLL
 from mlpkit.training.objectives._huber import Huber
 from mlpkit.training.objectives._mean_absolute_error import MeanAbsoluteError
 from mlpkit.training.objectives._mean_squared_error import MeanSquaredError
-from mlpkit.training.objectives._objective import Task
+from mlpkit.training.objectives._objective import Task, outputs_of
 from mlpkit.training.objectives._prediction_errors import prediction_errors
 from mlpkit.training.objectives._tensor_cache import TensorCache
 
@@ -73,7 +73,7 @@ class ScaledTargets(TensorCache):
 
     def __call__(self, model: nn.Module, batch: BatchLike) -> Tensor:
         """Return the loss of each example."""
-        return self.loss(model(batch.inputs), batch.targets)
+        return self.loss(outputs_of(model, batch.inputs), batch.targets)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of each example in units of the scale."""

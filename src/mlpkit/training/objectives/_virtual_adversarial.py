@@ -16,7 +16,7 @@ from mlpkit._checks import Check, check_float, check_int, error_message, store_c
 from mlpkit._devices import random_state, set_random_state
 from mlpkit.training.batches import BatchLike
 from mlpkit.training.objectives._cross_entropy import CrossEntropy
-from mlpkit.training.objectives._objective import Task, widened
+from mlpkit.training.objectives._objective import Task, outputs_of, widened
 
 __all__ = ["VirtualAdversarial"]
 
@@ -104,7 +104,7 @@ class VirtualAdversarial:
             raise TypeError(error_message("inputs", "floating-point", inputs.dtype, cure))
         direction = _unit(torch.randn_like(inputs))
         state = random_state(inputs.device)
-        logits = widened(model(inputs))
+        logits = widened(outputs_of(model, inputs))
         target = F.softmax(logits.detach(), dim=1)
         with _frozen_batch_norm(model):
             for _ in range(self.power_iterations):
