@@ -569,6 +569,10 @@ REFUSED_MODELS: dict[str, tuple[Callable[[], list[nn.Module]], str]] = {
     "the same": (lambda: [plain(0)] * 2, r"shares no tensor with models\[0\]"),
     "shared layer": (sharing, r"shares no tensor with models\[0\]"),
     "hooks": (hooked, r"models\[1\] must be a module without hooks"),
+    "parametrized": (
+        of(*(nn.utils.parametrizations.weight_norm(plain(0)[1]) for _ in range(2))),
+        r"models\[0\] must be a module without .*, got 'parametrizations'",
+    ),
     "random numbers": (
         lambda: [nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.RReLU()) for _ in range(2)],
         "torch.vmap supports",

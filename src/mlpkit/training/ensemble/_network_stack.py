@@ -246,12 +246,12 @@ def _name(model: nn.Module) -> str:
 
 
 def _check_supported(number: int, model: nn.Module) -> None:
-    """Raise for hooks, which would run once instead of K times, and cumulative batch norm."""
+    """Raise for what would run once instead of K times, and for cumulative batch norm."""
     for name, module in model.named_modules():
         where = f"models[{number}]" + (f".{name}" if name else "")
-        for attribute, value in vars(module).items():
-            if attribute.endswith("_hooks") and value:
-                rule = "a module without hooks"
+        for attribute, value in {**module._modules, **vars(module)}.items():
+            if (attribute.endswith("_hooks") and value) or attribute == "parametrizations":
+                rule = "a module without hooks and parametrizations"
                 raise ValueError(error_message(where, rule, attribute.strip("_"), _CURE))
         if isinstance(module, _BatchNorm) and module.momentum is None:
             rule = "a number for networks that are trained together"
