@@ -58,6 +58,11 @@ class TestSettingsThatDoNotFit:
             Trainer(model, config, objective=MeanSquaredError()).fit(regression(), regression())
         assert all(map(torch.equal, before, model.parameters()))
 
+    def test_half_precision_parameters_have_no_loss_scaling(self) -> None:
+        message = "precision must be 'fp32' or 'bf16' for parameters in float16"
+        with pytest.raises(ValueError, match=message):
+            Trainer(plain().half(), replace(CONFIG, precision="fp16")).fit(examples())
+
     def test_a_regression_has_no_class_weights(self) -> None:
         config = replace(CONFIG, class_weights=(2.0,))
         with pytest.raises(ValueError, match="a classification for class_weights"):

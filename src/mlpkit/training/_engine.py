@@ -122,6 +122,9 @@ class Engine:
         self._has_autocast = has_autocast(precision)
         self._trainable: frozenset[int] | None = None  # ids of parameters, from the first epoch on
         self.scaler = GradScaler(device.type) if precision == "fp16" else None
+        if self.scaler is not None and any(p.dtype == torch.float16 for p in self._parameters):
+            rule = "'fp32' or 'bf16' for parameters in float16, whose gradients cannot be unscaled"
+            raise ValueError(error_message("precision", rule, precision, "or use model.float()"))
         if guard.deferred:
             optimizer.found_inf = guard.found  # type: ignore[attr-defined]  # read by the fused optimizers, as GradScaler sets it
 
