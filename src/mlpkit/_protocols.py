@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, NamedTuple, Protocol, cast, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +95,8 @@ class HasParamGroups(Protocol):
     def param_groups(self, weight_decay: float) -> Sequence[Mapping[str, object]]:
         """Return groups that contain every parameter exactly once, such as :class:`ParamGroup`.
 
+        A group has the keys of a :class:`ParamGroup`; all but ``params`` are optional.
+
         Args:
             weight_decay: Weight decay of the parameters to which weight decay applies.
         """
@@ -113,12 +115,13 @@ class HasMaxNorm(Protocol):
         ...
 
 
-def collect_param_groups(model: nn.Module, weight_decay: float) -> list[Mapping[str, object]]:
+def collect_param_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Return the parameter groups of a model and of the modules inside it.
 
     A module whose type has a method ``param_groups`` that can be called with the argument
     ``weight_decay`` alone assigns all its parameters. The outermost such module decides. All other
-    parameters get ``weight_decay``. A parameter that two modules share belongs to the first.
+    parameters get ``weight_decay``. A parameter that two modules share belongs to the first. The
+    parameters of each group are a list.
 
     A method ``param_groups`` with other arguments has another purpose and is ignored. The method is
     looked up on the type: a wrapper that forwards missing attributes to the module inside it does
@@ -129,18 +132,17 @@ def collect_param_groups(model: nn.Module, weight_decay: float) -> list[Mapping[
         weight_decay: Weight decay of the parameters to which weight decay applies.
     """
     owners = _outermost(model, _has_param_groups)
-    if owners == [model] and isinstance(model, HasParamGroups):
-        return list(model.param_groups(weight_decay=weight_decay))
-    groups: list[Mapping[str, object]] = []
+    groups: list[dict[str, Any]] = []
     assigned: set[int] = set()
     for owner in owners:
         assert isinstance(owner, HasParamGroups), "its type has the method"
         for group in owner.param_groups(weight_decay=weight_decay):
-            listed = group["params"]
-            members = list(listed) if isinstance(listed, Iterable) else [listed]
-            free = [each for each in members if id(each) not in assigned]
-            assigned.update(map(id, free))
-            groups.append({**group, "params": free})
+            listed: Any = group["params"]
+            members = [listed] if isinstance(listed, Tensor) else list(listed)
+            if owner is not model:  # else a parameter that is listed twice is a mistake
+                members = [each for each in members if id(each) not in assigned]
+            assigned.update(map(id, members))
+            groups.append({**group, "params": members})
     owned = {id(parameter) for owner in owners for parameter in owner.parameters()}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in owned]
     if rest:

@@ -82,7 +82,8 @@ class Trainer:
     The order of the examples is a pure function of ``config.seed`` and the epoch, and dropout uses
     a private random stream, so the result depends on nothing outside the run. A run that is killed
     and resumed from a checkpoint ends with the same bits as an undisturbed one, on the same machine
-    with the same versions.
+    with the same versions. The state of a module is its ``state_dict``: a buffer with
+    ``persistent=False`` or an attribute that changes during training is not in a checkpoint.
 
     In a process of a ``torch.distributed`` group, such as one that ``torchrun`` launched, the
     trainer trains with all processes of the group: each computes a part of every batch, and

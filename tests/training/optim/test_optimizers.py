@@ -24,6 +24,7 @@ from mlpkit.training import (
     Trainer,
     TrainerConfig,
     build_optimizer,
+    fit_many,
 )
 from mlpkit.training.optim import set_initial_lr
 from mlpkit.training.optim._muon_with_adamw import MuonWithAdamW
@@ -411,6 +412,31 @@ class TestLearningRateFactor:
         assert [group["lr"] for group in optimizer.param_groups] == [0.5, 0.5]
         for one, expected in zip(train(model, optimizer), train(other, plain), strict=True):
             assert torch.equal(one, expected)
+
+    def test_parameters_come_in_any_form_that_torch_takes(self) -> None:
+        """One parameter, or a generator, of a model or of several networks together."""
+
+        class Mixed(nn.Linear):
+            def param_groups(self, weight_decay: float) -> list[dict[str, object]]:
+                biases = (self.bias for _ in range(1))
+                return [{"params": self.weight, "weight_decay": weight_decay}, {"params": biases}]
+
+        models = [Mixed(2, 2), Mixed(2, 2)]
+        for model in (models[0], nn.Sequential(models[0], nn.Sequential(models[1]))):
+            groups = build_optimizer(model, OptimizerConfig(weight_decay=0.1)).param_groups
+            found = [(group["weight_decay"], len(group["params"])) for group in groups]
+            assert found == [(0.1, 1), (0.0, 1)] * (len(groups) // 2)
+        data = LabeledTensors(torch.randn(8, 2), torch.arange(8) % 2)
+        fit_many(models, data, config=TrainerConfig(epochs=1, progress=False))
+
+    def test_an_option_that_would_be_ignored_is_refused(self) -> None:
+        class Own(nn.Linear):
+            def param_groups(self, weight_decay: float) -> list[dict[str, object]]:
+                return [{"params": self.parameters(), "weight_decay": weight_decay, "lr": 0.1}]
+
+        expected = r"model\.param_groups must be .*, got \['lr'\]; .* times lr_factor"
+        with pytest.raises(ValueError, match=expected):
+            build_optimizer(Own(2, 2), OptimizerConfig())
 
     def test_a_factor_out_of_range_is_refused(self) -> None:
         class Zero(nn.Linear):

@@ -104,10 +104,8 @@ class _StackedModel(nn.Module):
         (model,) = self._model
         groups = []
         for group in collect_param_groups(model, weight_decay):
-            listed = group["params"]
-            assert isinstance(listed, Sequence)
-            kept = [self._stack_of[id(one)] for one in listed if id(one) in self._stack_of]
-            groups.append({**group, "params": kept})
+            kept = [one for one in group["params"] if id(one) in self._stack_of]
+            groups.append({**group, "params": [self._stack_of[id(one)] for one in kept]})
         return groups
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias, TypeVar
@@ -293,9 +293,12 @@ def _groups(model: nn.Module, weight_decay: float) -> list[ParamGroup]:
     groups = []
     seen: list[int] = []
     for group in collect_param_groups(model, weight_decay):
-        listed = group["params"]
-        members = list(listed) if isinstance(listed, Iterable) else [listed]
-        kept = [wanted[id(member)] for member in members if id(member) in wanted]
+        unknown = group.keys() - {"params", "weight_decay", "lr_factor"}
+        if unknown:
+            rule = "a method that returns groups of params, weight_decay and lr_factor"
+            cure = "the rate of a group is that of the optimizer times lr_factor"
+            raise ValueError(error_message("model.param_groups", rule, sorted(unknown), cure))
+        kept = [wanted[id(one)] for one in group["params"] if id(one) in wanted]
         seen.extend(map(id, kept))
         decay = check_float("weight_decay of a group", group.get("weight_decay", 0.0), minimum=0.0)
         factor = check_float("lr_factor of a group", group.get("lr_factor", 1.0), above=0.0)
