@@ -144,6 +144,11 @@ def test_a_pickle_maps_the_files_again(
     assert same(send(found), SELECTIONS[number](data))
 
 
+def test_a_pickle_of_a_part_of_a_selection_has_no_other_indices(mapped: LabeledTensors) -> None:
+    part = mapped.subset(torch.arange(31).repeat(1_000))[40:43]
+    assert pickled(part).targets.tolist() == part.targets.tolist()
+
+
 def test_a_pickle_of_a_folder_does_not_depend_on_the_working_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

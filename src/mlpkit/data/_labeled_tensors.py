@@ -27,7 +27,7 @@ from mlpkit.data._adapters import (
 from mlpkit.data._batches import Batches
 from mlpkit.data._chunks import chunks, content
 from mlpkit.data._mapped_files import file_stamps, map_examples, write_examples
-from mlpkit.data._mapped_inputs import MappedInputs, Origin
+from mlpkit.data._mapped_inputs import MappedFiles, MappedInputs
 from mlpkit.data._random import derive, permutation
 from mlpkit.data._splits import split_sizes, stratified_counts
 from mlpkit.data._validation import (
@@ -143,7 +143,7 @@ class LabeledTensors:
         Slices, :meth:`subset` and :meth:`split` select examples without reading their inputs.
         :attr:`inputs` has the values of the files without a check. Of a slice it is a view of the
         file; of another selection it is a copy, which is read each time. A change of a tensor in
-        place does not reach the files.
+        place reaches neither the files nor a pickle.
 
         A pickle has the absolute path, the selection and the class names, and unpickling opens the
         files again, in a process of a :class:`~torch.utils.data.DataLoader` for instance. It raises
@@ -167,7 +167,7 @@ class LabeledTensors:
             >>> LabeledTensors.open(path)
             LabeledTensors(6 examples of float32 (2,), 2 classes, mapped from files)
         """
-        origin = Origin(Path(path).absolute(), file_stamps(Path(path)))
+        files = MappedFiles(Path(path).absolute(), file_stamps(Path(path)))
         stored = map_examples(Path(path))
         mapped = object.__new__(cls)
         try:
@@ -178,7 +178,7 @@ class LabeledTensors:
         except (TypeError, ValueError) as error:
             message = f"{printable(path)} holds examples that cannot be used: {error}"
             raise DataError(message) from error
-        mapped._inputs = MappedInputs(inputs, origin=origin)
+        mapped._inputs = MappedInputs(inputs, files=files)
         return mapped
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -515,7 +515,8 @@ class LabeledTensors:
     def __reduce_ex__(self, protocol: SupportsIndex) -> str | tuple[object, ...]:
         if isinstance(self._inputs, Tensor):
             return super().__reduce_ex__(protocol)
-        return _open_again, (self._inputs.origin, self._inputs.rows, self._classes)
+        rows = _without_rest(self._inputs.rows)
+        return _open_again, (self._inputs.files, rows, self._classes)
 
     def __getstate__(self) -> dict[str, object]:
         # torch pickles the memory of a tensor, so a slice would have all examples.
@@ -728,15 +729,15 @@ def _without_rest(value: object) -> object:
 
 
 def _open_again(
-    origin: Origin, rows: range | Tensor, classes: tuple[str, ...] | None
+    files: MappedFiles, rows: range | Tensor, classes: tuple[str, ...] | None
 ) -> LabeledTensors:
     """Return a selection of examples in files, as they were when they were pickled."""
-    if file_stamps(origin.path) != origin.files:
+    if file_stamps(files.path) != files.stamps:
         rule = "the files that were opened before they were pickled or copied"
         found = Unquoted("files that have changed or are missing")
         cure = "open them again with LabeledTensors.open"
-        raise DataError(error_message(printable(origin.path), rule, found, cure))
-    opened = LabeledTensors.open(origin.path)
+        raise DataError(error_message(printable(files.path), rule, found, cure))
+    opened = LabeledTensors.open(files.path)
     if isinstance(rows, Tensor):
         opened = opened._select(rows)
     else:

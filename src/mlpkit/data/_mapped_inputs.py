@@ -10,16 +10,16 @@ from torch import Tensor
 from mlpkit.data._validation import check_finite
 
 
-class Origin(NamedTuple):
-    """The files of mapped examples.
+class MappedFiles(NamedTuple):
+    """The files of mapped examples, so that they can be mapped again.
 
     Attributes:
         path: Absolute path of the file or folder.
-        files: Name, size in bytes and time of the last change in nanoseconds of each file.
+        stamps: Name, size in bytes and time of the last change in nanoseconds of each file.
     """
 
     path: Path
-    files: tuple[tuple[str, int, int], ...]
+    stamps: tuple[tuple[str, int, int], ...]
 
 
 class MappedInputs:
@@ -28,19 +28,19 @@ class MappedInputs:
     Args:
         source: The tensor, ``(M, ...)``.
         rows: The rows: a range, or their indices, int64, ``(N,)``; None selects all of them.
-        origin: The files; None if they are unknown.
+        files: The files; None if they are unknown.
 
     Attributes:
         rows: The rows.
-        origin: The files.
+        files: The files.
     """
 
     def __init__(
-        self, source: Tensor, rows: range | Tensor | None = None, origin: Origin | None = None
+        self, source: Tensor, rows: range | Tensor | None = None, files: MappedFiles | None = None
     ) -> None:
         self._source = source
         self.rows = range(len(source)) if rows is None else rows
-        self.origin = origin
+        self.files = files
         self.shape: tuple[int, ...] = (len(self.rows), *source.shape[1:])
         self.dtype, self.device = source.dtype, source.device
 
@@ -55,10 +55,10 @@ class MappedInputs:
     def __getitem__(self, rows: slice | Tensor) -> MappedInputs:
         """Return some of the rows, without reading them."""
         if isinstance(self.rows, Tensor):
-            return MappedInputs(self._source, self.rows[rows], self.origin)
+            return MappedInputs(self._source, self.rows[rows], self.files)
         if isinstance(rows, slice):
-            return MappedInputs(self._source, self.rows[rows], self.origin)
-        return MappedInputs(self._source, self.rows.start + self.rows.step * rows, self.origin)
+            return MappedInputs(self._source, self.rows[rows], self.files)
+        return MappedInputs(self._source, self.rows.start + self.rows.step * rows, self.files)
 
     def tensor(self, start: int = 0, stop: int | None = None) -> Tensor:
         """Return consecutive rows as they are: a part of the mapped tensor, or a copy of indices.
