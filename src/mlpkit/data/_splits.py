@@ -97,7 +97,7 @@ def _round_up(
     If all its parts are full, a share that an earlier class has rounded up moves to another part.
     """
     visited: set[int] = set()
-    remaining = [iter(range(len(capacity))) for _ in counts]  # parts that a class has not tried
+    remaining: dict[int, Iterator[int]] = {}  # the parts that a class has not tried
 
     def steps(of: int, parts: Iterator[int]) -> Iterator[tuple[int, int, int]]:
         """Yield a class, a part that it can enter, and the class that leaves it, -1 if none."""
@@ -121,7 +121,8 @@ def _round_up(
             path.pop()
         else:
             path.append(step)
-            search.append(steps(step[-1], remaining[step[-1]]))
+            parts = remaining.setdefault(step[-1], iter(range(len(capacity))))
+            search.append(steps(step[-1], parts))
     for entering, part, leaving in path:
         counts[entering][part] += 1
         if leaving < 0:
