@@ -257,3 +257,14 @@ def test_every_hook_is_called_once_per_step() -> None:
             handle.remove()
     names = ["before", "before, its own", "after, its own", "after"]
     assert calls == [(name, both) for name in names * 2]
+
+
+def test_the_norms_of_parametrized_weights_are_no_matrices() -> None:
+    """They are vectors of the shape (H, 1), also that of the output layer."""
+    model = network()
+    for index in (0, 2, 4):
+        nn.utils.parametrizations.weight_norm(model[index])
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    optimizer = build_optimizer(model, OptimizerConfig(name="muon"))
+    found = {names[one] for one in optimizer.param_groups[0]["params"]}
+    assert found == {f"{index}.parametrizations.weight.original1" for index in (0, 2)}

@@ -389,7 +389,12 @@ def _muon(groups: list[ParamGroup], config: OptimizerConfig, model: nn.Module) -
         for module in model.modules()
         if isinstance(module, nn.Embedding | nn.EmbeddingBag)
     }
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim == 2]
+    matrices = [
+        parameter
+        for name, parameter in model.named_parameters()
+        if parameter.ndim == 2
+        and not ("parametrizations." in name and parameter.shape[1] == 1)  # norms of weight_norm
+    ]
     hidden = {
         id(matrix)
         for matrix in matrices[:-1]
