@@ -131,6 +131,31 @@ class TestTargetsThatDoNotFit:
             trainer.fit(data[12:])
 
 
+class Pair(nn.Linear):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return super().forward(x), x
+
+
+def test_a_model_that_returns_a_tuple_is_trained_by_an_objective_that_reads_it() -> None:
+    """Predictions and metrics of the outputs are refused, for any number of examples."""
+
+    def loss(model: nn.Module, batch: BatchLike) -> Tensor:
+        found: Tensor = (model(batch.inputs)[0] - batch.targets).square().mean(dim=1)
+        return found
+
+    def metric(outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs - targets).abs().mean()
+
+    data = regression()
+    trainer = Trainer(Pair(3, 1), CONFIG, objective=loss)
+    assert trainer.fit(data, data).history[-1].val_loss is not None
+    message = "model must be a module that returns a tensor, got one that returns a tuple"
+    with pytest.raises(TypeError, match=message):
+        trainer.predict(data.inputs)
+    with pytest.raises(TypeError, match=message):
+        Trainer(Pair(3, 1), CONFIG, objective=loss, metrics={"mae1": metric}).fit(data, data)
+
+
 class TestBatchesOfALoader:
     @pytest.mark.parametrize(
         ("weights", "message"),

@@ -228,7 +228,6 @@ def forward(model: nn.Module, inputs: Tensor, batch_size: int, device: torch.dev
     The model gets copies, which it may change in place.
     """
     if inputs.ndim < 2 or len(inputs) <= batch_size:
-        return model(inputs.to(device, copy=True))  # type: ignore[no-any-return]  # torch does not annotate nn.Module.__call__
-    return torch.cat(
-        [model(part.to(device, copy=True)) for part in torch.split(inputs, batch_size)]
-    )
+        return outputs_of(model, inputs.to(device, copy=True))
+    parts = torch.split(inputs, batch_size)
+    return torch.cat([outputs_of(model, part.to(device, copy=True)) for part in parts])
