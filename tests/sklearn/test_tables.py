@@ -113,6 +113,15 @@ def test_identifiers_are_refused_with_a_cure() -> None:
         regressor().fit(frame, PRICE)
 
 
+def test_all_columns_that_cannot_be_used_are_named() -> None:
+    """Also if the first one cannot be read."""
+    day = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+    refused = pd.DataFrame({"day": [day] * 60, "id": [f"id {number}" for number in range(60)]})
+    message = r"2 columns cannot be used:\n  column 'day' must be .*\n  column 'id' must be "
+    with pytest.raises(DataError, match=message):
+        regressor().fit(pd.concat([refused, FRAME], axis=1), PRICE)
+
+
 def test_numbers_beyond_float32_are_refused() -> None:
     with pytest.raises(DataError, match="column 'size' must be of numbers within the range of fl"):
         regressor().fit(FRAME.assign(size=FRAME["size"] * 1e200), PRICE)

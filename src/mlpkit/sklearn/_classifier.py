@@ -25,6 +25,7 @@ from mlpkit.sklearn._estimator import (
     is_incremental,
 )
 from mlpkit.sklearn._solvers import Loss
+from mlpkit.sklearn._targets import check_classes
 from mlpkit.training import BinaryCrossEntropy, CrossEntropy
 
 __all__ = ["ClassWeight", "MLPClassifier"]
@@ -311,6 +312,7 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
 
     def _encode(self, y: Array, *, incremental: bool) -> Array:
         y = as_column(y)
+        check_classes(y)
         if not hasattr(self, "classes_") or not (self.warm_start or incremental):
             self._label_binarizer = LabelBinarizer().fit(y)
             self.classes_ = self._label_binarizer.classes_

@@ -37,6 +37,7 @@ from mlpkit.sklearn._solvers import LBFGS, Loss, SolverBase, build_solver, linea
 from mlpkit.sklearn._stopping import Progress, StoppingRule
 from mlpkit.sklearn._tables import fit_encoder, read_inputs, read_targets
 from mlpkit.sklearn._tabular import fit_ensemble
+from mlpkit.sklearn._targets import check_targets
 from mlpkit.training import Schedule, Task, Trainer, TrainerConfig
 
 __all__ = [
@@ -252,6 +253,8 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
 
     def _validate(self, X: object, y: object, *, is_first: bool) -> tuple[Array, Array]:
         """Return inputs and targets as arrays; the inputs may be sparse."""
+        is_numeric = is_regressor(self)
+        check_targets(y, is_numeric=is_numeric)
         try:
             inputs, labels = validate_data(
                 self,
@@ -259,7 +262,7 @@ class MLPEstimator(BaseEstimator, abc.ABC):  # type: ignore[misc]  # scikit-lear
                 y,
                 accept_sparse=["csr", "csc"],
                 multi_output=True,
-                y_numeric=is_regressor(self),
+                y_numeric=is_numeric,
                 dtype=(np.float64, np.float32),
                 reset=is_first,
             )

@@ -22,7 +22,9 @@ from mlpkit.data.tables import (
     TableEncoder,
     check_distinct,
 )
+from mlpkit.errors import DataError
 from mlpkit.sklearn._presets import is_frame
+from mlpkit.sklearn._targets import check_targets
 
 __all__ = ["fit_encoder", "read_inputs", "read_targets"]
 
@@ -76,7 +78,7 @@ def fit_encoder(table: Table) -> TableEncoder:
         DataError: If a column cannot be used.
     """
     names = table.columns
-    if not names or not all(table.read(name).is_constant for name in names):
+    if not names or not all(_is_constant(table, name) for name in names):
         return TableEncoder.fit(table, categories="codes")
     first = table.read(names[0])
     kept: Column
@@ -89,6 +91,14 @@ def fit_encoder(table: Table) -> TableEncoder:
     return TableEncoder(columns=(kept, *others), dtype="float64", categories="codes")
 
 
+def _is_constant(table: Table, name: str) -> bool:
+    """Return whether a column has one value or none; one that cannot be read is not constant."""
+    try:
+        return table.read(name).is_constant
+    except DataError:
+        return False
+
+
 def read_targets(estimator: BaseEstimator, y: object, table: Table) -> Array:
     """Return targets as an array, one row for each row of a table.
 
@@ -99,7 +109,9 @@ def read_targets(estimator: BaseEstimator, y: object, table: Table) -> Array:
         name = type(estimator).__name__
         message = f"requires y to be passed, but the target y is None; {name}.fit(X, y) needs both"
         raise ValueError(message)
-    checked = _check_y(y, multi_output=True, y_numeric=is_regressor(estimator), estimator=estimator)
+    is_numeric = is_regressor(estimator)
+    check_targets(y, is_numeric=is_numeric)
+    checked = _check_y(y, multi_output=True, y_numeric=is_numeric, estimator=estimator)
     check_consistent_length(table, checked)
     array: Array = checked
     return array

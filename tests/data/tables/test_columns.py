@@ -113,6 +113,8 @@ def test_one_value_that_may_be_missing_is_a_feature(values: list[object]) -> Non
         ),
         (["?", *(str(n / 2) for n in range(25))], "leave fields such as '[?]' empty if"),
         ([f"{n},5" for n in range(25)], "write its numbers with a decimal point"),
+        ([f"${n},500" for n in range(25)], "write its numbers with a decimal point"),
+        ([str(n / 2) for n in range(25)], "convert it to a numeric dtype"),
     ],
 )
 def test_text_that_identifies_rows_is_refused(values: list[object], message: str) -> None:

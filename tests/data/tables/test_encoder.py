@@ -194,6 +194,27 @@ def test_wrong_arguments_are_refused(
         TableEncoder.fit(frame, **options)  # type: ignore[arg-type]
 
 
+def test_all_columns_that_cannot_be_used_are_named(frame: pd.DataFrame) -> None:
+    """One message, so that they can be left out at once."""
+    refused = {f"id {number}": [f"{number}-{row}" for row in range(60)] for number in range(11)}
+    refused["day"] = list(pd.date_range("2026-01-01", periods=60))
+    wide = frame.assign(**refused)
+    with pytest.raises(DataError) as caught:
+        TableEncoder.fit(wide, target="price")
+    message = str(caught.value)
+    first, *others, last = message.split("\n  ")
+    assert first == "12 columns cannot be used:"
+    alone = []
+    for name in list(refused)[:10]:
+        with pytest.raises(DataError, match=f"^column '{name}' must be") as one:
+            TableEncoder.fit(wide[["age", name]])
+        alone.append(str(one.value))
+    assert others == alone
+    assert last == "and 2 others"
+    encoder = TableEncoder.fit(wide, target="price", ignore=list(refused))  # the cure
+    assert encoder == TableEncoder.fit(frame, target="price")
+
+
 def test_a_frame_without_rows_is_refused(frame: pd.DataFrame) -> None:
     with pytest.raises(DataError, match="frame must be a frame with rows"):
         TableEncoder.fit(frame[:0])

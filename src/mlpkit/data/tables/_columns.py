@@ -45,6 +45,7 @@ _MOST_ONE_HOT: Final = 1000  # each is a column of the inputs
 _MOST_CODES: Final = 2**24  # whole numbers that float32 holds exactly
 _FEW: Final = 20  # so few different values may each occur once
 _NUMBER = re.compile(r"\s*[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?\s*")
+_WRITTEN_NUMBER = re.compile(r"\s*[-+]?[$€£¥]?\s*[-+]?[\d.,' ]+\s*[%$€£¥]?\s*")
 _DATE = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}")
 
 
@@ -389,7 +390,9 @@ def _check_repeats(values: Values, found: set[str], present: int, most: int) -> 
         cure = "drop or ignore it, or convert dates to numbers such as the day of the year"
     elif 0 < len(others) <= len(found) // 10:
         cure = f"leave fields such as {others[0]!r} empty if they are missing numbers"
-    elif all(re.fullmatch(r"\s*[-+]?[\d.,' ]+\s*[%€$]?\s*", text) for text in found):
+    elif not others:
+        cure = f"convert it to a numeric dtype if it has numbers; {cure}"
+    elif all(_WRITTEN_NUMBER.fullmatch(text) for text in found):
         cure = "write its numbers with a decimal point and no other characters"
     rule = f"text with at most {most} different values" if is_repeated else "text that repeats"
     got = Unquoted(f"{len(found)} different values in {present} rows")

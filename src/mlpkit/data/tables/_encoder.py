@@ -31,6 +31,7 @@ __all__ = ["CategoryEncoding", "TableEncoder", "require_target"]
 CategoryEncoding: TypeAlias = Literal["one_hot", "codes"]
 
 _VERSION: Final = 1
+_MOST_SHOWN: Final = 10  # columns of an error message
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,8 +185,8 @@ class TableEncoder:
             if name in left_out:
                 raise ValueError(error_message("ignore", "columns besides the target", name))
             left_out.add(name)
-        values = [table.read(name) for name in table.columns if name not in left_out]
-        columns = tuple(fit_column(each, codes=categories == "codes") for each in values)
+        kept = [name for name in table.columns if name not in left_out]
+        values, columns = _fit_columns(table, kept, codes=categories == "codes")
         if not any(column.feature_names for column in columns):
             rule = "a table with a column of at least two values besides the target"
             found = Unquoted("none" if not columns else f"{len(columns)} with one value")
@@ -365,6 +366,34 @@ class TableEncoder:
                 f"the encoder must be valid JSON, got an error: {error}; write it with to_json"
             ) from error
         return cls.from_dict(values)
+
+
+def _fit_columns(
+    table: Table, names: Sequence[str], *, codes: bool
+) -> tuple[list[Values], tuple[Column, ...]]:
+    """Return the values of columns, and the encoder of each.
+
+    Raises:
+        DataError: If columns cannot be used; the message is about all of them.
+    """
+    values: list[Values] = []
+    columns: list[Column] = []
+    refused: list[DataError] = []
+    for name in names:
+        try:
+            read = table.read(name)
+            columns.append(fit_column(read, codes=codes))
+            values.append(read)
+        except DataError as error:
+            refused.append(error)
+    if len(refused) == 1:
+        raise refused[0]
+    if refused:
+        shown = [f"\n  {error}" for error in refused[:_MOST_SHOWN]]
+        more = len(refused) - len(shown)
+        rest = f"\n  and {more} others" if more else ""
+        raise DataError(f"{len(refused)} columns cannot be used:{''.join(shown)}{rest}")
+    return values, tuple(columns)
 
 
 def require_target(encoder: TableEncoder) -> TableTarget:
