@@ -19,6 +19,7 @@ from sklearn.inspection import (  # type: ignore[import-untyped]
     permutation_importance,
 )
 from sklearn.linear_model import LinearRegression  # type: ignore[import-untyped]
+from sklearn.metrics import log_loss  # type: ignore[import-untyped]
 from sklearn.model_selection import (  # type: ignore[import-untyped]
     GridSearchCV,
     cross_val_score,
@@ -104,6 +105,19 @@ def test_a_classification_is_learned() -> None:
     np.testing.assert_allclose(np.exp(found.predict_log_proba(X)), probabilities)
 
 
+def test_few_rows_give_no_certain_probabilities() -> None:
+    """Oracle: the log loss of the frequencies, on labels that the inputs say nothing about.
+
+    Networks that were not held against other rows are certain of their answers: a log loss of 3.6.
+    """
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.normal(size=(440, 4)), columns=list("abcd"))
+    labels = random.integers(2, size=440)
+    found = classifier(max_iter=120).fit(table[:40], labels[:40])
+    assert found.validation_scores_ is not None
+    assert log_loss(labels[40:], found.predict_proba(table[40:])) < np.log(2) + 0.15
+
+
 def test_a_regression_is_learned() -> None:
     """On the task of 442 rows, it is about as good as the linear model on unseen rows."""
     data, target = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
@@ -177,7 +191,7 @@ def test_attributes() -> None:
     assert found.out_activation_ == "softmax"
     assert isinstance(found.model_, Ensemble)
     assert len(found.model_) == 2
-    few = classifier().fit(X[::4], SPECIES[::4])
+    few = classifier().fit(X[::17], SPECIES[::17])  # 9 rows
     assert few.validation_scores_ is None
     assert few.best_loss_ == min(few.loss_curve_)
 

@@ -95,7 +95,7 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
             improves, and keep the weights with the best score; not used by lbfgs. With
             ``"tabular"`` the weights of the best epoch are always kept.
         validation_fraction: Fraction that is held out, in [0, 1); None is 0.1, or 0.2 for
-            ``"tabular"``, which holds out no part of fewer than 50 examples.
+            ``"tabular"``, which holds out no part of fewer than 10 examples.
         beta_1: For adam, adamw and muon, the decay of the mean of the gradient, in [0, 1).
         beta_2: For adam, adamw and muon, the decay of the mean of its square, in [0, 1).
         epsilon: For adam, adamw, muon and rmsprop, the constant in the denominator, above 0.

@@ -31,7 +31,7 @@ __all__ = ["TabularFit", "fit_ensemble"]
 Rows = npt.NDArray[np.intp]
 
 VALIDATION_FRACTION: Final = 0.2
-_FEWEST: Final = 50  # examples of which a part is held out
+_FEWEST: Final = 10  # examples of which a part is held out; without one, probabilities are too sure
 # The decision record 0012 has the figures behind these numbers of networks.
 _MEMBERS: Final = 2
 _FEW_MEMBERS: Final = 4  # for fewer than _FEW examples, whose fits are short
