@@ -118,6 +118,37 @@ def test_few_rows_give_no_certain_probabilities() -> None:
     assert log_loss(labels[40:], found.predict_proba(table[40:])) < np.log(2) + 0.15
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_each_held_out_class_is_trained_on(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also classes of one example, which cannot be stratified."""
+    parts: list[LabeledTensors | None] = []
+
+    def recorded(members: object, train: LabeledTensors, val: LabeledTensors, **_: object) -> None:
+        parts[:] = train, val
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mlpkit.sklearn._tabular.fit_many", recorded)
+    found = classifier().set_params(random_state=seed)
+    rare = np.where(np.arange(150) < 8, np.arange(150), SPECIES + 90)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        found.fit(X, rare)
+    train, val = parts
+    assert train is not None
+    assert val is not None
+    assert len(train) == 120
+    assert len(val) == 30
+    assert set(val.targets.tolist()) <= set(train.targets.tolist()) == set(range(11))
+    assert torch.equal(
+        torch.cat((train.targets, val.targets)).sort().values,
+        torch.from_numpy(np.unique(rare, return_inverse=True)[1]).sort().values,
+    )
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        found.fit(X[:20], np.arange(20))  # of each class one: all are trained on
+    assert parts[0] is not None
+    assert len(parts[0]) == 20
+    assert parts[1] is None
+
+
 def test_a_regression_is_learned() -> None:
     """On the task of 442 rows, it is about as good as the linear model on unseen rows."""
     data, target = load_diabetes(return_X_y=True, as_frame=True, scaled=False)

@@ -193,16 +193,31 @@ def _divided(
     if fraction == 0.0 or len(data) < _FEWEST:
         return data, None
     count = max(1, min(len(data) - 1, round(fraction * len(data))))
-    targets = data.targets
-    labels = None if targets.is_floating_point() else targets.numpy()
+    labels = None if data.targets.is_floating_point() else data.targets.numpy()
     if labels is not None:
         sizes = np.unique(labels, return_counts=True)[1]
         if sizes.min() < 2 or min(count, len(data) - count) < len(sizes):
-            labels = None  # they cannot be stratified
+            return _divided_by_class(data, labels, count, random)
     train, val = train_test_split(
         np.arange(len(data)), test_size=count, random_state=random, stratify=labels
     )
     return data.subset(train), data.subset(val)
+
+
+def _divided_by_class(
+    data: LabeledTensors, labels: Rows, count: int, random: np.random.RandomState
+) -> tuple[LabeledTensors, LabeledTensors | None]:
+    """Return two parts of examples that cannot be stratified, the first with one of each class.
+
+    A held-out example of a class that was not trained on has a loss that grows with each epoch, so
+    the first epochs would seem best.
+    """
+    order = random.permutation(len(data))
+    first = np.unique(labels[order], return_index=True)[1]
+    val = np.delete(order, first)[:count]
+    if not len(val):
+        return data, None
+    return data.subset(np.setdiff1d(order, val)), data.subset(val)
 
 
 def _mean_curve(results: Sequence[FitResult], column: str) -> list[float]:
