@@ -28,7 +28,7 @@ def test_the_precision_is_that_of_torch(
     with torch.autocast("cpu", dtype):
         expected = plain.predict_proba(inputs)
     compute = ComputeOptions(device="cpu", precision=precision)
-    model = as_classifier(compute.load_model(digits_run), "predict")
+    model = as_classifier(compute.load_model(digits_run), "predict", digits_run)
     with compute.autocast():
         found = model.predict_proba(inputs)
     assert torch.equal(found, expected)
@@ -92,8 +92,8 @@ def test_on_a_gpu(digits_run: Path) -> None:
         pytest.skip("no CUDA device")
     inputs = digits().test.inputs
     model = ComputeOptions(device="cuda").load_model(digits_run)
-    found = as_classifier(model, "predict").predict_proba(inputs)
+    found = as_classifier(model, "predict", digits_run).predict_proba(inputs)
     assert found.device.type == "cuda"
     model = ComputeOptions(device="cpu").load_model(digits_run)
-    expected = as_classifier(model, "predict").predict_proba(inputs)
+    expected = as_classifier(model, "predict", digits_run).predict_proba(inputs)
     torch.testing.assert_close(found.cpu(), expected, atol=1e-4, rtol=1e-3)

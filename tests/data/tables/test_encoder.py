@@ -197,8 +197,7 @@ def test_wrong_arguments_are_refused(
 def test_all_columns_that_cannot_be_used_are_named(frame: pd.DataFrame) -> None:
     """One message, so that they can be left out at once."""
     refused = {f"id {number}": [f"{number}-{row}" for row in range(60)] for number in range(11)}
-    refused["day"] = list(pd.date_range("2026-01-01", periods=60))
-    wide = frame.assign(**refused)
+    wide = frame.assign(**refused, day=pd.date_range("2026-01-01", periods=60))
     with pytest.raises(DataError) as caught:
         TableEncoder.fit(wide, target="price")
     message = str(caught.value)
