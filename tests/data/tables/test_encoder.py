@@ -210,7 +210,7 @@ def test_all_columns_that_cannot_be_used_are_named(frame: pd.DataFrame) -> None:
         alone.append(str(one.value))
     assert others == alone
     assert last == "and 2 others"
-    encoder = TableEncoder.fit(wide, target="price", ignore=list(refused))  # the cure
+    encoder = TableEncoder.fit(wide, target="price", ignore=[*refused, "day"])  # the cure
     assert encoder == TableEncoder.fit(frame, target="price")
 
 
