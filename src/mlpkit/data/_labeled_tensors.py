@@ -148,7 +148,7 @@ class LabeledTensors:
         A pickle has the absolute path, the selection and the class names, and unpickling opens the
         files again, in a process of a :class:`~torch.utils.data.DataLoader` for instance. It raises
         :class:`~mlpkit.errors.DataError` if the size or the time of the last change of a file is
-        another one. :func:`copy.deepcopy` does the same.
+        another one. ``copy.deepcopy`` does the same.
 
         Args:
             path: The safetensors file, or the folder.
