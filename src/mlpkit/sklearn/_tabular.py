@@ -32,7 +32,7 @@ Rows = npt.NDArray[np.intp]
 
 VALIDATION_FRACTION: Final = 0.2
 _FEWEST: Final = 10  # examples of which a part is held out; without one, probabilities are too sure
-# The decision record 0012 has the figures behind these numbers of networks.
+# Number of networks; docs/decisions/0012-scikit-learn.md says why.
 _MEMBERS: Final = 2
 _FEW_MEMBERS: Final = 4  # for fewer than _FEW examples, whose fits are short
 _FEW: Final = 1000
