@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,12 +16,17 @@ _FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile", "sve", "bf16
 def use_processors(count: int) -> None:
     """Bind this process, and all that it starts, to ``count`` processors and as many threads.
 
-    Every library derives its number of threads from one of these.
+    Every library derives its number of threads from one of these when it is imported. More threads
+    than processors would wait for one another, so libraries that are imported already are told.
     """
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:count])
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(count)
+    if "threadpoolctl" in sys.modules:  # scikit-learn imports it
+        sys.modules["threadpoolctl"].threadpool_limits(count)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(count)
 
 
 def processors() -> int:
