@@ -235,7 +235,7 @@ def find_stacked_backpropagation(
         model: One of the models; the others differ only in the values of their parameters.
         stacks: For each parameter of ``model``, that parameter of all models, ``(K, ...)``.
         shared: Whether all models have the same input, ``(N, ...)`` instead of ``(K, N, ...)``.
-        generators: The generator of each model, from which its dropout masks are drawn; without
-            them the passes have no dropout.
+        generators: The generator of each model, from which its dropout masks are drawn, or one
+            whose masks all models have; without them the passes have no dropout.
     """
     return None

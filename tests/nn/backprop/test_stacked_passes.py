@@ -83,3 +83,16 @@ def test_dropout_of_each_network_is_that_of_torch(p: float, *, shared: bool) -> 
             torch.autograd.backward(wanted.sum())
             torch.testing.assert_close(found[k], wanted.detach())
             torch.testing.assert_close(slope[k], leaf.grad)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_with_one_generator_all_networks_have_its_masks(*, shared: bool) -> None:
+    dropout = StackedDropout(0.3, [torch.Generator().manual_seed(0)])
+    of_each = StackedDropout(0.3, [torch.Generator().manual_seed(0) for _ in range(K)])
+    for rows in (9, 4):
+        x = torch.randn(rows, 5) if shared else torch.randn(K, 5, rows).mT
+        grad = torch.randn_like(x)
+        found, slope = dropout.forward(x), dropout.backward(grad)
+        assert found.shape == slope.shape == x.shape
+        assert torch.equal(found.expand(K, rows, 5), of_each.forward(x))
+        assert torch.equal(slope.expand(K, rows, 5), of_each.backward(grad))

@@ -102,6 +102,20 @@ def test_distributions_of_targets(dtype: torch.dtype) -> None:
     assert_as_autograd(GaussianNLL(), outputs, targets, torch.rand(9))
 
 
+def test_entries_whose_products_would_be_subnormal_are_zero() -> None:
+    one, zero = torch.ones(1), torch.zeros(1, dtype=torch.int64)
+    logits = torch.tensor([[0.0, -50.0, -80.0]])  # gradients 1e-22 and 1e-35
+    _, gradient = loss_and_gradient(CrossEntropy(), logits, zero, one)
+    torch.testing.assert_close(gradient, torch.tensor([[0.0, 1.9287e-22, 0.0]]), rtol=1e-3, atol=0)
+    _, gradient = loss_and_gradient(BinaryCrossEntropy(), logits, torch.zeros(1, 3), one)
+    wanted = torch.tensor([[1 / 6, 6.4292e-23, 0.0]])
+    torch.testing.assert_close(gradient, wanted, rtol=1e-3, atol=0)
+    assert_as_autograd(CrossEntropy(), logits.double(), zero, one.double())
+    infinite = torch.tensor([[torch.nan, torch.inf, 0.0]])
+    _, gradient = loss_and_gradient(BinaryCrossEntropy(), infinite, torch.zeros(1, 3), one)
+    assert gradient[0, 0].isnan()
+
+
 def test_no_gradient_is_written_to_the_outputs() -> None:
     for objective in (MeanSquaredError(), BinaryCrossEntropy()):
         outputs, targets = torch.randn(9, 4), torch.rand(9, 4)

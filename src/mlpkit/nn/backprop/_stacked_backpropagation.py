@@ -29,7 +29,8 @@ class StackedBackpropagation:
         stacks: For each parameter of ``network``, the stack of that parameter of all networks.
         shared: Whether all networks have the same input.
         preprocess: Applied to the inputs of every network; it is not differentiated.
-        generators: The generator of each network, from which its dropout masks are drawn.
+        generators: The generator of each network, from which its dropout masks are drawn, or one
+            whose masks all networks have.
         has_input_gradient: Whether :meth:`input_gradient` returns the gradient of the inputs.
 
     Shape:
@@ -73,9 +74,9 @@ class StackedBackpropagation:
         self._shared = shared
         self._dtype = next(iter(stacks.values())).dtype
         self._inputs = torch.empty(0)  # preprocessed, (K, N, D); a reused buffer
-        # Dropout of the inputs makes them different for each network.
+        # Masks of each network make the inputs of the first layer different.
         first = network.layers[0].dropout if len(network.layers) else network.head_dropout
-        self._shares_first_input = shared and not first.p
+        self._shares_first_input = shared and (not first.p or len(generators) == 1)
         self._passes = LayerPasses(
             network,
             self._products_of(stacks),

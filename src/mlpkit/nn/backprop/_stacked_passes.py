@@ -22,17 +22,18 @@ class StackedDropout:
 
     Args:
         p: Probability of zeroing, in (0, 1].
-        generators: The generator of each network.
+        generators: The generator of each network, or one whose masks all networks have.
 
     Shape:
         - Input: ``(K, N, H)``, or ``(N, H)`` if all networks have the same one.
-        - Output and gradients: ``(K, N, H)``, in the memory order ``(K, H, N)``.
+        - Output and gradients: ``(K, N, H)``, in the memory order ``(K, H, N)``; ``(N, H)`` if all
+          networks have the same input and masks.
     """
 
     def __init__(self, p: float, generators: Sequence[torch.Generator]) -> None:
         self._p = p
         self._generators = generators
-        self._masks = torch.empty(0)  # (K, N, H)
+        self._masks = torch.empty(0)  # (K, N, H), or (1, N, H) if all networks have the same
         self._factors = torch.empty(0)  # the same in the memory order (K, H, N), scaled
 
     def forward(self, x: Tensor) -> Tensor:
@@ -49,11 +50,17 @@ class StackedDropout:
             torch.div(self._masks.mT, kept, out=self._factors)
         else:
             self._factors.zero_()
-        return (x.mT * self._factors).mT
+        return self._scaled(x)
 
     def backward(self, grad: Tensor) -> Tensor:
         """Return the gradient of the input."""
-        return (grad.mT * self._factors).mT
+        return self._scaled(grad)
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        factors = self._factors
+        if x.ndim == 2 and len(factors) == 1:  # of all networks
+            factors = factors[0]
+        return (x.mT * factors).mT
 
 
 class SELUPass:

@@ -23,7 +23,8 @@ class StackedTabularBackpropagation:
         stacks: For each parameter of ``network``, the stack of that parameter of all networks.
         shared: Whether all networks have the same input.
         preprocess: Applied to the inputs of every network; it is not differentiated.
-        generators: The generator of each network, from which its dropout masks are drawn.
+        generators: The generator of each network, from which its dropout masks are drawn, or one
+            whose masks all networks have.
 
     Shape:
         - Input: ``(K, N, F)`` after ``preprocess``; ``(N, F)`` if it is shared.

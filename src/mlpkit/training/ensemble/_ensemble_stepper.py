@@ -47,7 +47,8 @@ class EnsembleStepper:
         total_steps: Number of steps of the run.
         device: Device of the networks.
         shared: Whether all networks have the same batches.
-        generators: The generator of each network, from which its dropout masks are drawn.
+        generators: The generator of each network, from which its dropout masks are drawn, or one
+            whose masks all networks have.
         gradients: Hand-written gradients of the networks; None uses autograd.
     """
 

@@ -183,7 +183,10 @@ def fit_many(
         stack.probe(batch.combined, shared=batches.shared)
         # Hand-written gradients cannot be accumulated over microbatches.
         is_fast = first.gradients == "auto" and first.gradient_accumulation_steps == 1
-        generators = [dropout_generator(one.seed) for one in configs]
+        seeds = [one.seed for one in configs]
+        if len(set(seeds)) == 1:  # all networks have the same masks
+            seeds = seeds[:1]
+        generators = [dropout_generator(seed) for seed in seeds]
         gradients = None
         if is_fast:
             gradients = stack.hand_written_gradients(

@@ -148,11 +148,13 @@ class NetworkStack:
 
         Args:
             batch: One batch for all networks, ``(N, ...)``, or one per network, ``(K, N, ...)``.
-            generators: The generator of each network, from which its dropout masks are drawn.
+            generators: The generator of each network, from which its dropout masks are drawn, or
+                one whose masks all networks have.
             shared: Whether all networks have the same batch.
         """
         calls = self._find_dropout_calls(batch, shared=shared)
-        return self._run(batch, [call.draw(generators) for call in calls], shared=shared)
+        masks = [call.draw(generators).expand(len(self.models), *call.shape) for call in calls]
+        return self._run(batch, masks, shared=shared)
 
     def _run(self, batch: BatchLike, masks: Sequence[Tensor], *, shared: bool) -> Tensor:
         stacked: dict[str, Tensor] = {**self.parameters, **self._untrained}
