@@ -32,7 +32,7 @@ from mlpkit.data import LabeledTensors, TableEncoder
 from mlpkit.errors import ArtifactError
 from mlpkit.models import Ensemble, SoftmaxClassifier, load_model, tabular_config
 from mlpkit.sklearn import MLPClassifier, MLPRegressor
-from mlpkit.training import fit_many
+from mlpkit.training import Trainer
 
 X, SPECIES = load_iris(return_X_y=True, as_frame=True)
 NAMES = np.array(["setosa", "versicolor", "virginica"])[SPECIES]
@@ -47,7 +47,7 @@ def regressor(max_iter: int = 3, n_members: int = 2) -> MLPRegressor:
 
 
 def test_it_is_the_recipe_of_the_models() -> None:
-    """Oracle: encoder, two parts, members and calibration, one by one."""
+    """Oracle: encoder, held-out examples and members, one by one; each by its own trainer."""
     found = classifier().fit(X, NAMES)
     encoder = TableEncoder.fit(X, categories="codes")
     classes = ("setosa", "versicolor", "virginica")
@@ -58,35 +58,49 @@ def test_it_is_the_recipe_of_the_models() -> None:
         encoder=encoder,
     )
     random = np.random.RandomState(0)
-    rows = train_test_split(np.arange(150), test_size=30, random_state=random, stratify=SPECIES)
-    train, val = data.subset(rows[0]), data.subset(rows[1])
+    order = random.permutation(150).tolist()
+    spaced: list[tuple[float, int]] = []
+    for species in range(3):
+        offset = random.rand()
+        rows = [row for row in order if SPECIES[row] == species]
+        spaced += [((number + offset) / 50, row) for number, row in enumerate(rows)]
+    in_turn = [row for _, row in sorted(spaced)]
     seeds = random.randint(2**31 - 1, size=3).tolist()
-    members = [
-        SoftmaxClassifier.for_data(
-            train, preset="tabular", generator=torch.Generator().manual_seed(seed)
-        )
-        for seed in seeds[1:]
-    ]
-    config = tabular_config("classification", len(train))
+    config = tabular_config("classification", 120)
     config = dataclasses.replace(config, epochs=3, seed=seeds[0], device="cpu", progress=False)
-    fit_many(members, train, val, config=config)
-    expected = Ensemble(members)
-    expected.calibrate(val)
+    members = []
+    for number, seed in enumerate(seeds[1:]):
+        generator = torch.Generator().manual_seed(seed)
+        member = SoftmaxClassifier.for_data(data, preset="tabular", generator=generator)
+        held_out = in_turn[30 * number : 30 * (number + 1)]
+        others = [row for row in range(150) if row not in held_out]
+        Trainer(member, config).fit(data.subset(others), data.subset(held_out))
+        members.append(member)
     np.testing.assert_allclose(
-        found.predict_proba(X), expected.predict_proba(data.inputs).numpy(), atol=1e-5
+        found.predict_proba(X), Ensemble(members).predict_proba(data.inputs).numpy(), atol=1e-5
     )
 
 
-@pytest.mark.parametrize(("copies", "num_networks"), [(1, 4), (9, 2)])
-def test_the_defaults_depend_on_the_number_of_rows(copies: int, num_networks: int) -> None:
-    """Half of the epochs of the models; four networks for fewer than 1,000 rows to train on."""
+def test_one_network_is_calibrated() -> None:
+    found = classifier(max_iter=30, n_members=1).fit(X, NAMES)
+    assert isinstance(found.model_, Ensemble)
+    assert float(found.model_.temperature) != 1.0
+    several = classifier(max_iter=30).fit(X, NAMES)
+    assert isinstance(several.model_, Ensemble)
+    assert float(several.model_.temperature) == 1.0
+
+
+@pytest.mark.parametrize(("copies", "num_networks", "divisor"), [(1, 5, 4), (7, 2, 2)])
+def test_the_defaults_depend_on_the_number_of_rows(
+    copies: int, num_networks: int, divisor: int
+) -> None:
     many = pd.concat([X] * copies, ignore_index=True)
     found = MLPClassifier(4, random_state=0).fit(many, list(NAMES) * copies)
     epochs = tabular_config("classification", len(many) * 4 // 5).epochs
     assert epochs is not None
     assert isinstance(found.model_, Ensemble)
     assert len(found.model_) == num_networks
-    assert found.n_iter_ == len(found.loss_curve_) == epochs // 2
+    assert found.n_iter_ == len(found.loss_curve_) == -(-epochs // divisor)
 
 
 def test_max_iter_is_limited() -> None:
@@ -120,33 +134,44 @@ def test_few_rows_give_no_certain_probabilities() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_each_held_out_class_is_trained_on(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also classes of one example, which cannot be stratified."""
-    parts: list[LabeledTensors | None] = []
+    """Also classes of one example; the held-out parts together are all other examples."""
+    given: list[tuple[object, object]] = []
 
-    def recorded(members: object, train: LabeledTensors, val: LabeledTensors, **_: object) -> None:
-        parts[:] = train, val
+    def recorded(members: object, train: object, val: object, **_: object) -> None:
+        given.append((train, val))
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mlpkit.sklearn._tabular.fit_many", recorded)
-    found = classifier().set_params(random_state=seed)
+    found = classifier(n_members=5).set_params(random_state=seed)
     rare = np.where(np.arange(150) < 8, np.arange(150), SPECIES + 90)
     with pytest.warns(UserWarning, match="interrupted by user"):
         found.fit(X, rare)
-    train, val = parts
-    assert train is not None
-    assert val is not None
-    assert len(train) == 120
-    assert len(val) == 30
-    assert set(val.targets.tolist()) <= set(train.targets.tolist()) == set(range(11))
-    assert torch.equal(
-        torch.cat((train.targets, val.targets)).sort().values,
-        torch.from_numpy(np.unique(rare, return_inverse=True)[1]).sort().values,
-    )
+    ((trains, vals),) = given
+    assert isinstance(trains, list)
+    assert isinstance(vals, list)
+    counts = np.unique(rare, return_inverse=True)[1]
+    for train, val in zip(trains, vals, strict=True):
+        assert (len(train), len(val)) == (120, 30)
+        assert set(train.targets.tolist()) == set(range(11))
+        assert set(val.targets.tolist()) == {8, 9, 10}
+        together = torch.cat((train.targets, val.targets)).sort().values
+        assert torch.equal(together, torch.from_numpy(counts).sort().values)
+        of_class = torch.bincount(val.targets, minlength=11)[8:]  # 42, 50 and 50 of 142
+        assert (of_class - torch.tensor([8.9, 10.6, 10.6])).abs().max() < 2
+    rows = {tuple(row) for val in vals for row in val.inputs.tolist()}
+    assert rows == {tuple(row) for row in X[8:].to_numpy(dtype=np.float32).tolist()}
     with pytest.warns(UserWarning, match="interrupted by user"):
         found.fit(X[:20], np.arange(20))  # of each class one: all are trained on
-    assert parts[0] is not None
-    assert len(parts[0]) == 20
-    assert parts[1] is None
+    train, val = given[1]
+    assert isinstance(train, LabeledTensors)
+    assert len(train) == 20
+    assert val is None
+
+
+def test_the_parts_of_many_networks_go_round_the_examples_again() -> None:
+    found = classifier(n_members=8).set_params(validation_fraction=0.4).fit(X, NAMES)
+    assert isinstance(found.model_, Ensemble)
+    assert len(found.model_) == 8
 
 
 def test_a_regression_is_learned() -> None:

@@ -10,7 +10,6 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
 from torch import Tensor
 
 from mlpkit.data import LabeledTensors
@@ -31,10 +30,7 @@ __all__ = ["TabularFit", "fit_ensemble"]
 Rows = npt.NDArray[np.intp]
 
 VALIDATION_FRACTION: Final = 0.2
-_FEWEST: Final = 10  # examples of which a part is held out; without one, probabilities are too sure
-# Number of networks; docs/decisions/0012-scikit-learn.md says why.
-_MEMBERS: Final = 2
-_FEW_MEMBERS: Final = 4  # for fewer than _FEW examples, whose fits are short
+_FEWEST: Final = 10  # examples of which some are held out; without, probabilities are too sure
 _FEW: Final = 1000
 _Kind: TypeAlias = type[SoftmaxClassifier] | type[MultilabelClassifier] | type[Regressor]
 _KINDS: Final[dict[Task, _Kind]] = {
@@ -50,9 +46,9 @@ class TabularFit(NamedTuple):
     Attributes:
         ensemble: The networks, in float64.
         loss_curve: Loss of each epoch, the mean over the networks.
-        validation_scores: Accuracy or R2 on the held-out part after each epoch, likewise; None
-            without such a part.
-        num_train: Number of examples that the networks were trained on.
+        validation_scores: Accuracy or R2 on the held-out examples of each network after each epoch,
+            likewise; None without such examples.
+        num_train: Number of examples that each network was trained on.
         hidden_features: Output width of each hidden layer.
     """
 
@@ -61,6 +57,17 @@ class TabularFit(NamedTuple):
     validation_scores: list[float] | None
     num_train: int
     hidden_features: tuple[int, ...]
+
+
+class _Effort(NamedTuple):
+    """How much a fit computes; docs/decisions/0012-scikit-learn.md says why."""
+
+    n_members: int
+    divisor: int  # of the epochs of tabular_config
+
+
+_SMALL: Final = _Effort(n_members=5, divisor=4)  # for fewer than _FEW examples
+_LARGE: Final = _Effort(n_members=2, divisor=2)
 
 
 class TargetUnits(NamedTuple):
@@ -98,13 +105,13 @@ class TargetUnits(NamedTuple):
 def fit_ensemble(
     data: LabeledTensors, task: Task, settings: TabularSettings, random: np.random.RandomState
 ) -> TabularFit:
-    """Return networks trained on a part of the examples, with the best epoch on the others.
+    """Return networks of which each holds out other examples, to choose its best epoch.
 
     Args:
         data: The examples, with the encoder of their rows. Targets of a regression are in float64.
         task: What the targets are.
         settings: The parameters of the estimator.
-        random: Divides the examples, and draws the seed of each network.
+        random: Chooses the held-out examples, and draws the seed of each network.
 
     Raises:
         NonFiniteError: If a loss or a gradient became NaN or infinite.
@@ -113,8 +120,16 @@ def fit_ensemble(
     if task == "regression":
         units = TargetUnits.of(data)
         data = units.standardized(data)
-    train, val = _divided(data, settings, random)
-    n_members = settings.n_members or (_FEW_MEMBERS if len(train) < _FEW else _MEMBERS)
+    effort = _SMALL if len(data) < _FEW else _LARGE
+    n_members = settings.n_members or effort.n_members
+    fraction = settings.validation_fraction
+    fraction = VALIDATION_FRACTION if fraction is None else fraction
+    held_out: list[Rows] = []
+    if fraction > 0.0 and len(data) >= _FEWEST:
+        held_out = _held_out(data, fraction, n_members, random)
+    trains = [data.subset(np.setdiff1d(np.arange(len(data)), rows)) for rows in held_out]
+    vals = [data.subset(rows) for rows in held_out]
+    num_train = len(trains[0]) if trains else len(data)
     seeds = random.randint(np.iinfo(np.int32).max, size=n_members + 1).tolist()
     defaults = TABULAR_DEFAULTS[task]
     widths = settings.hidden_layer_sizes
@@ -122,7 +137,7 @@ def fit_ensemble(
     options = _options(defaults.options, settings)
     members = [
         _KINDS[task].for_data(
-            train,
+            data,
             widths,
             options,
             preset="tabular",
@@ -130,22 +145,22 @@ def fit_ensemble(
         )
         for seed in seeds[1:]
     ]
-    config = _config(task, train, settings, has_val=val is not None, seed=seeds[0])
+    config = _config(task, num_train, settings, effort, has_val=bool(vals), seed=seeds[0])
     results: Sequence[FitResult] = ()
     try:
-        results = fit_many(members, train, val, config=config)
+        results = fit_many(members, trains or data, vals or None, config=config)
     except KeyboardInterrupt:
         message = "Training interrupted by user."
         warnings.warn(message, UserWarning, stacklevel=5)
     ensemble = Ensemble(members)
-    if val is not None and task != "regression":
-        ensemble.calibrate(val)
+    if len(vals) == 1 and task != "regression":
+        ensemble.calibrate(vals[0])  # several networks together are seldom too sure
     # In float64 the prediction for a row does not depend on the other rows.
     ensemble.double()
     if units is not None:
         units.restore(members)
-    scores = None if val is None else _mean_curve(results, _SCORES[task])
-    return TabularFit(ensemble, _mean_curve(results, "train_loss"), scores, len(train), widths)
+    scores = _mean_curve(results, _SCORES[task]) if vals else None
+    return TabularFit(ensemble, _mean_curve(results, "train_loss"), scores, num_train, widths)
 
 
 _SCORES: Final[dict[Task, str]] = {
@@ -163,10 +178,16 @@ def _options(options: MLPOptions, settings: TabularSettings) -> MLPOptions:
 
 
 def _config(
-    task: Task, train: LabeledTensors, settings: TabularSettings, *, has_val: bool, seed: int
+    task: Task,
+    num_train: int,
+    settings: TabularSettings,
+    effort: _Effort,
+    *,
+    has_val: bool,
+    seed: int,
 ) -> TrainerConfig:
     """Return the settings of the preset with the parameters of the estimator."""
-    config = tabular_config(task, len(train))
+    config = tabular_config(task, num_train)
     epochs, optimizer = config.epochs, config.optimizer
     assert epochs is not None, "the preset has them"
     assert optimizer is not None, "likewise"
@@ -176,7 +197,7 @@ def _config(
         config,
         batch_size=size,
         optimizer=dataclasses.replace(optimizer, weight_decay=decay),
-        epochs=min(epochs, settings.max_iter or -(-epochs // 2)),
+        epochs=min(epochs, settings.max_iter or -(-epochs // effort.divisor)),
         restore_best=has_val,
         device="cpu",
         seed=seed,
@@ -184,40 +205,31 @@ def _config(
     )
 
 
-def _divided(
-    data: LabeledTensors, settings: TabularSettings, random: np.random.RandomState
-) -> tuple[LabeledTensors, LabeledTensors | None]:
-    """Return the examples to train on and those held out; None if there are few."""
-    fraction = settings.validation_fraction
-    fraction = VALIDATION_FRACTION if fraction is None else fraction
-    if fraction == 0.0 or len(data) < _FEWEST:
-        return data, None
-    count = max(1, min(len(data) - 1, round(fraction * len(data))))
-    labels = None if data.targets.is_floating_point() else data.targets.numpy()
-    if labels is not None:
-        sizes = np.unique(labels, return_counts=True)[1]
-        if sizes.min() < 2 or min(count, len(data) - count) < len(sizes):
-            return _divided_by_class(data, labels, count, random)
-    train, val = train_test_split(
-        np.arange(len(data)), test_size=count, random_state=random, stratify=labels
-    )
-    return data.subset(train), data.subset(val)
+def _held_out(
+    data: LabeledTensors, fraction: float, count: int, random: np.random.RandomState
+) -> list[Rows]:
+    """Return the examples that each of ``count`` networks is not trained on, equally many.
 
-
-def _divided_by_class(
-    data: LabeledTensors, labels: Rows, count: int, random: np.random.RandomState
-) -> tuple[LabeledTensors, LabeledTensors | None]:
-    """Return two parts of examples that cannot be stratified, the first with one of each class.
-
-    A held-out example of a class that was not trained on has a loss that grows with each epoch, so
-    the first epochs would seem best.
+    Together they go round all examples, in an order in which every class is evenly spaced. A class
+    so small that a part could have all of its examples is always trained on: the loss of an unknown
+    class grows with each epoch, so the first epochs would seem best.
     """
-    order = random.permutation(len(data))
-    first = np.unique(labels[order], return_index=True)[1]
-    val = np.delete(order, first)[:count]
-    if not len(val):
-        return data, None
-    return data.subset(np.setdiff1d(order, val)), data.subset(val)
+    order: Rows = random.permutation(len(data))
+    if not data.targets.is_floating_point():
+        labels = data.targets.numpy()[order]
+        spaced = np.empty(len(order))
+        for label in np.unique(labels):
+            (rows,) = np.nonzero(labels == label)
+            is_small = len(rows) * (1 - fraction) < 1
+            spaced[rows] = (
+                np.inf if is_small else (np.arange(len(rows)) + random.rand()) / len(rows)
+            )
+        order = order[np.argsort(spaced, kind="stable")][: np.isfinite(spaced).sum()]
+    if not len(order):
+        return []
+    size = min(len(order), len(data) - 1, max(1, round(fraction * len(data))))
+    starts = np.arange(count) * size
+    return [np.take(order, range(start, start + size), mode="wrap") for start in starts]
 
 
 def _mean_curve(results: Sequence[FitResult], column: str) -> list[float]:

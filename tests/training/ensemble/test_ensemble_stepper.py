@@ -60,7 +60,7 @@ def stepper_of(
     fast: bool,
 ) -> tuple[NetworkStack, EnsembleStepper, JoinedBatches]:
     """Return the parts of a run of several networks."""
-    orders = JoinedBatches(data, configs, CPU)
+    orders = JoinedBatches([data] * len(configs), configs, CPU)
     stack = NetworkStack(models, CrossEntropy())
     combined = next(orders.epoch(0))[0].combined
     stack.probe(combined, shared=orders.shared)

@@ -27,6 +27,7 @@ from mlpkit.training import (
     EarlyStopping,
     Evaluation,
     FitResult,
+    Gradients,
     MeanSquaredError,
     Mixup,
     MomentumSchedule,
@@ -674,3 +675,60 @@ def test_the_progress_bar_tells_of_all(capsys: pytest.CaptureFixture[str]) -> No
     fit_many(classifiers(), TRAIN, config=replace(CONFIG, progress=True))
     assert "mean loss" in (told := capsys.readouterr().err)
     assert "of 3" in told  # a narrow bar is cut, by older releases of tqdm in the middle of a word
+
+
+FOLDS = [TRAIN.subset([row for row in range(len(TRAIN)) if row % K != k]) for k in range(K)]
+FOLDS = [fold.subset(range(min(map(len, FOLDS)))) for fold in FOLDS]
+HELD_OUT = [TRAIN.subset(range(k, len(TRAIN), K)) for k in range(K)]
+
+
+@pytest.mark.parametrize("seeds", ["one seed", "a seed for each"])
+@pytest.mark.parametrize("gradients", ["auto", "autograd"])
+def test_each_network_can_have_its_examples(seeds: str, gradients: Gradients) -> None:
+    """The folds of a cross-validation; oracle: a trainer for each."""
+    config = replace(CONFIG, gradients=gradients, restore_best=True)
+    configs = seeded(config) if seeds == "a seed for each" else [config] * K
+    models, others = classifiers(dropout=0.2), classifiers(dropout=0.2)
+    found = fit_many(models, FOLDS, HELD_OUT, config=configs)
+    expected = [
+        Trainer(other, one).fit(train, val)
+        for other, one, train, val in zip(others, configs, FOLDS, HELD_OUT, strict=True)
+    ]
+    assert_same(found, expected, models, others)
+
+
+def test_either_part_can_be_shared() -> None:
+    models, others = classifiers(), classifiers()
+    found = fit_many(models, tuple(FOLDS), VAL, config=CONFIG)
+    expected = [
+        Trainer(other, CONFIG).fit(train, VAL) for other, train in zip(others, FOLDS, strict=True)
+    ]
+    assert_same(found, expected, models, others)
+    models, others = classifiers(), classifiers()
+    found = fit_many(models, TRAIN, HELD_OUT, config=CONFIG)
+    expected = [
+        Trainer(other, CONFIG).fit(TRAIN, val) for other, val in zip(others, HELD_OUT, strict=True)
+    ]
+    assert_same(found, expected, models, others)
+
+
+@pytest.mark.parametrize(
+    ("train", "val", "message"),
+    [
+        (FOLDS[:2], None, r"^train must be examples for all networks, or one item for each of the"),
+        (TRAIN, HELD_OUT[:1], r"^val must be examples for all networks, .* of length 1"),
+        ([*FOLDS[:-1], TRAIN], None, r"^train\[\d\] must be as many examples as train\[0\], \d+"),
+    ],
+    ids=["few train", "few val", "length"],
+)
+def test_examples_that_do_not_suit_the_networks(
+    train: LabeledTensors | list[LabeledTensors], val: list[LabeledTensors] | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit_many(classifiers(), train, val, config=CONFIG)
+
+
+def test_items_that_are_no_examples() -> None:
+    tensors = [TRAIN.inputs] * K
+    with pytest.raises(TypeError, match=r"^train\[0\] must be LabeledTensors, got Tensor"):
+        fit_many(classifiers(), tensors, config=CONFIG)  # type: ignore[arg-type]

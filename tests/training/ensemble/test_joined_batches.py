@@ -24,7 +24,7 @@ def test_each_has_the_order_of_its_seed(seeds: tuple[int, ...]) -> None:
         filled(TrainerConfig(batch_size=8, gradient_accumulation_steps=3, seed=seed))
         for seed in seeds
     ]
-    joined = JoinedBatches(data, configs, CPU)
+    joined = JoinedBatches([data] * len(configs), configs, CPU)
     assert joined.shared == (len(set(seeds)) == 1)
     found = [batch for window in joined.epoch(2) for batch in window]
     for number, seed in enumerate(seeds):
@@ -37,7 +37,7 @@ def test_each_has_the_order_of_its_seed(seeds: tuple[int, ...]) -> None:
 
 def test_batches_have_one_order() -> None:
     configs = [filled(TrainerConfig(seed=seed)) for seed in range(3)]
-    joined = JoinedBatches(Batches(examples(), 8, seed=5), configs, CPU)
+    joined = JoinedBatches([Batches(examples(), 8, seed=5)] * 3, configs, CPU)
     assert joined.shared
     assert len(joined.sources) == 3
 
@@ -68,7 +68,7 @@ def weighted() -> LabeledTensors:
 def test_every_part_of_a_batch_is_joined(data: LabeledTensors | Augmented) -> None:
     seeds = (4, 7)
     configs = [filled(TrainerConfig(batch_size=8, seed=seed)) for seed in seeds]
-    found = [window[0] for window in JoinedBatches(data, configs, CPU).epoch(1)]
+    found = [window[0] for window in JoinedBatches([data] * len(configs), configs, CPU).epoch(1)]
     assert len(found) == 8
     for number, seed in enumerate(seeds):
         for joined, wanted in zip(found, data.batches(8, seed=seed).epoch(1), strict=True):
@@ -82,3 +82,32 @@ def test_every_part_of_a_batch_is_joined(data: LabeledTensors | Augmented) -> No
                 else:
                     assert torch.equal(own, expected)
                     assert torch.equal(whole[number], expected)
+
+
+def test_networks_can_have_other_examples() -> None:
+    data = examples()
+    parts = [data.subset(range(40)), data.subset(range(21, 61)), data.subset(range(40))]
+    configs = [filled(TrainerConfig(batch_size=16, seed=seed)) for seed in (1, 1, 2)]
+    joined = JoinedBatches(parts, configs, CPU)
+    assert not joined.shared
+    sources = [part.batches(16, seed=seed) for part, seed in zip(parts, (1, 1, 2), strict=True)]
+    for window, *wanted in zip(joined.epoch(1), *(one.epoch(1) for one in sources), strict=True):
+        (batch,) = window
+        for number, one in enumerate(wanted):
+            assert torch.equal(batch.per_network[number].inputs, one.inputs)
+            assert torch.equal(batch.combined.inputs[number], one.inputs)
+            assert torch.equal(batch.combined.targets[number], one.targets)
+
+
+@pytest.mark.parametrize("other", ["weights", "width", "type"])
+def test_examples_that_cannot_be_stacked_are_refused(other: str) -> None:
+    data = examples()
+    changed = {
+        "weights": LabeledTensors(data.inputs, data.targets, weights=torch.ones(len(data))),
+        "width": LabeledTensors(data.inputs[:, :2], data.targets),
+        "type": LabeledTensors(data.inputs.double(), data.targets),
+    }[other]
+    configs = [filled(TrainerConfig())] * 2
+    joined = JoinedBatches([data, changed], configs, CPU)
+    with pytest.raises(ValueError, match=r"train\[1\] must be examples like those of train\[0\]"):
+        next(joined.epoch(0))

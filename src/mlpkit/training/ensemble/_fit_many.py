@@ -29,7 +29,7 @@ from mlpkit.training._run_config import (
 from mlpkit.training._signals import StopSignals, interruption
 from mlpkit.training._stepper import reestimate_on
 from mlpkit.training._tracker import Tracker
-from mlpkit.training.batches import BatchLike, BatchSource, TrainingData
+from mlpkit.training.batches import BatchLike, BatchSource, Examples, TrainingData
 from mlpkit.training.ensemble._ensemble_stepper import (
     EnsembleStepper,
     NonFiniteNetworkStep,
@@ -68,8 +68,8 @@ _UNSUPPORTED: Mapping[str, object] = {
 
 def fit_many(
     models: Sequence[nn.Module],
-    train: TrainingData,
-    val: TrainingData | None = None,
+    train: TrainingData | Sequence[Examples],
+    val: TrainingData | Sequence[Examples] | None = None,
     *,
     config: TrainerConfig | Sequence[TrainerConfig],
     objective: Objective | None = None,
@@ -77,9 +77,10 @@ def fit_many(
 ) -> list[FitResult]:
     r"""Train K networks with the same architecture simultaneously, each as by a ``Trainer``.
 
-    The networks can be an ensemble, a sweep over learning rates, or repetitions with several
-    seeds. With the weights of layer l stacked to :math:`W^{(l)} \in \mathbb{R}^{K \times H \times
-    D}`, one batched product computes the layer of all networks,
+    The networks can be an ensemble, a sweep over learning rates, repetitions with several seeds, or
+    the folds of a cross-validation. With the weights of layer l stacked to
+    :math:`W^{(l)} \in \mathbb{R}^{K \times H \times D}`, one batched product computes the layer of
+    all networks,
 
     .. math::
         z^{(l)}_{k} = W^{(l)}_{k} h^{(l-1)}_{k} + b^{(l)}_{k}, \qquad
@@ -104,8 +105,9 @@ def fit_many(
         models: Modules with the same architecture, whose parameters and buffers differ only in
             their values. They are moved to the device of the configuration.
         train: Examples to train on: ``LabeledTensors``, or ``Batches``, whose order is the same for
-            all networks.
-        val: Examples to validate on; None validates nothing.
+            all networks. A sequence has the ``LabeledTensors`` of each network, all with the same
+            number of examples.
+        val: Examples to validate on, likewise for all networks or for each; None validates nothing.
         config: The settings, one for all networks or one per network. They may differ in
             ``averaging``, ``class_weights``, ``clip_grad_norm``, ``momentum_schedule``,
             ``monitor``, ``optimizer``, ``restore_best``, ``schedule`` and ``seed``.
@@ -161,19 +163,22 @@ def fit_many(
     given = _configs(config, len(networks))
     device = available_device(given[0].device)
     objective = _common_objective(given[0], networks, objective)
-    for number, model in enumerate(networks):
-        check_same_classes({f"models[{number}]": model, "train": train, "val": val})
-    check_validation_data(objective, train, val)
-    configs = [
-        run_config(one, model, objective, train, custom)
-        for one, model in zip(given, networks, strict=True)
-    ]
-    for one in configs:
-        check_monitored_data(one, val)
+    trains = _data_of_each("train", train, len(networks))
+    vals: Sequence[TrainingData | None] = [None] * len(networks)
+    if val is not None:
+        vals = _data_of_each("val", val, len(networks))
+    configs = []
+    for number, (model, one, part, held_out) in enumerate(
+        zip(networks, given, trains, vals, strict=True)
+    ):
+        check_same_classes({f"models[{number}]": model, "train": part, "val": held_out})
+        check_validation_data(objective, part, held_out)
+        configs.append(run_config(one, model, objective, part, custom))
+        check_monitored_data(configs[number], held_out)
     first = configs[0]
-    batches = JoinedBatches(train, configs, device)
+    batches = JoinedBatches(trains, configs, device)
     check_known_sizes(networks[0], batches.sources[0])
-    val_batches = None if val is None else eval_batches("val", val, first)
+    val_batches = [None if one is None else eval_batches("val", one, first) for one in vals]
     for model in networks:
         model.to(device).train()
     try:
@@ -209,12 +214,12 @@ def fit_many(
                 gradients=gradients,
             )
             runs = [
-                _network_run(number, model, one, objective, source, device, custom)
-                for number, (model, one, source) in enumerate(
-                    zip(networks, configs, batches.sources, strict=True)
+                _network_run(number, model, one, objective, source, held_out, device, custom)
+                for number, (model, one, source, held_out) in enumerate(
+                    zip(networks, configs, batches.sources, val_batches, strict=True)
                 )
             ]
-            _train(stepper, runs, batches, val_batches, signals)
+            _train(stepper, runs, batches, signals)
             for run in runs:
                 run.weights.load_final_weights(run.best)
     finally:
@@ -275,6 +280,34 @@ def _configs(config: object, count: int) -> list[TrainerConfig]:
     return checked
 
 
+def _data_of_each(
+    argument: str, data: TrainingData | Sequence[Examples], count: int
+) -> Sequence[TrainingData]:
+    """Return the examples of each network, given those of all or one item for each network.
+
+    Raises:
+        TypeError: If an item is not ``LabeledTensors``.
+        ValueError: If there is not one item for each network, or if two items for training have
+            different lengths.
+    """
+    if not isinstance(data, Sequence):
+        return [data] * count
+    if len(data) != count:
+        rule = f"examples for all networks, or one item for each of the {count} models"
+        shown = Unquoted(f"a sequence of length {len(data)}")
+        raise ValueError(error_message(argument, rule, shown))
+    items: Sequence[object] = data
+    for number, one in enumerate(items):
+        if not isinstance(one, Examples):
+            got = Unquoted(type(one).__name__)
+            raise TypeError(error_message(f"{argument}[{number}]", "LabeledTensors", got))
+        if argument == "train" and len(one) != len(data[0]):
+            rule = f"as many examples as {argument}[0], {len(data[0])}"
+            cure = "leave out examples until all parts have the same length"
+            raise ValueError(error_message(f"{argument}[{number}]", rule, len(one), cure))
+    return data
+
+
 def _common_objective(
     config: TrainerConfig, models: Sequence[nn.Module], given: Objective | None
 ) -> Objective:
@@ -312,6 +345,7 @@ class _NetworkRun:
     weights: WeightSwapper
     device: torch.device
     best: BestWeights | None
+    val: BatchSource | None
     metrics: CustomMetrics  # shared by all runs, which are validated one after another
 
 
@@ -321,6 +355,7 @@ def _network_run(
     config: FilledConfig,
     objective: Objective,
     train: BatchSource,
+    val: BatchSource | None,
     device: torch.device,
     metrics: CustomMetrics,
 ) -> _NetworkRun:
@@ -338,14 +373,15 @@ def _network_run(
 
     weights = WeightSwapper(model, config.averaging, reestimate=reestimate)
     best = BestWeights() if config.restore_best else None
-    return _NetworkRun(number, model, config, objective, tracker, weights, device, best, metrics)
+    return _NetworkRun(
+        number, model, config, objective, tracker, weights, device, best, val, metrics
+    )
 
 
 def _train(
     stepper: EnsembleStepper,
     runs: Sequence[_NetworkRun],
     batches: JoinedBatches,
-    val: BatchSource | None,
     signals: StopSignals,
 ) -> None:
     """Run the loop over epochs and steps; a step updates every network."""
@@ -383,16 +419,14 @@ def _train(
                 progress.update(state.step)
                 if signals.signum is not None:
                     raise interruption(signals.signum, None)
-            _finish_epoch(stepper, runs, val)
+            _finish_epoch(stepper, runs)
             if progress.is_shown:
                 row = mean_row([run.tracker.history[-1] for run in runs])
                 mean = f"mean loss {row.train_loss:.4f} of {len(runs)} networks"
                 progress.end_epoch(row, f"epoch {state.epoch}, {mean}")
 
 
-def _finish_epoch(
-    stepper: EnsembleStepper, runs: Sequence[_NetworkRun], val: BatchSource | None
-) -> None:
+def _finish_epoch(stepper: EnsembleStepper, runs: Sequence[_NetworkRun]) -> None:
     """Validate each network and append its history row."""
     for run in runs:
         run.tracker.tick()
@@ -401,7 +435,7 @@ def _finish_epoch(
         tracker.tick(is_training=False)  # the networks before this one were validated
         try:
             lr = rates.lr(tracker.state.step - 1)
-            _, is_best = tracker.finish_epoch(partial(_validate, run, val), lr=lr)
+            _, is_best = tracker.finish_epoch(partial(_validate, run), lr=lr)
         except NonFiniteStep as found:
             raise nonfinite_error(
                 found,
@@ -414,14 +448,14 @@ def _finish_epoch(
             run.best.decide(run.model, is_best=is_best, averaged=run.weights.averaged())
 
 
-def _validate(run: _NetworkRun, val: BatchSource | None) -> Evaluation | None:
+def _validate(run: _NetworkRun) -> Evaluation | None:
     """Evaluate one network with its averaged weights."""
-    if val is None:
+    if run.val is None:
         return None
     with run.weights.averaged():
         evaluation = evaluate(
             run.model,
-            val,
+            run.val,
             run.objective,
             precision="fp32",
             device=run.device,

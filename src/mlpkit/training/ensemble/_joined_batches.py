@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 import torch
 from torch.utils.data import DataLoader
 
-from mlpkit._checks import error_message
+from mlpkit._checks import Unquoted, error_message
 from mlpkit._protocols import Batch
 from mlpkit.training._config import FilledConfig
 from mlpkit.training.batches import (
@@ -24,6 +24,7 @@ from mlpkit.training.batches import (
 __all__ = ["JoinedBatch", "JoinedBatches"]
 
 _T = TypeVar("_T")
+_Key: TypeAlias = tuple[int, int | None]  # which examples, and the seed of their order
 
 
 class JoinedBatch(NamedTuple):
@@ -42,7 +43,7 @@ class JoinedBatches:
     """The batches of all networks, each in the order of its seed.
 
     Args:
-        train: Examples to train on.
+        train: Examples that each network is trained on; several networks may have the same.
         configs: The settings of each network.
         device: Device of the networks.
 
@@ -51,31 +52,39 @@ class JoinedBatches:
     """
 
     def __init__(
-        self, train: TrainingData, configs: Sequence[FilledConfig], device: torch.device
+        self,
+        train: Sequence[TrainingData],
+        configs: Sequence[FilledConfig],
+        device: torch.device,
     ) -> None:
-        if isinstance(train, DataLoader):
-            rule = "LabeledTensors or Batches for several networks"
-            cure = "wrap tensors in LabeledTensors(inputs, targets)"
-            raise TypeError(error_message("train", rule, type(train).__name__, cure))
-        seeds = [config.seed for config in configs]
-        if isinstance(train, BatchSource):  # its order does not depend on the seeds
-            seeds = seeds[:1] * len(seeds)
-        size, drop_last = configs[0].batch_size, configs[0].drop_last
-        self._by_seed = {
-            seed: as_batches(
-                "train", train, batch_size=size, shuffle=True, seed=seed, drop_last=drop_last
-            )
-            for seed in dict.fromkeys(seeds)
-        }
-        self._seeds = seeds
+        self._keys: list[_Key] = []
+        self._sources: dict[_Key, BatchSource] = {}
+        for part, config in zip(train, configs, strict=True):
+            if isinstance(part, DataLoader):
+                rule = "LabeledTensors or Batches for several networks"
+                cure = "wrap tensors in LabeledTensors(inputs, targets)"
+                raise TypeError(error_message("train", rule, type(part).__name__, cure))
+            # The order of a source does not depend on the seeds.
+            key = (id(part), None if isinstance(part, BatchSource) else config.seed)
+            self._keys.append(key)
+            if key not in self._sources:
+                self._sources[key] = as_batches(
+                    "train",
+                    part,
+                    batch_size=config.batch_size,
+                    shuffle=True,
+                    seed=config.seed,
+                    drop_last=config.drop_last,
+                )
+        self._have_one_train = len({id(part) for part in train}) == 1
         self._accumulation_steps = configs[0].gradient_accumulation_steps
         self._device = device
-        self.shared = len(self._by_seed) == 1
+        self.shared = len(self._sources) == 1
 
     @property
     def sources(self) -> list[BatchSource]:
         """The batches of each network."""
-        return [self._by_seed[seed] for seed in self._seeds]
+        return self._for_each(list(self._sources.values()))
 
     @property
     def num_steps(self) -> int:
@@ -84,8 +93,8 @@ class JoinedBatches:
 
     def epoch(self, epoch: int) -> Iterator[list[JoinedBatch]]:
         """Yield the microbatches of each step of an epoch."""
-        indexed = [one for one in self._by_seed.values() if isinstance(one, IndexedSource)]
-        all_indexed = len(indexed) == len(self._by_seed) > 1
+        indexed = [one for one in self._sources.values() if isinstance(one, IndexedSource)]
+        all_indexed = len(indexed) == len(self._sources) > 1 and self._have_one_train
         if all_indexed and not any(one.is_augmented for one in indexed):
             joined = self._gathered(indexed, epoch)
         else:
@@ -109,14 +118,17 @@ class JoinedBatches:
 
     def _loaded(self, epoch: int) -> Iterator[JoinedBatch]:
         """Yield the batches of the sources."""
-        for step in zip(*(one.epoch(epoch) for one in self._by_seed.values()), strict=True):
+        steps = zip(*(one.epoch(epoch) for one in self._sources.values()), strict=True)
+        for number, step in enumerate(steps):
+            if number == 0:
+                _check_alike(self._for_each(step))
             batches = tuple(self._for_each([on_device(batch, self._device) for batch in step]))
             yield JoinedBatch(batches, batches[0] if self.shared else _combine(batches))
 
-    def _for_each(self, by_seed: Sequence[_T]) -> list[_T]:
-        """Return the item of each network, given the item of each seed."""
-        items = dict(zip(self._by_seed, by_seed, strict=True))
-        return [items[seed] for seed in self._seeds]
+    def _for_each(self, of_sources: Sequence[_T]) -> list[_T]:
+        """Return the item of each network, given the item of each source."""
+        items = dict(zip(self._sources, of_sources, strict=True))
+        return [items[key] for key in self._keys]
 
 
 def _combine(batches: Sequence[BatchLike]) -> BatchLike:
@@ -128,6 +140,26 @@ def _combine(batches: Sequence[BatchLike]) -> BatchLike:
         torch.stack(weights) if weights else None,
         torch.stack([batch.indices for batch in batches]),
     )
+
+
+def _check_alike(batches: Sequence[BatchLike]) -> None:
+    """Raise if the examples of two networks cannot be in one stack.
+
+    Raises:
+        ValueError: If they differ in shape or type, or if only some have weights.
+    """
+    kinds = list(map(_kind_of_batch, batches))
+    for number, kind in enumerate(kinds):
+        if kind != kinds[0]:
+            rule = f"examples like those of train[0], {kinds[0]}"
+            raise ValueError(error_message(f"train[{number}]", rule, Unquoted(kind)))
+
+
+def _kind_of_batch(batch: BatchLike) -> str:
+    """Return what the batches of all networks have in common."""
+    parts = {"inputs": batch.inputs, "targets": batch.targets, "weights": batch.weights}
+    shown = {name: part for name, part in parts.items() if part is not None}
+    return ", ".join(f"{name} {(*one.shape,)} {one.dtype}" for name, one in shown.items())
 
 
 def _split(combined: Batch) -> tuple[BatchLike, ...]:
