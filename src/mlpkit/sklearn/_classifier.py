@@ -44,10 +44,10 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
 
     A frame of pandas or polars can have numbers of any scale, missing values and categories. The
     default for it is ``preset="tabular"``: an :class:`mlpkit.models.Ensemble` of
-    :class:`mlpkit.nn.TabularMLP`, of which each has the weights of its best epoch on a held-out
-    part of the examples. The default for arrays and sparse matrices is ``preset="sklearn"``, which
-    the rest of this text is about: one network that minimizes the log loss with an L2 penalty of
-    the weights,
+    :class:`mlpkit.nn.TabularMLP`. Each network holds out another part of the examples, and has the
+    weights of its best epoch on that part. The default for arrays and sparse matrices is
+    ``preset="sklearn"``, which the rest of this text is about: one network that minimizes the log
+    loss with an L2 penalty of the weights,
 
     .. math::
         \frac{1}{\sum_i w_i} \Bigl( \sum_i w_i\, \ell_i
@@ -82,7 +82,8 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         max_iter: Largest number of iterations: passes over the examples, or iterations of lbfgs.
             None is 200. ``"tabular"`` makes at most those of
             :func:`mlpkit.models.tabular_config`, which are 64 or at least 500 steps; None is half
-            of them, which is nearly as accurate with several networks.
+            of them, or a quarter for fewer than 1,000 examples, which is nearly as accurate with
+            several networks.
         shuffle: Shuffle the examples in each pass; not used by lbfgs.
         random_state: Seed, generator, or None for NumPy's global generator.
         tol: Smallest improvement of the loss, or of the validation score, that counts. For lbfgs,
@@ -95,7 +96,8 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
             improves, and keep the weights with the best score; not used by lbfgs. With
             ``"tabular"`` the weights of the best epoch are always kept.
         validation_fraction: Fraction that is held out, in [0, 1); None is 0.1, or 0.2 for
-            ``"tabular"``, which holds out no part of fewer than 10 examples.
+            ``"tabular"``, which holds out no part of fewer than 10 examples. The parts of its
+            networks are disjoint as long as there are enough examples, such as five parts of 0.2.
         beta_1: For adam, adamw and muon, the decay of the mean of the gradient, in [0, 1).
         beta_2: For adam, adamw and muon, the decay of the mean of its square, in [0, 1).
         epsilon: For adam, adamw, muon and rmsprop, the constant in the denominator, above 0.
@@ -108,8 +110,9 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
         preset: ``"sklearn"`` for the network of scikit-learn, ``"tabular"`` for the ensemble. None
             is ``"tabular"`` for a frame with named columns, unless a parameter is set that it does
             not have, such as ``solver`` or ``alpha``, and ``"sklearn"`` for other inputs.
-        n_members: Number of networks of ``"tabular"``, at least 1. None is 2, or 4 for fewer than
-            1,000 examples, where a fit takes seconds.
+        n_members: Number of networks of ``"tabular"``, at least 1. None is 2, or 5 for fewer than
+            1,000 examples. The probabilities of a single network are calibrated on the held-out
+            part; the mean of several is not, since it is seldom too certain.
 
     Attributes:
         classes_: The classes in order, or the numbers of the labels.
@@ -122,8 +125,8 @@ class MLPClassifier(ClassifierMixin, MLPEstimator):  # type: ignore[misc]  # no 
             without a penalty.
         loss_curve_: That of each iteration, the mean over its batches; not with lbfgs.
         best_loss_: Smallest loss; None with held-out examples.
-        validation_scores_: Accuracy on the held-out examples after each iteration; None without
-            them.
+        validation_scores_: Accuracy on held-out examples after each iteration; None without them.
+            For ``"tabular"`` the mean over the networks, after at most 32 of the iterations.
         best_validation_score_: Largest of them; None without held-out examples.
         n_iter_: Number of iterations.
         t_: Number of examples seen.

@@ -33,10 +33,10 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
 
     A frame of pandas or polars can have numbers of any scale, missing values and categories. The
     default for it is ``preset="tabular"``: an :class:`mlpkit.models.Ensemble` of
-    :class:`mlpkit.nn.TabularMLP`, of which each has the weights of its best epoch on a held-out
-    part of the examples. The default for arrays and sparse matrices is ``preset="sklearn"``, which
-    the rest of this text is about: one network that minimizes half of the squared error with an
-    L2 penalty of the weights,
+    :class:`mlpkit.nn.TabularMLP`. Each network holds out another part of the examples, and has the
+    weights of its best epoch on that part. The default for arrays and sparse matrices is
+    ``preset="sklearn"``, which the rest of this text is about: one network that minimizes half of
+    the squared error with an L2 penalty of the weights,
 
     .. math::
         \frac{1}{2 \sum_i w_i} \Bigl( \sum_i w_i \lVert f(x_i) - y_i \rVert^2
@@ -71,7 +71,8 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         max_iter: Largest number of iterations: passes over the examples, or iterations of lbfgs.
             None is 200. ``"tabular"`` makes at most those of
             :func:`mlpkit.models.tabular_config`, which are 64 or at least 500 steps; None is half
-            of them, which is nearly as accurate with several networks.
+            of them, or a quarter for fewer than 1,000 examples, which is nearly as accurate with
+            several networks.
         shuffle: Shuffle the examples in each pass; not used by lbfgs.
         random_state: Seed, generator, or None for NumPy's global generator.
         tol: Smallest improvement of the loss, or of the validation score, that counts. For lbfgs,
@@ -84,7 +85,8 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
             improves, and keep the weights with the best score; not used by lbfgs. With
             ``"tabular"`` the weights of the best epoch are always kept.
         validation_fraction: Fraction that is held out, in [0, 1); None is 0.1, or 0.2 for
-            ``"tabular"``, which holds out no part of fewer than 10 examples.
+            ``"tabular"``, which holds out no part of fewer than 10 examples. The parts of its
+            networks are disjoint as long as there are enough examples, such as five parts of 0.2.
         beta_1: For adam, adamw and muon, the decay of the mean of the gradient, in [0, 1).
         beta_2: For adam, adamw and muon, the decay of the mean of its square, in [0, 1).
         epsilon: For adam, adamw, muon and rmsprop, the constant in the denominator, above 0.
@@ -94,8 +96,8 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         preset: ``"sklearn"`` for the network of scikit-learn, ``"tabular"`` for the ensemble. None
             is ``"tabular"`` for a frame with named columns, unless a parameter is set that it does
             not have, such as ``solver`` or ``alpha``, and ``"sklearn"`` for other inputs.
-        n_members: Number of networks of ``"tabular"``, at least 1. None is 2, or 4 for fewer than
-            1,000 examples, where a fit takes seconds.
+        n_members: Number of networks of ``"tabular"``, at least 1. None is 2, or 5 for fewer than
+            1,000 examples.
 
     Attributes:
         model_: The network, an :class:`mlpkit.MLP`, or the ensemble.
@@ -107,8 +109,8 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
             without a penalty.
         loss_curve_: That of each iteration, the mean over its batches; not with lbfgs.
         best_loss_: Smallest loss; None with held-out examples.
-        validation_scores_: R2 on the held-out examples after each iteration; None without
-            them.
+        validation_scores_: R2 on the held-out examples after each iteration; None without them.
+            For ``"tabular"`` the mean over the networks, after at most 32 of the iterations.
         best_validation_score_: Largest of them; None without held-out examples.
         n_iter_: Number of iterations.
         t_: Number of examples seen.

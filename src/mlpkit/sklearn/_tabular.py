@@ -32,6 +32,7 @@ Rows = npt.NDArray[np.intp]
 VALIDATION_FRACTION: Final = 0.2
 _FEWEST: Final = 10  # examples of which some are held out; without, probabilities are too sure
 _FEW: Final = 1000
+_VALIDATIONS: Final = 32  # at most; one of a small table takes as long as a step
 _Kind: TypeAlias = type[SoftmaxClassifier] | type[MultilabelClassifier] | type[Regressor]
 _KINDS: Final[dict[Task, _Kind]] = {
     "classification": SoftmaxClassifier,
@@ -46,8 +47,8 @@ class TabularFit(NamedTuple):
     Attributes:
         ensemble: The networks, in float64.
         loss_curve: Loss of each epoch, the mean over the networks.
-        validation_scores: Accuracy or R2 on the held-out examples of each network after each epoch,
-            likewise; None without such examples.
+        validation_scores: Accuracy or R2 on the held-out examples of each network after each epoch
+            in which it was validated, likewise; None without such examples.
         num_train: Number of examples that each network was trained on.
         hidden_features: Output width of each hidden layer.
     """
@@ -193,11 +194,13 @@ def _config(
     assert optimizer is not None, "likewise"
     decay = optimizer.weight_decay if settings.alpha is None else settings.alpha
     size = config.batch_size if settings.batch_size == "auto" else settings.batch_size
+    count = min(epochs, settings.max_iter or -(-epochs // effort.divisor))
     return dataclasses.replace(
         config,
         batch_size=size,
         optimizer=dataclasses.replace(optimizer, weight_decay=decay),
-        epochs=min(epochs, settings.max_iter or -(-epochs // effort.divisor)),
+        epochs=count,
+        validate_every=-(-count // _VALIDATIONS),
         restore_best=has_val,
         device="cpu",
         seed=seed,
@@ -233,6 +236,7 @@ def _held_out(
 
 
 def _mean_curve(results: Sequence[FitResult], column: str) -> list[float]:
-    """Return the mean over the networks of a column of their histories."""
-    curves = [[row.to_dict()[column] for row in result.history] for result in results]
+    """Return the mean over the networks of a column of their histories, where it has values."""
+    rows = [[row.to_dict() for row in result.history] for result in results]
+    curves = [[row[column] for row in each if row[column] is not None] for each in rows]
     return np.mean(np.array(curves, dtype=np.float64), axis=0).tolist() if curves else []
