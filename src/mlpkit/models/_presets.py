@@ -75,10 +75,10 @@ TABULAR_DEFAULTS: Mapping[Task, NetworkDefaults] = MappingProxyType(
 def tabular_config(task: Task, num_examples: int) -> TrainerConfig:
     """Return the settings that train a model of ``preset="tabular"`` well.
 
-    These are 64 epochs, but at least 500 steps, of AdamW with a one-cycle learning rate, with
-    batches of 256 examples, or 64 for fewer than 1,000. Afterwards the model has the weights of the
+    These are 64 epochs, but at least 500 steps, of AdamW with a one-cycle learning rate, in batches
+    of about equal size of at most 256 examples, or 64 for fewer than 1,000. Afterwards the model has the weights of the
     epoch with the best ``val_loss``, so a part of the examples must be held out, such as a fifth.
-    An :class:`Ensemble` of four members, trained with :func:`mlpkit.training.fit_many`, predicts
+    An :class:`Ensemble` of several members, trained with :func:`mlpkit.training.fit_many`, predicts
     better than one.
 
     Args:
@@ -94,7 +94,7 @@ def tabular_config(task: Task, num_examples: int) -> TrainerConfig:
         >>> from mlpkit.models import tabular_config
         >>> config = tabular_config("regression", 100)
         >>> config.epochs, config.batch_size, config.optimizer.lr
-        (250, 64, 0.07)
+        (250, 50, 0.07)
         >>> config = dataclasses.replace(config, seed=3, device="cpu")
 
     References:
@@ -103,11 +103,10 @@ def tabular_config(task: Task, num_examples: int) -> TrainerConfig:
     """
     check_choice("task", task, get_args(Task))
     count = check_int("num_examples", num_examples, minimum=1)
-    batch_size = 256 if count >= _FEW else 64
-    steps = -(-count // batch_size)
+    steps = -(-count // (256 if count >= _FEW else 64))
     return TrainerConfig(
         epochs=max(64, -(-_FEWEST_STEPS // steps)),
-        batch_size=batch_size,
+        batch_size=-(-count // steps),  # a last batch of few examples would be a noisy step
         optimizer=OptimizerConfig(
             name="adamw",
             lr=0.07 if task == "regression" else 0.04,

@@ -62,7 +62,8 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         alpha: Factor of the L2 penalty, at least 0. For adamw, muon and ``"tabular"`` it is the
             decoupled weight decay. None is 0.0001, or 0.02 for ``"tabular"``.
         batch_size: Number of examples in a batch; ``"auto"`` means 200, or all if there are fewer.
-            lbfgs uses all. For ``"tabular"`` it means 256, or 64 for fewer than 1,000 examples.
+            lbfgs uses all. For ``"tabular"`` it means batches of about equal size of at most 256,
+            or 64 for fewer than 1,000 examples.
         learning_rate: For sgd. ``"constant"`` keeps the rate. ``"invscaling"`` divides it by
             ``t ** power_t``, where t is the number of examples seen. ``"adaptive"`` divides it by 5
             where the fit would otherwise end, until it is below 1e-6.

@@ -395,8 +395,6 @@ def _train(
         caption=f"mean of {len(runs)} networks",
     ) as progress:
         for epoch in range(config.epochs):
-            for run in runs:
-                run.model.train()
             for microbatches in batches.epoch(epoch):
                 for run in runs:
                     if run.tracker.task is None:
