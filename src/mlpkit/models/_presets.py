@@ -76,8 +76,9 @@ def tabular_config(task: Task, num_examples: int) -> TrainerConfig:
     """Return the settings that train a model of ``preset="tabular"`` well.
 
     These are 64 epochs, but at least 500 steps, of AdamW with a one-cycle learning rate, in batches
-    of about equal size of at most 256 examples, or 64 for fewer than 1,000. Afterwards the model has the weights of the
-    epoch with the best ``val_loss``, so a part of the examples must be held out, such as a fifth.
+    of about equal size of at most 256 examples, or 64 for fewer than 1,000. Afterwards the model
+    has the weights of the epoch with the best ``val_loss``, so a part of the examples must be held
+    out, such as a fifth.
     An :class:`Ensemble` of several members, trained with :func:`mlpkit.training.fit_many`, predicts
     better than one.
 
