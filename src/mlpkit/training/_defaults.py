@@ -39,9 +39,16 @@ _LENGTHS: Final[dict[Task, _Length]] = {
 }
 
 
-def default_batch_size(num_examples: int) -> int:
-    """Return the batch size for a number of training examples."""
-    return _SMALL_BATCH_SIZE if num_examples < SMALL_DATA else _BATCH_SIZE
+def default_batch_size(num_examples: int, *, drop_last: bool) -> int:
+    """Return the batch size for a number of training examples.
+
+    Few batches have about equal sizes: a last batch of one example would be as large a step as the
+    others. If the last batch is dropped, as few examples as possible are.
+    """
+    size = _SMALL_BATCH_SIZE if num_examples < SMALL_DATA else _BATCH_SIZE
+    if drop_last or num_examples == 0:
+        return size
+    return -(-num_examples // -(-num_examples // size))
 
 
 def default_label_smoothing(config: TrainerConfig) -> float:
@@ -78,7 +85,9 @@ def fill_defaults(
     check_choice("task", task, get_args(Task))
     check_int("num_examples", num_examples, minimum=1)
     is_full_batch = config.optimizer is not None and config.optimizer.name == "lbfgs"
-    batch_size = config.batch_size or default_batch_size(num_examples)
+    batch_size = config.batch_size
+    if batch_size is None:
+        batch_size = default_batch_size(num_examples, drop_last=config.drop_last)
     if is_full_batch and config.batch_size is None:
         batch_size = -(-num_examples // config.gradient_accumulation_steps)
         num_batches = None

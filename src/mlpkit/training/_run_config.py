@@ -48,7 +48,10 @@ def run_config(
     """
     config = dataclasses.replace(config, monitor=known_monitor(config.monitor, metrics))
     is_batched = isinstance(train, DataLoader | BatchSource)
-    size = config.batch_size or default_batch_size(0 if is_batched else _length(train) or 0)
+    size = config.batch_size
+    if size is None:
+        num_examples = 0 if is_batched else _length(train) or 0
+        size = default_batch_size(num_examples, drop_last=config.drop_last)
     own_size: object = getattr(train, "batch_size", None) if is_batched else None
     if isinstance(own_size, int):
         config = dataclasses.replace(config, batch_size=own_size)

@@ -276,7 +276,8 @@ def test_tables(task: Task, own_passes: list[int], *, same_seed: bool) -> None:
         )
         models.append(kind.with_network(network, data))
     others = copy.deepcopy(models)
-    config = replace(tabular_config(task, 300), epochs=2, device="cpu", progress=False)
+    settings = tabular_config(task, 300)
+    config = replace(settings, epochs=2, batch_size=64, device="cpu", progress=False)
     configs = config if same_seed else seeded(config)
     found = fit_many(models, data, data, config=configs)
     assert own_passes == [64, 64, 64, 64, 44] * 2
