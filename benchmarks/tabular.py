@@ -250,7 +250,7 @@ def longer_mlpkit_estimator(train: Table, seed: int) -> Predictor:
 class Recipe:
     """Changes of a fit of two networks, for the ablations."""
 
-    hidden_features: tuple[int, ...] = (128, 128, 128)
+    hidden_features: tuple[int, ...] = (128, 128)
     numbers: NumberEmbedding | None = None
     scaling: bool = True
     zero_biases: bool = False
@@ -325,7 +325,7 @@ def _with_target(part: Table) -> pd.DataFrame:
 def _member(
     train: LabeledTensors, task: Task, recipe: Recipe, seed: int
 ) -> SoftmaxClassifier | Regressor:
-    """Return an untrained model; without changes that of ``for_data(..., preset="tabular")``."""
+    """Return an untrained model, like that of ``for_data(..., preset="tabular")``."""
     assert train.encoder is not None, "the rows are those of a frame"
     network = TabularMLP.for_data(
         train.inputs,
@@ -361,7 +361,8 @@ ABLATIONS: Mapping[str, Recipe] = {
     "mlpkit: no dropout and decay": Recipe(dropout=0.0, weight_decay=0.0),
     "mlpkit: biases start at 0": Recipe(zero_biases=True),
     "mlpkit: last epoch": Recipe(best_epoch=False),
-    "mlpkit: 3 x 256": Recipe(hidden_features=(256, 256, 256)),
+    "mlpkit: three layers": Recipe(hidden_features=(128, 128, 128)),
+    "mlpkit: 2 x 256": Recipe(hidden_features=(256, 256)),
     "mlpkit: a quarter of the epochs": Recipe(epochs_factor=0.25),
     "mlpkit: all epochs": Recipe(epochs_factor=1.0),
 }

@@ -90,9 +90,11 @@ def test_one_network_is_calibrated() -> None:
     assert float(several.model_.temperature) == 1.0
 
 
-@pytest.mark.parametrize(("copies", "num_networks", "divisor"), [(1, 5, 4), (7, 2, 2)])
+@pytest.mark.parametrize(
+    ("copies", "num_networks", "num_layers", "divisor"), [(1, 5, 3, 4), (7, 2, 2, 2)]
+)
 def test_the_defaults_depend_on_the_number_of_rows(
-    copies: int, num_networks: int, divisor: int
+    copies: int, num_networks: int, num_layers: int, divisor: int
 ) -> None:
     many = pd.concat([X] * copies, ignore_index=True)
     found = MLPClassifier(4, random_state=0).fit(many, list(NAMES) * copies)
@@ -100,6 +102,8 @@ def test_the_defaults_depend_on_the_number_of_rows(
     assert epochs is not None
     assert isinstance(found.model_, Ensemble)
     assert len(found.model_) == num_networks
+    deep = MLPClassifier(max_iter=1, n_members=1, random_state=0).fit(many, list(NAMES) * copies)
+    assert deep.n_layers_ == num_layers + 2
     assert found.n_iter_ == len(found.loss_curve_) == -(-epochs // divisor)
 
 

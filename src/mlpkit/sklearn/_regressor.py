@@ -52,7 +52,8 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
     Args:
         loss: ``"squared_error"``.
         hidden_layer_sizes: Width of each hidden layer, or one number for one layer; empty for a
-            linear model. None is (100,), or (128, 128, 128) for ``"tabular"``.
+            linear model. None is (100,); for ``"tabular"`` (128, 128), or three layers for fewer
+            than 1,000 examples.
         activation: ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, or another
             activation of :class:`mlpkit.nn.MLP`, such as ``"gelu"``. None is ``"relu"``, or
             ``"mish"`` for ``"tabular"``.

@@ -65,10 +65,12 @@ class _Effort(NamedTuple):
 
     n_members: int
     divisor: int  # of the epochs of tabular_config
+    hidden_features: tuple[int, ...]
 
 
-_SMALL: Final = _Effort(n_members=5, divisor=4)  # for fewer than _FEW examples
-_LARGE: Final = _Effort(n_members=2, divisor=2)
+# For fewer than _FEW examples, and for more.
+_SMALL: Final = _Effort(n_members=5, divisor=4, hidden_features=(128, 128, 128))
+_LARGE: Final = _Effort(n_members=2, divisor=2, hidden_features=(128, 128))
 
 
 class TargetUnits(NamedTuple):
@@ -132,10 +134,9 @@ def fit_ensemble(
     vals = [data.subset(rows) for rows in held_out]
     num_train = len(trains[0]) if trains else len(data)
     seeds = random.randint(np.iinfo(np.int32).max, size=n_members + 1).tolist()
-    defaults = TABULAR_DEFAULTS[task]
     widths = settings.hidden_layer_sizes
-    widths = defaults.hidden_features if widths is None else widths
-    options = _options(defaults.options, settings)
+    widths = effort.hidden_features if widths is None else widths
+    options = _options(TABULAR_DEFAULTS[task].options, settings)
     members = [
         _KINDS[task].for_data(
             data,
