@@ -91,7 +91,7 @@ def test_one_network_is_calibrated() -> None:
 
 
 @pytest.mark.parametrize(
-    ("copies", "num_networks", "num_layers", "divisor"), [(1, 5, 3, 4), (7, 2, 2, 2)]
+    ("copies", "num_networks", "num_layers", "divisor"), [(1, 5, 3, 4), (14, 2, 2, 2)]
 )
 def test_the_defaults_depend_on_the_number_of_rows(
     copies: int, num_networks: int, num_layers: int, divisor: int

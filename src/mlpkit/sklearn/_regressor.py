@@ -53,7 +53,7 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         loss: ``"squared_error"``.
         hidden_layer_sizes: Width of each hidden layer, or one number for one layer; empty for a
             linear model. None is (100,); for ``"tabular"`` (128, 128), or three layers for fewer
-            than 1,000 examples.
+            than 2,000 examples.
         activation: ``"identity"``, ``"logistic"``, ``"tanh"``, ``"relu"``, or another
             activation of :class:`mlpkit.nn.MLP`, such as ``"gelu"``. None is ``"relu"``, or
             ``"mish"`` for ``"tabular"``.
@@ -73,7 +73,7 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         max_iter: Largest number of iterations: passes over the examples, or iterations of lbfgs.
             None is 200. ``"tabular"`` makes at most those of
             :func:`mlpkit.models.tabular_config`, which are 64 or at least 500 steps; None is half
-            of them, or a quarter for fewer than 1,000 examples, which is nearly as accurate with
+            of them, or a quarter for fewer than 2,000 examples, which is nearly as accurate with
             several networks.
         shuffle: Shuffle the examples in each pass; not used by lbfgs.
         random_state: Seed, generator, or None for NumPy's global generator.
@@ -99,7 +99,7 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
             is ``"tabular"`` for a frame with named columns, unless a parameter is set that it does
             not have, such as ``solver`` or ``alpha``, and ``"sklearn"`` for other inputs.
         n_members: Number of networks of ``"tabular"``, at least 1. None is 2, or 5 for fewer than
-            1,000 examples.
+            2,000 examples.
 
     Attributes:
         model_: The network, an :class:`mlpkit.MLP`, or the ensemble.

@@ -31,7 +31,7 @@ Rows = npt.NDArray[np.intp]
 
 VALIDATION_FRACTION: Final = 0.2
 _FEWEST: Final = 10  # examples of which some are held out; without, probabilities are too sure
-_FEW: Final = 1000
+_FEW: Final = 2000
 _VALIDATIONS: Final = 32  # at most; one of a small table takes as long as a step
 _Kind: TypeAlias = type[SoftmaxClassifier] | type[MultilabelClassifier] | type[Regressor]
 _KINDS: Final[dict[Task, _Kind]] = {
