@@ -136,40 +136,89 @@ def test_few_rows_give_no_certain_probabilities() -> None:
     assert log_loss(labels[40:], found.predict_proba(table[40:])) < np.log(2) + 0.15
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_each_held_out_class_is_trained_on(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also classes of one example; the held-out parts together are all other examples."""
-    given: list[tuple[object, object]] = []
+Parts = tuple[list[LabeledTensors], list[LabeledTensors]]
+
+
+def parts_of(
+    found: MLPClassifier, table: pd.DataFrame, labels: object, monkeypatch: pytest.MonkeyPatch
+) -> Parts:
+    """Return what each network of a fit is trained on, and what it holds out."""
+    given: list[object] = []
 
     def recorded(members: object, train: object, val: object, **_: object) -> None:
-        given.append((train, val))
+        given[:] = train, val
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mlpkit.sklearn._tabular.fit_many", recorded)
+    with pytest.warns(UserWarning, match="interrupted by user"):
+        found.fit(table, labels)
+    train, val = given
+    if isinstance(train, LabeledTensors):
+        assert val is None
+        return [train], []
+    assert isinstance(train, list)
+    assert isinstance(val, list)
+    return train, val
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_held_out_parts_go_round_the_examples(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Classes of one example are in none of them; the others are evenly divided."""
     found = classifier(n_members=5).set_params(random_state=seed)
     rare = np.where(np.arange(150) < 8, np.arange(150), SPECIES + 90)
-    with pytest.warns(UserWarning, match="interrupted by user"):
-        found.fit(X, rare)
-    ((trains, vals),) = given
-    assert isinstance(trains, list)
-    assert isinstance(vals, list)
-    counts = np.unique(rare, return_inverse=True)[1]
+    trains, vals = parts_of(found, X, rare, monkeypatch)
+    indices = np.unique(rare, return_inverse=True)[1]
     for train, val in zip(trains, vals, strict=True):
-        assert (len(train), len(val)) == (120, 30)
+        assert (len(train), len(val)) == (122, 28)  # a fifth of 142
         assert set(train.targets.tolist()) == set(range(11))
         assert set(val.targets.tolist()) == {8, 9, 10}
         together = torch.cat((train.targets, val.targets)).sort().values
-        assert torch.equal(together, torch.from_numpy(counts).sort().values)
+        assert torch.equal(together, torch.from_numpy(indices).sort().values)
         of_class = torch.bincount(val.targets, minlength=11)[8:]  # 42, 50 and 50 of 142
-        assert (of_class - torch.tensor([8.9, 10.6, 10.6])).abs().max() < 2
+        assert (of_class - torch.tensor([8.3, 9.9, 9.9])).abs().max() < 2
+    assert sum(map(len, vals)) == 140
     rows = {tuple(row) for val in vals for row in val.inputs.tolist()}
-    assert rows == {tuple(row) for row in X[8:].to_numpy(dtype=np.float32).tolist()}
-    with pytest.warns(UserWarning, match="interrupted by user"):
-        found.fit(X[:20], np.arange(20))  # of each class one: all are trained on
-    train, val = given[1]
-    assert isinstance(train, LabeledTensors)
-    assert len(train) == 20
-    assert val is None
+    assert len({tuple(row) for row in X[8:].to_numpy(dtype=np.float32).tolist()} - rows) <= 2
+
+
+@pytest.mark.parametrize(
+    ("sizes", "fraction"),
+    [
+        ([1] * 80 + [2] * 10, 0.2),
+        ([3, 3, 3, 3, 40], 0.8),
+        ([3, 17], 0.9),
+        ([5, 25], 0.9),
+        ([2, 2, 2, 30], 0.9),
+        ([10, 10], 0.9),
+        ([50, 50, 50], 0.99),
+        ([30, 30], 0.5),
+    ],
+    ids=str,
+)
+def test_each_network_is_trained_on_each_class(
+    sizes: list[int], fraction: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.repeat(np.arange(len(sizes)), sizes)
+    table = pd.DataFrame({"a": np.arange(len(labels), dtype=float)})
+    for seed in range(20):
+        found = MLPClassifier(n_members=4, validation_fraction=fraction, random_state=seed)
+        trains, vals = parts_of(found, table, labels, monkeypatch)
+        assert len(trains) == len(vals) == 4
+        for train, val in zip(trains, vals, strict=True):
+            assert len(val) >= 1
+            assert set(train.targets.tolist()) == set(range(len(sizes)))
+            rows = torch.cat((train.inputs, val.inputs))
+            assert rows.flatten().sort().values.tolist() == list(range(len(labels)))
+
+
+def test_of_classes_with_one_example_each_all_are_trained_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    trains, vals = parts_of(classifier(), X[:20], np.arange(20), monkeypatch)
+    assert len(trains[0]) == 20
+    assert vals == []
 
 
 def test_the_parts_of_many_networks_go_round_the_examples_again() -> None:

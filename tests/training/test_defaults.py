@@ -33,7 +33,7 @@ CONFIG = TrainerConfig(progress=False, device="cpu")
     [
         ("classification", 55_000, 10, 128),
         ("classification", 10_000, 13, 127),  # 79 steps make 1,027
-        ("classification", 9_999, 10, 64),
+        ("classification", 9_999, 10, 63),
         ("classification", 1_437, 44, 63),  # 23 steps make 1,012
         ("classification", 75, 200, 38),
         ("multilabel", 1_437, 44, 63),

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from mlpkit._batch_sizes import even_batch_size
 from mlpkit._small_data import SMALL_DATA
 from mlpkit.cli._options import NetworkOptions, TrainingOptions
 from mlpkit.data import DatasetName, info
@@ -162,7 +163,7 @@ def preset_for(
         base = dataclasses.replace(
             base,
             epochs=base.epochs * _SMALL_EPOCHS,
-            batch_size=min(base.batch_size, _SMALL_BATCH_SIZE),
+            batch_size=even_batch_size(facts.num_examples, min(base.batch_size, _SMALL_BATCH_SIZE)),
             optimizer=dataclasses.replace(
                 base.optimizer, lr=min(base.optimizer.lr, _LARGEST_SMALL_LR)
             ),

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal, TypeAlias, get_args
 
+from mlpkit._batch_sizes import even_batch_size
 from mlpkit._checks import check_choice, check_int
 from mlpkit._small_data import SMALL_DATA
 from mlpkit.nn import MLPOptions
@@ -75,10 +76,10 @@ TABULAR_DEFAULTS: Mapping[Task, NetworkDefaults] = MappingProxyType(
 def tabular_config(task: Task, num_examples: int) -> TrainerConfig:
     """Return the settings that train a model of ``preset="tabular"`` well.
 
-    These are 64 epochs, but at least 500 steps, of AdamW with a one-cycle learning rate, in batches
-    of about equal size of at most 256 examples, or 64 for fewer than 1,000. Afterwards the model
-    has the weights of the epoch with the best ``val_loss``, so a part of the examples must be held
-    out, such as a fifth.
+    These are at least 64 epochs and at least 500 steps of AdamW with a one-cycle learning rate.
+    A batch has at most 256 examples, or 64 for fewer than 1,000; the last one is at least half as
+    large as the others. Afterwards the model has the weights of the epoch with the best
+    ``val_loss``, so a part of the examples must be held out, such as a fifth.
     An :class:`Ensemble` of several members, trained with :func:`mlpkit.training.fit_many`, predicts
     better than one.
 
@@ -104,10 +105,11 @@ def tabular_config(task: Task, num_examples: int) -> TrainerConfig:
     """
     check_choice("task", task, get_args(Task))
     count = check_int("num_examples", num_examples, minimum=1)
-    steps = -(-count // (256 if count >= _FEW else 64))
+    batch_size = even_batch_size(count, 256 if count >= _FEW else 64)
+    steps = -(-count // batch_size)
     return TrainerConfig(
         epochs=max(64, -(-_FEWEST_STEPS // steps)),
-        batch_size=-(-count // steps),  # a last batch of few examples would be a noisy step
+        batch_size=batch_size,
         optimizer=OptimizerConfig(
             name="adamw",
             lr=0.07 if task == "regression" else 0.04,

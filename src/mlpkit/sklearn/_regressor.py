@@ -33,8 +33,8 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
 
     A frame of pandas or polars can have numbers of any scale, missing values and categories. The
     default for it is ``preset="tabular"``: an :class:`mlpkit.models.Ensemble` of
-    :class:`mlpkit.nn.TabularMLP`. Each network holds out another part of the examples, and has the
-    weights of its best epoch on that part. The default for arrays and sparse matrices is
+    :class:`mlpkit.nn.TabularMLP`. Each network holds out a different part of the examples, and has
+    the weights of its best epoch on that part. The default for arrays and sparse matrices is
     ``preset="sklearn"``, which the rest of this text is about: one network that minimizes half of
     the squared error with an L2 penalty of the weights,
 
@@ -63,8 +63,8 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         alpha: Factor of the L2 penalty, at least 0. For adamw, muon and ``"tabular"`` it is the
             decoupled weight decay. None is 0.0001, or 0.02 for ``"tabular"``.
         batch_size: Number of examples in a batch; ``"auto"`` means 200, or all if there are fewer.
-            lbfgs uses all. For ``"tabular"`` it means batches of about equal size of at most 256,
-            or 64 for fewer than 1,000 examples.
+            lbfgs uses all. For ``"tabular"`` it means at most 256, or 64 for fewer than 1,000
+            examples.
         learning_rate: For sgd. ``"constant"`` keeps the rate. ``"invscaling"`` divides it by
             ``t ** power_t``, where t is the number of examples seen. ``"adaptive"`` divides it by 5
             where the fit would otherwise end, until it is below 1e-6.
@@ -72,9 +72,8 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
         power_t: Exponent of ``"invscaling"``, at least 0.
         max_iter: Largest number of iterations: passes over the examples, or iterations of lbfgs.
             None is 200. ``"tabular"`` makes at most those of
-            :func:`mlpkit.models.tabular_config`, which are 64 or at least 500 steps; None is half
-            of them, or a quarter for fewer than 2,000 examples, which is nearly as accurate with
-            several networks.
+            :func:`mlpkit.models.tabular_config`, at least 64 and at least 500 steps; None is half
+            of them, or a quarter for fewer than 2,000 examples.
         shuffle: Shuffle the examples in each pass; not used by lbfgs.
         random_state: Seed, generator, or None for NumPy's global generator.
         tol: Smallest improvement of the loss, or of the validation score, that counts. For lbfgs,
@@ -88,7 +87,7 @@ class MLPRegressor(RegressorMixin, MLPEstimator):  # type: ignore[misc]  # no ty
             ``"tabular"`` the weights of the best epoch are always kept.
         validation_fraction: Fraction that is held out, in [0, 1); None is 0.1, or 0.2 for
             ``"tabular"``, which holds out no part of fewer than 10 examples. The parts of its
-            networks are disjoint as long as there are enough examples, such as five parts of 0.2.
+            networks go round the examples, and overlap only if together they are more than all.
         beta_1: For adam, adamw and muon, the decay of the mean of the gradient, in [0, 1).
         beta_2: For adam, adamw and muon, the decay of the mean of its square, in [0, 1).
         epsilon: For adam, adamw, muon and rmsprop, the constant in the denominator, above 0.

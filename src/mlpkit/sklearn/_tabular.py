@@ -31,7 +31,7 @@ Rows = npt.NDArray[np.intp]
 
 VALIDATION_FRACTION: Final = 0.2
 _FEWEST: Final = 10  # examples of which some are held out; without, probabilities are too sure
-_FEW: Final = 2000
+_FEW_ROWS: Final = 2000  # fewer get the effort _SMALL
 _VALIDATIONS: Final = 32  # at most; one of a small table takes as long as a step
 _Kind: TypeAlias = type[SoftmaxClassifier] | type[MultilabelClassifier] | type[Regressor]
 _KINDS: Final[dict[Task, _Kind]] = {
@@ -68,7 +68,6 @@ class _Effort(NamedTuple):
     hidden_features: tuple[int, ...]
 
 
-# For fewer than _FEW examples, and for more.
 _SMALL: Final = _Effort(n_members=5, divisor=4, hidden_features=(128, 128, 128))
 _LARGE: Final = _Effort(n_members=2, divisor=2, hidden_features=(128, 128))
 
@@ -123,7 +122,7 @@ def fit_ensemble(
     if task == "regression":
         units = TargetUnits.of(data)
         data = units.standardized(data)
-    effort = _SMALL if len(data) < _FEW else _LARGE
+    effort = _SMALL if len(data) < _FEW_ROWS else _LARGE
     n_members = settings.n_members or effort.n_members
     fraction = settings.validation_fraction
     fraction = VALIDATION_FRACTION if fraction is None else fraction
@@ -214,24 +213,23 @@ def _held_out(
 ) -> list[Rows]:
     """Return the examples that each of ``count`` networks is not trained on, equally many.
 
-    Together they go round all examples, in an order in which every class is evenly spaced. A class
-    so small that a part could have all of its examples is always trained on: the loss of an unknown
-    class grows with each epoch, so the first epochs would seem best.
+    The parts go round the examples in an order in which every class is evenly spaced. One example
+    of each class with few examples is in no part, so that each network is trained on all classes:
+    the loss of an unknown class grows with each epoch, and the first epochs would seem best.
     """
     order: Rows = random.permutation(len(data))
     if not data.targets.is_floating_point():
         labels = data.targets.numpy()[order]
-        spaced = np.empty(len(order))
+        position = np.empty(len(order))
         for label in np.unique(labels):
             (rows,) = np.nonzero(labels == label)
-            is_small = len(rows) * (1 - fraction) < 1
-            spaced[rows] = (
-                np.inf if is_small else (np.arange(len(rows)) + random.rand()) / len(rows)
-            )
-        order = order[np.argsort(spaced, kind="stable")][: np.isfinite(spaced).sum()]
+            position[rows] = (np.arange(len(rows)) + random.rand()) / len(rows)
+            if len(rows) * (1 - fraction) < 2:  # a part may have all of them
+                position[rows[0]] = np.inf
+        order = order[np.argsort(position, kind="stable")][: np.isfinite(position).sum()]
     if not len(order):
         return []
-    size = min(len(order), len(data) - 1, max(1, round(fraction * len(data))))
+    size = min(max(1, round(fraction * len(order))), len(data) - 1)
     starts = np.arange(count) * size
     return [np.take(order, range(start, start + size), mode="wrap") for start in starts]
 

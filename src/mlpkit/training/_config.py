@@ -154,8 +154,8 @@ class TrainerConfig:
             earlier; the last epoch may then be shorter. Schedules end there too. None means no
             limit.
         batch_size: Number of examples per batch; ignored for data that is already batched. None
-            means at most 128, for fewer than 10,000 examples 64, and without ``drop_last`` batches
-            of about equal size.
+            means at most 128, for fewer than 10,000 examples 64; without ``drop_last`` the size is
+            chosen so that the last batch is at least half as large as the others.
         drop_last: Drop the last batch of an epoch if it has fewer examples. Must be False for data
             that is already batched.
         eval_batch_size: Number of examples per batch in evaluation and prediction.

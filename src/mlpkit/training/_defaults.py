@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Final, NamedTuple, get_args
 
+from mlpkit._batch_sizes import even_batch_size
 from mlpkit._checks import check_choice, check_int
 from mlpkit._small_data import SMALL_DATA
 from mlpkit.training._config import FilledConfig, TrainerConfig
@@ -40,15 +41,13 @@ _LENGTHS: Final[dict[Task, _Length]] = {
 
 
 def default_batch_size(num_examples: int, *, drop_last: bool) -> int:
-    """Return the batch size for a number of training examples.
-
-    Few batches have about equal sizes: a last batch of one example would be as large a step as the
-    others. If the last batch is dropped, as few examples as possible are.
-    """
-    size = _SMALL_BATCH_SIZE if num_examples < SMALL_DATA else _BATCH_SIZE
-    if drop_last or num_examples == 0:
-        return size
-    return -(-num_examples // -(-num_examples // size))
+    """Return the batch size for a number of training examples; 0 for an unknown number."""
+    largest = _SMALL_BATCH_SIZE if num_examples < SMALL_DATA else _BATCH_SIZE
+    if num_examples == 0:
+        return largest
+    if drop_last:  # with another size, almost a whole batch could be dropped
+        return min(largest, num_examples)
+    return even_batch_size(num_examples, largest)
 
 
 def default_label_smoothing(config: TrainerConfig) -> float:

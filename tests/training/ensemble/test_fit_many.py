@@ -716,8 +716,16 @@ def test_either_part_can_be_shared() -> None:
 @pytest.mark.parametrize(
     ("train", "val", "message"),
     [
-        (FOLDS[:2], None, r"^train must be examples for all networks, or one item for each of the"),
-        (TRAIN, HELD_OUT[:1], r"^val must be examples for all networks, .* of length 1"),
+        (
+            FOLDS[:2],
+            None,
+            r"^train must be examples for all networks, or one item .*, got 2 items",
+        ),
+        (
+            TRAIN,
+            HELD_OUT[:1],
+            r"^val must be examples for all networks, .*, got 1 items; give as many",
+        ),
         ([*FOLDS[:-1], TRAIN], None, r"^train\[\d\] must be as many examples as train\[0\], \d+"),
     ],
     ids=["few train", "few val", "length"],
@@ -729,7 +737,25 @@ def test_examples_that_do_not_suit_the_networks(
         fit_many(classifiers(), train, val, config=CONFIG)
 
 
+def test_examples_of_other_classes_are_refused() -> None:
+    """Also for bare modules, which have no class names."""
+    names = tuple(f"other {k}" for k in range(len(TRAIN.classes or ())))
+    other = LabeledTensors(TRAIN.inputs, TRAIN.targets, names)
+    networks = [MLP(TRAIN.inputs[0].numel(), (4,), len(names)) for _ in range(2)]
+    with pytest.raises(ValueError, match=r"^train\[1\].classes must be those of train\[0\]"):
+        fit_many(networks, [TRAIN, other], config=CONFIG)
+
+
+def test_an_error_about_the_examples_names_the_network() -> None:
+    weights = torch.zeros(len(FOLDS[1]))
+    parts = list(FOLDS)
+    parts[1] = LabeledTensors(FOLDS[1].inputs, FOLDS[1].targets, FOLDS[1].classes, weights=weights)
+    with pytest.raises(ValueError, match="weights must be above 0") as caught:
+        fit_many(classifiers(), parts, config=CONFIG)
+    assert caught.value.__notes__ == ["train and val are those of network 1"]
+
+
 def test_items_that_are_no_examples() -> None:
-    tensors = [TRAIN.inputs] * K
+    tensors = [TRAIN.inputs] * 2
     with pytest.raises(TypeError, match=r"^train\[0\] must be LabeledTensors, got Tensor"):
         fit_many(classifiers(), tensors, config=CONFIG)  # type: ignore[arg-type]

@@ -58,7 +58,7 @@ class StackedDropout:
 
     def _scaled(self, x: Tensor) -> Tensor:
         factors = self._factors
-        if x.ndim == 2 and len(factors) == 1:  # of all networks
+        if x.ndim == 2 and len(factors) == 1:  # one input and one mask for all networks
             factors = factors[0]
         return (x.mT * factors).mT
 

@@ -90,23 +90,24 @@ def fit_many(
     does not if the products of one network already occupy the processor.
 
     Weights, history and validation metrics equal those of ``Trainer(models[k], configs[k],
-    objective=objective).fit(train, val)`` up to the rounding of float32: each network has the order
-    of the examples, the dropout masks, the learning rate, schedule, weight decay, clipping,
-    averaging and class weights of its configuration. The tests require weights and metrics to agree
-    within 1e-5 over a dozen steps. The difference grows with the number of steps; it grows fastest
-    with AdamW, if a gradient consists of rounding errors, and with Muon, which orthogonalizes in
-    bfloat16. The durations in the history are those of all networks together.
+    objective=objective).fit(train, val)``, or ``fit(train[k], val[k])``, up to the rounding of
+    float32: each network has the order of the examples, the dropout masks, the learning rate,
+    schedule, weight decay, clipping, averaging and class weights of its configuration. The tests
+    require weights and metrics to agree within 1e-5 over a dozen steps. The difference grows with
+    the number of steps; it grows fastest with AdamW, if a gradient consists of rounding errors, and
+    with Muon, which orthogonalizes in bfloat16. The durations in the history are those of all
+    networks together.
 
     The models are trained in place. They are in evaluation mode afterwards, also after an
-    exception. Networks with the same ``seed`` share the batches, which is faster than one order per
-    network.
+    exception. Networks with the same ``seed`` and the same examples share the batches, which is
+    faster than one order per network.
 
     Args:
         models: Modules with the same architecture, whose parameters and buffers differ only in
             their values. They are moved to the device of the configuration.
         train: Examples to train on: ``LabeledTensors``, or ``Batches``, whose order is the same for
-            all networks. A sequence has the ``LabeledTensors`` of each network, all with the same
-            number of examples.
+            all networks. A sequence has the ``LabeledTensors`` of each network, which must be
+            equally many examples.
         val: Examples to validate on, likewise for all networks or for each; None validates nothing.
         config: The settings, one for all networks or one per network. They may differ in
             ``averaging``, ``class_weights``, ``clip_grad_norm``, ``momentum_schedule``,
@@ -167,14 +168,22 @@ def fit_many(
     vals: Sequence[TrainingData | None] = [None] * len(networks)
     if val is not None:
         vals = _data_of_each("val", val, len(networks))
+    if isinstance(train, Sequence):
+        _check_same_length(train)
+        check_same_classes({f"train[{number}]": part for number, part in enumerate(train)})
     configs = []
     for number, (model, one, part, held_out) in enumerate(
         zip(networks, given, trains, vals, strict=True)
     ):
-        check_same_classes({f"models[{number}]": model, "train": part, "val": held_out})
-        check_validation_data(objective, part, held_out)
-        configs.append(run_config(one, model, objective, part, custom))
-        check_monitored_data(configs[number], held_out)
+        try:
+            check_same_classes({f"models[{number}]": model, "train": part, "val": held_out})
+            check_validation_data(objective, part, held_out)
+            configs.append(run_config(one, model, objective, part, custom))
+            check_monitored_data(configs[number], held_out)
+        except (TypeError, ValueError) as error:
+            if isinstance(train, Sequence) or isinstance(val, Sequence):
+                error.add_note(f"train and val are those of network {number}")
+            raise
     first = configs[0]
     batches = JoinedBatches(trains, configs, device)
     check_known_sizes(networks[0], batches.sources[0])
@@ -286,26 +295,30 @@ def _data_of_each(
     """Return the examples of each network, given those of all or one item for each network.
 
     Raises:
-        TypeError: If an item is not ``LabeledTensors``.
-        ValueError: If there is not one item for each network, or if two items for training have
-            different lengths.
+        TypeError: If an item is not like ``LabeledTensors``.
+        ValueError: If there is not one item for each network.
     """
     if not isinstance(data, Sequence):
         return [data] * count
-    if len(data) != count:
-        rule = f"examples for all networks, or one item for each of the {count} models"
-        shown = Unquoted(f"a sequence of length {len(data)}")
-        raise ValueError(error_message(argument, rule, shown))
     items: Sequence[object] = data
     for number, one in enumerate(items):
         if not isinstance(one, Examples):
-            got = Unquoted(type(one).__name__)
-            raise TypeError(error_message(f"{argument}[{number}]", "LabeledTensors", got))
-        if argument == "train" and len(one) != len(data[0]):
-            rule = f"as many examples as {argument}[0], {len(data[0])}"
-            cure = "leave out examples until all parts have the same length"
-            raise ValueError(error_message(f"{argument}[{number}]", rule, len(one), cure))
+            got, cure = Unquoted(type(one).__name__), "wrap tensors in LabeledTensors"
+            raise TypeError(error_message(f"{argument}[{number}]", "LabeledTensors", got, cure))
+    if len(data) != count:
+        rule = f"examples for all networks, or one item for each of the {count} models"
+        got, cure = Unquoted(f"{len(data)} items"), "give as many items as models"
+        raise ValueError(error_message(argument, rule, got, cure))
     return data
+
+
+def _check_same_length(train: Sequence[Examples]) -> None:
+    """Raise unless all networks are trained on equally many examples."""
+    for number, one in enumerate(train):
+        if len(one) != len(train[0]):
+            rule = f"as many examples as train[0], {len(train[0])}"
+            cure = "leave out examples until all parts have the same length"
+            raise ValueError(error_message(f"train[{number}]", rule, len(one), cure))
 
 
 def _common_objective(

@@ -24,7 +24,7 @@ from mlpkit.training.batches import (
 __all__ = ["JoinedBatch", "JoinedBatches"]
 
 _T = TypeVar("_T")
-_Key: TypeAlias = tuple[int, int | None]  # which examples, and the seed of their order
+_Key: TypeAlias = tuple[int, int | None]  # the id of the examples, and the seed of their order
 
 
 class JoinedBatch(NamedTuple):
@@ -76,7 +76,7 @@ class JoinedBatches:
                     seed=config.seed,
                     drop_last=config.drop_last,
                 )
-        self._have_one_train = len({id(part) for part in train}) == 1
+        self._same_examples = len({id(part) for part in train}) == 1
         self._accumulation_steps = configs[0].gradient_accumulation_steps
         self._device = device
         self.shared = len(self._sources) == 1
@@ -94,8 +94,8 @@ class JoinedBatches:
     def epoch(self, epoch: int) -> Iterator[list[JoinedBatch]]:
         """Yield the microbatches of each step of an epoch."""
         indexed = [one for one in self._sources.values() if isinstance(one, IndexedSource)]
-        all_indexed = len(indexed) == len(self._sources) > 1 and self._have_one_train
-        if all_indexed and not any(one.is_augmented for one in indexed):
+        all_indexed = len(indexed) == len(self._sources) > 1
+        if all_indexed and self._same_examples and not any(one.is_augmented for one in indexed):
             joined = self._gathered(indexed, epoch)
         else:
             joined = self._loaded(epoch)
@@ -120,7 +120,7 @@ class JoinedBatches:
         """Yield the batches of the sources."""
         steps = zip(*(one.epoch(epoch) for one in self._sources.values()), strict=True)
         for number, step in enumerate(steps):
-            if number == 0:
+            if number == 0:  # the other batches of a network are like its first
                 _check_alike(self._for_each(step))
             batches = tuple(self._for_each([on_device(batch, self._device) for batch in step]))
             yield JoinedBatch(batches, batches[0] if self.shared else _combine(batches))
@@ -151,15 +151,16 @@ def _check_alike(batches: Sequence[BatchLike]) -> None:
     kinds = list(map(_kind_of_batch, batches))
     for number, kind in enumerate(kinds):
         if kind != kinds[0]:
-            rule = f"examples like those of train[0], {kinds[0]}"
-            raise ValueError(error_message(f"train[{number}]", rule, Unquoted(kind)))
+            rule = f"examples like those of train[0] ({kinds[0]})"
+            cure = "give all networks examples with the same shapes and dtypes, and weights or none"
+            raise ValueError(error_message(f"train[{number}]", rule, Unquoted(f"({kind})"), cure))
 
 
 def _kind_of_batch(batch: BatchLike) -> str:
-    """Return what the batches of all networks have in common."""
+    """Return the shape and dtype of one example of a batch."""
     parts = {"inputs": batch.inputs, "targets": batch.targets, "weights": batch.weights}
     shown = {name: part for name, part in parts.items() if part is not None}
-    return ", ".join(f"{name} {(*one.shape,)} {one.dtype}" for name, one in shown.items())
+    return ", ".join(f"{name} {(*one.shape[1:],)} {one.dtype}" for name, one in shown.items())
 
 
 def _split(combined: Batch) -> tuple[BatchLike, ...]:

@@ -153,6 +153,7 @@ class NetworkStack:
             shared: Whether all networks have the same batch.
         """
         calls = self._find_dropout_calls(batch, shared=shared)
+        # One mask may be that of all networks.
         masks = [call.draw(generators).expand(len(self.models), *call.shape) for call in calls]
         return self._run(batch, masks, shared=shared)
 

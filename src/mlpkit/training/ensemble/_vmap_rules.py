@@ -29,7 +29,7 @@ class DropoutCall(NamedTuple):
     p: float
 
     def draw(self, generators: Sequence[torch.Generator]) -> Tensor:
-        """Return the scaled mask of each generator, ``(K, *shape)``, as torch draws it."""
+        """Return the scaled mask of each of G generators, ``(G, *shape)``, as torch draws it."""
         masks = torch.empty(len(generators), *self.shape, dtype=self.dtype)
         for mask, generator in zip(masks.unbind(), generators, strict=True):
             mask.bernoulli_(1.0 - self.p, generator=generator)

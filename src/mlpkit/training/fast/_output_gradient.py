@@ -25,7 +25,7 @@ __all__ = ["loss_and_gradient", "stacked_loss_and_gradient"]
 
 _NO_REDUCTION = 0  # at::Reduction::None
 # A smaller gradient of a certain prediction becomes subnormal in the layers below, and products of
-# subnormal numbers take 20 times as long. AdamW's second moment of it is 0 anyway.
+# subnormal numbers take 20 times as long. Its square underflows in float32.
 _SMALLEST = 1e-25
 
 
@@ -42,8 +42,8 @@ def loss_and_gradient(
     with the targets :math:`q` of :class:`~mlpkit.training.CrossEntropy`. The gradients of the
     binary cross-entropy and of the squared error, scaled or not, have closed forms too. They are
     computed in the order of operations of autograd, so they are equal bit for bit, but an entry of
-    the cross-entropies in float32 of at most 1e-25 is 0. For other objectives and targets autograd
-    computes the gradient.
+    the cross-entropies in float32 of at most 1e-25 in magnitude is 0. For other objectives and
+    targets autograd computes the gradient.
 
     Args:
         objective: Loss of each example.
