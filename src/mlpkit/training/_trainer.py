@@ -24,6 +24,7 @@ from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._fit_result import FitResult, StopReason
 from mlpkit.training._hooks import CallbackLike, StepInfo, hooks
 from mlpkit.training._lr_finder import LRCurve, range_test
+from mlpkit.training._model import check_model
 from mlpkit.training._monitor import known_monitor
 from mlpkit.training._nonfinite import NonFiniteStep
 from mlpkit.training._predictor import (
@@ -155,8 +156,7 @@ class Trainer:
     ) -> None:
         self._config = TrainerConfig() if config is None else config
         self._run: Run | None = None
-        if not isinstance(model, nn.Module):
-            raise TypeError(error_message("model", "a torch.nn.Module", model))
+        check_model("model", model)
         if not isinstance(self._config, TrainerConfig):
             raise TypeError(error_message("config", "a TrainerConfig", config))
         for callback in callbacks:

@@ -17,6 +17,7 @@ from mlpkit.training._config import FilledConfig, TrainerConfig
 from mlpkit.training._default_objective import choose_objective
 from mlpkit.training._determinism import deterministic_algorithms
 from mlpkit.training._fit_result import FitResult
+from mlpkit.training._model import check_model
 from mlpkit.training._nonfinite import NonFiniteStep, nonfinite_error
 from mlpkit.training._predictor import find_thresholds, reset_calibration, task_of_model
 from mlpkit.training._progress import mean_row, show_progress
@@ -251,10 +252,7 @@ def _modules(models: object) -> list[nn.Module]:
         raise TypeError(error_message("models", "a sequence of torch.nn.Module", models))
     if not models:
         raise ValueError(error_message("models", "at least one network", models))
-    for number, model in enumerate(models):
-        if not isinstance(model, nn.Module):
-            raise TypeError(error_message(f"models[{number}]", "a torch.nn.Module", model))
-    return list(models)
+    return [check_model(f"models[{number}]", model) for number, model in enumerate(models)]
 
 
 def _configs(config: object, count: int) -> list[TrainerConfig]:
