@@ -17,7 +17,7 @@ import mlpkit
 PACKAGE = Path(mlpkit.__file__).parent
 GROUND = {
     *("errors", "_checks", "_class_names", "_serialization", "_files", "_devices", "_html"),
-    *("_protocols", "_small_data"),
+    *("_protocols", "_small_data", "_batch_sizes"),
 }
 PILLARS = {"nn", "training", "data"}
 MODELS = {"models"}

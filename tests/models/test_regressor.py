@@ -62,7 +62,8 @@ def test_predictions_are_those_of_the_network_in_the_units_of_the_targets(name: 
     assert found.dtype == torch.float32
     spread = float(data.targets.double().std())
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=1e-5 * spread)
-    torch.testing.assert_close(model(data.inputs).detach(), found)
+    whole = model(data.inputs).detach()  # products of other shapes round differently
+    torch.testing.assert_close(whole, found, rtol=1e-5, atol=1e-5 * spread)
     assert model.predict(data.inputs[0]).shape == data.targets.shape[1:]
     assert model.predict(data.inputs[:0]).shape == (0, *data.targets.shape[1:])
 

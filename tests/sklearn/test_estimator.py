@@ -254,10 +254,10 @@ def test_the_dtype_is_that_of_the_inputs(solver: str) -> None:
 def test_the_global_generators_are_not_used() -> None:
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 - the state is compared
-    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]  # noqa: NPY002
+    before = torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index,unused-ignore]  # noqa: NPY002
     MLPClassifier(4, max_iter=2, random_state=0).fit(X, SPECIES)
     assert torch.equal(torch.get_rng_state(), before[0])
-    assert np.array_equal(np.random.get_state()[1], before[1])  # type: ignore[index]  # noqa: NPY002
+    assert np.array_equal(np.random.get_state()[1], before[1])  # type: ignore[index,unused-ignore]  # noqa: NPY002
 
 
 def test_bad_weights_are_refused() -> None:

@@ -471,7 +471,7 @@ for path, sha256 in zip(sys.argv[2::2], sys.argv[3::2]):
 
 
 # Memory of a process that varies from run to run: stacks, code pages, allocator arenas.
-PAGES = 8 * 2**20
+PAGES = 12 * 2**20
 
 
 def test_peak_memory(tmp_path: Path) -> None:
