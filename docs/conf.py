@@ -92,7 +92,7 @@ nitpick_ignore_regex = [
         r"(_serialization\.)?"
         r"(Activation|ActivationName|Appearance|NormName|InitName|OptimizerFactory|JSONValue"
         r"|MetricLike|NumberEmbedding|ThresholdMode|ClassWeight|WandbMode|WandbRun|MLflowRun"
-        r"|CategoryEncoding|NetworkPreset)",
+        r"|CategoryEncoding|NetworkPreset|Array|Floats)",
     ),
     (r"py:class", r"'\w+'"),  # the values of a literal
     (r"py:(class|exc)", r"[A-Z]?[A-Za-z]*(Error|Exception|KeyboardInterrupt)"),
