@@ -221,10 +221,15 @@ def test_of_classes_with_one_example_each_all_are_trained_on(
     assert vals == []
 
 
-def test_the_parts_of_many_networks_go_round_the_examples_again() -> None:
-    found = classifier(n_members=8).set_params(validation_fraction=0.4).fit(X, NAMES)
-    assert isinstance(found.model_, Ensemble)
-    assert len(found.model_) == 8
+def test_the_parts_of_many_networks_go_round_the_examples_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = X.assign(row=np.arange(150.0))
+    found = classifier(n_members=8).set_params(validation_fraction=0.4)
+    _, vals = parts_of(found, table, NAMES, monkeypatch)
+    assert [len(val) for val in vals] == [60] * 8
+    counts = torch.bincount(torch.cat([val.inputs[:, -1] for val in vals]).long(), minlength=150)
+    assert set(counts.tolist()) == {3, 4}  # 480 places for 150 examples
 
 
 def test_a_regression_is_learned() -> None:

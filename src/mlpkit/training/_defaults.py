@@ -41,7 +41,7 @@ _LENGTHS: Final[dict[Task, _Length]] = {
 
 
 def default_batch_size(num_examples: int, *, drop_last: bool) -> int:
-    """Return the batch size for a number of training examples; 0 for an unknown number."""
+    """Return the batch size for a number of training examples, which is 0 if it is unknown."""
     largest = _SMALL_BATCH_SIZE if num_examples < SMALL_DATA else _BATCH_SIZE
     if num_examples == 0:
         return largest

@@ -122,7 +122,7 @@ class Trainer:
         history: One row for each epoch, also after an exception.
 
     Raises:
-        TypeError: If an argument has the wrong type.
+        TypeError: If an argument has the wrong type, or the model a part in TorchScript.
         ValueError: If ``label_smoothing`` or ``mixup`` is set together with ``objective``, it has
             trainable parameters that are not the model's, the name of a metric is no identifier or
             the name of another column, or ``config.monitor`` is no column of a run with these

@@ -12,12 +12,12 @@ from torch.utils.data import DataLoader
 from mlpkit._checks import Unquoted, error_message
 from mlpkit._protocols import Batch
 from mlpkit.training._config import FilledConfig
+from mlpkit.training._run import train_batches
 from mlpkit.training.batches import (
     BatchLike,
     BatchSource,
     IndexedSource,
     TrainingData,
-    as_batches,
     on_device,
 )
 
@@ -68,14 +68,7 @@ class JoinedBatches:
             key = (id(part), None if isinstance(part, BatchSource) else config.seed)
             self._keys.append(key)
             if key not in self._sources:
-                self._sources[key] = as_batches(
-                    "train",
-                    part,
-                    batch_size=config.batch_size,
-                    shuffle=True,
-                    seed=config.seed,
-                    drop_last=config.drop_last,
-                )
+                self._sources[key] = train_batches(config, part)
         self._same_examples = len({id(part) for part in train}) == 1
         self._accumulation_steps = configs[0].gradient_accumulation_steps
         self._device = device
